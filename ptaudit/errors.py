@@ -1,0 +1,47 @@
+"""The one exception that ptaudit shows to its user as a single line."""
+
+from __future__ import annotations
+
+
+class PtauditError(Exception):
+    """Something the user can mend: what was wrong, where, and what to do.
+
+    The command line prints it as one line and ends with `exit_code`; no traceback unless `-v` is given.
+
+    Args:
+        what: what was wrong, in words.
+        where: file, `file:line`, layer path or spec key it was found at.
+        remedy: what to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text} ({self.remedy})" if self.remedy else text
+
+
+class SpecError(PtauditError):
+    """The spec (or an override of it) is wrong."""
+
+
+class DataError(PtauditError):
+    """Data are missing, malformed or too few."""
+
+
+class ModelError(PtauditError):
+    """The model cannot be built, trained or read."""
+
+
+class RunFolderError(PtauditError):
+    """A run folder is missing, unfinished, occupied or damaged."""
+
+
+class TrainingDivergedError(PtauditError):
+    """The training loss became NaN or infinite; epochs before that are kept."""

@@ -1,0 +1,236 @@
+"""The `audit` and `gates` parts of the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isqrt
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Tag, field_validator, model_validator
+
+from ptaudit.errors import SpecError
+from ptaudit.spec.base import Count, Flag, Label, Number, Part, Seed, Text, Whole, choice, fault, nearest, unique
+from ptaudit.spec.catalog import ADVERSARIES, GAMES, MODEL_VIEW, TOKEN_GAMES
+
+Epoch = Annotated[Whole, Field(ge=0)]
+Patterns = Annotated[list[Text], Field(min_length=1)]
+
+
+class TokenSpec(Part):
+    """The embeddings of the gradients."""
+
+    dim: Annotated[Whole, Field(ge=16, le=1024)] = 256
+    """Numbers in the token of a layer: a perfect square from 16 to 1024."""
+
+    @field_validator("dim")
+    @classmethod
+    def _dim_is_square(cls, dim: int) -> int:
+        if isqrt(dim) ** 2 != dim:
+            raise fault(f"expected a perfect square, given {dim}", remedy=f"the nearest one is {round(dim**0.5) ** 2}")
+        return dim
+
+
+class DefenseSpec(Part):
+    """A defense between the gradients and the adversary; the training stays as it was."""
+
+    name: Literal["dp"]
+    """`dp`: clip the gradient of each record, add Gaussian noise to their sum."""
+    clip: Annotated[Number, Field(gt=0)]
+    """Norm C that the gradient of a record, over all trainable parameters, is clipped to."""
+    noise_multiplier: Annotated[Number, Field(ge=0)]
+    """Standard deviation of the noise in units of C, per coordinate of the sum."""
+
+
+class ViewSpec(Part):
+    """What an adversary sees."""
+
+    name: Label
+    """Name in the tables; `model` is taken by the adversary who holds the trained weights."""
+    batch_size: Count
+    """Records whose gradients are summed (m)."""
+    rounds: Count = 1
+    """Batches in a row that contain the same target."""
+    layers: Patterns | None = None
+    """Glob patterns of the layers that are seen; without it, all that are audited."""
+    defense: DefenseSpec | None = None
+    """What is done to the gradients before they are seen."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if name == MODEL_VIEW:
+            raise fault(f"the view name `{name}` is taken", remedy="it stands for the trained model; choose another")
+        return name
+
+
+def _bare_name_too(schema: dict[str, Any]) -> None:
+    whole = dict(schema)
+    schema.clear()
+    schema |= {"title": "GameSpec", "anyOf": [{"type": "string", "enum": list(GAMES)}, whole]}
+
+
+class GameSpec(Part, json_schema_extra=_bare_name_too):
+    """A game that is played; a bare name will do."""
+
+    name: Annotated[str, Field(json_schema_extra={"enum": list(GAMES)})]
+    """Which game: `identity` (which record was in the batch), `label` (which class), `membership` (trained on it?)."""
+    candidates: Annotated[Whole, Field(ge=2)] = 256
+    """Records among which the adversary looks for the target (identity)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_bare_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("name")
+    @classmethod
+    def _game_is_known(cls, name: str) -> str:
+        if name not in GAMES:
+            raise fault(f"unknown game `{name}`", remedy=nearest(name, GAMES))
+        return name
+
+    def idle(self) -> Mapping[str, str]:
+        """`candidates`, for games that have none."""
+        return {} if self.name == "identity" else {"candidates": f"game `{self.name}`"}
+
+
+class Every(Part):
+    """Epochs at a regular distance."""
+
+    every: Count
+    """Audit epoch 0, every n-th epoch and the last one."""
+
+
+def _default_views() -> list[ViewSpec]:
+    return [ViewSpec(name="record", batch_size=1), ViewSpec(name="batch-32", batch_size=32)]
+
+
+def _default_games() -> list[GameSpec]:
+    return [GameSpec(name="identity"), GameSpec(name="label"), GameSpec(name="membership")]
+
+
+class AuditSpec(Part):
+    """What is measured, on which records, when."""
+
+    records: Annotated[
+        Annotated[Literal["all"], Tag("<text>")] | Annotated[Count, Tag("<number>")],
+        choice("`all` or a whole number", "all"),
+    ] = "all"
+    """Members that are audited, and as many held-out records: `all` or how many."""
+    epochs: Annotated[
+        Annotated[Literal["all"], Tag("<text>")]
+        | Annotated[Every, Tag("<map>")]
+        | Annotated[list[Epoch], Field(min_length=1), Tag("<list>")],
+        choice("`all`, {every: n} or a list of epochs", "all"),
+    ] = "all"
+    """When: `all`, `{every: n}` or a list. Epoch 0 is before training."""
+    layers: Annotated[
+        Annotated[Literal["all"], Tag("<text>")] | Annotated[Patterns, Tag("<list>")],
+        choice("`all` or a list of patterns", "all"),
+    ] = "all"
+    """Which layers: `all` or glob patterns of their paths, e.g. `[head.*]`."""
+    tokens: TokenSpec = Field(default_factory=TokenSpec)
+    """The embeddings of the gradients."""
+    views: list[ViewSpec] = Field(default_factory=_default_views)
+    """What adversaries see; default `record` (one record) and `batch-32` (the sum over 32)."""
+    games: Annotated[list[GameSpec], Field(min_length=1)] = Field(default_factory=_default_games)
+    """The games that are played; default identity, label and membership."""
+    seed: Seed = 0
+    """Seed of sketches, games and intervals."""
+
+    def audited_epochs(self, total: int) -> tuple[int, ...]:
+        """The audited epochs of a run of `total` epochs, ascending; 0 is before training.
+
+        `{every: n}` means 0, n, 2n, ... and always the last one, whose weights are the ones that are kept.
+
+        Raises:
+            SpecError: if a listed epoch is beyond the last.
+        """
+        if self.epochs == "all":
+            return tuple(range(total + 1))
+        if isinstance(self.epochs, Every):
+            return tuple(sorted({*range(0, total + 1, self.epochs.every), total}))
+        beyond = [epoch for epoch in self.epochs if epoch > total]
+        if beyond:
+            raise SpecError(f"epoch {beyond[0]} is beyond the last, {total}", where="audit.epochs")
+        return tuple(sorted(set(self.epochs)))
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> AuditSpec:
+        unique((view.name for view in self.views), "view name", lambda index: ("views", index, "name"))
+        unique((game.name for game in self.games), "game", lambda index: ("games", index))
+        on_tokens = [game.name for game in self.games if game.name in TOKEN_GAMES]
+        if on_tokens and not self.views:
+            raise fault(
+                f"game `{on_tokens[0]}` needs a view",
+                at=("views",),
+                remedy="name one, or leave `views` out for the default ones",
+            )
+        return self
+
+
+class GateSpec(Part):
+    """A threshold on the leakage: `max` on the number itself, `max_increase` on its change against a baseline run."""
+
+    id: Label
+    """Name in verdicts and reports."""
+    metric: Text
+    """`game.metric`, e.g. `identity.bits` or `membership.auc`."""
+    view: Text
+    """Name of a view; `model` for membership."""
+    over: Text = "layers"
+    """Which rows: `layers` (every single layer), `joint` (all layers together), `all`, or a glob pattern of layers.
+    Default `layers`; `joint` for membership, which is about the model as a whole."""
+    epoch: Annotated[
+        Annotated[Literal["last", "first", "all", "max"], Tag("<text>")] | Annotated[Epoch, Tag("<number>")],
+        choice("`last`, `first`, `all`, `max` or an audited epoch", "last", "first", "all", "max"),
+    ] = "last"
+    """Which audited epochs: `last`, `first`, `all`, `max` (the worst one) or a number."""
+    adversary: Text | None = None
+    """Only this adversary; without it, every one that plays the game."""
+    max: Number | None = None
+    """Largest value allowed."""
+    max_increase: Number | None = None
+    """Largest increase over the baseline run allowed."""
+    same_weights: Flag = False
+    """The baseline audits the very same trained weights, so retraining adds no noise (only with `max_increase`)."""
+
+    @property
+    def game(self) -> str:
+        """Game of the metric, e.g. `membership` of `membership.tpr_at_fpr_0.01`."""
+        return self.metric.partition(".")[0]
+
+    @property
+    def measure(self) -> str:
+        """The metric as the tables name it, e.g. `tpr_at_fpr_0.01`."""
+        return self.metric.partition(".")[2]
+
+    def idle(self) -> Mapping[str, str]:
+        """`same_weights`, for a gate without a baseline."""
+        return {"same_weights": "a gate on `max`"} if self.max_increase is None else {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_rows(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "over" not in values:
+            game = str(values.get("metric")).partition(".")[0]
+            if game in GAMES and game not in TOKEN_GAMES:
+                return values | {"over": "joint"}
+        return values
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_is_known(cls, metric: str) -> str:
+        known = [f"{game}.{name}" for game, names in GAMES.items() for name in names]
+        if metric not in known:
+            raise fault(f"unknown metric `{metric}`", remedy=nearest(metric, known))
+        return metric
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> GateSpec:
+        if (self.max is None) == (self.max_increase is None):
+            raise fault(f"gate `{self.id}` needs exactly one of `max` and `max_increase`")
+        if self.adversary is not None and self.adversary not in ADVERSARIES[self.game]:
+            remedy = nearest(self.adversary, ADVERSARIES[self.game])
+            raise fault(f"game `{self.game}` has no adversary `{self.adversary}`", at=("adversary",), remedy=remedy)
+        return self

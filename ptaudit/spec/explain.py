@@ -1,0 +1,126 @@
+"""Pydantic's errors in the words of the spec: one line for each, saying what is expected and what was given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ptaudit.spec.base import FAULT, SHAPES, closest, nearest
+from ptaudit.spec.document import Loc
+from ptaudit.spec.model import Spec
+from ptaudit.spec.paths import Problem
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "path_type": "a path",
+    "finite_number": "a finite number",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+    "string_too_short": "some text",
+    "string_too_long": "at most {max_length} characters",
+    "string_pattern_mismatch": "letters, digits, `_`, `-` or `.`, the first a letter, digit or `_`",
+    "choice": "{message}",
+}
+"""Type of an error to what was expected instead."""
+
+_UNQUOTED = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?|true|false")
+_LONGEST = 60
+
+
+def explain(error: ValidationError) -> list[Problem]:
+    """The problems behind a validation error of `Spec`, unknown keys first: a misspelt key is not missing as well."""
+    errors = error.errors(include_url=False)
+    unknown = [_location(details) for details in errors if details["type"] == "extra_forbidden"]
+    meant = {(*loc[:-1], closest(str(loc[-1]), _known_keys(loc[:-1]))) for loc in unknown}
+    others = [details for details in errors if details["type"] != "extra_forbidden"]
+    return [
+        *(_unknown_key(loc) for loc in unknown),
+        *(_problem(details) for details in others if details["type"] != "missing" or _location(details) not in meant),
+    ]
+
+
+def _location(details: ErrorDetails) -> Loc:
+    """Keys and indices without the tags of choices; the last part of an unknown key is what the user wrote."""
+    loc = details["loc"]
+    key = loc[-1:] if details["type"] == "extra_forbidden" else ()
+    return (*(part for part in loc[: len(loc) - len(key)] if part not in SHAPES), *key)
+
+
+def _unknown_key(loc: Loc) -> Problem:
+    inside = f" in `{_dotted(loc[:-1])}`" if loc[:-1] else ""
+    return Problem(loc, f"unknown key `{loc[-1]}`{inside}", nearest(str(loc[-1]), _known_keys(loc[:-1])))
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    loc = _location(details)
+    context = details.get("ctx", {})
+    if details["type"] == FAULT:
+        return Problem((*loc, *context["at"]), context["what"], context["remedy"])
+    path = _dotted(loc)
+    if details["type"] == "missing":
+        return Problem(loc, f"`{path}` is missing")
+    given = details["input"]
+    if details["type"] not in _EXPECTED:
+        return Problem(loc, f"`{path}`: {details['msg']}, given {_given(given)}")
+    expected = _EXPECTED[details["type"]].format(message=details["msg"], **context)
+    return Problem(loc, f"`{path}`: expected {expected}, given {_given(given)}", _quotes(details["type"], given))
+
+
+def _quotes(wanted: str, given: Any) -> str | None:
+    """Advice for a value that only its quotes, or the lack of them, make the wrong type."""
+    if wanted == "string_type" and isinstance(given, bool | int | float):
+        return "put it in quotes"
+    if wanted in ("int_type", "float_type", "bool_type") and isinstance(given, str):
+        return "write it without quotes" if _UNQUOTED.fullmatch(given) else None
+    return None
+
+
+def _dotted(loc: Loc) -> str:
+    return ".".join(map(str, loc)) or "the spec"
+
+
+def _given(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    text = repr(value) if len(repr(value)) <= _LONGEST else repr(value)[:_LONGEST] + "..."
+    return f"the text {text}" if isinstance(value, str) else text
+
+
+def _known_keys(loc: Loc) -> list[str]:
+    """Keys of the part of the spec at a location."""
+    parts: list[type[BaseModel]] = [Spec]
+    for key in loc:
+        fields = {name: info for part in parts for name, info in part.model_fields.items()}
+        if isinstance(key, str):
+            parts = list(_parts_in(fields[key].annotation))
+    return [name for part in parts for name in part.model_fields]
+
+
+def _parts_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _parts_in(inner)

@@ -1,0 +1,76 @@
+"""A spec file to a validated `Spec`, and back to text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ptaudit.errors import SpecError
+from ptaudit.spec.document import Document, parse, write
+from ptaudit.spec.explain import explain
+from ptaudit.spec.model import Spec
+from ptaudit.spec.overrides import override
+from ptaudit.spec.paths import Problem, find_missing, resolve_paths
+
+_MOST_LINES = 5
+
+
+def load(path: Path | str, overrides: Sequence[str] = ()) -> Spec:
+    """Read, complete and check a spec. Nothing that it names is imported or run.
+
+    Args:
+        path: the YAML file. Paths inside it, and inside overrides, are relative to its folder.
+        overrides: `a.b.c=value` settings, applied in turn before anything is checked; values are YAML.
+
+    Returns:
+        The spec with absolute paths, environment variables put in and defaults filled in.
+
+    Raises:
+        SpecError: one line for each error, `file:line: what (remedy)`.
+    """
+    path = Path(path)
+    document = parse(_read(path), str(path))
+    if not isinstance(document.values, dict):
+        what = "the spec is empty" if document.values is None else "the spec is not a mapping"
+        raise SpecError(what, where=document.where(()), remedy="start from the one that `ptaudit init` writes")
+    for text in overrides:
+        override(document, text)
+    problems = resolve_paths(document, path.parent)
+    try:
+        spec = Spec.model_validate(document.values)
+    except ValidationError as error:
+        raise _spec_error(document, [*problems, *explain(error)]) from None
+    problems = problems or list(find_missing(spec))
+    if problems:
+        raise _spec_error(document, problems)
+    return spec
+
+
+def dump(spec: Spec) -> str:
+    """YAML text of a spec with every default written out; loading it gives an equal spec, wherever it is put."""
+    return write(spec.plain())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError("no such file", where=str(path), remedy="`ptaudit init` writes a first spec") from None
+    except IsADirectoryError:
+        raise SpecError("this is a folder", where=str(path), remedy="name the spec file in it") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"not UTF-8 text: {error.reason} at byte {error.start}", where=str(path)) from None
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _spec_error(document: Document, problems: Sequence[Problem]) -> SpecError:
+    errors = [SpecError(p.what, where=document.where(p.loc), remedy=p.remedy) for p in problems]
+    if len(errors) == 1:
+        return errors[0]
+    lines = [str(error) for error in errors[:_MOST_LINES]]
+    if len(errors) > _MOST_LINES:
+        lines.append(f"... and {len(errors) - _MOST_LINES} more")
+    return SpecError("\n".join(lines))

@@ -1,0 +1,126 @@
+"""Paths of a spec: environment variables put in, relative to the spec's folder, and there."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ptaudit.spec.data import SOURCE_FORMS
+from ptaudit.spec.document import Document, Loc
+from ptaudit.spec.entry import absolute, is_function, parse_entry
+
+if TYPE_CHECKING:
+    from ptaudit.spec.model import Spec
+
+DATA_FOLDER = "${PTAUDIT_DATA:-data}"
+"""Where data that are not part of a project are looked for."""
+
+_ENTRIES: tuple[Loc, ...] = (("model", "entry"), ("data", "source"), ("train", "loss"))
+_FILES: tuple[Loc, ...] = (("data", "members"), ("data", "non_members"), ("data", "root"))
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a spec: the value's location, what is wrong, and what to do."""
+
+    loc: Loc
+    what: str
+    remedy: str | None = None
+
+
+class _UnsetError(Exception):
+    """A variable that the environment does not have."""
+
+
+def expand(text: str) -> str:
+    """Put environment variables in: `${VAR}`, or `${VAR:-default}` where it may be unset or empty.
+
+    Raises:
+        KeyError: a variable without a default is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        return os.environ[name] if default is None else os.environ.get(name) or default
+
+    return _VARIABLE.sub(value, text)
+
+
+def resolve_paths(document: Document, base: Path) -> list[Problem]:
+    """Make every path of a document absolute, in place; returns what could not be."""
+    data = document.values.get("data")
+    if isinstance(data, dict) and str(data.get("source")).startswith("torchvision:"):
+        data["root"] = data.get("root") or DATA_FOLDER
+    problems = []
+    for section, key in (*_ENTRIES, *_FILES):
+        holder = document.values.get(section)
+        text = holder.get(key) if isinstance(holder, dict) else None
+        if not isinstance(text, str) or not text:
+            continue
+        try:
+            expanded = expand(text)
+        except KeyError as error:
+            name = error.args[0]
+            remedy = f"set it, or write ${{{name}:-default}}"
+            problems.append(Problem((section, key), f"the environment variable {name} is not set", remedy))
+            continue
+        holder[key] = str(absolute(expanded, base)) if (section, key) in _FILES else _absolute_entry(expanded, base)
+    return problems
+
+
+def _absolute_entry(text: str, base: Path) -> str:
+    scheme, _, rest = text.partition(":")
+    if scheme in ("csv", "npz") and rest:
+        return f"{scheme}:{absolute(rest, base)}"
+    if is_function(text):
+        entry = parse_entry(text, base)
+        return f"{entry.target}:{entry.attribute}"
+    return text
+
+
+def find_missing(spec: Spec) -> Iterator[Problem]:
+    """What the spec names and the disk or the Python path does not have."""
+    yield from _missing_entry(("model", "entry"), spec.model.entry, "model")
+    yield from _missing_entry(("train", "loss"), spec.train.loss, "loss")
+    if spec.data.kind == "function":
+        yield from _missing_entry(("data", "source"), spec.data.source, "data")
+    if spec.data.kind in ("csv", "npz"):
+        yield from _missing_file(("data", "source"), Path(spec.data.source.partition(":")[2]), "data file")
+    for key in ("members", "non_members"):
+        if (path := getattr(spec.data, key)) is not None:
+            yield from _missing_file(("data", key), path, "index file")
+    root = spec.data.root
+    if spec.data.kind == "torchvision" and root is not None and not spec.data.download and not root.is_dir():
+        yield Problem(("data", "root"), f"data folder not found: {root}", f"{_HOW_TO_PLACE}, or set download: true")
+
+
+_HOW_TO_PLACE = (
+    f"put it there, or name its place, e.g. {DATA_FOLDER}, and set PTAUDIT_DATA to the folder with your data"
+)
+
+
+def _missing_file(loc: Loc, path: Path, what: str) -> Iterator[Problem]:
+    if not path.is_file():
+        yield Problem(loc, f"{what} not found: {path}", _HOW_TO_PLACE)
+
+
+def _missing_entry(loc: Loc, text: str, what: str) -> Iterator[Problem]:
+    if not is_function(text):
+        return
+    entry = parse_entry(text, Path.cwd())
+    if entry.kind == "file" and not Path(entry.target).is_file():
+        yield Problem(loc, f"{what} file not found: {entry.target}", "paths are relative to the spec")
+    package = entry.target.partition(".")[0]
+    # Only the top package: looking further down would import it, and with it torch.
+    if entry.kind == "module" and package not in sys.modules and importlib.util.find_spec(package) is None:
+        known = f"; a data source is one of {', '.join(SOURCE_FORMS)}" if what == "data" else ""
+        yield Problem(
+            loc, f"no module named `{package}`", f"install it, add its folder to PYTHONPATH, or name its file{known}"
+        )
