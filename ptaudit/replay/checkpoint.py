@@ -1,0 +1,90 @@
+"""Whole epochs on disk, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ptaudit.errors import RunFolderError
+from ptaudit.replay.moment import EpochStats
+
+_REMEDY = "use --fresh to start again"
+_FILE = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after a whole epoch: everything the next epoch depends on.
+
+    Attributes:
+        model: state dict of the model.
+        optimizer: state dict of the optimizer.
+        stats: the statistics of all epochs so far; the last one names the epoch.
+    """
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    stats: tuple[EpochStats, ...]
+
+
+class CheckpointStore:
+    """Keeps the latest whole epoch of one training run in one file.
+
+    Args:
+        folder: where the file lives; made when first needed. One folder per training seed.
+        key: what the checkpoint depends on (hashes of spec, code, data, versions). A checkpoint with another key is
+            refused, never mixed in.
+    """
+
+    def __init__(self, folder: Path, key: Mapping[str, str]) -> None:
+        self.path = folder / _FILE
+        self.key = dict(key)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write the checkpoint beside its name and rename it when whole."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        content = {
+            "key": self.key,
+            "model": checkpoint.model,
+            "optimizer": checkpoint.optimizer,
+            "stats": [asdict(stats) for stats in checkpoint.stats],
+        }
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path)
+
+    def latest(self) -> Checkpoint | None:
+        """The last whole epoch, on the CPU; None when there is none.
+
+        Raises:
+            RunFolderError: the file is damaged, or belongs to a run with another key.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            key = dict(content["key"])
+            stats = tuple(EpochStats(**entry) for entry in content["stats"])
+            checkpoint = Checkpoint(content["model"], content["optimizer"], stats)
+        except Exception as error:  # a damaged file can fail in any way
+            raise RunFolderError(
+                f"the checkpoint is damaged ({type(error).__name__})", where=str(self.path), remedy=_REMEDY
+            ) from error
+        self._check_key(key)
+        return checkpoint
+
+    def _check_key(self, found: dict[str, str]) -> None:
+        names = sorted(name for name in found.keys() | self.key.keys() if found.get(name) != self.key.get(name))
+        if names:
+            changes = ", ".join(f"{name} was {found.get(name)}, is now {self.key.get(name)}" for name in names)
+            raise RunFolderError(
+                f"the checkpoint belongs to another run: {changes}", where=str(self.path), remedy=_REMEDY
+            )

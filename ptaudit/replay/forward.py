@@ -1,0 +1,82 @@
+"""One forward pass on a few records, with errors that say which layer refused them and why."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import Tensor, nn
+
+from ptaudit.errors import ModelError, PtauditError
+
+_FEATURES = re.compile(r"mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)")
+_CHANNELS = re.compile(r"expected input.* to have (\d+) channels, but got (\d+) channels")
+
+
+def trial_forward(model: nn.Module, inputs: Tensor) -> Any:
+    """Run the model in eval mode, and put every module's mode back.
+
+    Args:
+        model: the model, on the device of the inputs.
+        inputs: a few records, (n, ...).
+
+    Returns:
+        What the model returns, with its graph.
+
+    Raises:
+        ModelError: the model fails; the message names the layer and, where shapes are the reason, both sizes.
+    """
+    modes = {module: module.training for module in model.modules()}
+    entered: list[str] = []  # the path down to the layer that is running
+    hooks = []
+    for name, module in model.named_modules():
+        hooks.append(module.register_forward_pre_hook(lambda *_, name=name: entered.append(name)))
+        hooks.append(module.register_forward_hook(lambda *_: void(entered.pop())))
+    try:
+        model.eval()
+        output = model(inputs)
+    except PtauditError:
+        raise
+    except Exception as error:
+        raise _explained(error, inputs, entered[-1] if entered else "") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    if len(inputs) and isinstance(output, Tensor) and (output.dim() == 0 or len(output) != len(inputs)):
+        raise ModelError(
+            f"the model returned the shape {tuple(output.shape)} for {len(inputs)} records",
+            where="model",
+            remedy="the first dimension of inputs and outputs counts the records",
+        )
+    return output
+
+
+def void(_: object) -> None:
+    """Return None: a forward hook that returns anything else would replace the output."""
+
+
+def _explained(error: Exception, inputs: Tensor, layer: str) -> ModelError:
+    text = str(error).strip()
+    shape = tuple(inputs.shape[1:])
+    where = f"model, layer {layer}" if layer else "model"
+    if match := _FEATURES.search(text):
+        found, expected, unit = int(match[1]), int(match[2]), "features"
+    elif match := _CHANNELS.search(text):
+        expected, found, unit = int(match[1]), int(match[2]), "channels"
+    else:
+        first = text.split("\n", 1)[0]
+        remedy = None
+        if not inputs.is_floating_point():
+            remedy = "the inputs are whole numbers, as for token ids: save them as float32 if they are measurements"
+        return ModelError(
+            f"the model does not take records of shape {shape} ({inputs.dtype}): {type(error).__name__}: {first}",
+            where=where,
+            remedy=remedy,
+        )
+    if found == shape[0]:
+        what = f"the model expects {expected} {unit}, the data have {found}"
+        return ModelError(what, where=where, remedy="set the size in model.args")
+    what = f"the layer expects {expected} {unit} and gets {found} from records of shape {shape}"
+    return ModelError(what, where=where, remedy="change the model's size in model.args")

@@ -1,0 +1,118 @@
+"""Which records the model is trained on, and which it never sees."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptaudit.errors import DataError
+
+if TYPE_CHECKING:
+    from ptaudit.spec.model import DataSpec
+
+
+@dataclass(frozen=True)
+class Split:
+    """Members (trained on) and held-out records, as indices into the source.
+
+    A seeded split keeps the shuffled order, so that the first k members are a random sample of the members.
+    """
+
+    members: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+    def digest(self) -> str:
+        """SHA-256 over both index lists: equal digests mean the same members and held-out records in the same order."""
+        text = hashlib.sha256(f"{len(self.members)},{len(self.held_out)};".encode())
+        for index in (self.members, self.held_out):
+            text.update(index.astype("<i8").tobytes())
+        return text.hexdigest()
+
+
+def make_split(n: int, data: DataSpec) -> Split:
+    """Split n records by a seed, or by index files.
+
+    With `members` alone, all other records are held out, shuffled by the seed.
+
+    Args:
+        n: number of records in the source.
+        data: `held_out` is the fraction held out, `seed` the seed of the permutation; `members` and `non_members`
+            are files of record indices (`.npy`, or text with one integer a line).
+
+    Raises:
+        DataError: an index file is missing or malformed, names a record twice or out of range, the two overlap, or a
+            side is empty.
+    """
+    shuffled = np.random.default_rng(data.seed).permutation(n).astype(np.int64)
+    if data.members is None:
+        count = round(n * data.held_out)
+        members, held_out = shuffled[count:], shuffled[:count]
+    else:
+        members = _read_index(data.members, n)
+        held_out = shuffled[~np.isin(shuffled, members)]
+        if data.non_members is not None:
+            held_out = _read_index(data.non_members, n)
+            _check_disjoint(members, held_out, data)
+    for name, side in (("member", members), ("held-out record", held_out)):
+        if len(side) == 0:
+            raise DataError(
+                f"the split of {n} records leaves no {name}",
+                where="data",
+                remedy="change data.held_out or the index files",
+            )
+    return Split(members, held_out)
+
+
+def _check_disjoint(members: NDArray[np.int64], held_out: NDArray[np.int64], data: DataSpec) -> None:
+    both = np.intersect1d(members, held_out)
+    if len(both):
+        raise DataError(
+            f"{len(both)} records are also in {data.members} (the first is {both[0]})",
+            where=str(data.non_members),
+            remedy="a record is a member or held out, not both",
+        )
+
+
+def _read_index(path: Path, n: int) -> NDArray[np.int64]:
+    """Read record indices from `.npy` or from text with one integer a line."""
+    if not path.is_file():
+        raise DataError("no such index file", where=str(path), remedy="check data.members and data.non_members")
+    index = _read_npy(path) if path.suffix == ".npy" else _read_lines(path)
+    if len(index) == 0:
+        raise DataError("the index file is empty", where=str(path))
+    wrong = index[(index < 0) | (index >= n)]
+    if len(wrong):
+        raise DataError(f"index {wrong[0]} is out of range: the data have {n} records, 0..{n - 1}", where=str(path))
+    values, counts = np.unique(index, return_counts=True)
+    if len(values) < len(index):
+        raise DataError(f"index {values[counts > 1][0]} is listed more than once", where=str(path))
+    return index
+
+
+def _read_npy(path: Path) -> NDArray[np.int64]:
+    try:
+        index = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"not a readable .npy file: {error}", where=str(path)) from error
+    if not isinstance(index, np.ndarray) or index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
+        raise DataError("record indices are a one-dimensional array of integers", where=str(path))
+    return index.astype(np.int64)
+
+
+def _read_lines(path: Path) -> NDArray[np.int64]:
+    numbers = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            numbers.append(int(line))
+        except ValueError:
+            raise DataError(
+                f"{line.strip()!r} is not a record index", where=f"{path}:{number}", remedy="one integer a line"
+            ) from None
+    return np.array(numbers, dtype=np.int64)

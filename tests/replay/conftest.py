@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ptaudit.replay import Records, Replay, Split, make_loss, make_split
+from ptaudit.spec.model import DataSpec, TrainSpec
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder with the real data sets; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("PTAUDIT_DATA") or Path(__file__).parents[3] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is not there (set PTAUDIT_DATA)")
+    return folder
+
+
+@pytest.fixture
+def blobs() -> Records:
+    """120 records of three well separated classes."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(120) % 3
+    inputs = torch.randn(120, 4, generator=generator) + 2 * nn.functional.one_hot(targets, 4)
+    return Records(inputs, targets, 3)
+
+
+@pytest.fixture(autouse=True)
+def fixed_weights() -> None:
+    """Models that a test makes by itself have the same weights each time."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def small_net() -> Callable[..., nn.Module]:
+    """Makes a net with dropout, so that its randomness is under test too."""
+
+    def make(seed: int = 0) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3))
+
+    return make
+
+
+@pytest.fixture
+def replay(blobs: Records, small_net: Callable[..., nn.Module]) -> Callable[..., Replay]:
+    """Makes a fresh run over the blobs; keywords go to `train`."""
+
+    def make(
+        *, model: nn.Module | None = None, records: Records | None = None, seed: int = 0, **train: object
+    ) -> Replay:
+        records = blobs if records is None else records
+        settings = {"epochs": 4, "batch_size": 16, "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9}} | train
+        spec = TrainSpec.model_validate(settings)
+        split: Split = make_split(len(records), DataSpec(source="sklearn:iris"))
+        model = small_net() if model is None else model
+        return Replay(model, records, split, spec, make_loss(spec.loss), seed, CPU)
+
+    return make
