@@ -1,0 +1,197 @@
+"""The face of the room: proves how each layer is read, then reads tokens of any records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ptaudit.errors import ModelError
+from ptaudit.tokens.capture import PerRecordLoss, Reading, sweep
+from ptaudit.tokens.fallback import loop_contributions, vmap_contributions
+from ptaudit.tokens.layers import Capture, Layer, LayerInfo, find_layers, select
+from ptaudit.tokens.proof import PROOF_RECORDS, USE_RECORDS, prove, still_holds
+from ptaudit.tokens.quiet import quiet
+from ptaudit.tokens.rules import rule_for
+from ptaudit.tokens.rules.base import Contribution, Use
+from ptaudit.tokens.sketch import LayerSketch
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Sketched per-record gradients of L layers and N records, on the reader's device.
+
+    Attributes:
+        values: (L, N, dim) float32.
+        norm_sq: (L, N) exact squared gradient norms.
+        total_norm_sq: (N,) over all trainable parameters, those outside the chosen layers included.
+        loss: (N,).
+        layers: the L layers, in model order.
+        complete: whether every trainable parameter that gets a gradient is in `total_norm_sq`.
+    """
+
+    values: Tensor
+    norm_sq: Tensor
+    total_norm_sq: Tensor
+    loss: Tensor
+    layers: tuple[LayerInfo, ...]
+    complete: bool
+
+
+class TokenReader:
+    """Reads the tokens of a model's per-record gradients, as the model is at the moment of the call.
+
+    Args:
+        model: the model, on `device`; it is left as found.
+        loss: (output, target) -> one loss per record.
+        dim: numbers in a token, a perfect square.
+        seed: seed of the projections.
+        layers: glob patterns of layer names whose tokens are wanted, or `all`.
+        device: where the model is.
+
+    Raises:
+        ModelError: no trainable parameters, or a pattern that matches no layer.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: PerRecordLoss,
+        dim: int = 256,
+        seed: int = 0,
+        layers: Sequence[str] = "all",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._model = model
+        self._loss = loss
+        self._device = torch.device(device)
+        self._dim = dim
+        self._seed = seed
+        self._found = find_layers(model)
+        self._selected = select(self._found, layers)
+        self._infos: tuple[LayerInfo, ...] = ()
+        self._all_sketches: dict[str, LayerSketch] = {}
+        self._sketches: dict[str, LayerSketch | None] = {}
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """All trainable layers and how each is read; known after `prepare`."""
+        if not self._infos:
+            raise RuntimeError("call prepare() first")
+        return self._infos
+
+    def prepare(self, inputs: Tensor, targets: Tensor) -> None:
+        """Proves on the first few records how each layer is read.
+
+        Args:
+            inputs: records (n, ...), n >= 2; up to 64 are looked at.
+            targets: (n, ...).
+
+        Raises:
+            ModelError: the model cannot be run on these records, or the loss is not per record.
+        """
+        sketches = {
+            layer.name: LayerSketch(
+                layer.name, {name: p.shape for name, p in layer.parameters.items()}, self._dim, self._seed
+            ).to(self._device)
+            for layer in self._found
+        }
+        few = inputs[:USE_RECORDS].to(self._device), targets[:USE_RECORDS].to(self._device)
+        with quiet(self._model, self._device):
+            self._infos = prove(self._model, self._loss, self._found, sketches, *few)
+        self._all_sketches = sketches
+        self._sketches = {name: s if name in self._selected else None for name, s in sketches.items()}
+
+    def read(self, inputs: Tensor, targets: Tensor, chunk: int = 256) -> Tokens:
+        """Reads the records in chunks; tokens do not depend on the chunk.
+
+        If the rules no longer hold at the present weights, the proof is made again and `layers` may change.
+
+        Args:
+            inputs: records (N, ...).
+            targets: (N, ...).
+            chunk: records in one forward and backward pass; bounds memory.
+
+        Raises:
+            ModelError: the trainable parameters are not those of `prepare`, or a rule that held there no longer does.
+        """
+        self._check_unchanged()
+        self._prove_again_if_needed(inputs, targets)
+        captured = [info for info in self.layers if info.capture != "none"]
+        chosen = [info for info in captured if info.name in self._selected]
+        parts = []
+        with quiet(self._model, self._device):
+            for start in range(0, len(targets), chunk):
+                x, y = (whole[start : start + chunk].to(self._device) for whole in (inputs, targets))
+                parts.append(self._read_chunk(x, y, captured, chosen))
+        values, norm_sq, total, loss, unforeseen = zip(*parts)
+        missing = any(info.capture == "none" and not info.unused for info in self.layers)
+        return Tokens(
+            torch.cat(values, dim=1),
+            torch.cat(norm_sq, dim=1),
+            torch.cat(total),
+            torch.cat(loss),
+            tuple(chosen),
+            complete=not (missing or any(unforeseen)),
+        )
+
+    def _read_chunk(
+        self, inputs: Tensor, targets: Tensor, captured: Sequence[LayerInfo], chosen: Sequence[LayerInfo]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
+        args = (self._sketches, inputs, targets)
+        swept = sweep(self._model, self._loss, self._readings(), inputs, targets)
+        for name, why in swept.failed.items():
+            raise ModelError(why, where=name, remedy="the layer was read by a rule on the first records")
+        found = dict(swept.found)
+        if by_vmap := self._captured_by("vmap"):
+            found |= vmap_contributions(self._model, self._loss, by_vmap, *args)
+        if by_loop := self._captured_by("loop"):
+            found |= loop_contributions(self._model, self._loss, by_loop, *args)
+        n = len(targets)
+        none = torch.zeros(n, self._dim, device=self._device), torch.zeros(n, device=self._device)
+        tokens = [token if (token := found.get(info.name, none)[0]) is not None else none[0] for info in chosen]
+        norms = {info.name: found.get(info.name, none)[1] for info in captured}
+        values = torch.stack(tokens) if tokens else none[0].new_zeros(0, n, self._dim)
+        norm_sq = torch.stack([norms[info.name] for info in chosen]) if chosen else none[1].new_zeros(0, n)
+        total = torch.stack([*norms.values(), none[1]]).sum(0)
+        unforeseen = any(info.unused and bool(found[info.name][1].any()) for info in self.layers if info.name in found)
+        return values, norm_sq, total, swept.loss, unforeseen
+
+    def _readings(self) -> list[Reading]:
+        """Rules of the layers that have one, and a watch on unused layers: a later record may use them."""
+        readings = []
+        for layer, info in zip(self._found, self.layers):
+            rule = rule_for(layer.module)
+            if rule is not None and info.capture == "rule":
+                readings.append(Reading(layer, rule, self._sketches[layer.name]))
+            elif rule is not None and info.unused:
+                readings.append(Reading(layer, _watch, None))
+        return readings
+
+    def _captured_by(self, capture: Capture) -> list[Layer]:
+        return [layer for layer, info in zip(self._found, self.layers) if info.capture == capture]
+
+    def _prove_again_if_needed(self, inputs: Tensor, targets: Tensor) -> None:
+        by_rule = {layer.name for layer in self._captured_by("rule")}
+        readings = [Reading(r.layer, r.rule, self._all_sketches[r.layer.name]) for r in self._readings()]
+        few = inputs[:PROOF_RECORDS].to(self._device), targets[:PROOF_RECORDS].to(self._device)
+        with quiet(self._model, self._device):
+            holds = still_holds(self._model, self._loss, [r for r in readings if r.layer.name in by_rule], *few)
+        if not holds:
+            self.prepare(inputs, targets)
+
+    def _check_unchanged(self) -> None:
+        trainable = {id(p) for p in self._model.parameters() if p.requires_grad}
+        if trainable != {id(p) for layer in self._found for p in layer.parameters.values()}:
+            raise ModelError(
+                "the trainable parameters are not those that the reader was made for",
+                where=type(self._model).__name__,
+                remedy="make a new TokenReader after freezing, unfreezing or replacing parameters",
+            )
+
+
+def _watch(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+    """A rule that only tells whether a gradient arrived."""
+    return None, torch.stack([use.grad.float().abs().amax() for use in uses]).amax().expand(n)

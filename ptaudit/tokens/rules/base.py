@@ -1,0 +1,69 @@
+"""What a rule is, and the small things that all rules share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ptaudit.tokens.layers import Layer
+from ptaudit.tokens.sketch import LayerSketch
+
+Contribution = tuple[Tensor | None, Tensor]
+"""Tokens (n, dim), or None where no sketch was asked for, and exact squared gradient norms (n,); both float32."""
+
+MEMORY = 1 << 25
+"""Numbers that a rule may hold in one temporary (128 MiB of float32)."""
+
+
+class UnsupportedError(Exception):
+    """The rule does not cover this use of the module; the layer is read by a fallback."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """One call of a module in the forward pass.
+
+    Attributes:
+        input: what went in, rows of records in dimension 0.
+        grad: gradient of the summed loss with respect to what came out.
+    """
+
+    input: Tensor
+    grad: Tensor
+
+
+class Rule(Protocol):
+    """Turns the uses of a module into per-record tokens and norms.
+
+    The uses are summed: a module that is used several times in one forward pass has one gradient.
+    """
+
+    def __call__(self, layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+        """Tokens and squared norms of the n records; raises UnsupportedError where it does not apply."""
+
+
+def by_record(x: Tensor, n: int) -> Tensor:
+    """A view (n, rows per record, ...) of rows in which those of one record follow each other."""
+    if x.dim() == 0 or x.shape[0] % n:
+        raise UnsupportedError(f"{tuple(x.shape)[:1]} rows are not a multiple of {n} records")
+    return x.reshape(n, x.shape[0] // n, *x.shape[1:])
+
+
+def pieces(n: int, numbers: int) -> Iterator[slice]:
+    """Slices of n records, each small enough when one record needs that many numbers."""
+    step = max(1, MEMORY // max(1, numbers))
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
+def from_gradients(grads: Mapping[str, Tensor], sketch: LayerSketch | None) -> Contribution:
+    """Contribution of explicit per-record gradients: parameter name -> (n, *shape)."""
+    flat = [grad.float().reshape(len(grad), -1) for grad in grads.values()]
+    norm_sq = torch.stack([grad.square().sum(1) for grad in flat]).sum(0)
+    if sketch is None:
+        return None, norm_sq
+    with torch.autocast(norm_sq.device.type, enabled=False):
+        return sketch(grads), norm_sq

@@ -1,0 +1,38 @@
+"""nn.Embedding: the gradient has a row per entry that occurs in the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ptaudit.tokens.layers import Layer
+from ptaudit.tokens.rules.base import Contribution, UnsupportedError, Use, by_record
+from ptaudit.tokens.sketch import LayerSketch
+
+
+def embedding(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+    """Looks up the columns of the left projection instead of building the (entries, width) gradient."""
+    module = layer.module
+    assert isinstance(module, nn.Embedding)
+    if module.max_norm is not None or module.scale_grad_by_freq or module.sparse:
+        raise UnsupportedError("max_norm, scale_grad_by_freq or sparse is set")
+    index = torch.cat([by_record(use.input, n).flatten(1) for use in uses], dim=1)
+    g = torch.cat([by_record(use.grad, n).flatten(1, -2) for use in uses], dim=1).float()
+    if module.padding_idx is not None:
+        g = g * (index != module.padding_idx).unsqueeze(2)
+    if sketch is None:
+        return None, _norm_sq(index, g, module.num_embeddings)
+    block = sketch.matrix()
+    tokens = block.left.T[index].mT @ (g @ block.right.T)
+    return tokens.flatten(1), _norm_sq(index, g, module.num_embeddings)
+
+
+def _norm_sq(index: Tensor, g: Tensor, entries: int) -> Tensor:
+    """Sums what falls on the same entry of the same record, then squares."""
+    n = len(index)
+    record = torch.arange(n, device=index.device).unsqueeze(1)
+    keys, place = torch.unique((record * entries + index).flatten(), return_inverse=True)
+    rows = g.new_zeros(len(keys), g.shape[2]).index_add_(0, place, g.flatten(0, 1))
+    return g.new_zeros(n).index_add_(0, keys // entries, rows.square().sum(1))

@@ -1,0 +1,30 @@
+"""nn.LayerNorm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ptaudit.tokens.layers import Layer
+from ptaudit.tokens.rules.affine import affine
+from ptaudit.tokens.rules.base import Contribution, UnsupportedError, Use
+from ptaudit.tokens.sketch import LayerSketch
+
+
+def layer_norm(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+    """Scale and shift have the normalised shape; positions before it are summed."""
+    module = layer.module
+    assert isinstance(module, nn.LayerNorm)
+    shape = list(module.normalized_shape)
+    if any(use.input.dim() <= len(shape) for use in uses):
+        raise UnsupportedError("no dimension for records")
+
+    def normalise(x: Tensor) -> Tensor:
+        return F.layer_norm(x, shape, eps=module.eps)
+
+    def reduce(x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], -1, *shape).sum(1)
+
+    return affine(layer, uses, n, sketch, normalise, reduce)

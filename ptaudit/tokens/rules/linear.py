@@ -1,0 +1,54 @@
+"""nn.Linear on inputs (rows, ..., in)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ptaudit.tokens.layers import Layer
+from ptaudit.tokens.rules.base import Contribution, UnsupportedError, Use, by_record, from_gradients, pieces
+from ptaudit.tokens.rules.matrix import ghost_is_cheaper, ghost_norm_sq
+from ptaudit.tokens.sketch import LayerSketch
+
+
+def linear(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+    """Positions of all uses are concatenated, so that their cross terms are kept in the norm."""
+    bias = "bias" in layer.parameters
+    g = _positions([use.grad for use in uses], n)
+    if "weight" not in layer.parameters:
+        return from_gradients({"bias": g.sum(1)}, sketch)
+    a = _positions([use.input for use in uses], n)
+    positions, rows, columns = a.shape[1], g.shape[2], a.shape[2]
+    if ghost_is_cheaper(positions, rows, columns):
+        parts = [ghost_norm_sq(a[s].mT, g[s].mT, bias) for s in pieces(n, positions**2)]
+        return None if sketch is None else _tokens(a, g, sketch), torch.cat(parts)
+    return _explicit(a, g, bias, sketch)
+
+
+def _positions(tensors: Sequence[Tensor], n: int) -> Tensor:
+    """All positions of each record: (n, positions, features)."""
+    if any(x.dim() < 2 for x in tensors):
+        raise UnsupportedError("no dimension for records")
+    return torch.cat([by_record(x, n).flatten(1, -2) for x in tensors], dim=1).float()
+
+
+def _tokens(a: Tensor, g: Tensor, sketch: LayerSketch) -> Tensor:
+    block = sketch.matrix()
+    right = a @ block.right.T
+    if block.corner is not None:
+        right = right + block.corner
+    return ((g @ block.left.T).mT @ right).flatten(1)
+
+
+def _explicit(a: Tensor, g: Tensor, bias: bool, sketch: LayerSketch | None) -> Contribution:
+    tokens, norms = [], []
+    for s in pieces(len(a), a.shape[2] * g.shape[2]):
+        grads = {"weight": g[s].mT @ a[s]}
+        if bias:
+            grads["bias"] = g[s].sum(1)
+        token, norm_sq = from_gradients(grads, sketch)
+        tokens.append(token)
+        norms.append(norm_sq)
+    return None if sketch is None else torch.cat([t for t in tokens if t is not None]), torch.cat(norms)
