@@ -1,0 +1,138 @@
+"""The verdicts. A gate that passes says "this adversary's score is at most max", not "safe"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ptaudit.errors import PtauditError
+from ptaudit.gate.advice import advise
+from ptaudit.gate.cases import Case, Cases, increase_cases, level_cases, several_seeds
+from ptaudit.gate.select import GateLike, select
+from ptaudit.tables.run import Run
+from ptaudit.tables.verdict import Kind, Outcome, Verdict
+
+
+def decide(gates: Sequence[GateLike], run: Run, baseline: Run | None = None) -> list[Verdict]:
+    """Decides every gate on the simultaneous 95 % bounds of its rows.
+
+    It fails if the lower bound of a row is above the threshold, passes if every row was measured and every upper bound
+    is at or below it, and is inconclusive otherwise.
+
+    Args:
+        gates: the gates of the spec.
+        run: the run to judge.
+        baseline: the run that `max_increase` refers to.
+
+    Returns:
+        One verdict a gate, in their order.
+
+    Raises:
+        PtauditError: if a gate matches no row, or needs a baseline that is missing or not comparable.
+    """
+    return [_decide(gate, run, baseline) for gate in gates]
+
+
+def exit_code(verdicts: Iterable[Verdict], inconclusive: Literal["pass", "fail"] | None = None) -> int:
+    """0 if all gates passed, 1 if one failed, 3 if one is inconclusive (`inconclusive`: count it as this)."""
+    outcomes = {verdict.outcome for verdict in verdicts}
+    if "fail" in outcomes:
+        return 1
+    if "inconclusive" in outcomes:
+        return {"pass": 0, "fail": 1, None: 3}[inconclusive]
+    return 0
+
+
+def needs_baseline(gates: Iterable[GateLike]) -> bool:
+    """Whether a gate compares with a baseline run."""
+    return any(gate.max_increase is not None for gate in gates)
+
+
+def _decide(gate: GateLike, run: Run, baseline: Run | None) -> Verdict:
+    rows = select(gate, run.rows)
+    if gate.max is not None:
+        cases = level_cases(rows, run)
+        finding = _find(cases, gate.max, _diverged(run))
+        advice = advise(gate, cases, finding.deciding, run) if finding.outcome == "fail" else None
+        return _verdict(gate, "max", gate.max, cases, finding, advice)
+    if baseline is None or gate.max_increase is None:
+        raise PtauditError("no baseline to compare with", where=f"gate {gate.id}", remedy="give --baseline RUN")
+    cases = increase_cases(gate, rows, run, baseline)
+    unknown = None if gate.same_weights else _retraining_unknown(baseline, run)
+    if unknown and cases.measured:
+        finding = _Finding("inconclusive", cases.measured, unknown)
+    else:
+        finding = _find(cases, gate.max_increase, _diverged(run) or _diverged(baseline))
+    return _verdict(gate, "max_increase", gate.max_increase, cases, finding, None)
+
+
+@dataclass(frozen=True)
+class _Finding:
+    outcome: Outcome
+    deciding: list[Case]
+    reason: str
+
+
+def _find(cases: Cases, threshold: float, doubt: str | None) -> _Finding:
+    """The outcome; a `doubt` keeps a gate from passing, not from failing."""
+    failing = [case for case in cases.measured if case.lo > threshold]
+    undecided = [case for case in cases.measured if not case.hi <= threshold]
+    if failing:
+        return _Finding("fail", failing, f"{_of(failing, cases)} above {threshold:g}")
+    if cases.missing:
+        row = cases.missing[0]
+        what = row.status if row.status != "ok" else "not a number"
+        return _Finding("inconclusive", [], f"{_of(cases.missing, cases)} not measured, first {row.layer}: {what}")
+    if undecided:
+        return _Finding("inconclusive", undecided, f"{_of(undecided, cases)} may be above or below {threshold:g}")
+    if doubt:
+        return _Finding("inconclusive", cases.measured, doubt)
+    return _Finding("pass", cases.measured, f"{_of(cases.measured, cases)} at most {threshold:g}")
+
+
+def _of(some: Sequence[object], cases: Cases) -> str:
+    return f"{len(some)} of {len(cases)} row{'' if len(cases) == 1 else 's'}"
+
+
+def _diverged(run: Run) -> str | None:
+    status = str(run.manifest.get("status", ""))
+    return f"run {run.name} {status}" if status.startswith("diverged") else None
+
+
+def _retraining_unknown(*runs: Run) -> str | None:
+    if several_seeds(*runs):
+        return None
+    if all(len(run.seeds) > 1 or len(run.manifest.get("seeds", ())) > 1 for run in runs):
+        return "the tables of the single seeds (seeds/) are missing: noise between them unknown"
+    return "one seed: retraining noise not included (set train.seeds to two or more, or same_weights: true)"
+
+
+def _verdict(
+    gate: GateLike, kind: Kind, threshold: float, cases: Cases, finding: _Finding, advice: str | None
+) -> Verdict:
+    nan = math.nan
+    if finding.deciding:
+        worst = max(finding.deciding, key=lambda case: case.value)
+    else:
+        worst = Case(cases.missing[0], nan, nan, nan)
+    return Verdict(
+        id=gate.id,
+        metric=gate.metric,
+        view=gate.view,
+        over=gate.over,
+        epoch=gate.epoch,
+        threshold=threshold,
+        kind=kind,
+        outcome=finding.outcome,
+        worst_layer=worst.row.layer,
+        worst_epoch=worst.row.epoch,
+        worst_adversary=worst.row.adversary,
+        value=worst.value,
+        lo=worst.lo,
+        hi=worst.hi,
+        rows=len(cases),
+        reason=finding.reason,
+        advice=advice,
+    )

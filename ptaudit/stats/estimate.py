@@ -1,0 +1,56 @@
+"""The result type of every measurement."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+OK = "ok"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number with what is needed to believe it.
+
+    Attributes:
+        value: the estimate, in the unit that its metric names; NaN when the attack could not run.
+        lo: lower end of the pointwise 95 % interval.
+        hi: upper end of the pointwise 95 % interval.
+        null: mean of the same game with the secret shuffled.
+        ceiling: the largest value the game allows (NaN where there is none).
+        n: number of independent units behind the value (distinct target records).
+        status: `ok`, `dim-limited`, `saturated`, or `inconclusive: REASON`.
+        draws: bootstrap replicates of the unclipped value, shape `(draws,)`. Rows of one table share the
+            resampled records, so that replicate b of two rows belongs to the same resample.
+    """
+
+    value: float
+    lo: float
+    hi: float
+    null: float
+    ceiling: float
+    n: int
+    status: str = OK
+    draws: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether the attack ran and returned a number."""
+        return not self.status.startswith("inconclusive") and math.isfinite(self.value)
+
+    def clipped(self, low: float, high: float) -> Estimate:
+        """The same estimate with value and interval clipped to [low, high]; the draws stay as they are."""
+
+        def clip(number: float) -> float:
+            return min(max(number, low), high)
+
+        return replace(self, value=clip(self.value), lo=clip(self.lo), hi=clip(self.hi))
+
+
+def inconclusive(reason: str, *, ceiling: float = math.nan, n: int = 0) -> Estimate:
+    """An attack that could not run: never 0 and never "safe"."""
+    nan = math.nan
+    return Estimate(nan, nan, nan, nan, ceiling, n, f"inconclusive: {reason}")

@@ -1,0 +1,197 @@
+"""ROC numbers for scores of members and non-members. A HIGHER score always means "more likely a member".
+
+A threshold t calls every score >= t a member. Ties are exact: a threshold never splits equal scores.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from ptaudit.stats.binomial import clopper_pearson, rule_of_three
+from ptaudit.stats.bootstrap import DRAWS, resample_weights
+from ptaudit.stats.estimate import OK, Estimate, inconclusive
+
+Array = NDArray[np.float64]
+
+MIN_FALSE_POSITIVES = 5
+"""A true-positive rate at FPR f needs n_out · f of at least this."""
+
+_ROUNDING = 1e-12
+_CHUNK = 4_000_000
+
+
+def auc(scores_in: Array, scores_out: Array) -> float:
+    """Probability that a member scores above a non-member, ties counting one half."""
+    return float(_placements(scores_in, scores_out).mean())
+
+
+def auc_influence(scores_in: Array, scores_out: Array) -> tuple[Array, Array]:
+    """Structural components of the AUC (DeLong et al. 1988), one a record.
+
+    Returns:
+        Shares of non-members below each member (n_in,) and of members above each non-member (n_out,); the mean of each
+        is the AUC and var(first)/n_in + var(second)/n_out its variance.
+    """
+    return _placements(scores_in, scores_out), 1 - _placements(scores_out, scores_in)
+
+
+def tpr_at_fpr(scores_in: Array, scores_out: Array, fpr: float) -> float:
+    """Largest true-positive rate of a threshold whose false-positive rate is at most `fpr` (no interpolation)."""
+    ones = np.full((1, len(scores_in)), 1 / len(scores_in)), np.full((1, len(scores_out)), 1 / len(scores_out))
+    found = float(_weighted_tpr(scores_in, scores_out, fpr, *ones)[0])
+    return round(found * len(scores_in)) / len(scores_in)
+
+
+def auc_estimate(
+    scores_in: Array, scores_out: Array, *, seed: int, null: float = 0.5, draws: int = DRAWS, status: str = OK
+) -> Estimate:
+    """AUC with DeLong's interval on the logit scale and bootstrap draws over records.
+
+    The logit keeps the interval inside (0, 1); with the t quantile of the smaller group it covers 93 to 98 % at n = 30
+    to 500 and AUC 0.5 to 0.993, where the interval without the logit falls to 71 %. If every member scores above every
+    non-member (or below), the end nearer to one half is that of the rule of three for the smaller of the two groups.
+    Scores that are all equal tell nothing for certain: 0.5 with no width.
+
+    Args:
+        scores_in: (n_in,) scores of members, higher = more likely a member.
+        scores_out: (n_out,) scores of non-members.
+        seed: the audit's seed.
+        null: the AUC with the membership shuffled.
+        draws: number of bootstrap resamples; members and non-members are resampled independently.
+        status: status of the estimate if it is conclusive.
+
+    Returns:
+        Estimate with ceiling 1 and n = n_in + n_out; `inconclusive` for fewer than two of either or NaN scores.
+    """
+    problem = _problem(scores_in, scores_out)
+    if problem:
+        return inconclusive(problem, ceiling=1.0, n=len(scores_in) + len(scores_out))
+    members, others = auc_influence(scores_in, scores_out)
+    value = float(members.mean())
+    variance = members.var(ddof=1) / len(members) + others.var(ddof=1) / len(others)
+    lo, hi = _logit_interval(value, math.sqrt(variance), min(len(members), len(others)))
+    drawn = _bootstrap_auc(scores_in, scores_out, draws, seed)
+    return Estimate(value, lo, hi, null, 1.0, len(members) + len(others), status, drawn)
+
+
+def tpr_at_fpr_estimate(
+    scores_in: Array,
+    scores_out: Array,
+    fpr: float,
+    *,
+    seed: int,
+    null: float | None = None,
+    draws: int = DRAWS,
+    status: str = OK,
+) -> Estimate:
+    """True-positive rate at a false-positive rate, pooled over records (not calibrated per record).
+
+    The interval is the percentile bootstrap over members and non-members (so that the threshold's own uncertainty is
+    in it), widened to at least the exact binomial interval of the members, which does not vanish at 0 and 1.
+
+    Args:
+        scores_in: (n_in,) scores of members, higher = more likely a member.
+        scores_out: (n_out,) scores of non-members.
+        fpr: the false-positive rate allowed, in (0, 1).
+        seed: the audit's seed.
+        null: the rate with the membership shuffled; `fpr` if left out.
+        draws: number of bootstrap resamples.
+        status: status of the estimate if it is conclusive.
+
+    Returns:
+        Estimate with ceiling 1 and n = n_in + n_out; `inconclusive` unless n_out · fpr >= 5.
+    """
+    n_in, n_out = len(scores_in), len(scores_out)
+    problem = _problem(scores_in, scores_out)
+    if not problem and n_out * fpr < MIN_FALSE_POSITIVES - _ROUNDING:
+        needed = math.ceil(MIN_FALSE_POSITIVES / fpr - _ROUNDING)
+        problem = f"FPR {fpr:g} needs {needed} non-members, there are {n_out}"
+    if problem:
+        return inconclusive(problem, ceiling=1.0, n=n_in + n_out)
+    value = tpr_at_fpr(scores_in, scores_out, fpr)
+    weights_in = resample_weights(n_in, draws, seed)
+    weights_out = resample_weights(n_out, draws, seed, stream=1)
+    drawn = np.concatenate(
+        [
+            _weighted_tpr(scores_in, scores_out, fpr, weights_in[part], weights_out[part])
+            for part in _parts(draws, n_in + n_out)
+        ]
+    )
+    exact_lo, exact_hi = clopper_pearson(round(value * n_in), n_in)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    lo, hi = min(exact_lo, float(low)), max(exact_hi, float(high))
+    return Estimate(value, lo, hi, fpr if null is None else null, 1.0, n_in + n_out, status, drawn)
+
+
+def _problem(scores_in: Array, scores_out: Array) -> str | None:
+    if min(len(scores_in), len(scores_out)) < 2:
+        return f"needs 2 members and 2 non-members, there are {len(scores_in)} and {len(scores_out)}"
+    if np.isnan(scores_in).any() or np.isnan(scores_out).any():
+        return "scores that are not numbers"
+    return None
+
+
+def _placements(scores: Array, others: Array) -> Array:
+    """Share of `others` below each score, ties counting one half; shape of `scores`."""
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, scores, side="left") + np.searchsorted(ordered, scores, side="right")
+    return below / (2 * len(others))
+
+
+def _logit_interval(value: float, error: float, smaller: int) -> tuple[float, float]:
+    if value in (0.0, 1.0):
+        return (rule_of_three(1.0, smaller), 1.0) if value else (0.0, 1 - rule_of_three(1.0, smaller))
+    if error == 0.0:
+        return value, value
+    quantile = float(stats.t.ppf(0.975, smaller - 1))
+    centre, half = math.log(value / (1 - value)), quantile * error / (value * (1 - value))
+    lo, hi = (1 / (1 + math.exp(-x)) for x in (max(centre - half, -500), min(centre + half, 500)))
+    return lo, hi
+
+
+def _bootstrap_auc(scores_in: Array, scores_out: Array, draws: int, seed: int) -> Array:
+    """AUC of every resample (draws,): cumulated weights of the ordered non-members, read off at each member."""
+    order = np.argsort(scores_out, kind="stable")
+    ordered = scores_out[order]
+    left, right = (np.searchsorted(ordered, scores_in, side=side) for side in ("left", "right"))
+    weights_in = resample_weights(len(scores_in), draws, seed)
+    weights_out = resample_weights(len(scores_out), draws, seed, stream=1)
+    drawn = np.empty(draws)
+    for part in _parts(draws, len(scores_in) + len(scores_out)):
+        below = _cumulated(weights_out[part][:, order])
+        drawn[part] = (weights_in[part] * (below[:, left] + below[:, right])).sum(axis=1) / 2
+    return drawn
+
+
+def _weighted_tpr(scores_in: Array, scores_out: Array, fpr: float, weights_in: Array, weights_out: Array) -> Array:
+    """True-positive rates (draws,) under record weights (draws, n_in) and (draws, n_out).
+
+    It suffices to look at the classifiers "score > v" for each score v of a non-member: the lowest such v whose
+    false-positive rate is allowed lets in the most members.
+    """
+    if fpr >= 1:
+        return np.ones(len(weights_in))
+    order_out, order_in = np.argsort(scores_out, kind="stable"), np.argsort(scores_in, kind="stable")
+    levels = np.unique(scores_out)
+    upto_out = np.searchsorted(scores_out[order_out], levels, side="right")
+    upto_in = np.searchsorted(scores_in[order_in], levels, side="right")
+    false_positive = 1 - _cumulated(weights_out[:, order_out])[:, upto_out]
+    lowest = (false_positive <= fpr + _ROUNDING).argmax(axis=1)
+    true_positive = 1 - _cumulated(weights_in[:, order_in])[:, upto_in]
+    found = np.take_along_axis(true_positive, lowest[:, None], axis=1)[:, 0]
+    return np.clip(found, 0.0, 1.0)
+
+
+def _cumulated(weights: Array) -> Array:
+    """Cumulative sums along the records with a leading zero, (draws, n + 1)."""
+    return np.pad(np.cumsum(weights, axis=1), ((0, 0), (1, 0)))
+
+
+def _parts(draws: int, n: int) -> list[slice]:
+    """Slices of the draws small enough that an array (slice, n) stays in memory."""
+    step = max(1, _CHUNK // max(n, 1))
+    return [slice(start, start + step) for start in range(0, draws, step)]

@@ -1,0 +1,1 @@
+"""The leakage table, what is derived from it, and the run folder."""

@@ -1,0 +1,213 @@
+"""The run folder: written whole, read back with or without all that is not a table."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from ptaudit.errors import RunFolderError
+from ptaudit.tables.formats import csv_text, json_text, parse, read_csv, read_json, read_text, write_whole
+from ptaudit.tables.row import COLUMNS, Row
+from ptaudit.tables.run import EpochEntry, LayerEntry, Run
+from ptaudit.tables.summary import summary
+from ptaudit.tables.verdict import Verdict
+from ptaudit.tables.wide import Sheet, epochs_sheet, layer_epoch_sheet, layers_sheet
+
+LEAKAGE = "leakage.csv"
+DRAWS = "bootstrap.npz"
+SPEC = "spec.resolved.yaml"
+RESUME = ".resume"
+"""What a run that is not finished keeps in its folder."""
+
+_TEXT = "utf-8"
+
+
+def leakage_text(rows: Sequence[Row]) -> str:
+    """The leakage table as CSV."""
+    return csv_text(COLUMNS, ([getattr(row, column) for column in COLUMNS] for row in rows))
+
+
+def write_run(run: Run, folder: Path, report: str | None = None) -> None:
+    """Writes every file of a run folder, `leakage.csv` last: a folder that has it is whole.
+
+    Args:
+        run: what to write.
+        folder: made if it does not exist.
+        report: the text of `report.md`, which is left out without it.
+    """
+    leakage = leakage_text(run.rows)
+    identity = {"name": run.name, "layers": [asdict(layer) for layer in run.layers]}
+    files: dict[str, str | bytes] = {
+        "manifest.json": json_text({**run.manifest, **identity}),
+        "layers.csv": _sheet_text(layers_sheet(run)),
+        "epochs.csv": _sheet_text(epochs_sheet(run)),
+        "layer_epoch.csv": _sheet_text(layer_epoch_sheet(run)),
+        "gates.json": json_text([asdict(verdict) for verdict in run.verdicts]),
+        "summary.json": json_text(summary(run)),
+        "timings.json": json_text(run.timings),
+        SPEC: run.spec_text,
+        DRAWS: _draws_bytes(run.rows, leakage),
+    }
+    for name, table in zip(_seed_names(run), run.seeds, strict=True):
+        files[f"seeds/{name}/{LEAKAGE}"] = leakage_text(table)
+    if report is not None:
+        files["report.md"] = report
+    files[LEAKAGE] = leakage
+    for name, content in files.items():
+        write_whole(folder / name, content)
+
+
+def read_run(folder: Path) -> Run:
+    """Reads a run folder; all but `leakage.csv` may be absent (draws are then None, the spec empty, and so on).
+
+    Raises:
+        RunFolderError: if there is no run, an unfinished one, or a file that is malformed (with its line).
+    """
+    leakage = folder / LEAKAGE
+    if not leakage.is_file():
+        raise _no_run(folder)
+    manifest = _json_object(folder / "manifest.json")
+    name, layers = str(manifest.pop("name", folder.resolve().name)), manifest.pop("layers", None)
+    rows = read_leakage(leakage)
+    entries = _records(LayerEntry, layers, folder / "manifest.json") if layers else _layers_of(rows)
+    verdicts = folder / "gates.json"
+    spec = folder / SPEC
+    return Run(
+        name=name,
+        rows=_with_draws(rows, folder / DRAWS, leakage),
+        layers=tuple(entries),
+        epochs=_read_epochs(folder / "epochs.csv"),
+        manifest=manifest,
+        timings=_json_object(folder / "timings.json"),
+        spec_text=read_text(spec) if spec.is_file() else "",
+        verdicts=tuple(_records(Verdict, read_json(verdicts), verdicts)) if verdicts.is_file() else (),
+        seeds=_read_seeds(folder / "seeds", manifest.get("seeds", ())),
+    )
+
+
+def read_leakage(path: Path) -> tuple[Row, ...]:
+    """Reads a leakage table, without draws.
+
+    Raises:
+        RunFolderError: for a malformed file, a missing column or a row that stands twice.
+    """
+    kinds = get_type_hints(Row)
+    rows: list[Row] = []
+    seen: set[object] = set()
+    for where, cells in read_csv(path, COLUMNS):
+        row = Row(**{column: parse(kinds[column], cells[column], column, where) for column in COLUMNS})
+        if row.key in seen:
+            raise RunFolderError(f"row stands twice: {', '.join(map(str, row.key))}", where=where)
+        seen.add(row.key)
+        rows.append(row)
+    return tuple(rows)
+
+
+def _no_run(folder: Path) -> RunFolderError:
+    if not folder.exists():
+        return RunFolderError("no such run folder", where=str(folder))
+    if not folder.is_dir():
+        return RunFolderError("not a folder", where=str(folder), remedy="give the folder that holds leakage.csv")
+    if (folder / RESUME).exists():
+        return RunFolderError("unfinished run", where=str(folder), remedy="resume with ptaudit run SPEC --resume")
+    return RunFolderError(f"not a run folder: no {LEAKAGE}", where=str(folder))
+
+
+def _sheet_text(sheet: Sheet) -> str:
+    return csv_text(sheet.columns, sheet.rows)
+
+
+def _draws_bytes(rows: Sequence[Row], leakage: str) -> bytes:
+    """The draws as npz: float32 (rows with draws, B), which rows those are, and the hash of their table."""
+    index = [r for r, row in enumerate(rows) if row.draws is not None]
+    draws = np.array([rows[r].draws for r in index], dtype=np.float32).reshape(len(index), -1 if index else 0)
+    buffer = io.BytesIO()
+    np.savez(buffer, draws=draws, rows=np.array(index, dtype=np.int64), table=np.array(_digest(leakage)))
+    return buffer.getvalue()
+
+
+def _with_draws(rows: tuple[Row, ...], path: Path, leakage: Path) -> tuple[Row, ...]:
+    if not path.is_file():
+        return rows
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            draws, index, table = stored["draws"], stored["rows"], str(stored["table"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RunFolderError("damaged file", where=str(path), remedy="delete it: intervals remain") from error
+    if table != _digest(read_text(leakage)):
+        raise RunFolderError(f"belongs to another {LEAKAGE}", where=str(path), remedy="delete it: intervals remain")
+    drawn = dict(zip(index.tolist(), draws.astype(np.float64)))
+    return tuple(replace(row, draws=drawn.get(r)) for r, row in enumerate(rows))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.replace("\r\n", "\n").encode(_TEXT)).hexdigest()
+
+
+def _seed_names(run: Run) -> list[str]:
+    names = [str(seed) for seed in run.manifest.get("seeds", ())]
+    return names if len(names) == len(run.seeds) else [str(k) for k in range(len(run.seeds))]
+
+
+def _read_seeds(folder: Path, seeds: Sequence[object]) -> tuple[tuple[Row, ...], ...]:
+    """Tables of the single seeds in the order of the manifest, others after them by number."""
+    if not folder.is_dir():
+        return ()
+    order = {str(seed): k for k, seed in enumerate(seeds)}
+    found = [path for path in folder.iterdir() if (path / LEAKAGE).is_file()]
+    found.sort(key=lambda path: (order.get(path.name, len(order)), len(path.name), path.name))
+    return tuple(read_leakage(path / LEAKAGE) for path in found)
+
+
+def _read_epochs(path: Path) -> tuple[EpochEntry, ...]:
+    if not path.is_file():
+        return ()
+    kinds = get_type_hints(EpochEntry)
+    lines = read_csv(path, list(kinds))
+    return tuple(
+        EpochEntry(**{name: parse(kind, cells[name], name, where) for name, kind in kinds.items()})
+        for where, cells in lines
+    )
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    content = read_json(path) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise RunFolderError("not a JSON object", where=str(path))
+    return content
+
+
+def _records(kind: type, content: object, path: Path) -> list[Any]:
+    """JSON objects as dataclasses; null is NaN where a number belongs."""
+    hints = get_type_hints(kind)
+    try:
+        return [
+            kind(
+                **{
+                    f.name: float("nan") if entry[f.name] is None and hints[f.name] is float else entry[f.name]
+                    for f in fields(kind)
+                }
+            )
+            for entry in content  # type: ignore[attr-defined]
+        ]
+    except (TypeError, KeyError) as error:
+        raise RunFolderError(f"not a list of {kind.__name__}: {error}", where=str(path)) from error
+
+
+def _layers_of(rows: Sequence[Row]) -> list[LayerEntry]:
+    """What the table tells of the layers, for a folder without a manifest; `*` is none."""
+    found: dict[str, LayerEntry] = {}
+    for row in rows:
+        if row.layer_index >= 0 and row.layer != "*" and row.layer not in found:
+            missing = row.status.startswith("not captured")
+            reason = row.status.partition(":")[2].strip() if missing else ""
+            capture = "none" if missing else "unknown"
+            found[row.layer] = LayerEntry(row.layer, row.layer_index, row.layer_type, row.parameters, capture, reason)
+    return sorted(found.values(), key=lambda layer: layer.index)

@@ -1,0 +1,134 @@
+"""CSV and JSON as they stand in a run folder: UTF-8, LF, the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ptaudit.errors import RunFolderError
+
+
+def cell(value: object) -> str:
+    """A cell of a CSV file: six significant digits, empty for NaN."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value + 0.0:.6g}"
+    return str(value)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV file with a header line."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([cell(value) for value in row] for row in rows)
+    return buffer.getvalue()
+
+
+def json_text(content: object) -> str:
+    """JSON with sorted keys; numbers that are not finite become null."""
+    return json.dumps(_finite(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {str(key): _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return content
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes beside the file's name and renames, so that nobody ever sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_text(path: Path) -> str:
+    """Text of a UTF-8 file.
+
+    Raises:
+        RunFolderError: if it cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RunFolderError("not UTF-8 text", where=str(path), remedy="write or fetch the run again") from error
+    except OSError as error:
+        raise RunFolderError(f"cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        RunFolderError: if it is not JSON, with the line.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        where = f"{path}:{error.lineno}"
+        raise RunFolderError(f"not JSON: {error.msg}", where=where, remedy="write or fetch the run again") from error
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+    """Lines of a CSV file that has at least the given columns.
+
+    Returns:
+        For each line where it stands (`file:line`) and its cells by column.
+
+    Raises:
+        RunFolderError: for a missing column or a line with too few or too many cells.
+    """
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    lines: list[tuple[str, dict[str, str]]] = []
+    header: list[str] | None = None
+    try:
+        for cells in reader:
+            where = f"{path}:{reader.line_num}"
+            if header is None:
+                header = cells
+                _check_header(path, header, columns)
+            elif len(cells) != len(header):
+                raise RunFolderError(f"{len(cells)} cells where the header has {len(header)}", where=where)
+            else:
+                lines.append((where, dict(zip(header, cells))))
+    except csv.Error as error:
+        raise RunFolderError(f"not CSV: {error}", where=f"{path}:{reader.line_num}") from error
+    if header is None:
+        raise RunFolderError("empty file", where=str(path), remedy="write or fetch the run again")
+    return lines
+
+
+def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise RunFolderError(
+            f"column missing: {', '.join(missing)}", where=f"{path}:1", remedy=f"expected {', '.join(columns)}"
+        )
+
+
+def parse(kind: type, text: str, column: str, where: str) -> Any:
+    """A cell as str, int or float (empty is NaN).
+
+    Raises:
+        RunFolderError: if it is not one, naming the column.
+    """
+    if kind is float and not text.strip():
+        return math.nan
+    try:
+        return kind(text)
+    except ValueError as error:
+        noun = "a whole number" if kind is int else "a number"
+        raise RunFolderError(f"column {column}: {text!r} is not {noun}", where=where) from error

@@ -1,0 +1,88 @@
+"""The row of the leakage table, and the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptaudit.stats.estimate import Estimate
+
+JOINT = "*"
+"""Name of the row that stands for all layers of a view jointly."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of the audit: columns of `leakage.csv`, in their order. Units are in the metric's name."""
+
+    epoch: int
+    step: int
+    layer: str
+    layer_index: int
+    layer_type: str
+    parameters: int
+    view: str
+    game: str
+    adversary: str
+    metric: str
+    value: float
+    lo: float
+    hi: float
+    null: float
+    ceiling: float
+    n: int
+    status: str
+    draws: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def key(self) -> tuple[int, str, str, str, str, str]:
+        """What two runs are joined on: epoch, layer, view, game, adversary, metric."""
+        return (self.epoch, self.layer, self.view, self.game, self.adversary, self.metric)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the row holds a number with its interval: not inconclusive, not "not captured", not NaN."""
+        interval = not (math.isnan(self.lo) or math.isnan(self.hi))
+        return interval and self.estimate.conclusive and not self.status.startswith("not captured")
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether its adversary knows the defense; those that do not (`static...`) never feed a gate or a summary."""
+        return not self.adversary.startswith("static")
+
+    @property
+    def centre(self) -> float:
+        """The value before it was clipped to [0, ceiling], as far as the draws tell."""
+        clipped = self.value == 0.0 or self.value >= self.ceiling
+        return float(np.mean(self.draws)) if clipped and self.draws is not None else self.value
+
+    @property
+    def estimate(self) -> Estimate:
+        """The number with its interval."""
+        return Estimate(self.value, self.lo, self.hi, self.null, self.ceiling, self.n, self.status, self.draws)
+
+
+COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Row) if f.name != "draws")
+KEY_COLUMNS: tuple[str, ...] = ("epoch", "layer", "view", "game", "adversary", "metric")
+
+Table = Sequence[Row]
+"""Rows in the order of the file: epoch, view, game, layer (`*` first), adversary, metric."""
+
+
+def find(rows: Iterable[Row], **wanted: object) -> list[Row]:
+    """Rows whose columns equal the given values, e.g. `find(rows, view="record", metric="bits")`."""
+    return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
+
+
+_BY_WEIGHT = ("ok", "dim-limited", "saturated")
+
+
+def worst_status(statuses: Iterable[str]) -> str:
+    """The status that asks for most caution: ok, dim-limited, saturated, any other (the first of those)."""
+    ranked = [(_BY_WEIGHT.index(s) if s in _BY_WEIGHT else len(_BY_WEIGHT), s) for s in statuses]
+    heaviest = max(rank for rank, _ in ranked)
+    return next(status for rank, status in ranked if rank == heaviest)

@@ -1,0 +1,72 @@
+"""A whole run: the leakage table and what is needed to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from ptaudit.tables.row import Row
+from ptaudit.tables.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class LayerEntry:
+    """A layer with parameters of its own: `capture` is rule, vmap, loop or none, the last with a `reason`."""
+
+    name: str
+    index: int
+    type: str
+    parameters: int
+    capture: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class EpochEntry:
+    """The training at one epoch; NaN where a number does not exist (accuracy of a regression, epsilon without DP)."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    train_accuracy: float
+    held_out_loss: float
+    held_out_accuracy: float
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds.
+
+    Attributes:
+        name: name of the run.
+        rows: the leakage table; with several seeds, the pooled one.
+        layers: every layer with trainable parameters.
+        epochs: the training, epoch by epoch.
+        manifest: versions, device, seeds, hashes, status, threat model, warnings.
+        timings: seconds per phase.
+        spec_text: the resolved spec as YAML text.
+        verdicts: what the gates decided.
+        seeds: the leakage tables of the single seeds, in the order of `manifest["seeds"]`; empty with one seed.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    layers: tuple[LayerEntry, ...]
+    epochs: tuple[EpochEntry, ...]
+    manifest: Mapping[str, Any]
+    timings: Mapping[str, float]
+    spec_text: str
+    verdicts: tuple[Verdict, ...] = ()
+    seeds: tuple[tuple[Row, ...], ...] = field(default=(), repr=False)
+
+    @property
+    def token_dim(self) -> int | None:
+        """`audit.tokens.dim` of the resolved spec; None for a folder without one."""
+        try:
+            return int(yaml.safe_load(self.spec_text)["audit"]["tokens"]["dim"])
+        except (yaml.YAMLError, KeyError, TypeError, ValueError):
+            return None

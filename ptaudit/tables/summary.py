@@ -1,0 +1,72 @@
+"""What is worth reading first: the content of `summary.json`, and of the terminal summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.run import Run
+from ptaudit.tables.verdict import Verdict
+from ptaudit.tables.wide import primary_rows
+
+TOP = 5
+
+
+def overall(verdicts: Sequence[Verdict]) -> str:
+    """`fail` if a gate failed, else `inconclusive` if one is, else `pass`; `no gates` without any."""
+    outcomes = {verdict.outcome for verdict in verdicts}
+    return next((outcome for outcome in ("fail", "inconclusive", "pass") if outcome in outcomes), "no gates")
+
+
+def joint_rows(run: Run) -> list[Row]:
+    """The rows `*` of the last audited epoch: every game's primary metric in every view, all adversaries."""
+    return [row for row in _last_epoch(run) if row.layer == JOINT]
+
+
+def most_leaking(run: Run, top: int = TOP) -> list[Row]:
+    """Layers of the last audited epoch, the largest values first; at most `top` per game and view.
+
+    Where several adversaries play, a layer counts with the strongest.
+    """
+    best: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in _last_epoch(run):
+        if row.layer != JOINT:
+            layers = best.setdefault((row.game, row.view), {})
+            if row.layer not in layers or row.value > layers[row.layer].value:
+                layers[row.layer] = row
+    ranked = (sorted(layers.values(), key=lambda row: -row.value)[:top] for layers in best.values())
+    return [row for layers in ranked for row in layers]
+
+
+def status_counts(run: Run) -> dict[str, int]:
+    """Number of rows by the first word of their status (`ok`, `dim-limited`, `inconclusive`, `not captured`, ...)."""
+    return dict(sorted(Counter(row.status.split(":")[0].strip() for row in run.rows).items()))
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The content of `summary.json`."""
+    return {
+        "name": run.name,
+        "status": run.manifest.get("status", ""),
+        "verdict": overall(run.verdicts),
+        "epoch": max((row.epoch for row in run.rows), default=None),
+        "joint": [_entry(row) for row in joint_rows(run)],
+        "most_leaking": [_entry(row) for row in most_leaking(run)],
+        "gates": [asdict(verdict) for verdict in run.verdicts],
+        "rows_by_status": status_counts(run),
+        "not_captured": {layer.name: layer.reason for layer in run.layers if layer.capture == "none"},
+        "warnings": list(run.manifest.get("warnings", ())),
+    }
+
+
+def _last_epoch(run: Run) -> list[Row]:
+    last = max((row.epoch for row in run.rows), default=None)
+    return primary_rows(row for row in run.rows if row.epoch == last)
+
+
+def _entry(row: Row) -> dict[str, Any]:
+    names = ("layer", "view", "game", "adversary", "metric", "value", "lo", "hi", "null", "ceiling", "n", "status")
+    return {name: getattr(row, name) for name in names}

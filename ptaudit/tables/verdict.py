@@ -1,0 +1,52 @@
+"""What a gate decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal["pass", "fail", "inconclusive"]
+Kind = Literal["max", "max_increase"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one gate and the row that decided it; fields of an entry of `gates.json`.
+
+    Attributes:
+        id: the gate's name in the spec.
+        metric: `game.metric`.
+        view: name of the view.
+        over: `layers`, `joint`, `all` or a glob pattern.
+        epoch: `last`, `first`, `all`, `max` or a number.
+        threshold: the `max` or `max_increase` of the spec.
+        kind: which of the two.
+        outcome: `pass`, `fail` or `inconclusive`.
+        worst_layer: layer of the largest value among the rows that decided.
+        worst_epoch: its epoch.
+        worst_adversary: its adversary.
+        value: its value; for `max_increase` run minus baseline.
+        lo: its simultaneous lower bound, NaN where it could not be measured.
+        hi: its simultaneous upper bound.
+        rows: number of rows that the gate looked at.
+        reason: the outcome in words.
+        advice: for a failed gate, what was measured to stay below the threshold; None if nothing did.
+    """
+
+    id: str
+    metric: str
+    view: str
+    over: str
+    epoch: str | int
+    threshold: float
+    kind: Kind
+    outcome: Outcome
+    worst_layer: str
+    worst_epoch: int
+    worst_adversary: str
+    value: float
+    lo: float
+    hi: float
+    rows: int
+    reason: str
+    advice: str | None = None

@@ -1,0 +1,126 @@
+"""Tables derived from the leakage table: by layer, by epoch, and layer by epoch (the heat map)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from ptaudit.spec.catalog import GAMES
+from ptaudit.tables.bounds import row_bounds
+from ptaudit.tables.row import JOINT, Row, worst_status
+from ptaudit.tables.run import EpochEntry, Run
+from ptaudit.tables.seeds import degrees_of_freedom
+
+Cell = str | int | float
+
+_ENDS = ("", "_lo", "_hi")
+_LAYER = ("layer", "layer_index", "layer_type", "parameters")
+_GAME = ("view", "game", "adversary", "metric")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Columns and rows of a CSV file."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def primary_metric(game: str, metrics: Iterable[str]) -> str:
+    """The metric that stands for a game: the first of the catalog, else the first there is."""
+    there = list(metrics)
+    return next((metric for metric in GAMES.get(game, ()) if metric in there), there[0])
+
+
+def primary_rows(rows: Iterable[Row]) -> list[Row]:
+    """Measured rows of each game's primary metric, static adversaries left out."""
+    kept = list(rows)
+    metrics: dict[str, list[str]] = {}
+    for row in kept:
+        metrics.setdefault(row.game, []).append(row.metric)
+    primary = {game: primary_metric(game, there) for game, there in metrics.items()}
+    return [row for row in kept if row.metric == primary[row.game] and row.measured and row.adaptive]
+
+
+def layers_sheet(run: Run) -> Sheet:
+    """A row per layer × view × game × adversary × metric: first, last and largest value over the epochs.
+
+    The interval of the largest value is [max of lower, max of upper] simultaneous bounds over the epochs: that of the
+    chosen epoch alone would be too optimistic. The status is the one that asks for most caution.
+    """
+    columns = (*_LAYER, *_GAME, *(f"{which}{end}" for which in ("first", "last", "max") for end in _ENDS))
+    table = []
+    dof = dict(zip((row.key for row in run.rows), degrees_of_freedom(run.rows, run.seeds)))
+    for series in _series(run.rows):
+        first, last = series[0], series[-1]
+        ends = [(row.value, row.lo, row.hi) if row.measured else (math.nan,) * 3 for row in (first, last)]
+        peak, peak_epoch = _peak(series, dof)
+        status = worst_status(row.status for row in series)
+        table.append((*_cells(first, (*_LAYER, *_GAME)), *ends[0], *ends[1], *peak, peak_epoch, last.ceiling, status))
+    return Sheet((*columns, "max_epoch", "ceiling", "status"), tuple(table))
+
+
+def layer_epoch_sheet(run: Run) -> Sheet:
+    """The heat map: a row per layer × view × game × adversary × metric, a column `epoch_E` per audited epoch."""
+    epochs = sorted({row.epoch for row in run.rows})
+    table = []
+    for series in _series(run.rows):
+        values = {row.epoch: row.value for row in series if row.measured}
+        keys = _cells(series[0], (*_LAYER[:2], *_GAME))
+        table.append((*keys, *(values.get(epoch, math.nan) for epoch in epochs)))
+    return Sheet((*_LAYER[:2], *_GAME, *(f"epoch_{epoch}" for epoch in epochs)), tuple(table))
+
+
+def epochs_sheet(run: Run) -> Sheet:
+    """The training epoch by epoch, with three columns per game and view of the game's primary metric.
+
+    `GAME.METRIC.VIEW` is the value of the row `*`, `....worst_layer` and `....worst_value` the layer with the largest
+    value. Where several adversaries play, the strongest counts. Empty where nothing was measured.
+    """
+    rows = primary_rows(run.rows)
+    series = dict.fromkeys((row.game, row.metric, row.view) for row in rows)
+    columns = [field.name for field in fields(EpochEntry)]
+    for game, metric, view in series:
+        name = f"{game}.{metric}.{view}"
+        columns += [name, f"{name}.worst_layer", f"{name}.worst_value"]
+    table = []
+    for entry in run.epochs:
+        cells: list[Cell] = list(asdict(entry).values())
+        for wanted in series:
+            here = [row for row in rows if row.epoch == entry.epoch and (row.game, row.metric, row.view) == wanted]
+            joint = _largest(row for row in here if row.layer == JOINT)
+            worst = _largest(row for row in here if row.layer != JOINT)
+            cells.append(joint.value if joint else math.nan)
+            cells += [worst.layer, worst.value] if worst else ["", math.nan]
+        table.append(tuple(cells))
+    return Sheet(tuple(columns), tuple(table))
+
+
+def _series(rows: Iterable[Row]) -> list[list[Row]]:
+    """Rows of one layer, view, game, adversary and metric, epochs ascending; in the order of first appearance."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.layer, row.view, row.game, row.adversary, row.metric), []).append(row)
+    return [sorted(group, key=lambda row: row.epoch) for group in groups.values()]
+
+
+def _peak(
+    series: Sequence[Row], dof: Mapping[tuple[int, str, str, str, str, str], float]
+) -> tuple[tuple[float, float, float], Cell]:
+    measured = [row for row in series if row.measured]
+    if not measured:
+        return (math.nan, math.nan, math.nan), ""
+    lower, upper = row_bounds(measured, np.array([dof[row.key] for row in measured]))
+    top = max(measured, key=lambda row: row.value)
+    return (top.value, float(lower.max()), float(upper.max())), top.epoch
+
+
+def _largest(rows: Iterable[Row]) -> Row | None:
+    return max(rows, key=lambda row: row.value, default=None)
+
+
+def _cells(row: Row, columns: Sequence[str]) -> tuple[Cell, ...]:
+    return tuple(getattr(row, column) for column in columns)
