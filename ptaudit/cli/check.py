@@ -1,0 +1,44 @@
+"""`ptaudit check`: what an audit would capture, and what it would cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ptaudit.cli.duration import parse_duration
+from ptaudit.cli.options import Device, FormatName, Overrides, SpecFile, Verbose
+from ptaudit.cli.output import choose_format, emit, page_for
+from ptaudit.errors import PtauditError
+from ptaudit.report import open_format
+
+
+def check(
+    spec: SpecFile,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Fail when the estimate is over it, e.g. 90s, 5m or 1h.")
+    ] = None,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    format_name: FormatName = None,
+    verbose: Verbose = False,
+) -> None:
+    """Try a spec before it is run. Lists its layers and how each is captured, estimates time and memory.
+
+    The spec runs the Python that it names.
+    """
+    chosen = choose_format(format_name)
+    limit = parse_duration(budget) if budget is not None else None
+
+    from ptaudit.pipeline import check as check_spec
+    from ptaudit.report.words import duration
+
+    report = check_spec(spec, device=device, overrides=tuple(overrides or ()))
+    emit(open_format(chosen).render_check(report, page_for(chosen, forced=format_name is not None)))
+    seconds = sum(report.estimate_seconds.values())
+    if limit is not None and seconds > limit:
+        raise PtauditError(
+            f"the estimate of {duration(seconds)} is over the budget of {duration(limit)}",
+            where=str(spec),
+            remedy="audit fewer epochs, records or views, or raise --budget",
+        )

@@ -1,0 +1,29 @@
+"""`ptaudit compare`: what changed between two runs, and whether by more than noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ptaudit.cli.options import FormatName, Verbose
+from ptaudit.cli.output import choose_format, emit, page_for
+from ptaudit.report import open_format
+
+
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="RUN1", help="The run folder to compare with.")],
+    after: Annotated[Path, typer.Argument(metavar="RUN2", help="The run folder in question.")],
+    all_rows: Annotated[bool, typer.Option("--all", help="List rows within noise too.")] = False,
+    format_name: FormatName = None,
+    verbose: Verbose = False,
+) -> None:
+    """Say what changed between two runs. Marks what is more than noise; a change never fails: `gate` does that."""
+    chosen = choose_format(format_name)
+
+    from ptaudit import compare as comparing
+    from ptaudit.tables.folder import read_run
+
+    page = page_for(chosen, forced=format_name is not None, all_rows=all_rows)
+    emit(open_format(chosen).render_comparison(comparing.compare(read_run(before), read_run(after)), page))

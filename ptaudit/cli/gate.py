@@ -1,0 +1,92 @@
+"""`ptaudit gate`: verdicts from tables alone; needs no torch and writes nothing into the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ptaudit.cli.options import FormatName, Inconclusive, Outputs, Quiet, RunFolder, Verbose
+from ptaudit.cli.output import (
+    choose_format,
+    emit,
+    page_for,
+    parse_inconclusive,
+    parse_outputs,
+    report_gates,
+    verdict_line,
+    write_outputs,
+)
+from ptaudit.errors import PtauditError
+from ptaudit.report import open_format
+
+if TYPE_CHECKING:
+    from ptaudit.spec import GateSpec
+    from ptaudit.tables.run import Run
+
+
+def gate(
+    run_folder: RunFolder,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Run folder that max_increase is measured from.")
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option(metavar="SPEC", help="Take the gates of this spec instead of the run's own.")
+    ] = None,
+    inconclusive: Inconclusive = None,
+    format_name: FormatName = None,
+    output: Outputs = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Decide the gates of a finished run. Needs no torch, trains nothing, leaves the run folder as it is."""
+    chosen, sinks = choose_format(format_name), parse_outputs(output)
+    undecided = parse_inconclusive(inconclusive)
+
+    from ptaudit.gate import decide, exit_code
+    from ptaudit.tables.folder import read_run
+
+    run = read_run(run_folder)
+    gates = gates_of(run, run_folder, spec)
+    verdicts = tuple(decide(gates, run, read_run(baseline) if baseline else None))
+    judged = replace(run, verdicts=verdicts)
+    page = page_for(chosen, forced=format_name is not None, folder=run_folder, inconclusive=undecided)
+    brief = quiet and format_name is None
+    emit(verdict_line(judged) if brief else open_format(chosen).render_gates(judged, page))
+    write_outputs(sinks, lambda to, on: to.render_gates(judged, on), page)
+    report_gates(verdicts)
+    raise typer.Exit(exit_code(verdicts, undecided))
+
+
+def gates_of(run: Run, folder: Path, spec: Path | None) -> Sequence[GateSpec]:
+    """The gates of a spec file, else those that the run was made with.
+
+    The resolved spec of a run is not loaded as a whole: its model and data need not be on this machine.
+
+    Raises:
+        PtauditError: there are none, or they are malformed.
+    """
+    from ptaudit.spec import load
+
+    gates = load(spec).gates if spec else _own_gates(run, folder / "spec.resolved.yaml")
+    if not gates:
+        remedy = "name a spec that has gates: --spec SPEC"
+        raise PtauditError("there are no gates", where=str(spec or folder), remedy=remedy)
+    return gates
+
+
+def _own_gates(run: Run, where: Path) -> Sequence[GateSpec]:
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    from ptaudit.spec import GateSpec
+
+    try:
+        loaded = yaml.safe_load(run.spec_text) or {}
+        return TypeAdapter(tuple[GateSpec, ...]).validate_python(loaded.get("gates") or ())
+    except (yaml.YAMLError, ValidationError, AttributeError) as error:
+        said = str(error).splitlines()[0]
+        raise PtauditError(f"its gates cannot be read: {said}", where=str(where), remedy="use --spec SPEC") from error

@@ -1,0 +1,145 @@
+"""Where results go: stdout in the format asked for, files beside it, and what went wrong on stderr."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from ptaudit.errors import PtauditError
+from ptaudit.report import FORMATS, Format, Page, open_format
+
+if TYPE_CHECKING:
+    from ptaudit.tables.run import Run
+    from ptaudit.tables.verdict import Verdict
+
+Draw = Callable[[Format, Page], str]
+
+
+@dataclass(frozen=True)
+class Sink:
+    """A file to write a report to."""
+
+    format: str
+    path: Path
+
+
+def choose_format(name: str | None) -> str:
+    """The format by name; without one, rich on a terminal and plain elsewhere.
+
+    Raises:
+        PtauditError: no such format.
+    """
+    chosen = name or ("rich" if sys.stdout.isatty() else "plain")
+    open_format(chosen)
+    return chosen
+
+
+def parse_outputs(texts: Sequence[str] | None) -> list[Sink]:
+    """`FORMAT=FILE` options.
+
+    Raises:
+        PtauditError: malformed, or no such format.
+    """
+    sinks = []
+    for text in texts or ():
+        name, equals, path = text.partition("=")
+        if not (equals and path):
+            raise PtauditError(f"--output {text!r} is not FORMAT=FILE", remedy=f"formats: {', '.join(FORMATS)}")
+        open_format(name)
+        sinks.append(Sink(name, Path(path)))
+    return sinks
+
+
+def parse_inconclusive(text: str | None) -> Literal["pass", "fail"] | None:
+    """What an inconclusive gate counts as.
+
+    Raises:
+        PtauditError: neither `pass` nor `fail`.
+    """
+    if text is None:
+        return None
+    if text == "pass":
+        return "pass"
+    if text == "fail":
+        return "fail"
+    raise PtauditError(f"--inconclusive {text!r} is not known", remedy="pass or fail")
+
+
+def page_for(
+    name: str,
+    *,
+    forced: bool,
+    folder: Path | None = None,
+    all_rows: bool = False,
+    inconclusive: Literal["pass", "fail"] | None = None,
+) -> Page:
+    """What stdout can show: its width, its encoding, and colours for rich on a terminal or where it was asked for."""
+    size = shutil.get_terminal_size((100, 40))
+    colors = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Page(
+        folder=str(folder) if folder else None,
+        width=min(max(size.columns, 60), 140),
+        height=max(size.lines - 2, 40) if sys.stdout.isatty() else 40,
+        color=name == "rich" and colors and (forced or sys.stdout.isatty()),
+        unicode=(sys.stdout.encoding or "").lower().replace("-", "") == "utf8",
+        all_rows=all_rows,
+        inconclusive=inconclusive,
+    )
+
+
+def emit(text: str) -> None:
+    """Write to stdout; a reader that went away (`| head`) does not change how the verb ends."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_outputs(sinks: Sequence[Sink], draw: Draw, page: Page) -> None:
+    """Write each report beside its name and rename it.
+
+    Raises:
+        PtauditError: a file cannot be written.
+    """
+    from ptaudit.tables.formats import write_whole
+
+    for sink in sinks:
+        page_of_file = Page(folder=page.folder, inconclusive=page.inconclusive)
+        text = draw(open_format(sink.format), page_of_file)
+        try:
+            write_whole(sink.path, text)
+        except OSError as error:
+            raise PtauditError(f"cannot be written: {error.strerror}", where=str(sink.path)) from error
+
+
+def verdict_line(run: Run) -> str:
+    """The verdict over all gates in one line."""
+    from ptaudit.report.summary import conclude
+
+    return conclude(run.verdicts, str(run.manifest.get("status", "complete"))).text + "\n"
+
+
+def report_gates(verdicts: Sequence[Verdict]) -> None:
+    """Every gate that did not pass, on stderr, with what would help."""
+    from ptaudit.report.pages import gate_rule
+    from ptaudit.report.words import bounds_text
+
+    for verdict in verdicts:
+        if verdict.outcome == "pass":
+            continue
+        found = bounds_text(verdict.value, verdict.lo, verdict.hi, 3)
+        place = f"view {verdict.view}, layer {verdict.worst_layer}, epoch {verdict.worst_epoch}"
+        word = "FAILED" if verdict.outcome == "fail" else verdict.outcome
+        typer.echo(f"gate {verdict.id} {word}: {gate_rule(verdict)}, found {found} in {place}", err=True)
+        if verdict.outcome == "inconclusive" and verdict.reason:
+            typer.echo(f"  reason: {verdict.reason}", err=True)
+        if verdict.advice:
+            typer.echo(f"  advice: {verdict.advice}", err=True)

@@ -1,0 +1,120 @@
+"""Progress on stderr: live bars on a terminal, one plain line per finished task elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ptaudit.progress import Progress, Silent, Task
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+
+@contextmanager
+def open_progress(quiet: bool = False) -> Iterator[Progress]:
+    """The progress that suits stderr, for the time of the block."""
+    if quiet:
+        yield Silent()
+    elif sys.stderr.isatty() and _can_move_cursor():
+        with RichProgress() as progress:
+            yield progress
+    else:
+        yield LogLines()
+
+
+def _can_move_cursor() -> bool:
+    import os
+
+    return os.environ.get("TERM") != "dumb"
+
+
+class LogLines:
+    """Plain lines without control characters: for logs of CI servers."""
+
+    def task(self, description: str, total: int | None = None) -> Task:
+        """A task that says when it is done, and how long it took."""
+        return _LineTask(self, description)
+
+    def log(self, message: str) -> None:
+        """One line."""
+        print(message, file=sys.stderr, flush=True)
+
+
+class _LineTask:
+    def __init__(self, lines: LogLines, description: str) -> None:
+        self._lines, self._description, self._steps, self._note = lines, description, 0, ""
+
+    def advance(self, steps: int = 1, note: str | None = None) -> None:
+        self._steps += steps
+        self._note = self._note if note is None else note
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        word = "done" if kind is None else "stopped"
+        note = f" ({self._note})" if self._note else ""
+        self._lines.log(f"{self._description}: {word} after {time.monotonic() - self._began:.1f} s{note}")
+
+
+class RichProgress:
+    """Live bars on stderr; logged lines scroll by above them."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
+            console=Console(stderr=True, highlight=False),
+            transient=True,
+        )
+
+    def task(self, description: str, total: int | None = None) -> Task:
+        """A bar that is there while the task runs."""
+        return _BarTask(self._bars, self._bars.add_task(description, total=total, note=""))
+
+    def log(self, message: str) -> None:
+        """One line above the bars."""
+        self._bars.console.print(message, markup=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+
+class _BarTask:
+    def __init__(self, bars: Bars, task: TaskID) -> None:
+        self._bars, self._task = bars, task
+
+    def advance(self, steps: int = 1, note: str | None = None) -> None:
+        self._bars.advance(self._task, steps)
+        if note is not None:
+            self._bars.update(self._task, note=note)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.remove_task(self._task)

@@ -1,0 +1,57 @@
+"""What a report does not show: sentences that go with every number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ptaudit.report.words import plural
+
+if TYPE_CHECKING:
+    from ptaudit.tables.row import Row
+    from ptaudit.tables.run import Run
+
+LOWER_BOUND = "Attack scores are lower bounds: a stronger adversary may do better; a gate that holds is no proof."
+ONE_SEED = "One seed: the noise of retraining is not in the intervals."
+DIM_LIMITED = "dim-limited: the largest sketch won; an adversary with the full gradient may do better."
+SATURATED = "saturated: within one bit of the ceiling, more candidates could show more leakage."
+_MOST_REASONS = 3
+
+
+def caveats(run: Run) -> tuple[str, ...]:
+    """The sentences for this run: fixed ones first, then its own warnings, then what is missing."""
+    sentences = [LOWER_BOUND, *_not_captured(run), *_not_run(run.rows)]
+    if len(run.manifest.get("seeds", (0, 0))) == 1:
+        sentences.append(ONE_SEED)
+    sentences += [str(warning) for warning in run.manifest.get("warnings", ())]
+    for status, sentence in (("dim-limited", DIM_LIMITED), ("saturated", SATURATED)):
+        if any(row.status.startswith(status) for row in run.rows):
+            sentences.append(sentence)
+    return tuple(dict.fromkeys(sentences))
+
+
+def _not_captured(run: Run) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for layer in run.layers:
+        if layer.capture == "none":
+            by_reason.setdefault(layer.reason or "no reason given", []).append(layer.name)
+    return [f"Not captured: {_some(names)} ({reason})." for reason, names in by_reason.items()]
+
+
+def _not_run(rows: Sequence[Row]) -> list[str]:
+    """How many numbers could not be had, and why: the most frequent reasons."""
+    reasons = Counter(
+        row.status.removeprefix("inconclusive:").strip() for row in rows if row.status.startswith("inconclusive")
+    )
+    if not reasons:
+        return []
+    texts = [f"{reason} ({n})" for reason, n in reasons.most_common(_MOST_REASONS)]
+    rest = len(reasons) - len(texts)
+    texts += [plural(rest, "more reason")] if rest else []
+    return [f"Inconclusive rows, never to be read as 0: {'; '.join(texts)}."]
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

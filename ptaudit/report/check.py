@@ -1,0 +1,94 @@
+"""The page of `ptaudit check`: what would be captured, how, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from ptaudit.report.document import Cell, Column, Document, Facts, Grid, Lines, Tone, drop_blank_columns
+from ptaudit.report.words import count, duration, percent, plural, size
+
+if TYPE_CHECKING:
+    from ptaudit.tables.run import LayerEntry
+
+
+class CheckFacts(Protocol):
+    """What a check found out; times in seconds, memory in bytes, `members` and the like in records."""
+
+    @property
+    def spec_name(self) -> str: ...  # noqa: D102
+    @property
+    def device(self) -> str: ...  # noqa: D102
+    @property
+    def layers(self) -> Sequence[LayerEntry]: ...  # noqa: D102
+    @property
+    def parameters(self) -> int: ...  # noqa: D102
+    @property
+    def captured_parameters(self) -> int: ...  # noqa: D102
+    @property
+    def members(self) -> int: ...  # noqa: D102
+    @property
+    def held_out(self) -> int: ...  # noqa: D102
+    @property
+    def audited(self) -> int: ...  # noqa: D102
+    @property
+    def step_seconds(self) -> float: ...  # noqa: D102
+    @property
+    def estimate_seconds(self) -> Mapping[str, float]: ...  # noqa: D102
+    @property
+    def memory_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def warnings(self) -> Sequence[str]: ...  # noqa: D102
+
+
+_CAPTURE_TONE: dict[str, Tone] = {"rule": "good", "none": "bad"}
+
+
+def check_page(report: CheckFacts) -> Document:
+    """All layers, the estimate and the warnings."""
+    return Document(
+        f"ptaudit check {report.spec_name}",
+        (
+            _layers(report),
+            Facts("facts", _facts(report)),
+            Lines("warning", "Warnings", tuple(Cell(text, "warn") for text in report.warnings), bullets=True),
+        ),
+    )
+
+
+def _layers(report: CheckFacts) -> Grid:
+    columns = (
+        Column("layer", elastic=28),
+        Column("type"),
+        Column("parameters", right=True),
+        Column("captured by"),
+        Column("reason", elastic=20),
+    )
+    rows = tuple(
+        (
+            Cell(layer.name, "strong"),
+            Cell(layer.type),
+            Cell(count(layer.parameters)),
+            Cell(
+                "not captured" if layer.capture == "none" else layer.capture, _CAPTURE_TONE.get(layer.capture, "warn")
+            ),
+            Cell(layer.reason, "dim"),
+        )
+        for layer in report.layers
+    )
+    return drop_blank_columns(Grid("layer", "Layers", columns, rows))
+
+
+def _facts(report: CheckFacts) -> tuple[tuple[str, str], ...]:
+    captured = percent(report.captured_parameters / report.parameters if report.parameters else None)
+    phases = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in report.estimate_seconds.items())
+    return (
+        ("parameters", f"{count(report.captured_parameters)} of {count(report.parameters)} captured ({captured})"),
+        (
+            "records",
+            f"{plural(report.members, 'member')}, {count(report.audited)} audited, {count(report.held_out)} held out",
+        ),
+        ("device", f"{report.device}, one training step {report.step_seconds * 1000:.1f} ms"),
+        ("time", f"about {duration(sum(report.estimate_seconds.values()))} ({phases})"),
+        ("memory", f"about {size(report.memory_bytes)} at the peak"),
+    )

@@ -1,0 +1,113 @@
+"""The page of `ptaudit compare`: which numbers changed, and whether by more than noise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ptaudit.report import Page
+from ptaudit.report.document import Cell, Column, Document, Grid, Lines, Tone, drop_blank_columns
+from ptaudit.report.words import bounds_text, digits_for, number, plural
+
+if TYPE_CHECKING:
+    from ptaudit.compare import Change, Comparison
+
+ORDER = ("worse", "worse?", "better", "better?", "not comparable", "within noise")
+_TONE: dict[str, Tone] = {
+    "worse": "bad",
+    "worse?": "warn",
+    "better": "good",
+    "better?": "good",
+    "not comparable": "warn",
+    "within noise": "dim",
+}
+_MOST_REASONS = 5
+
+
+def comparison_page(comparison: Comparison, page: Page, most: int | None = None) -> Document:
+    """Counts, the rows that changed (all with `page.all_rows`; `most` at most), why rows are not comparable, notes."""
+    changes = shown_changes(comparison, all_rows=page.all_rows)
+    title = "All rows" if page.all_rows else "Rows that changed"
+    return Document(
+        f"ptaudit compare: {comparison.before} to {comparison.after}",
+        (
+            Lines("verdict", "", (Cell(count_line(comparison), "strong"),)),
+            _grid(changes, title, most),
+            Lines("incomparable", "Not comparable", _obstacles(comparison), bullets=True),
+            Lines("note", "Notes", tuple(Cell(note) for note in comparison.notes), bullets=True),
+        ),
+    )
+
+
+def shown_changes(comparison: Comparison, *, all_rows: bool) -> list[Change]:
+    """The changes to list: worst first, then the latest epoch, then the table's order."""
+    wanted = [change for change in comparison.changes if all_rows or change.changed]
+    return sorted(wanted, key=lambda change: (ORDER.index(change.verdict), -change.epoch))
+
+
+def counts(comparison: Comparison) -> dict[str, int]:
+    """How many rows got each verdict, in the order of severity."""
+    found: Counter[str] = Counter(change.verdict for change in comparison.changes)
+    return {verdict: found[verdict] for verdict in ORDER if found[verdict]}
+
+
+def count_line(comparison: Comparison) -> str:
+    """One line: `46 rows compared: 3 worse, 40 within noise, 3 not comparable`."""
+    texts = ", ".join(f"{n} {verdict}" for verdict, n in counts(comparison).items())
+    return f"{plural(len(comparison.changes), 'row')} compared" + (f": {texts}" if texts else "")
+
+
+def obstacles(comparison: Comparison) -> dict[str, int]:
+    """Why rows are not comparable, the most frequent reason first."""
+    return dict(Counter(change.reason for change in comparison.changes if change.reason).most_common())
+
+
+def _obstacles(comparison: Comparison) -> tuple[Cell, ...]:
+    reasons = obstacles(comparison)
+    shown = [Cell(f"{plural(n, 'row')}: {reason}") for reason, n in list(reasons.items())[:_MOST_REASONS]]
+    rest = len(reasons) - len(shown)
+    return (*shown, *([Cell(f"… and {plural(rest, 'more reason')}: --all", "dim")] if rest else []))
+
+
+def _grid(changes: list[Change], title: str, most: int | None) -> Grid:
+    columns = (
+        Column("verdict"),
+        Column("layer", elastic=28),
+        Column("epoch", right=True),
+        Column("view", elastic=16),
+        Column("score", elastic=24),
+        Column("before", right=True, minor=1),
+        Column("after", right=True),
+        Column("difference [95 %]", right=True),
+        Column("reason", minor=2, elastic=20),
+    )
+    shown = changes[:most]
+    hidden = len(changes) - len(shown)
+    more = f"… and {plural(hidden, 'more row')}: --format md" if hidden else ""
+    name_adversary = _several_adversaries(changes)
+    rows = tuple(_cells(change, name_adversary) for change in shown)
+    return drop_blank_columns(Grid("change", title, columns, rows, more))
+
+
+def _several_adversaries(changes: list[Change]) -> set[str]:
+    """Games that more than one adversary played: their rows have to name it."""
+    played: dict[str, set[str]] = {}
+    for change in changes:
+        played.setdefault(change.game, set()).add(change.adversary)
+    return {game for game, adversaries in played.items() if len(adversaries) > 1}
+
+
+def _cells(change: Change, name_adversary: set[str]) -> tuple[Cell, ...]:
+    digits = digits_for(change.metric, change.before, change.after)
+    adversary = f" ({change.adversary})" if change.game in name_adversary else ""
+    return (
+        Cell(change.verdict, _TONE[change.verdict]),
+        Cell(change.layer, "strong"),
+        Cell(str(change.epoch)),
+        Cell(change.view),
+        Cell(f"{change.game}.{change.metric}{adversary}"),
+        Cell(number(change.before, digits)),
+        Cell(number(change.after, digits)),
+        Cell(bounds_text(change.difference, change.lo, change.hi, digits)),
+        Cell(change.reason, "dim"),
+    )

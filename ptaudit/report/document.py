@@ -1,0 +1,193 @@
+"""A page without a format: facts, paragraphs and tables of toned cells. Formats draw it, pages build it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ptaudit.report.words import shade_width, shorten, thin
+
+Tone = Literal["", "strong", "good", "warn", "bad", "dim"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A piece of text; `tone` says what it means, and a format may colour it."""
+
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """A series over epochs, scaled to its ceiling: drawn as a sparkline or as a strip of a heat map."""
+
+    shares: tuple[float | None, ...]
+    kind: Literal["spark", "heat"] = "spark"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a grid.
+
+    Attributes:
+        title: its heading.
+        right: whether numbers are lined up on the right.
+        minor: left out on a narrow page, the highest first; 0 never.
+        elastic: width that its texts may be shortened to on a narrow page, in their middle; 0: never.
+    """
+
+    title: str
+    right: bool = False
+    minor: int = 0
+    elastic: int = 0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Named facts, one a line."""
+
+    name: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Sentences, each its own paragraph or list item; `name` is the word a plain line starts with."""
+
+    name: str
+    title: str
+    lines: tuple[Cell, ...]
+    bullets: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table; `more` says what was cut, `notes` follow it."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell | Marks, ...], ...]
+    more: str = ""
+    notes: tuple[Cell, ...] = ()
+
+
+Block = Facts | Lines | Grid
+
+
+@dataclass(frozen=True)
+class Document:
+    """A titled sequence of blocks; empty blocks are not drawn."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+    @property
+    def filled(self) -> tuple[Block, ...]:
+        """The blocks that say something."""
+        return tuple(block for block in self.blocks if not is_empty(block))
+
+
+def is_empty(block: Block) -> bool:
+    """Whether a block has nothing to say."""
+    if isinstance(block, Facts):
+        return not block.pairs
+    return not (block.lines if isinstance(block, Lines) else block.rows)
+
+
+def drop_blank_columns(grid: Grid) -> Grid:
+    """The grid without columns in which every cell is empty."""
+    kept = [index for index in range(len(grid.columns)) if any(_length(row[index]) for row in grid.rows)]
+    return _keep(grid, kept)
+
+
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """The text in lines that break at blanks only; `indent` opens all but the first."""
+    return textwrap.wrap(
+        text, max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ) or [""]
+
+
+def lines_needed(block: Block, width: int) -> int:
+    """Lines that a block takes on a terminal, the blank line before it included."""
+    if is_empty(block):
+        return 0
+    if isinstance(block, Facts):
+        return 1 + sum(len(wrapped(text, width - label_width(block) - GAP)) for _, text in block.pairs)
+    head = 1 + bool(block.title)
+    if isinstance(block, Lines):
+        return head + sum(len(wrapped(line.text, width - 2)) for line in block.lines)
+    return head + 1 + len(block.rows) + bool(block.more) + sum(len(wrapped(n.text, width - 2)) for n in block.notes)
+
+
+def label_width(block: Facts) -> int:
+    """Width of the longest name."""
+    return max(len(name) for name, _ in block.pairs)
+
+
+GAP = 2
+_NARROWEST = 12
+
+
+def fit(grid: Grid, width: int) -> Grid:
+    """The grid made to fit: elastic columns shortened, else minor columns left out; numbers are never touched."""
+    while True:
+        widths = natural_widths(grid)
+        excess = sum(widths) + GAP * (len(widths) - 1) - width
+        minor = [column.minor for column in grid.columns]
+        slack = _slack(grid.columns, widths, last_resort=not any(minor))
+        if excess <= 0 or sum(slack) >= excess or not any(minor):
+            return _squeeze(grid, widths, slack, max(excess, 0))
+        grid = _keep(grid, [index for index in range(len(minor)) if index != minor.index(max(minor))])
+
+
+def _slack(columns: Sequence[Column], widths: Sequence[int], *, last_resort: bool) -> list[int]:
+    """How much narrower each column could be."""
+    return [
+        max(0, have - max(min(column.elastic, _NARROWEST) if last_resort else column.elastic, len(column.title)))
+        if column.elastic
+        else 0
+        for column, have in zip(columns, widths, strict=True)
+    ]
+
+
+def natural_widths(grid: Grid) -> list[int]:
+    """Width of each column as it is."""
+    return [
+        max([len(column.title), *(_length(row[index]) for row in grid.rows)])
+        for index, column in enumerate(grid.columns)
+    ]
+
+
+def _length(cell: Cell | Marks) -> int:
+    if isinstance(cell, Cell):
+        return len(cell.text)
+    return len(thin(cell.shares)) * (shade_width(cell.shares) if cell.kind == "heat" else 1)
+
+
+def _keep(grid: Grid, indices: Sequence[int]) -> Grid:
+    return replace(
+        grid,
+        columns=tuple(grid.columns[index] for index in indices),
+        rows=tuple(tuple(row[index] for index in indices) for row in grid.rows),
+    )
+
+
+def _squeeze(grid: Grid, widths: list[int], slack: list[int], excess: int) -> Grid:
+    """Take `excess` from the elastic columns, the widest slack first."""
+    target = list(widths)
+    for index in sorted(range(len(slack)), key=lambda index: -slack[index]):
+        cut = min(slack[index], excess)
+        target[index] -= cut
+        excess -= cut
+
+    def shortened(row: tuple[Cell | Marks, ...]) -> tuple[Cell | Marks, ...]:
+        return tuple(
+            replace(cell, text=shorten(cell.text, room)) if isinstance(cell, Cell) and have > room else cell
+            for cell, have, room in zip(row, widths, target, strict=True)
+        )
+
+    return replace(grid, rows=tuple(shortened(row) for row in grid.rows))

@@ -1,0 +1,187 @@
+"""The whole report, page after page: joint rows, layers, epochs, gates, and where the numbers are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ptaudit.report.document import Block, Cell, Column, Document, Facts, Grid, Lines, Marks, drop_blank_columns
+from ptaudit.report.pages import conclusion_cell, gate_grid
+from ptaudit.report.summary import layer_index, strongest_row, summarise
+from ptaudit.report.words import count, interval_text, number, percent, share
+from ptaudit.tables.row import JOINT, Row
+
+if TYPE_CHECKING:
+    from ptaudit.tables.run import Run
+
+FILES = (
+    ("leakage.csv", "every number with interval, null, ceiling, n and status"),
+    ("layers.csv", "first, last and maximum over epochs for each layer, view, game and metric"),
+    ("epochs.csv", "losses, accuracies, the joint row and the worst layer of each epoch"),
+    ("layer_epoch.csv", "layer by epoch, wide"),
+    ("gates.json", "the verdicts"),
+    ("manifest.json", "versions, device, seeds and hashes"),
+    ("spec.resolved.yaml", "the spec as it was run; it can be run again"),
+)
+
+
+def full_report(run: Run, folder: str | None = None) -> Document:
+    """The report as a document of many tables; `folder` is used in the commands it suggests."""
+    summary = summarise(run)
+    blocks: tuple[Block, ...] = (
+        Lines("verdict", "", (conclusion_cell(summary.conclusion),)),
+        Facts("facts", summary.facts),
+        gate_grid(run.verdicts, folder or f"runs/{run.name}", most=None),
+        _joint(run),
+        *_layers(run),
+        _epochs(run),
+        _captured(run),
+        Lines("caveat", "What this does not show", tuple(map(Cell, summary.caveats)), bullets=True),
+        Lines("file", "Files", tuple(Cell(f"[{name}]({name}): {what}") for name, what in FILES), bullets=True),
+    )
+    return Document(f"ptaudit {run.name}", blocks)
+
+
+def _joint(run: Run) -> Grid:
+    """Row `*` of each view, game, adversary and metric at the last epoch, with its course over epochs."""
+    rows = [row for row in run.rows if row.layer == JOINT]
+    last = max((row.epoch for row in rows), default=0)
+    columns = (
+        Column("view"),
+        Column("game"),
+        Column("adversary"),
+        Column("metric"),
+        Column("value [95 % interval]", right=True),
+        Column("ceiling", right=True),
+        Column("of ceiling", right=True),
+        Column("null", right=True),
+        Column("n", right=True),
+        Column("by epoch"),
+        Column("status"),
+    )
+    courses = _courses(rows)
+    cells = tuple(
+        (
+            Cell(row.view),
+            Cell(row.game),
+            Cell(row.adversary),
+            Cell(row.metric),
+            Cell(interval_text(row)),
+            Cell(number(row.ceiling)),
+            Cell(percent(share(row))),
+            Cell(number(row.null, 3)),
+            Cell(count(row.n)),
+            Marks(tuple(map(share, courses[_course_key(row)]))),
+            Cell(row.status),
+        )
+        for row in rows
+        if row.epoch == last
+    )
+    return Grid("joint", f"All layers jointly (*) at epoch {last}", columns, cells)
+
+
+def _layers(run: Run) -> list[Grid]:
+    """One table for each view and game: every layer's bits, first, last and highest."""
+    rows = [row for row in run.rows if row.layer != JOINT and row.metric == "bits"]
+    return [_layer_table(view, game, rows) for view, game in dict.fromkeys((row.view, row.game) for row in rows)]
+
+
+def _layer_table(view: str, game: str, rows: Sequence[Row]) -> Grid:
+    here = [row for row in rows if row.view == view and row.game == game]
+    index = layer_index(here)
+    epochs = sorted({row.epoch for row in here})
+    columns = (
+        Column("layer"),
+        Column("type"),
+        Column("parameters", right=True),
+        Column(f"epoch {epochs[0]}", right=True),
+        Column(f"epoch {epochs[-1]} [95 % interval]", right=True),
+        Column("highest [95 % interval]", right=True),
+        Column("at epoch", right=True),
+        Column("of ceiling", right=True),
+        Column("ceiling", right=True),
+        Column("null", right=True),
+        Column("n", right=True),
+        Column("by epoch"),
+        Column("status"),
+    )
+    cells = []
+    for layer in dict.fromkeys(row.layer for row in sorted(here, key=lambda row: row.layer_index)):
+        course = [strongest_row(index.get((epoch, layer, view, game, "bits"), [])) for epoch in epochs]
+        last = next(row for row in reversed(course) if row is not None)
+        highest = max((row for row in course if row and row.measured), key=lambda row: row.value, default=last)
+        cells.append(
+            (
+                Cell(layer),
+                Cell(last.layer_type),
+                Cell(count(last.parameters)),
+                Cell(interval_text(course[0]) if course[0] else "-"),
+                Cell(interval_text(last)),
+                Cell(interval_text(highest)),
+                Cell(str(highest.epoch)),
+                Cell(percent(share(last))),
+                Cell(number(last.ceiling)),
+                Cell(number(last.null, 3)),
+                Cell(count(last.n)),
+                Marks(tuple(map(share, course)), "heat"),
+                Cell(last.status),
+            )
+        )
+    return Grid("layer", f"Layers: {game} bits in view {view}", columns, tuple(cells))
+
+
+def _epochs(run: Run) -> Grid:
+    """Losses, accuracies and the joint bits of every view and game, epoch by epoch."""
+    joint = layer_index(row for row in run.rows if row.layer == JOINT and row.metric == "bits")
+    played = list(dict.fromkeys((key[2], key[3]) for key in joint))
+    columns = (
+        Column("epoch", right=True),
+        Column("step", right=True),
+        Column("train loss", right=True),
+        Column("train accuracy", right=True),
+        Column("held-out loss", right=True),
+        Column("held-out accuracy", right=True),
+        Column("epsilon", right=True),
+        *(Column(f"{game} bits, {view}", right=True) for view, game in played),
+    )
+    rows = []
+    for entry in run.epochs:
+        scores = [strongest_row(joint.get((entry.epoch, JOINT, view, game, "bits"), [])) for view, game in played]
+        numbers = (entry.train_loss, entry.train_accuracy, entry.held_out_loss, entry.held_out_accuracy, entry.epsilon)
+        texts = [str(entry.epoch), count(entry.step)]
+        texts += [number(value, 3) if value == value else "" for value in numbers]
+        texts += [interval_text(row) if row else "" for row in scores]
+        rows.append(tuple(map(Cell, texts)))
+    return drop_blank_columns(Grid("epoch", "Epochs (joint rows)", columns, tuple(rows)))
+
+
+def _captured(run: Run) -> Grid:
+    columns = (
+        Column("layer"),
+        Column("type"),
+        Column("parameters", right=True),
+        Column("captured by"),
+        Column("reason"),
+    )
+    rows = tuple(
+        (
+            Cell(layer.name),
+            Cell(layer.type),
+            Cell(count(layer.parameters)),
+            Cell("not captured" if layer.capture == "none" else layer.capture),
+            Cell(layer.reason),
+        )
+        for layer in run.layers
+    )
+    return drop_blank_columns(Grid("captured", "How layers were captured", columns, rows))
+
+
+def _course_key(row: Row) -> tuple[str, str, str, str]:
+    return (row.view, row.game, row.adversary, row.metric)
+
+
+def _courses(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], list[Row]]:
+    courses: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: row.epoch):
+        courses.setdefault(_course_key(row), []).append(row)
+    return courses

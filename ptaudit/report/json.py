@@ -1,0 +1,131 @@
+"""Machine-readable reports. Numbers that do not exist are null: JSON knows no NaN."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from ptaudit.report import PAGE, Page
+from ptaudit.report.comparison import counts, obstacles, shown_changes
+from ptaudit.report.summary import conclude, summarise
+from ptaudit.report.words import share
+from ptaudit.tables.row import COLUMNS, Row
+
+if TYPE_CHECKING:
+    from ptaudit.compare import Comparison
+    from ptaudit.report.check import CheckFacts
+    from ptaudit.report.selftest import CaseFacts
+    from ptaudit.tables.run import Run
+    from ptaudit.tables.verdict import Verdict
+
+
+def render(run: Run, page: Page = PAGE) -> str:
+    """A run: manifest, verdict, gates, joint rows with their series, layers, epochs and every row of the table."""
+    summary = summarise(run)
+    return to_json(
+        {
+            "name": run.name,
+            "verdict": {"outcome": summary.conclusion.outcome, "text": summary.conclusion.text},
+            "manifest": dict(run.manifest),
+            "timings": dict(run.timings),
+            "gates": [_gate(verdict) for verdict in run.verdicts],
+            "joint": [
+                {**_row(line.row), "share": share(line.row), "share_by_epoch": list(line.series)}
+                for line in summary.joint
+            ],
+            "audited_epochs": list(summary.epochs),
+            "layers": [asdict(layer) for layer in run.layers],
+            "epochs": [asdict(epoch) for epoch in run.epochs],
+            "caveats": list(summary.caveats),
+            "rows": [_row(row) for row in run.rows],
+        }
+    )
+
+
+def render_gates(run: Run, page: Page = PAGE) -> str:
+    """The gates and the verdict over them."""
+    conclusion = conclude(run.verdicts, str(run.manifest.get("status", "complete")))
+    return to_json(
+        {
+            "name": run.name,
+            "verdict": {"outcome": conclusion.outcome, "text": conclusion.text},
+            "gates": [_gate(verdict) for verdict in run.verdicts],
+        }
+    )
+
+
+def render_comparison(comparison: Comparison, page: Page = PAGE) -> str:
+    """Counts, notes and changes (those within noise with `page.all_rows` only)."""
+    changes = shown_changes(comparison, all_rows=page.all_rows)
+    return to_json(
+        {
+            "before": comparison.before,
+            "after": comparison.after,
+            "counts": counts(comparison),
+            "not_comparable": obstacles(comparison),
+            "notes": list(comparison.notes),
+            "changes": [_flat(change) for change in changes],
+        }
+    )
+
+
+def render_check(report: CheckFacts, page: Page = PAGE) -> str:
+    """What an audit would do."""
+    return to_json(
+        {
+            "spec_name": report.spec_name,
+            "device": report.device,
+            "layers": [asdict(layer) for layer in report.layers],
+            "parameters": report.parameters,
+            "captured_parameters": report.captured_parameters,
+            "members": report.members,
+            "audited": report.audited,
+            "held_out": report.held_out,
+            "step_seconds": report.step_seconds,
+            "estimate_seconds": dict(report.estimate_seconds),
+            "memory_bytes": report.memory_bytes,
+            "warnings": list(report.warnings),
+        }
+    )
+
+
+def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> str:
+    """Known answers beside those found."""
+    names = ("name", "expected", "found", "passed", "seconds")
+    return to_json(
+        {
+            "passed": all(result.passed for result in results),
+            "cases": [{name: getattr(result, name) for name in names} for result in results],
+        }
+    )
+
+
+def to_json(content: object) -> str:
+    """JSON text in UTF-8 characters, keys in the order given."""
+    return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {column: getattr(row, column) for column in COLUMNS}
+
+
+def _gate(verdict: Verdict) -> dict[str, Any]:
+    return _flat(verdict)
+
+
+def _flat(record: Any) -> dict[str, Any]:
+    assert is_dataclass(record)
+    return {field.name: getattr(record, field.name) for field in fields(record)}

@@ -1,0 +1,97 @@
+"""JUnit XML: every gate is a test case, so that a CI server lists it beside the tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+from xml.etree import ElementTree
+
+from ptaudit.errors import PtauditError
+from ptaudit.report import PAGE, Page
+from ptaudit.report.pages import gate_rule
+from ptaudit.report.words import bounds_text
+
+if TYPE_CHECKING:
+    from ptaudit.compare import Comparison
+    from ptaudit.report.check import CheckFacts
+    from ptaudit.report.selftest import CaseFacts
+    from ptaudit.tables.run import Run
+    from ptaudit.tables.verdict import Verdict
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render(run: Run, page: Page = PAGE) -> str:
+    """The gates of a run. An undecided gate is skipped, or failed or passed as `page.inconclusive` says."""
+    cases = [_case(run.name, verdict, page) for verdict in run.verdicts]
+    totals = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.find("failure") is not None for case in cases)),
+        "errors": "0",
+        "skipped": str(sum(case.find("skipped") is not None for case in cases)),
+    }
+    suites = ElementTree.Element("testsuites", totals)
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": "ptaudit gates", **totals, "time": "0"})
+    suite.extend(cases)
+    ElementTree.indent(suites)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+
+
+render_gates = render
+
+
+def render_comparison(comparison: Comparison, page: Page = PAGE) -> NoReturn:
+    """JUnit has no place for a comparison.
+
+    Raises:
+        PtauditError: always.
+    """
+    raise PtauditError("junit reports gates, not comparisons", remedy="use rich, plain, md or json")
+
+
+def render_check(report: CheckFacts, page: Page = PAGE) -> NoReturn:
+    """JUnit has no place for a check.
+
+    Raises:
+        PtauditError: always.
+    """
+    raise PtauditError("junit reports gates, not checks", remedy="use rich, plain, md or json")
+
+
+def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> NoReturn:
+    """Known answers are not gates.
+
+    Raises:
+        PtauditError: always.
+    """
+    raise PtauditError("junit reports gates, not selftests", remedy="use rich, plain, md or json")
+
+
+def _case(run_name: str, verdict: Verdict, page: Page) -> ElementTree.Element:
+    case = ElementTree.Element(
+        "testcase", {"classname": _xml(f"ptaudit.{run_name}"), "name": _xml(verdict.id), "time": "0"}
+    )
+    message = _message(verdict)
+    outcome = verdict.outcome
+    if outcome == "inconclusive" and page.inconclusive:
+        outcome = page.inconclusive
+    if outcome == "fail":
+        failure = ElementTree.SubElement(case, "failure", {"type": verdict.outcome, "message": message})
+        failure.text = _xml(verdict.advice or "")
+    elif outcome == "inconclusive":
+        ElementTree.SubElement(case, "skipped", {"message": message})
+    ElementTree.SubElement(case, "system-out").text = message
+    return case
+
+
+def _message(verdict: Verdict) -> str:
+    found = bounds_text(verdict.value, verdict.lo, verdict.hi, 3)
+    place = f"view {verdict.view}, layer {verdict.worst_layer}, epoch {verdict.worst_epoch}"
+    reason = f": {verdict.reason}" if verdict.reason else ""
+    return _xml(f"{verdict.outcome}: {gate_rule(verdict)}; worst {found} in {place}{reason}")
+
+
+def _xml(text: str) -> str:
+    """The text without characters that XML 1.0 cannot hold; escaping is ElementTree's."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,159 @@
+"""The terminal format: bold titles, colours where the page has them, never wider than the page if that can be had."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from ptaudit.report import PAGE, Page
+from ptaudit.report.check import check_page
+from ptaudit.report.comparison import comparison_page
+from ptaudit.report.document import (
+    GAP,
+    Block,
+    Cell,
+    Document,
+    Facts,
+    Grid,
+    Lines,
+    Marks,
+    fit,
+    label_width,
+    natural_widths,
+    wrapped,
+)
+from ptaudit.report.pages import gates_page, summary_page
+from ptaudit.report.selftest import selftest_page
+from ptaudit.report.words import safe, shade_width, shades, sparkline, thin, to_ascii
+
+if TYPE_CHECKING:
+    from ptaudit.compare import Comparison
+    from ptaudit.report.check import CheckFacts
+    from ptaudit.report.selftest import CaseFacts
+    from ptaudit.tables.run import Run
+
+_STYLES = {"": "", "strong": "bold", "good": "bold green", "warn": "yellow", "bad": "bold red", "dim": "dim"}
+_HEAT_STOPS = ((38, 34, 82), (104, 52, 140), (180, 54, 121), (236, 104, 64), (252, 206, 70))
+
+
+def render(run: Run, page: Page = PAGE) -> str:
+    """The summary of a run on one screen."""
+    return draw(summary_page(run, page), page)
+
+
+def render_gates(run: Run, page: Page = PAGE) -> str:
+    """The gates of a run."""
+    return draw(gates_page(run, page), page)
+
+
+def render_comparison(comparison: Comparison, page: Page = PAGE) -> str:
+    """What changed between two runs."""
+    return draw(comparison_page(comparison, page, most=max(10, page.height - 14)), page)
+
+
+def render_check(report: CheckFacts, page: Page = PAGE) -> str:
+    """What an audit would do."""
+    return draw(check_page(report), page)
+
+
+def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> str:
+    """Known answers beside those found."""
+    return draw(selftest_page(results), page)
+
+
+def draw(document: Document, page: Page = PAGE) -> str:
+    """Any document, as text with or without terminal colours."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=page.width,
+        force_terminal=page.color,
+        color_system="256" if page.color else None,
+        no_color=not page.color,
+        highlight=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    _line(console, Text(safe(document.title), "bold cyan" if page.color else ""))
+    for number, block in enumerate(document.filled):
+        if number:
+            console.print()
+        for part in _parts(block, page):
+            _line(console, part)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    text = "\n".join(lines) + "\n"
+    return text if page.unicode else to_ascii(text)
+
+
+def _line(console: Console, part: Text) -> None:
+    console.print(part, soft_wrap=True)
+
+
+def _parts(block: Block, page: Page) -> list[Text]:
+    if isinstance(block, Facts):
+        return _facts(block, page)
+    title: list[Text] = [Text(safe(block.title), "bold")] if block.title else []
+    return title + (_lines(block, page) if isinstance(block, Lines) else _grid(block, page))
+
+
+def _facts(block: Facts, page: Page) -> list[Text]:
+    left = label_width(block) + GAP
+    parts: list[Text] = []
+    for name, text in block.pairs:
+        for number, line in enumerate(wrapped(text, page.width - left)):
+            parts.append(Text.assemble((f"{name if number == 0 else '':<{left}}", "dim"), safe(line)))
+    return parts
+
+
+def _lines(block: Lines, page: Page) -> list[Text]:
+    bullet = "- " if block.bullets else ""
+    return [
+        Text(safe(text), _STYLES[line.tone])
+        for line in block.lines
+        for text in wrapped(bullet + line.text, page.width, " " * len(bullet))
+    ]
+
+
+def _grid(block: Grid, page: Page) -> list[Text]:
+    grid = fit(block, page.width)
+    widths = natural_widths(grid)
+    rights = [column.right for column in grid.columns]
+    head = _row([Text(column.title, "dim") for column in grid.columns], widths, rights)
+    rows = [_row([_cell(cell, page) for cell in row], widths, rights) for row in grid.rows]
+    more = [Text(grid.more, "dim")] if grid.more else []
+    notes = [Text(safe(text), _STYLES[n.tone]) for n in grid.notes for text in wrapped(n.text, page.width, "  ")]
+    return [head, *rows, *more, *notes]
+
+
+def _row(cells: list[Text], widths: list[int], rights: list[bool]) -> Text:
+    for cell, width, right in zip(cells, widths, rights, strict=True):
+        cell.align("right" if right else "left", max(width, cell.cell_len))
+    return Text(" " * GAP).join(cells)
+
+
+def _cell(cell: Cell | Marks, page: Page) -> Text:
+    if isinstance(cell, Cell):
+        return Text(safe(cell.text), _STYLES[cell.tone])
+    if cell.kind == "spark":
+        return Text(sparkline(cell.shares, unicode=page.unicode), "cyan")
+    if not page.color:
+        return Text(shades(cell.shares, unicode=page.unicode))
+    width = shade_width(cell.shares)
+    marks = (
+        (" " * width, f"on {_heat_color(p)}") if p is not None else ("?" * width, "dim") for p in thin(cell.shares)
+    )
+    return Text.assemble(*marks)
+
+
+def _heat_color(part: float) -> str:
+    """A colour between the stops of a dark-to-bright ramp, so that light alone tells the level."""
+    place = part * (len(_HEAT_STOPS) - 1)
+    below = min(int(place), len(_HEAT_STOPS) - 2)
+    mixed = (
+        round(a + (b - a) * (place - below)) for a, b in zip(_HEAT_STOPS[below], _HEAT_STOPS[below + 1], strict=True)
+    )
+    return f"rgb({','.join(map(str, mixed))})"

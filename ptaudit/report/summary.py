@@ -1,0 +1,213 @@
+"""What the summary of a run says, without a format: chosen rows, series over epochs, verdict and caveats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ptaudit.report.caveats import caveats
+from ptaudit.report.facts import facts
+from ptaudit.report.words import plural, share
+from ptaudit.tables.row import JOINT, Row
+
+if TYPE_CHECKING:
+    from ptaudit.tables.run import Run
+    from ptaudit.tables.verdict import Verdict
+
+Outcome = Literal["pass", "fail", "inconclusive", "none", "unfinished"]
+HEADLINE_METRICS = ("bits", "auc")
+"""Metrics that the summary shows; the others are in the tables."""
+
+
+@dataclass(frozen=True)
+class JointLine:
+    """What all layers of a view give away jointly in one game.
+
+    Attributes:
+        row: the strongest adversary's number at the last audited epoch.
+        series: the strongest adversary's share of the ceiling at each audited epoch.
+    """
+
+    row: Row
+    series: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class LayerLine:
+    """One layer in the focus view.
+
+    Attributes:
+        layer: module path.
+        kind: type of the layer.
+        parameters: how many parameters it has.
+        scores: its number in each game of the focus at the last epoch; None where the game has no row.
+        heat: its share of the first game's ceiling at each audited epoch.
+    """
+
+    layer: str
+    kind: str
+    parameters: int
+    scores: tuple[Row | None, ...]
+    heat: tuple[float | None, ...]
+
+    @property
+    def worst(self) -> float:
+        """The largest share of a ceiling over the games; -1 where no game has a number."""
+        return max((part for part in map(share, self.scores) if part is not None), default=-1.0)
+
+
+@dataclass(frozen=True)
+class Focus:
+    """The view and the games that the layer table is about, and why these."""
+
+    view: str
+    games: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The verdict in one line."""
+
+    outcome: Outcome
+    text: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that the summary of a run says; every number is a row of the tables."""
+
+    name: str
+    facts: tuple[tuple[str, str], ...]
+    conclusion: Conclusion
+    epochs: tuple[int, ...]
+    strongest: tuple[Row, ...]
+    joint: tuple[JointLine, ...]
+    focus: Focus | None
+    layers: tuple[LayerLine, ...]
+    gates: tuple[Verdict, ...]
+    caveats: tuple[str, ...]
+
+
+def summarise(run: Run) -> Summary:
+    """Choose what the summary of a run shows."""
+    epochs = tuple(sorted({row.epoch for row in run.rows}))
+    joint = _joint_lines(run.rows, epochs)
+    focus = _focus(run, epochs)
+    return Summary(
+        name=run.name,
+        facts=facts(run),
+        conclusion=conclude(run.verdicts, str(run.manifest.get("status", "complete"))),
+        epochs=epochs,
+        strongest=_strongest([line.row for line in joint]),
+        joint=joint,
+        focus=focus,
+        layers=_layer_lines(run, epochs, focus) if focus else (),
+        gates=tuple(sorted(run.verdicts, key=lambda verdict: _ORDER.index(verdict.outcome))),
+        caveats=caveats(run),
+    )
+
+
+_ORDER = ("fail", "inconclusive", "pass")
+
+
+def conclude(verdicts: Sequence[Verdict], status: str = "complete") -> Conclusion:
+    """The verdict over all gates, and whether the run came to its end."""
+    failed, undecided = ([v.id for v in verdicts if v.outcome == wanted] for wanted in ("fail", "inconclusive"))
+    total = plural(len(verdicts), "gate")
+    if failed:
+        rest = f"; undecided: {', '.join(undecided)}" if undecided else ""
+        return Conclusion("fail", f"FAIL: {len(failed)} of {total} failed: {', '.join(failed)}{rest}")
+    if status != "complete":
+        return Conclusion("unfinished", f"UNFINISHED: {status}; the tables hold the epochs before that")
+    if undecided:
+        return Conclusion(
+            "inconclusive", f"INCONCLUSIVE: {len(undecided)} of {total} undecided: {', '.join(undecided)}"
+        )
+    if verdicts:
+        return Conclusion("pass", f"PASS: {total} held")
+    return Conclusion("none", "NO GATES: nothing was asked to hold")
+
+
+def strongest_row(rows: Iterable[Row]) -> Row | None:
+    """The row with the highest lower bound; a row without a number only when there is no other.
+
+    An adversary that does not know the defense says nothing about what the view gives away: it is left out.
+    """
+    rows = [row for row in rows if row.adaptive]
+    return max(rows, key=lambda row: row.lo if row.measured else -math.inf, default=None)
+
+
+def layer_index(rows: Iterable[Row]) -> dict[tuple[object, ...], list[Row]]:
+    """Rows by (epoch, layer, view, game, metric): the adversaries that played the same game."""
+    index: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        index.setdefault((row.epoch, row.layer, row.view, row.game, row.metric), []).append(row)
+    return index
+
+
+def _joint_lines(rows: Sequence[Row], epochs: Sequence[int]) -> tuple[JointLine, ...]:
+    index = layer_index(row for row in rows if row.layer == JOINT)
+    wanted = dict.fromkeys(
+        (row.view, row.game, row.metric) for row in rows if row.layer == JOINT and row.metric in HEADLINE_METRICS
+    )
+    lines = []
+    for view, game, metric in wanted:
+        row = strongest_row(index.get((epochs[-1], JOINT, view, game, metric), []))
+        if row is not None:
+            lines.append(JointLine(row, _series(index, (JOINT, view, game, metric), epochs)))
+    return tuple(lines)
+
+
+def _series(
+    index: dict[tuple[object, ...], list[Row]], place: tuple[str, str, str, str], epochs: Sequence[int]
+) -> tuple[float | None, ...]:
+    """The share of the ceiling that the strongest adversary reached at each epoch."""
+    return tuple(share(strongest_row(index.get((epoch, *place), []))) for epoch in epochs)
+
+
+def _strongest(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """For each game the row in bits that reached the largest share of its ceiling."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        part = share(row)
+        if row.metric == "bits" and part is not None and part > (share(best.get(row.game)) or -1.0):
+            best[row.game] = row
+    return tuple(sorted(best.values(), key=lambda row: -(share(row) or 0.0)))
+
+
+def _focus(run: Run, epochs: Sequence[int]) -> Focus | None:
+    """The view of the first gate on layers; else the one in which layers differ most at the last epoch."""
+    shares: dict[tuple[str, str], list[float]] = {}
+    for row in run.rows:
+        if row.layer != JOINT and row.metric == "bits" and row.epoch == epochs[-1]:
+            shares.setdefault((row.view, row.game), []).extend(part for part in [share(row)] if part is not None)
+    if not shares:
+        return None
+    for verdict in run.verdicts:
+        game = verdict.metric.split(".")[0]
+        if verdict.over != "joint" and (verdict.view, game) in shares:
+            return _focus_on(verdict.view, game, shares, f"view of gate {verdict.id}")
+    view, game = max(shares, key=lambda key: max(shares[key], default=0.0) - min(shares[key], default=0.0))
+    return _focus_on(view, game, shares, "where layers differ most")
+
+
+def _focus_on(view: str, game: str, played: Iterable[tuple[str, str]], reason: str) -> Focus:
+    others = tuple(other for other_view, other in played if other_view == view and other != game)
+    return Focus(view, (game, *others), reason)
+
+
+def _layer_lines(run: Run, epochs: Sequence[int], focus: Focus) -> tuple[LayerLine, ...]:
+    """The layers of the focus view, most leaking first, in model order among equals."""
+    index = layer_index(row for row in run.rows if row.view == focus.view and row.metric == "bits")
+    layers = {row.layer: row for row in run.rows if row.view == focus.view and row.layer != JOINT}
+    lines = []
+    for name, any_row in layers.items():
+        scores = tuple(
+            strongest_row(index.get((epochs[-1], name, focus.view, game, "bits"), [])) for game in focus.games
+        )
+        heat = _series(index, (name, focus.view, focus.games[0], "bits"), epochs)
+        lines.append(LayerLine(name, any_row.layer_type, any_row.parameters, scores, heat))
+    return tuple(sorted(lines, key=lambda line: (-line.worst, layers[line.layer].layer_index)))

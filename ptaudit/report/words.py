@@ -1,0 +1,161 @@
+"""Numbers, durations and series as text: the same in every format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ptaudit.tables.row import Row
+
+Shares = Sequence[float | None]
+"""Values scaled to 0..1 (their ceiling), one per epoch; None where there is no conclusive number."""
+
+MARKS = 24
+"""Longer series are drawn in this many marks at most, each the maximum of its epochs."""
+
+_SPARK = {True: "▁▂▃▅▇", False: "_.-=#"}
+_HEAT = {True: "·░▒▓█", False: ".:+%@"}
+_MISSING = "?"
+_ASCII = str.maketrans(
+    {"…": "~", "–": "-", "—": "-", "×": "x", "·": "-", "≤": "<=", "≥": ">=", "→": "->", "σ": "sigma"}
+)
+
+
+def share(row: Row | None) -> float | None:
+    """How much of what the game allows was reached, in 0..1; None where it cannot be said.
+
+    Bits start at 0 (the prior); the field's own scores start at their null (an AUC of 0.5 is nothing).
+    """
+    if row is None or not row.measured:
+        return None
+    floor = 0.0 if row.metric == "bits" else row.null
+    room = row.ceiling - floor
+    if not (math.isfinite(room) and room > 0):
+        return None
+    return min(max((row.value - floor) / room, 0.0), 1.0)
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number at fixed precision; `-` where there is none, never a negative zero."""
+    if not math.isfinite(value):
+        return "-"
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def digits_for(metric: str, value: float, hi: float) -> int:
+    """Decimals that suit a row: bits two, small bits and the other scores three."""
+    small = not (max(abs(value), abs(hi)) >= 0.1)
+    return 3 if metric != "bits" or small else 2
+
+
+def value_text(row: Row) -> str:
+    """The value alone."""
+    return number(row.value, digits_for(row.metric, row.value, row.hi))
+
+
+def interval_text(row: Row) -> str:
+    """The value with its pointwise 95 % interval, or `-` where the attack could not run."""
+    if not row.measured:
+        return "-"
+    return bounds_text(row.value, row.lo, row.hi, digits_for(row.metric, row.value, row.hi))
+
+
+def bounds_text(value: float, lo: float, hi: float, digits: int = 2) -> str:
+    """`value [lo, hi]`, or `-` where there is no value."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{number(value, digits)} [{number(lo, digits)}, {number(hi, digits)}]"
+
+
+def percent(part: float | None) -> str:
+    """A share of the ceiling in whole percent."""
+    return "-" if part is None else f"{100 * part:.0f} %"
+
+
+def count(number_of: int) -> str:
+    """An integer with thousands separated."""
+    return f"{number_of:,}"
+
+
+def plural(number_of: int, noun: str) -> str:
+    """`1 gate`, `3 gates`."""
+    return f"{count(number_of)} {noun}{'' if number_of == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A duration for people: `0.4 s`, `42 s`, `3 min 20 s`, `2 h 5 min`."""
+    if not math.isfinite(seconds):
+        return "-"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count_of_bytes: int) -> str:
+    """A memory size: `512 KiB`, `1.2 GiB`."""
+    amount = float(count_of_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def sparkline(shares: Shares, *, unicode: bool = True) -> str:
+    """One mark per epoch, its height the share of the ceiling; `?` where there is no conclusive number."""
+    return "".join(_mark(part, _SPARK[unicode]) for part in thin(shares))
+
+
+def shades(shares: Shares, *, unicode: bool = True) -> str:
+    """One cell per epoch, the darker the closer to the ceiling; `?` where there is no conclusive number."""
+    return "".join(_mark(part, _HEAT[unicode]) * shade_width(shares) for part in thin(shares))
+
+
+def shade_width(shares: Shares) -> int:
+    """Characters for a cell of the heat map: two where there is room, as characters are tall."""
+    return 2 if 2 * len(shares) <= MARKS else 1
+
+
+def level(part: float) -> int:
+    """Which of five levels a share falls in."""
+    return min(int(part * 5), 4)
+
+
+def thin(shares: Shares) -> list[float | None]:
+    """The series in at most `MARKS` marks: the maximum of each run of neighbouring epochs."""
+    step = marks_step(len(shares))
+    groups = [shares[start : start + step] for start in range(0, len(shares), step)]
+    return [max((part for part in group if part is not None), default=None) for group in groups]
+
+
+def marks_step(length: int) -> int:
+    """How many epochs one mark stands for."""
+    return max(1, math.ceil(length / MARKS))
+
+
+def shorten(name: str, room: int) -> str:
+    """A name cut in its middle, where dotted layer paths differ least."""
+    if len(name) <= room:
+        return name
+    tail = (room - 1 + 1) // 2
+    return f"{name[: room - 1 - tail]}…{name[-tail:]}"
+
+
+def safe(text: str) -> str:
+    """The text without control characters: a table from elsewhere must not steer the terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def to_ascii(text: str) -> str:
+    """The text for a terminal that cannot show more than ASCII."""
+    return text.replace("… ", "... ").translate(_ASCII).encode("ascii", "replace").decode("ascii")
+
+
+def _mark(part: float | None, ramp: str) -> str:
+    return _MISSING if part is None else ramp[level(part)]

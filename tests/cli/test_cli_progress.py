@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from ptaudit.cli.duration import parse_duration
+from ptaudit.cli.progress import LogLines, RichProgress, open_progress
+from ptaudit.errors import PtauditError
+from ptaudit.progress import Silent
+
+
+class Terminal(io.StringIO):
+    """A stderr that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def work(progress):
+    with progress.task("games", total=3) as task:
+        progress.log("epoch [1]: loss 0.5")
+        task.advance(3, note="identity")
+
+
+def test_elsewhere_than_on_a_terminal_plain_lines(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    with open_progress() as progress:
+        assert isinstance(progress, LogLines)
+        work(progress)
+    first, second = stream.getvalue().splitlines()
+    assert first == "epoch [1]: loss 0.5"
+    assert re.fullmatch(r"games: done after \d+\.\d s \(identity\)", second)
+
+
+def test_a_task_that_fails_is_not_called_done(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    with pytest.raises(ValueError, match="no"), open_progress() as progress, progress.task("games"):
+        raise ValueError("no")
+    assert stream.getvalue().startswith("games: stopped after")
+
+
+def test_bars_on_a_terminal_keep_logged_lines_whole(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with open_progress() as progress:
+        assert isinstance(progress, RichProgress)
+        work(progress)
+    assert "epoch [1]: loss 0.5" in stream.getvalue()
+    assert "games" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("quiet", "terminal", "kind"), [(True, "xterm", Silent), (False, "dumb", LogLines)])
+def test_quiet_is_silent_and_a_dumb_terminal_gets_lines(monkeypatch, quiet, terminal, kind):
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setenv("TERM", terminal)
+    with open_progress(quiet) as progress:
+        assert isinstance(progress, kind)
+
+
+def test_the_log_of_a_run_has_no_control_characters(pipeline):
+    from ptaudit.cli import app
+
+    result = CliRunner().invoke(app, ["run", "spec.yaml"])
+    assert re.fullmatch(r"[ -~\n]+", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("5m", 300), ("1h", 3600), ("1h30m", 5400), ("0.5h", 1800), ("2M", 120)],
+)
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5m", "0", "0s", "5 m", "5d", "m", "nan", "1m1h"])
+def test_what_is_no_duration_says_how_to_write_one(text):
+    with pytest.raises(PtauditError, match=r"write e\.g\. 90s, 5m or 1h30m"):
+        parse_duration(text)

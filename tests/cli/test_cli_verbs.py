@@ -1,0 +1,194 @@
+"""What the verbs hand on, print and write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner
+
+from ptaudit.cli import app
+from ptaudit.report import FORMATS
+
+
+def call(*words, **options):
+    return CliRunner().invoke(app, [str(word) for word in words], **options)
+
+
+def digests(folder):
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_run_hands_every_option_on(pipeline):
+    words = ["--out", "o", "--device", "cuda:1", "--resume", "--no-gate", "--set", "a=1", "--set", "b=[2]"]
+    assert call("run", "spec.yaml", *words, "--inconclusive", "fail").exit_code == 0
+    spec, options = pipeline.calls[0]
+    assert spec == Path("spec.yaml")
+    options.pop("progress")
+    assert options == {
+        "out": Path("o"),
+        "device": "cuda:1",
+        "fresh": False,
+        "resume": True,
+        "gate": False,
+        "overrides": ("a=1", "b=[2]"),
+        "inconclusive": "fail",
+    }
+
+
+def test_check_hands_every_option_on(pipeline):
+    assert call("check", "spec.yaml", "--device", "cpu", "--set", "a=1").exit_code == 0
+    assert pipeline.calls == [(Path("spec.yaml"), {"device": "cpu", "overrides": ("a=1",)})]
+
+
+def test_results_go_to_stdout_and_progress_to_stderr(pipeline):
+    result = call("run", "spec.yaml")
+    assert result.stdout.startswith("# ptaudit digits-lenet\n")
+    assert "epoch 1" not in result.stdout
+    assert "epoch 1: loss 0.5\n" in result.stderr
+
+
+def test_quiet_has_no_progress_and_one_line(pipeline):
+    result = call("run", "spec.yaml", "-q")
+    assert result.stdout == "PASS: 1 gate held\n"
+    assert result.stderr == ""
+
+
+def test_quiet_with_a_format_still_prints_it(pipeline):
+    assert json.loads(call("run", "spec.yaml", "-q", "--format", "json").stdout)["name"] == "digits-lenet"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_output_writes_any_format_as_stdout_would_show_it(pipeline, tmp_path, name):
+    target = tmp_path / "new" / "report"
+    assert call("run", "spec.yaml", "--output", f"{name}={target}").exit_code == 0
+    shown = call("run", "spec.yaml", "--format", name, env={"NO_COLOR": "1", "COLUMNS": "100"}).stdout
+    assert target.read_text(encoding="utf-8") == shown
+    assert [path.name for path in target.parent.iterdir()] == ["report"]
+
+
+def test_output_that_cannot_be_written_is_an_error_after_the_result(pipeline, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = call("run", "spec.yaml", "--output", f"md={tmp_path}/file/report.md")
+    assert result.exit_code == 2
+    assert result.stdout.startswith("# ptaudit")
+    assert f"error: {tmp_path}/file/report.md: cannot be written" in result.stderr
+
+
+def test_show_of_a_written_run_equals_its_render(run_folder):
+    from ptaudit.report import Page, open_format
+    from ptaudit.tables.folder import read_run
+
+    shown = call("show", run_folder, "--format", "md").stdout
+    assert shown == open_format("md").render(read_run(run_folder), Page(folder=str(run_folder)))
+    assert json.loads(call("show", run_folder, "--format", "json").stdout)["rows"]
+
+
+def test_an_unknown_format_lists_the_known(run_folder):
+    result = call("show", run_folder, "--format", "html")
+    assert result.stderr == "error: unknown format 'html' (known formats: rich, plain, md, json, junit)\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_rich_is_plain_unless_forced_and_no_color_is_respected(run_folder, environment, coloured):
+    environment = {"NO_COLOR": None, "TERM": "xterm", **environment}
+    assert "\x1b" not in call("show", run_folder, env=environment).stdout
+    assert ("\x1b" in call("show", run_folder, "--format", "rich", env=environment).stdout) == coloured
+
+
+def test_a_stdout_without_unicode_gets_ascii(run_folder):
+    result = CliRunner(charset="ascii").invoke(
+        app, ["show", str(run_folder), "--format", "rich"], env={"NO_COLOR": "1"}
+    )
+    assert result.exit_code == 0
+    assert result.stdout_bytes.isascii()
+
+
+def test_gate_takes_gates_of_the_run_and_leaves_its_folder_alone(run_folder, tmp_path):
+    before = digests(run_folder)
+    result = call("gate", run_folder, "--output", f"junit={tmp_path}/gates.xml", "--format", "json")
+    assert [gate["id"] for gate in json.loads(result.stdout)["gates"]] == ["batch-leak"]
+    assert digests(run_folder) == before
+    cases = ElementTree.parse(tmp_path / "gates.xml").iter("testcase")
+    assert [case.get("name") for case in cases] == ["batch-leak"]
+
+
+def test_gate_takes_gates_of_another_spec(run_folder, tmp_path):
+    assert call("init", tmp_path / "first").exit_code == 0
+    spec = tmp_path / "first" / "spec.yaml"
+    text = spec.read_text().split("\ngates:")[0]
+    assert "batch-32" in text
+    spec.write_text(text + "\ngates:\n- {id: other, metric: identity.bits, view: batch-32, over: joint, max: 7}\n")
+    result = call("gate", run_folder, "--spec", spec, "-q")
+    assert (result.exit_code, result.stdout) == (0, "PASS: 1 gate held\n"), result.stderr
+
+
+def test_gate_with_a_baseline_decides_on_the_increase(run_folder, tmp_path):
+    from example_run import example_run
+
+    from ptaudit.tables.folder import write_run
+
+    gate = "gates: [{id: g, metric: identity.bits, view: batch-32, over: joint, max_increase: %s, same_weights: true}]"
+    worse = tmp_path / "worse"
+    write_run(example_run(name="worse", scale=1.6), worse)
+    for limit, code in ((0.1, 1), (5, 0)):
+        (worse / "spec.resolved.yaml").write_text(gate % limit)
+        assert call("gate", worse, "--baseline", run_folder).exit_code == code
+
+
+def test_compare_lists_rows_within_noise_only_when_asked(run_folder):
+    same = call("compare", run_folder, run_folder)
+    assert "within noise" in same.stdout
+    assert not [line for line in same.stdout.splitlines() if line.startswith("change")]
+    every = call("compare", run_folder, run_folder, "--all")
+    assert len([line for line in every.stdout.splitlines() if line.startswith("change")]) > 100
+
+
+def test_init_writes_a_spec_that_loads_and_never_overwrites(tmp_path):
+    from ptaudit.spec import load
+
+    result = call("init", tmp_path / "new")
+    assert result.exit_code == 0
+    spec = tmp_path / "new" / "spec.yaml"
+    assert f"next: ptaudit check {spec} && ptaudit run {spec}\n" in result.stdout
+    load(spec)
+    before = digests(tmp_path)
+    again = call("init", tmp_path / "new")
+    assert again.exit_code == 2
+    assert "there already" in again.stderr
+    assert digests(tmp_path) == before
+
+
+def test_schema_is_the_json_schema_of_the_spec():
+    from ptaudit.spec import json_schema
+
+    assert json.loads(call("schema").stdout) == json.loads(json.dumps(json_schema()))
+
+
+@pytest.mark.parametrize("verb", ["run", "check"])
+def test_help_warns_that_a_spec_runs_code(verb):
+    assert "runs the Python that it names" in " ".join(call(verb, "--help").stdout.split())
+    assert "runs the Python that it names" in " ".join(call("--help").stdout.split())
+
+
+def test_version(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: {"ptaudit": "9.8.7"}[name])
+    assert call("--version").stdout == "ptaudit 9.8.7\n"
+
+
+def test_a_reader_that_goes_away_does_not_change_the_exit_code(run_folder):
+    import subprocess
+
+    words = ["ptaudit", "show", str(run_folder), "--format", "json"]
+    code = f"import sys; from ptaudit.cli import main; sys.argv = {words!r}; main()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=60) == 0

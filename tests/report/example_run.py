@@ -1,0 +1,270 @@
+"""A small hand-made run, deterministic and realistic: five layers and `*`, four views, three games, five epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ptaudit.compare import Change, Comparison
+from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.run import EpochEntry, LayerEntry, Run
+from ptaudit.tables.verdict import Verdict
+
+EPOCHS = (0, 1, 2, 4, 8)
+STEPS = 15
+LAYERS = (
+    LayerEntry("features.conv1", 0, "Conv2d", 156, "rule", ""),
+    LayerEntry("features.conv2", 1, "Conv2d", 2416, "rule", ""),
+    LayerEntry("norm", 2, "LayerNorm", 32, "rule", ""),
+    LayerEntry("mixer", 3, "Mixer", 640, "none", "records are mixed in the forward pass"),
+    LayerEntry("head.fc1", 4, "Linear", 15480, "rule", ""),
+    LayerEntry("head.fc2", 5, "Linear", 850, "vmap", "a parameter is used functionally"),
+)
+VIEWS = {"record": 1, "batch-8": 8, "batch-32": 32, "dp": 32}
+SPEC = """\
+version: 1
+name: digits-lenet
+model: {entry: /home/someone/models/lenet.py:lenet, args: {num_classes: 10}}
+data: {source: sklearn:digits, held_out: 0.5}
+train: {epochs: 8, batch_size: 64, optimizer: {name: sgd, lr: 0.1, momentum: 0.9}, seed: 0}
+audit: {tokens: {dim: 256}}
+gates:
+- {id: batch-leak, metric: identity.bits, view: batch-32, over: layers, epoch: last, max: 3.2}
+"""
+IDENTITY_CEILING, LABEL_CEILING, DP_CEILING = 7.807354922057604, math.log2(10), 0.72
+_WEIGHT = {"features.conv1": 0.22, "features.conv2": 0.35, "norm": 0.05, "head.fc1": 0.55, "head.fc2": 0.72, JOINT: 0.8}
+_VIEW_WEIGHT = {"record": 1.25, "batch-8": 0.85, "batch-32": 0.5, "dp": 0.06}
+
+
+def example_run(
+    *, name: str = "digits-lenet", verdicts: tuple[Verdict, ...] | None = None, layers: int = 5, scale: float = 1.0
+) -> Run:
+    """The run; `layers` > 5 repeats blocks, `scale` multiplies what leaks."""
+    entries = _entries(layers)
+    rows = [row for epoch in EPOCHS for row in (*_token_rows(epoch, entries, scale), *_membership_rows(epoch))]
+    return Run(
+        name=name,
+        rows=tuple(rows),
+        layers=entries,
+        epochs=tuple(
+            EpochEntry(
+                e, e * STEPS, 2.3 / (1 + e), min(0.1 + e / 8, 0.99), 2.35 / (1 + 0.8 * e), 0.1 + e / 10, math.nan
+            )
+            for e in EPOCHS
+        ),
+        manifest={
+            "ptaudit": "0.1.0",
+            "torch": "2.4.0",
+            "device": "cpu",
+            "seeds": [0],
+            "records": 898,
+            "members": 898,
+            "held_out": 899,
+            "status": "complete",
+            "threat_model": [
+                "White-box: the adversary knows weights and architecture and sees the gradient of each view",
+                "It holds the candidates themselves and has to name the one that was in the batch",
+            ],
+            "warnings": ["dropout frozen: the gradients are read with dropout off"],
+        },
+        timings={"training": 3.1, "capture": 1.2, "games": 17.4},
+        spec_text=SPEC,
+        verdicts=VERDICTS if verdicts is None else verdicts,
+    )
+
+
+def verdict(gate: str, outcome: str, **other: object) -> Verdict:
+    """A verdict on identity bits in view batch-32."""
+    fields: dict[str, object] = {
+        "metric": "identity.bits",
+        "view": "batch-32",
+        "over": "layers",
+        "epoch": "last",
+        "threshold": 3.2,
+        "kind": "max",
+        "worst_layer": "head.fc2",
+        "worst_epoch": 8,
+        "worst_adversary": "likelihood-ratio",
+        "value": 2.203,
+        "lo": 1.994,
+        "hi": 2.412,
+        "rows": 4,
+        "reason": "",
+        "advice": None,
+    }
+    return Verdict(id=gate, outcome=outcome, **{**fields, **other})  # type: ignore[arg-type]
+
+
+VERDICTS = (
+    verdict("batch-leak", "pass"),
+    verdict(
+        "record-leak",
+        "fail",
+        view="record",
+        threshold=5.0,
+        value=5.507,
+        lo=5.203,
+        hi=5.811,
+        reason="1 of 4 rows above 5",
+        advice="view batch-32 stays at 2.2 <= 5 on the same layers",
+    ),
+    verdict(
+        "members",
+        "inconclusive",
+        metric="membership.auc",
+        view="model",
+        over="joint",
+        threshold=0.55,
+        worst_layer=JOINT,
+        worst_adversary="loss",
+        value=0.561,
+        lo=0.538,
+        hi=0.584,
+        rows=1,
+        reason="1 of 1 row may be above or below 0.55",
+    ),
+)
+
+
+def _entries(layers: int) -> tuple[LayerEntry, ...]:
+    extra = (
+        LayerEntry(f"blocks.{i}.attention.projection", 6 + i, "Linear", 4160 + i, "rule", "") for i in range(layers - 5)
+    )
+    return (*LAYERS, *extra)
+
+
+def _token_rows(epoch: int, layers: tuple[LayerEntry, ...], scale: float) -> list[Row]:
+    rows = []
+    for view in VIEWS:
+        for game, ceiling in (("identity", IDENTITY_CEILING), ("label", LABEL_CEILING)):
+            top = DP_CEILING if view == "dp" else ceiling
+            for layer in (None, *layers):
+                if layer is not None and layer.capture == "none":
+                    continue
+                rows += _scores(epoch, layer, view, game, top, scale)
+    return rows
+
+
+def _scores(epoch: int, layer: LayerEntry | None, view: str, game: str, ceiling: float, scale: float) -> list[Row]:
+    name = layer.name if layer else JOINT
+    growth = 1 - 0.45 * math.exp(-epoch / 3) if game == "label" else 0.75 + 0.25 * math.exp(-epoch / 4)
+    part = min(_WEIGHT.get(name, 0.3) * _VIEW_WEIGHT[view] * growth * scale, 1.0)
+    half = 0.03 * ceiling * (0.4 + part)
+    value, lo, hi = part * ceiling, max(part * ceiling - half, 0.0), min(part * ceiling + half, ceiling)
+    adversary, status = "likelihood-ratio", "ok"
+    if part == 1.0:
+        adversary = "exact" if view == "record" and game == "identity" else adversary
+        lo, status = ceiling * (1 - 3 / 898), "saturated"
+    if view == "dp" and game == "label":
+        value = lo = hi = math.nan
+        status = "inconclusive: too few records: 449 of the 640 needed"
+    place = (epoch, epoch * STEPS, name, layer.index if layer else -1, layer.type if layer else "joint")
+    size = layer.parameters if layer else 19574
+    chance = {"identity": 1 / 224, "label": 0.1}[game]
+    accuracy = min(chance + 0.9 * part, 1.0)
+    return [
+        Row(*place, size, view, game, adversary, "bits", value, lo, hi, 0.004, ceiling, 898, status),
+        Row(
+            *place,
+            size,
+            view,
+            game,
+            adversary,
+            "accuracy",
+            accuracy,
+            accuracy - 0.02,
+            accuracy + 0.02,
+            chance,
+            1.0,
+            898,
+            "ok",
+        ),
+    ]
+
+
+def _membership_rows(epoch: int) -> list[Row]:
+    place = (epoch, epoch * STEPS, JOINT, -1, "joint", 19574, "model", "membership")
+    rows = []
+    for adversary, gain in (("loss", 0.061), ("gradient-norm", 0.048)):
+        auc = 0.5 + gain * epoch / 8
+        bits = gain * gain * epoch
+        rows += [
+            Row(*place, adversary, "auc", auc, auc - 0.02, auc + 0.02, 0.5, 1.0, 1797, "ok"),
+            Row(*place, adversary, "bits", bits, max(bits - 0.006, 0.0), bits + 0.006, 0.0, 1.0, 1797, "ok"),
+            Row(
+                *place,
+                adversary,
+                "tpr_at_fpr_0.001",
+                math.nan,
+                math.nan,
+                math.nan,
+                0.001,
+                1.0,
+                1797,
+                "inconclusive: 5 false positives expected at least",
+            ),
+        ]
+    return rows
+
+
+def small_run() -> Run:
+    """The run cut down to view batch-32 at two epochs: small enough for a golden file of every row."""
+    run = example_run()
+    rows = tuple(row for row in run.rows if row.view in ("batch-32", "model") and row.epoch in (0, 8))
+    return replace(run, rows=rows)
+
+
+def example_comparison() -> Comparison:
+    """One change of each verdict."""
+    nan = math.nan
+    place = ("batch-32", "identity", "likelihood-ratio", "bits")
+    return Comparison(
+        changes=(
+            Change(8, "head.fc1", *place, 2.40, 2.45, 0.05, -0.20, 0.30, "within noise"),
+            Change(8, "features.conv1", *place, 1.10, 0.40, -0.70, -0.95, -0.45, "better?"),
+            Change(4, "head.fc2", *place, 2.45, 3.10, 0.65, 0.31, 0.99, "worse?"),
+            Change(8, "head.fc2", *place, 2.45, 3.30, 0.85, 0.51, 1.19, "worse?"),
+            Change(8, "norm", *place, 0.26, nan, nan, nan, nan, "not comparable", "not in no-dropout"),
+        ),
+        notes=("one seed: retraining noise not included",),
+        before="digits-lenet",
+        after="no-dropout",
+    )
+
+
+@dataclass(frozen=True)
+class ExampleCheck:
+    """What a check found out."""
+
+    spec_name: str = "digits-lenet"
+    device: str = "cpu"
+    layers: tuple[LayerEntry, ...] = LAYERS
+    parameters: int = 19574
+    captured_parameters: int = 18934
+    members: int = 898
+    held_out: int = 899
+    audited: int = 898
+    step_seconds: float = 0.0042
+    estimate_seconds: Mapping[str, float] = field(
+        default_factory=lambda: {"training": 3.1, "capture": 1.2, "games": 170.0}
+    )
+    memory_bytes: int = 268_435_456
+    warnings: tuple[str, ...] = ("gate dp-leak: a max of 3 bits can hardly be reached in view dp (ceiling 0.72)",)
+
+
+@dataclass(frozen=True)
+class ExampleCase:
+    """One known answer."""
+
+    name: str
+    expected: str
+    found: str
+    passed: bool
+    seconds: float
+
+
+CASES = (
+    ExampleCase("planted leak is named", "layer 3 of 5", "layer 3 of 5", True, 1.25),
+    ExampleCase("private toy", "0 bits", "0.412 [0.300, 0.520] bits", False, 2.0),
+)

@@ -1,0 +1,62 @@
+"""Every format against a golden file.
+
+After a wanted change: `PTAUDIT_REGENERATE=1 pytest tests/report`, then read the difference.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from example_run import CASES, ExampleCheck, example_comparison, example_run, small_run
+
+from ptaudit.report import Page, open_format
+
+GOLDEN = Path(__file__).parent / "golden"
+COLOR = replace(Page(), color=True)
+ASCII = replace(Page(), unicode=False)
+ALL = replace(Page(), all_rows=True)
+
+TEXTS: dict[str, Callable[[], str]] = {
+    "run.rich.txt": lambda: open_format("rich").render(example_run(), Page()),
+    "run.rich.ansi": lambda: open_format("rich").render(example_run(), COLOR),
+    "run.rich.ascii.txt": lambda: open_format("rich").render(example_run(), ASCII),
+    "run-20-layers.rich.txt": lambda: open_format("rich").render(example_run(layers=20, verdicts=()), Page()),
+    "run.plain.txt": lambda: open_format("plain").render(example_run(), Page()),
+    "run.md": lambda: open_format("md").render(example_run(), Page()),
+    "run.json": lambda: open_format("json").render(small_run(), Page()),
+    "run.junit.xml": lambda: open_format("junit").render(example_run(), Page()),
+    **{
+        f"gates.{name}.txt": lambda name=name: open_format(name).render_gates(example_run(), Page())
+        for name in ("rich", "plain", "md", "json")
+    },
+    **{
+        f"comparison.{name}.txt": lambda name=name: open_format(name).render_comparison(example_comparison(), Page())
+        for name in ("rich", "plain", "md", "json")
+    },
+    "comparison-all.rich.txt": lambda: open_format("rich").render_comparison(example_comparison(), ALL),
+    **{
+        f"check.{name}.txt": lambda name=name: open_format(name).render_check(ExampleCheck(), Page())
+        for name in ("rich", "plain", "md", "json")
+    },
+    **{
+        f"selftest.{name}.txt": lambda name=name: open_format(name).render_selftest(CASES, Page())
+        for name in ("rich", "plain", "md", "json")
+    },
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_equals_its_golden_file(name):
+    text = TEXTS[name]()
+    path = GOLDEN / name
+    if os.environ.get("PTAUDIT_REGENERATE"):
+        path.write_text(text, encoding="utf-8", newline="\n")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_no_golden_file_is_left_over():
+    assert {path.name for path in GOLDEN.iterdir()} == set(TEXTS)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from example_run import EPOCHS, example_run, verdict
+
+from ptaudit.report.caveats import LOWER_BOUND, ONE_SEED, caveats
+from ptaudit.report.summary import conclude, strongest_row, summarise
+from ptaudit.report.words import share
+from ptaudit.tables.row import JOINT, find
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status", "outcome"),
+    [
+        ("", "complete", "none"),
+        ("p", "complete", "pass"),
+        ("pi", "complete", "inconclusive"),
+        ("pif", "complete", "fail"),
+        ("p", "diverged: epoch 3", "unfinished"),
+        ("f", "diverged: epoch 3", "fail"),
+    ],
+)
+def test_the_verdict_is_that_of_the_worst_gate(outcomes, status, outcome):
+    words = {"p": "pass", "i": "inconclusive", "f": "fail"}
+    verdicts = [verdict(f"gate-{k}", words[letter]) for k, letter in enumerate(outcomes)]
+    conclusion = conclude(verdicts, status)
+    assert conclusion.outcome == outcome
+    assert all(v.id in conclusion.text for v in verdicts if v.outcome == outcome != "pass")
+
+
+def test_a_joint_line_shows_the_strongest_adversary_and_its_course():
+    run = example_run()
+    line = next(line for line in summarise(run).joint if (line.row.view, line.row.metric) == ("model", "auc"))
+    assert line.row.adversary == "loss"
+    rows = [find(run.rows, epoch=epoch, layer=JOINT, metric="auc", adversary="loss")[0] for epoch in EPOCHS]
+    assert line.series == tuple(pytest.approx((row.value - 0.5) / 0.5) for row in rows)
+
+
+def test_an_adversary_that_does_not_know_the_defense_is_left_out():
+    row = find(example_run().rows, epoch=8, layer=JOINT, view="record", metric="bits")[0]
+    static = replace(row, adversary="static-likelihood-ratio", lo=row.lo + 1)
+    assert not static.adaptive
+    assert strongest_row([row, static]) is row
+
+
+def test_layers_are_ranked_by_their_largest_share_of_a_ceiling():
+    summary = summarise(example_run())
+    assert summary.focus.view == "batch-32"
+    assert [line.layer for line in summary.layers] == [
+        "head.fc2",
+        "head.fc1",
+        "features.conv2",
+        "features.conv1",
+        "norm",
+    ]
+    for line in summary.layers:
+        assert line.worst == max(row.value / row.ceiling for row in line.scores)
+
+
+def test_without_a_gate_the_focus_is_where_layers_differ_most():
+    run = example_run(verdicts=())
+    spread = {}
+    for row in find(run.rows, epoch=8, metric="bits"):
+        if row.layer != JOINT and share(row) is not None:
+            spread.setdefault((row.view, row.game), []).append(share(row))
+    best = max(spread, key=lambda key: max(spread[key]) - min(spread[key]))
+    focus = summarise(run).focus
+    assert (focus.view, focus.games[0]) == best
+
+
+def test_an_inconclusive_epoch_is_missing_in_the_series_not_zero():
+    line = next(line for line in summarise(example_run()).joint if (line.row.view, line.row.game) == ("dp", "label"))
+    assert line.series == (None,) * len(EPOCHS)
+
+
+def test_bits_start_at_zero_and_scores_at_their_null():
+    row = find(example_run().rows, epoch=8, layer=JOINT, metric="auc", adversary="loss")[0]
+    assert share(replace(row, value=0.5)) == 0
+    assert share(replace(row, value=0.75)) == 0.5
+    assert share(replace(row, metric="bits", value=0.5)) == 0.5
+    assert share(replace(row, value=math.nan)) is None
+    assert share(replace(row, status="inconclusive: too few")) is None
+    assert share(replace(row, ceiling=math.nan)) is None
+
+
+def test_caveats_name_what_is_missing_and_why():
+    sentences = caveats(example_run())
+    assert sentences[0] == LOWER_BOUND
+    assert ONE_SEED in sentences
+    assert "Not captured: mixer (records are mixed in the forward pass)." in sentences
+    assert (
+        "Inconclusive rows, never to be read as 0: too few records: 449 of the 640 needed (30); "
+        "5 false positives expected at least (10)." in sentences
+    )
+    assert "dropout frozen: the gradients are read with dropout off" in sentences
+
+
+def test_several_seeds_are_not_called_one():
+    run = example_run()
+    assert ONE_SEED not in caveats(replace(run, manifest={**run.manifest, "seeds": [0, 1, 2]}))
+
+
+def test_facts_show_no_absolute_path_and_the_overhead():
+    facts = dict(summarise(example_run()).facts)
+    assert facts["model"] == "lenet.py:lenet, 19,574 parameters in 6 layers, 5 captured"
+    assert "+39 % of training" in facts["time"]
+    assert "898 of 898 members" in facts["records"]
