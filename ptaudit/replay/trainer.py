@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +111,18 @@ class Replay:
             if checkpoint is not None:
                 checkpoint.save(Checkpoint(self.model.state_dict(), self.optimizer.state_dict(), tuple(self.stats)))
         return list(self.stats)
+
+    def time_steps(self, steps: int) -> float:
+        """Median seconds of a training step after one to warm up. Changes the weights: for a model to throw away."""
+        self.model.train()
+        times = []
+        for _ in range(steps + 1):
+            began = time.perf_counter()
+            inputs, targets = next(self._batches(self.split.members, self.train.batch_size))
+            losses, _ = self._step(inputs, targets)
+            losses.sum().item()  # waits for the device
+            times.append(time.perf_counter() - began)
+        return statistics.median(times[1:])
 
     def evaluate(self, index: NDArray[np.int64]) -> tuple[float, float]:
         """Mean loss and accuracy over some records, in eval mode; the accuracy is NaN unless targets are classes."""

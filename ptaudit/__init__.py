@@ -1,0 +1,28 @@
+"""ptaudit audits what a PyTorch training run gives away about its training data.
+
+The Python face; nothing here imports torch before it is used:
+
+    run = ptaudit.audit("spec.yaml")                             # the same as the command; tables as DataFrames
+    ptaudit.estimate.identity_bits(tokens, batch_size=32)        # bits that a batch gives away about its records
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ptaudit import estimate
+    from ptaudit.pipeline import AuditResult, audit
+
+__version__ = "0.1.0"
+__all__ = ["AuditResult", "__version__", "audit", "estimate"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "estimate":
+        return importlib.import_module("ptaudit.estimate")
+    if name in ("audit", "AuditResult"):
+        return getattr(importlib.import_module("ptaudit.pipeline"), name)
+    raise AttributeError(f"module 'ptaudit' has no attribute {name!r}")

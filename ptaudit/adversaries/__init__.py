@@ -1,0 +1,1 @@
+"""Posterior families: who guesses the secret from the view."""

@@ -1,0 +1,172 @@
+"""Density of what hides a candidate: the sum of the other m-1 tokens of a batch, plus noise.
+
+Two models. A Gaussian with Ledoit-Wolf shrinkage is best on light tails; a Student-t fitted by M-estimation survives
+the heavy tails that gradients have after the first epochs. Every function is batched over rows (layers): tensors of
+shape `(R, n, k)` hold n tokens of k coordinates for each of R rows.
+
+Sources: Ledoit & Wolf, J. Multivariate Analysis 88 (2004); Kent & Tyler, Annals of Statistics 19 (1991) for the
+Student-t M-estimate, regularised as in Ollila & Tyler, IEEE Trans. Signal Processing 62 (2014).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+GAUSSIAN = math.inf
+"""Degrees of freedom that stand for the Gaussian."""
+
+RADIAL_DEGREES = (GAUSSIAN, 100.0, 30.0, 5.0)
+"""Tails tried on the Gaussian's location and scatter: they cost next to nothing once the distances are there."""
+
+STUDENT_DEGREES = (1.0, 3.0, 10.0)
+"""Degrees of freedom of the M-estimates, in the order of fitting: the most robust first, each from the one before."""
+
+_STEPS = 3
+_TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Interference:
+    """A fitted location and scatter of the interference, for R rows.
+
+    Attributes:
+        mean: location, shape `(R, k)`.
+        factor: lower Cholesky factor of the scatter, shape `(R, k, k)`.
+        tails: degrees of freedom of the radial densities to try on it; infinity is the Gaussian.
+    """
+
+    mean: Tensor
+    factor: Tensor
+    tails: tuple[float, ...]
+
+    def whiten(self, points: Tensor) -> Tensor:
+        """Coordinates in which the scatter is the identity; `points` and result are `(R, n, k)`."""
+        return torch.linalg.solve_triangular(self.factor, points.mT, upper=False).mT
+
+    def distances(self, views: Tensor, candidates: Tensor) -> Tensor:
+        """Squared Mahalanobis length of what is left of each view when each candidate is taken out.
+
+        Args:
+            views: sums of the tokens of a batch, `(R, G, k)`.
+            candidates: tokens of the candidates, `(R, K, k)`.
+
+        Returns:
+            `(R, G, K)`.
+        """
+        return squared_distances(self.whiten(views - self.mean[:, None]), self.whiten(candidates))
+
+
+def log_density(distance_sq: Tensor, nu: float, k: int) -> Tensor:
+    """Log-density of k coordinates up to a constant, from squared Mahalanobis distances."""
+    if math.isinf(nu):
+        return -0.5 * distance_sq
+    return -0.5 * (nu + k) * torch.log1p(distance_sq / nu)
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Squared Euclidean distances between the rows of `a` (R, G, k) and `b` (R, K, k), as one matrix product."""
+    squares = (a * a).sum(-1)[:, :, None] + (b * b).sum(-1)[:, None, :]
+    return torch.baddbmm(squares, a, b.mT, alpha=-2.0).clamp_min_(0.0)
+
+
+def shrinkage(centred: Tensor) -> Tensor:
+    """Ledoit-Wolf intensity toward the scaled identity, in [0, 1], for centred points `(R, n, k)` -> `(R,)`."""
+    _, n, k = centred.shape
+    scatter = centred.mT @ centred / n
+    frobenius = scatter.square().sum((-1, -2))
+    scale = scatter.diagonal(dim1=-2, dim2=-1).sum(-1) / k
+    spread = frobenius / k - scale.square()
+    error = (centred.square().sum(-1).square().mean(-1) - frobenius) / (n * k)
+    return torch.where(spread > 0, error / spread.clamp_min(_TINY), torch.ones_like(spread)).clamp(0.0, 1.0)
+
+
+def ledoit_wolf(centred: Tensor) -> Tensor:
+    """Shrunk scatter of centred points, `(R, n, k)` -> `(R, k, k)`."""
+    scatter, intensity = centred.mT @ centred / centred.shape[1], shrinkage(centred)
+    k = scatter.shape[-1]
+    scale = scatter.diagonal(dim1=-2, dim2=-1).sum(-1) / k
+    result = (1.0 - intensity)[:, None, None] * scatter
+    result.diagonal(dim1=-2, dim2=-1).add_((intensity * scale)[:, None])
+    return result
+
+
+def cholesky(scatter: Tensor) -> Tensor:
+    """Cholesky factor; a ridge far below any gradient's scale keeps rank-deficient rows (zero gradients) alive."""
+    k = scatter.shape[-1]
+    scale = scatter.diagonal(dim1=-2, dim2=-1).sum(-1) / k
+    ridge = (1e-9 * scale).clamp_min(1e-200)
+    ridged = scatter.clone()
+    ridged.diagonal(dim1=-2, dim2=-1).add_(ridge[:, None])
+    factor, info = torch.linalg.cholesky_ex(ridged)
+    if bool((info > 0).any()):
+        bad = info > 0
+        ridged[bad] = torch.diag_embed(ridged[bad].diagonal(dim1=-2, dim2=-1).clamp_min(1e-200))
+        factor = torch.linalg.cholesky(ridged)
+    return factor
+
+
+def fit_gaussian(tokens: Tensor, others: int, noise: float) -> Interference:
+    """Gaussian model of the sum of `others` independent tokens plus noise.
+
+    Args:
+        tokens: records the adversary owns, `(R, n, k)`.
+        others: how many records of the batch are not the candidate (m - 1).
+        noise: standard deviation per coordinate of the noise on the sum.
+    """
+    mean = tokens.mean(1)
+    centred = tokens - mean[:, None]
+    scatter = ledoit_wolf(centred)
+    mean = _stein(mean, cholesky(scatter), tokens.shape[1])
+    scatter *= others
+    scatter.diagonal(dim1=-2, dim2=-1).add_(noise * noise)
+    return Interference(mean * others, cholesky(scatter), RADIAL_DEGREES)
+
+
+def _stein(mean: Tensor, factor: Tensor, n: int) -> Tensor:
+    """Positive-part James-Stein estimate of a location from n points: an error of the mean is made m-1 times over."""
+    k = mean.shape[-1]
+    size = torch.linalg.solve_triangular(factor, mean[..., None], upper=False).square().sum((-1, -2))
+    return mean * (1.0 - (k - 2) / (n * size).clamp_min(_TINY)).clamp_min(0.0)[:, None]
+
+
+def fit_noise(tokens: Tensor, noise: float) -> Interference:
+    """The exact model of a batch of one record: only the noise hides it."""
+    rows, _, k = tokens.shape
+    eye = torch.eye(k, dtype=tokens.dtype, device=tokens.device)
+    return Interference(tokens.new_zeros(rows, k), (noise * eye).expand(rows, k, k), (GAUSSIAN,))
+
+
+def fit_student(sums: Tensor) -> list[Interference]:
+    """Student-t models for all of `STUDENT_DEGREES`, by M-estimation on re-aggregated sums.
+
+    Starts from the coordinate-wise median and a sphere of median size, so that a few records a thousand times larger
+    than the rest do not set the scale.
+
+    Args:
+        sums: sums of m-1 tokens (plus noise) drawn from the adversary's records, `(R, n, k)`.
+    """
+    k = sums.shape[-1]
+    median = sums.median(1).values
+    size = ((sums - median[:, None]).square().sum(-1).median(1).values / k).clamp_min(1e-200).sqrt()
+    eye = torch.eye(k, dtype=sums.dtype, device=sums.device)
+    current = Interference(median, size[:, None, None] * eye, ())
+    fits: list[Interference] = []
+    for nu in STUDENT_DEGREES:
+        for _ in range(_STEPS):
+            current = _reweighted(sums, current, nu)
+        fits.append(current)
+    return fits
+
+
+def _reweighted(sums: Tensor, current: Interference, nu: float) -> Interference:
+    """One fixed-point step of the M-estimate (Kent & Tyler 1991, eq. 1.2), with shrinkage of the weighted scatter."""
+    k = sums.shape[-1]
+    whitened = current.whiten(sums - current.mean[:, None])
+    weights = (nu + k) / (nu + whitened.square().sum(-1))
+    mean = (weights[..., None] * sums).sum(1) / weights.sum(1, keepdim=True)
+    scaled = (sums - mean[:, None]) * weights.sqrt()[..., None]
+    return Interference(mean, cholesky(ledoit_wolf(scaled)), (nu,))

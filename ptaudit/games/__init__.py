@@ -1,0 +1,1 @@
+"""Leakage games: one file for each secret."""

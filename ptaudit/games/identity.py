@@ -1,0 +1,184 @@
+"""The identity game: which one of K candidate records was in the batch of m?
+
+White-box: the adversary knows the weights, so she can compute the token of any candidate. Exactly one candidate is in
+the batch; candidates and the other m-1 records come from disjoint quarters of the records, and the adversary is fitted
+on the other half. Score: log2 K minus the adversary's cross-entropy, in bits; a lower bound on I(S;O).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ptaudit.adversaries.likelihood_ratio import Posterior, fit
+from ptaudit.games.crossfit import (
+    GAMES_PER_QUARTER,
+    Played,
+    Scores,
+    crossfit,
+    estimates,
+    filler_influence,
+    quarters,
+    spread_over,
+)
+from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.views.aggregate import draw_games, observe
+from ptaudit.views.view import View
+
+RECORDS_PER_MEMBER = 20
+"""Fewest records for each record of a batch; fewer make the game inconclusive."""
+
+ADVISED_PER_MEMBER = 32
+
+MAX_SETS = 8
+"""Most candidate sets cut from one quarter."""
+
+EQUAL_TOLERANCE = 1e-5
+"""Relative distance below which two tokens count as equal: float32 rounding of the same gradient."""
+
+
+def measure(
+    tokens: Tensor,
+    view: View,
+    groups: Sequence[Sequence[int]],
+    parameters: Sequence[int | None],
+    candidates: int = 256,
+    seed: int = 0,
+) -> tuple[str, dict[str, list[Estimate]]]:
+    """Play the game for several rows at once and say what it means.
+
+    Args:
+        tokens: tokens of N records for R rows, `(R, N, k)`, float64; clipped already where the view clips.
+        view: batch size, rounds and noise.
+        groups: for each reported row, the rows of `tokens` that the adversary may choose from.
+        parameters: gradient dimensions behind each group; None where they are not known.
+        candidates: most candidates K.
+        seed: seed of the split, the draws, the noise and the resamples.
+
+    Returns:
+        The adversary's name, and for `bits` and `accuracy` (of naming the record) one estimate for each group.
+    """
+    n = tokens.shape[1]
+    k = min(candidates, n // 4)
+    top = math.log2(k) if k > 1 else math.nan
+    name = "exact" if view.others == 0 and view.noise_std == 0.0 else "likelihood-ratio"
+    if reason := why_not(tokens, view, k):
+        return name, {m: [inconclusive(reason, ceiling=c, n=n)] * len(groups) for m, c in (("bits", top), ("accuracy", 1.0))}
+    scores = play(tokens, view, groups, k, seed)
+    bits, hits, null = scores.values
+    ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
+    found = estimates(bits, null, ceilings, scores.targets, seed)
+    shuffled_hits = torch.full_like(hits, 1.0 / k)
+    accuracy = estimates(hits, shuffled_hits, [1.0] * len(groups), scores.targets, seed)
+    marked = [
+        replace(e, status=_status(e, scores, i, top, tokens.shape[-1], parameters[i])) for i, e in enumerate(found)
+    ]
+    return scores.adversary, {"bits": marked, "accuracy": accuracy}
+
+
+def noise_ceiling(view: View, parameters: int | None) -> float:
+    """Capacity in bits of r uses of a Gaussian channel with d inputs of total power C^2 and noise sigma * C each.
+
+    r * d/2 * log2(1 + 1/(d sigma^2)), at most 0.72 r / sigma^2. Infinite without noise.
+    """
+    if view.noise_std == 0.0 or view.clip is None:
+        return math.inf
+    sigma_sq = (view.noise_std / view.clip) ** 2
+    if parameters is None:
+        return view.rounds / (2.0 * math.log(2.0) * sigma_sq)
+    return view.rounds * parameters / 2.0 * math.log2(1.0 + 1.0 / (parameters * sigma_sq))
+
+
+def play(tokens: Tensor, view: View, groups: Sequence[Sequence[int]], k: int, seed: int) -> Scores:
+    """The scores of every record; see `measure`. Needs `RECORDS_PER_MEMBER` records per batch member."""
+    generator = torch.Generator().manual_seed(seed)
+    order = quarters(tokens.shape[1], generator)
+    if view.others == 0 and view.noise_std == 0.0:
+        return _exact(tokens, order, groups, k)
+    full = [True] * len(groups)
+
+    def play_half(known: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
+        posterior = fit(tokens[:, known], view, generator)
+        chosen = torch.tensor([max(g, key=lambda row: float(posterior.fold_bits[row])) for g in groups])
+        for i, row in enumerate(chosen.tolist()):
+            full[i] = full[i] and bool(posterior.full[row])
+        results = [_quarter(posterior, tokens, *pair, view, k, generator) for pair in pairs]
+        return [(mine[:, chosen], influence[:, chosen]) for mine, influence in results]
+
+    values = crossfit(order, play_half)
+    return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), "likelihood-ratio")
+
+
+def _quarter(
+    posterior: Posterior, tokens: Tensor, targets: Tensor, fillers: Tensor, view: View, k: int, generator: torch.Generator
+) -> Played:
+    """Play all candidate sets of one quarter."""
+    sets = targets[: _targets(len(targets), k)].view(-1, k)
+    per_target = max(1, GAMES_PER_QUARTER // sets.numel())
+    pool = tokens[:, fillers]
+    values, influences = [], []
+    for members in sets:
+        games = draw_games(k, len(fillers), per_target, view.others, view.rounds, generator)
+        known = tokens[:, members]
+        views = observe(known, pool, games, view.noise_std, generator)
+        secret = games.secret.to(tokens.device)
+        outcome = posterior.play(views, known, secret, (secret + 1) % k)
+        mine = outcome.scored.view(3, len(tokens), k, per_target).mean(-1)
+        rest = outcome.scored - mine.repeat_interleave(per_target, -1)
+        rivalry = (k - 1) * (outcome.rivals - outcome.rivals.mean(-1, keepdim=True))
+        values.append(mine + rivalry)
+        influences.append(filler_influence(rest, games.others, len(fillers)))
+    return spread_over(torch.cat(values, -1), len(targets)), torch.stack(influences).mean(0)
+
+
+def _targets(quarter: int, k: int) -> int:
+    """Records of a quarter that fill whole candidate sets."""
+    return min(quarter // k, MAX_SETS) * k
+
+
+def _exact(tokens: Tensor, order: Tensor, groups: Sequence[Sequence[int]], k: int) -> Scores:
+    """Batch of one record without noise: the posterior is uniform over the candidates with the observed token."""
+    same = torch.cat(
+        [
+            _same_token(tokens[:, members])
+            for part in order
+            for members in part[: _targets(len(part), k)].view(-1, k)
+        ],
+        -1,
+    )
+    fewest = torch.stack([same[list(group)].amin(0) for group in groups])
+    bits = math.log2(k) - fewest.log2()
+    values = torch.stack([bits, 1.0 / fewest, torch.zeros_like(bits)])
+    return Scores(values, bits.shape[-1], (False,) * len(groups), "exact")
+
+
+def _same_token(tokens: Tensor) -> Tensor:
+    """How many of the K candidates have the token of each candidate (at least itself): `(R, K, k)` -> `(R, K)`."""
+    distance = torch.cdist(tokens, tokens, compute_mode="donot_use_mm_for_euclid_dist")
+    norm = torch.linalg.vector_norm(tokens, dim=-1)
+    return (distance <= EQUAL_TOLERANCE * (norm[:, :, None] + norm[:, None, :])).sum(-1).to(tokens.dtype)
+
+
+def why_not(tokens: Tensor, view: View, k: int) -> str:
+    """Why the game cannot be played, in words with the number needed; empty if it can."""
+    needed, advised = RECORDS_PER_MEMBER * view.batch_size, ADVISED_PER_MEMBER * view.batch_size
+    n = tokens.shape[1]
+    if n < needed or k < 2:
+        return f"needs {max(needed, 8)} records for batches of {view.batch_size}, has {n} ({max(advised, 8)} advised)"
+    if not bool(torch.isfinite(tokens).all()):
+        return "gradients that are not finite"
+    return ""
+
+
+def _status(estimate: Estimate, scores: Scores, group: int, top: float, dim: int, parameters: int | None) -> str:
+    """`saturated` within one bit of log2 K; `dim-limited` where the largest token won and the gradient is larger."""
+    if not estimate.conclusive or scores.adversary == "exact":
+        return estimate.status
+    if estimate.value > top - 1.0:
+        return "saturated"
+    larger = parameters is None or parameters > dim
+    return "dim-limited" if scores.full[group] and larger else estimate.status

@@ -1,0 +1,84 @@
+"""The label game: of which class is one record of the batch?
+
+The adversary knows the weights, class frequencies and labelled records of the same population; the batch holds the
+target and m-1 others. Score: bits over the class frequencies, which she would guess without the gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ptaudit.adversaries.discriminant import fit
+from ptaudit.games.crossfit import GAMES_PER_QUARTER, Played, crossfit, estimates, filler_influence, quarters
+from ptaudit.games.identity import why_not
+from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.views.aggregate import draw_games, observe
+from ptaudit.views.view import View
+
+ADVERSARY = "likelihood-ratio"
+
+
+def measure(
+    tokens: Tensor, labels: Tensor, classes: int, view: View, groups: Sequence[Sequence[int]], seed: int = 0
+) -> tuple[str, dict[str, list[Estimate]]]:
+    """Play the game for several rows at once.
+
+    Args:
+        tokens: tokens of N records for R rows, `(R, N, k)`, float64; clipped already where the view clips.
+        labels: class of each record, `(N,)`.
+        classes: number of classes.
+        view: batch size, rounds and noise.
+        groups: for each reported row, the rows of `tokens` that the adversary may choose from.
+        seed: seed of the split, the draws, the noise and the resamples.
+
+    Returns:
+        The adversary's name, and for `bits` and `accuracy` one estimate for each group. The ceiling of the bits is the
+        entropy of the class frequencies; the null of the accuracy is the frequency of the most frequent class.
+    """
+    share = torch.bincount(labels, minlength=classes).double() / len(labels)
+    entropy = float(-(share[share > 0] * share[share > 0].log2()).sum())
+    reason = why_not(tokens, view, 2) or ("" if entropy > 0 else "one class only")
+    if reason:
+        lines = {m: [inconclusive(reason, ceiling=c, n=len(labels))] * len(groups) for m, c in (("bits", entropy), ("accuracy", 1.0))}
+        return ADVERSARY, lines
+    values, labelled = play(tokens, labels, classes, view, groups, seed)
+    bits, hits, null = values
+    # Games are played by the records of whole quarters: their own class frequencies are what a guess can reach.
+    found = torch.bincount(labelled, minlength=classes).double() / len(labelled)
+    ceiling = float(-(found[found > 0] * found[found > 0].log2()).sum())
+    guess = torch.full_like(hits, float(found.max()))
+    n = len(labelled)
+    return ADVERSARY, {
+        "bits": estimates(bits, null, [min(ceiling, math.log2(classes))] * len(groups), n, seed),
+        "accuracy": estimates(hits, guess, [1.0] * len(groups), n, seed),
+    }
+
+
+def play(
+    tokens: Tensor, labels: Tensor, classes: int, view: View, groups: Sequence[Sequence[int]], seed: int
+) -> tuple[Tensor, Tensor]:
+    """Scores of every record, `(3, groups, n)`, and the labels of those records."""
+    generator = torch.Generator().manual_seed(seed)
+    order = quarters(tokens.shape[1], generator)
+
+    def play_half(known: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
+        posterior = fit(tokens[:, known], labels[known], classes, view, generator)
+        chosen = torch.tensor([max(g, key=lambda row: float(posterior.fold_bits[row])) for g in groups])
+        results = []
+        for targets, fillers in pairs:
+            per_target = max(1, GAMES_PER_QUARTER // len(targets))
+            games = draw_games(len(targets), len(fillers), per_target, view.others, view.rounds, generator)
+            views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
+            secret = labels[targets][games.secret]
+            wrong = labels[targets][(games.secret + 1) % len(targets)]
+            scored = posterior.play(views, secret, wrong)
+            mine = scored.view(3, len(tokens), len(targets), per_target).mean(-1)
+            rest = scored - mine.repeat_interleave(per_target, -1)
+            results.append((mine[:, chosen], filler_influence(rest, games.others, len(fillers))[:, chosen]))
+        return results
+
+    return crossfit(order, play_half), labels[order.flatten()]

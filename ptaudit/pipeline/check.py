@@ -1,0 +1,180 @@
+"""`ptaudit check`: everything short of training, and what training and audit would cost."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ptaudit.gate import reachable
+from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
+from ptaudit.pipeline.moment import view_tokens
+from ptaudit.pipeline.session import Session, layer_entries, open_session, shared, warnings
+from ptaudit.games import identity
+from ptaudit.replay import Replay
+from ptaudit.replay.device import pick_device
+from ptaudit.spec import load
+from ptaudit.spec.catalog import MODEL_VIEW, TOKEN_GAMES
+from ptaudit.spec.model import GateSpec
+from ptaudit.tables.run import LayerEntry
+from ptaudit.tokens import TokenReader, Tokens
+
+_PROBE_RECORDS = 256
+_PROBE_STEPS = 3
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found out: times in seconds, memory in bytes, members and the like in records."""
+
+    spec_name: str
+    device: str
+    layers: tuple[LayerEntry, ...]
+    parameters: int
+    captured_parameters: int
+    members: int
+    held_out: int
+    audited: int
+    step_seconds: float
+    estimate_seconds: Mapping[str, float]
+    memory_bytes: int
+    warnings: tuple[str, ...]
+
+
+def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[str] = ()) -> CheckReport:
+    """Load all that the spec names, list the layers, take a few steps, read a few tokens, play one game.
+
+    Nothing is written. The estimate scales what was timed on a sample by the size of the run.
+
+    Raises:
+        PtauditError: what `run` would refuse.
+    """
+    spec = load(spec_path, overrides)
+    session = open_session(spec, pick_device(device))
+    model = session.model(spec.train.all_seeds[0])
+    reader = session.reader(model)
+    layers = layer_entries(reader.layers)
+    step = _step_seconds(session, model)
+    reading, tokens = _timed(lambda: _probe(session, reader))
+    capture = reading / len(tokens.loss)
+    games = _games_seconds(session, tokens)
+    epochs, seeds = len(spec.audit.audited_epochs(spec.train.epochs)), len(spec.train.all_seeds)
+    steps = spec.train.epochs * math.ceil(len(session.split.members) / spec.train.batch_size)
+    records = len(session.members) + _others(session)
+    captured = sum(layer.parameters for layer in layers if layer.capture != "none")
+    return CheckReport(
+        spec_name=spec.name,
+        device=str(session.device),
+        layers=layers,
+        parameters=sum(layer.parameters for layer in layers),
+        captured_parameters=captured,
+        members=len(session.split.members),
+        held_out=len(session.split.held_out),
+        audited=len(session.members),
+        step_seconds=step,
+        estimate_seconds={
+            "training": seeds * steps * step,
+            "capture": seeds * epochs * records * capture,
+            "games": seeds * epochs * games,
+        },
+        memory_bytes=_memory(session, tokens, records),
+        warnings=(*warnings(session, model), *_record_warnings(session), *_gate_warnings(session, layers)),
+    )
+
+
+def _timed(work: Callable[[], Tokens]) -> tuple[float, Tokens]:
+    work()  # the first call pays for kernels and buffers
+    began = time.perf_counter()
+    found = work()
+    return time.perf_counter() - began, found
+
+
+def _probe(session: Session, reader: TokenReader) -> Tokens:
+    return reader.read(*session.batch(session.members[:_PROBE_RECORDS]))
+
+
+def _step_seconds(session: Session, model: torch.nn.Module) -> float:
+    """Median seconds of a training step, on a copy of the weights that is thrown away."""
+    saved = {name: value.clone() for name, value in model.state_dict().items()}
+    replay = Replay(
+        model, session.records, session.split, session.spec.train, session.loss, 0, session.device
+    )
+    found = replay.time_steps(_PROBE_STEPS)
+    model.load_state_dict(saved)
+    return found
+
+
+def _others(session: Session) -> int:
+    games = session.spec.audit.games
+    return 0 if all(game.name in TOKEN_GAMES for game in games) else len(session.others)
+
+
+def _games_seconds(session: Session, tokens: Tokens) -> float:
+    """Seconds of the games of one epoch: one identity game timed, scaled to rows, views and records.
+
+    A game's cost grows with the rows and hardly with the records, so the sample stands for all; label costs less than
+    identity and membership about as much.
+    """
+    audit = session.spec.audit
+    plays = sum(len(session.views) if game.name in TOKEN_GAMES else 1 for game in audit.games)
+    view = max(session.views, key=lambda v: v.batch_size if RECORDS_PER_MEMBER * v.batch_size <= len(tokens.loss) else 0)
+    places = [i for i, layer in enumerate(tokens.layers) if shared(view, layer.name)]
+    values, groups = view_tokens(view, tokens, places)
+    began = time.perf_counter()
+    identity.measure(values, view, groups, [None] * len(groups), seed=audit.seed)
+    return plays * (time.perf_counter() - began)
+
+
+def _memory(session: Session, tokens: Tokens, records: int) -> int:
+    """Peak memory so far, plus the tokens of all audited records in both precisions."""
+    if session.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(session.device)
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    per_record = tokens.values.shape[0] * tokens.values.shape[2]
+    return int(peak + records * per_record * (4 + 8))
+
+
+def _record_warnings(session: Session) -> list[str]:
+    found = []
+    n = len(session.members)
+    for view in session.views:
+        needed, advised = RECORDS_PER_MEMBER * view.batch_size, ADVISED_PER_MEMBER * view.batch_size
+        if n < needed:
+            found.append(f"View {view.name} will be inconclusive: it needs {needed} audited records, there are {n}.")
+        elif n < advised:
+            found.append(f"View {view.name} has {n} audited records; {advised} are advised.")
+    return found
+
+
+def _gate_warnings(session: Session, layers: Sequence[LayerEntry]) -> list[str]:
+    """Thresholds that the view can hardly reach."""
+    found = []
+    for gate in session.spec.gates:
+        ceiling = _ceiling(session, gate, layers)
+        text = reachable(gate, ceiling=ceiling) if ceiling is not None else None
+        if text:
+            found.append(text)
+    return found
+
+
+def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> float | None:
+    """The largest value that the gate's metric can have on its view; None where it is not known beforehand."""
+    if gate.view == MODEL_VIEW or gate.measure != "bits":
+        return 1.0
+    view = next(v for v in session.views if v.name == gate.view)
+    if gate.game == "identity":
+        candidates = next(g.candidates for g in session.spec.audit.games if g.name == "identity")
+        largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)
+        total = sum(layer.parameters for layer in layers)
+        size = largest if gate.over == "layers" else total
+        k = min(candidates, len(session.members) // 4)
+        return min(math.log2(max(k, 1)), noise_ceiling(view, size))
+    classes = session.records.classes
+    return math.log2(classes) if classes else None

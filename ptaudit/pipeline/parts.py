@@ -1,0 +1,69 @@
+"""Rows of whole epochs on disk, so that a killed run ends with the tables it would have had."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ptaudit.errors import RunFolderError
+from ptaudit.pipeline.moment import Seconds
+from ptaudit.tables.formats import write_whole
+from ptaudit.tables.row import COLUMNS, Row
+
+
+class Parts:
+    """The audited epochs of one seed, one file each.
+
+    Args:
+        folder: where the files live; made when first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, epoch: int, rows: Sequence[Row], seconds: Seconds, training: float) -> None:
+        """Write the rows of an epoch and the seconds spent so far, beside the name and renamed when whole."""
+        drawn = [i for i, row in enumerate(rows) if row.draws is not None]
+        draws = np.array([rows[i].draws for i in drawn]).reshape(len(drawn), -1 if drawn else 0)
+        text = json.dumps(
+            {
+                "rows": [[getattr(row, column) for column in COLUMNS] for row in rows],
+                "seconds": {**asdict(seconds), "training": training},
+            }
+        )
+        buffer = io.BytesIO()
+        np.savez(buffer, text=np.array(text), draws=draws, drawn=np.array(drawn, dtype=np.int64))
+        write_whole(self._path(epoch), buffer.getvalue())
+
+    def load(self, epochs: Sequence[int]) -> tuple[dict[int, tuple[Row, ...]], dict[str, float]]:
+        """Rows of the epochs, which must all be there, and the seconds spent on them.
+
+        Raises:
+            RunFolderError: an epoch is missing or damaged.
+        """
+        found: dict[int, tuple[Row, ...]] = {}
+        seconds: dict[str, float] = {}
+        for epoch in epochs:
+            found[epoch], seconds = self._one(epoch)
+        return found, seconds
+
+    def _one(self, epoch: int) -> tuple[tuple[Row, ...], dict[str, float]]:
+        path = self._path(epoch)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                content = json.loads(str(stored["text"]))
+                draws = dict(zip(stored["drawn"].tolist(), stored["draws"]))
+            rows = [dict(zip(COLUMNS, values, strict=True)) for values in content["rows"]]
+            return tuple(Row(**row, draws=draws.get(i)) for i, row in enumerate(rows)), content["seconds"]
+        except Exception as error:  # a damaged file can fail in any way
+            raise RunFolderError(
+                f"the rows of epoch {epoch} are missing or damaged", where=str(path), remedy="use --fresh to start again"
+            ) from error
+
+    def _path(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:06d}.npz"

@@ -1,0 +1,56 @@
+"""What the audit returns: the run, and its tables as DataFrames."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ptaudit.tables.row import COLUMNS
+from ptaudit.tables.run import Run
+from ptaudit.tables.wide import Sheet, epochs_sheet, layer_epoch_sheet, layers_sheet
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """The outcome of an audit; the tables are those of the run folder.
+
+    Attributes:
+        run: everything the run folder holds.
+        path: the run folder.
+        exit_code: what the command would end with: 0, 1 a gate failed, 3 inconclusive.
+    """
+
+    run: Run
+    path: Path
+    exit_code: int
+
+    @property
+    def leakage(self) -> pd.DataFrame:
+        """One row per number, columns as in `leakage.csv`."""
+        return pd.DataFrame([[getattr(row, c) for c in COLUMNS] for row in self.run.rows], columns=list(COLUMNS))
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """First, last and largest value over the epochs, a row per layer, view, game, adversary and metric."""
+        return _frame(layers_sheet(self.run))
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """The training, and the joint row and worst layer of each game and view, a row per epoch."""
+        return _frame(epochs_sheet(self.run))
+
+    @property
+    def layer_epoch(self) -> pd.DataFrame:
+        """The heat map: a column per epoch."""
+        return _frame(layer_epoch_sheet(self.run))
+
+    @property
+    def gates(self) -> pd.DataFrame:
+        """One row per verdict."""
+        return pd.DataFrame([asdict(verdict) for verdict in self.run.verdicts])
+
+
+def _frame(sheet: Sheet) -> pd.DataFrame:
+    return pd.DataFrame(list(sheet.rows), columns=list(sheet.columns))

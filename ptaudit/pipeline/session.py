@@ -1,0 +1,193 @@
+"""What one audit works on: data, split, loss, audited records; and for each seed a model and its token reader."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+import ptaudit
+from ptaudit.errors import DataError, SpecError
+from ptaudit.replay import PerRecordLoss, Records, Split, build_model, check_loss, make_loss, make_split, open_source
+from ptaudit.spec.entry import parse_entry
+from ptaudit.spec.model import Spec, ViewSpec
+from ptaudit.tables.run import LayerEntry
+from ptaudit.tokens import LayerInfo, TokenReader
+from ptaudit.views import View
+
+MIN_RECORDS = 8
+"""Fewest members to audit: two for each quarter of a game."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What all seeds of a run share.
+
+    Attributes:
+        spec: the resolved spec.
+        device: where to train and read.
+        records: all records.
+        split: members and held-out records.
+        members: audited members, a random sample of the members.
+        others: as many held-out records, or all there are.
+        loss: per-record loss.
+        views: the views of the spec.
+    """
+
+    spec: Spec
+    device: torch.device
+    records: Records
+    split: Split
+    members: NDArray[np.int64]
+    others: NDArray[np.int64]
+    loss: PerRecordLoss
+    views: tuple[View, ...]
+
+    def model(self, seed: int) -> nn.Module:
+        """The untrained model of a seed, on the device, found to fit the data and the loss."""
+        model = build_model(self.spec.model, seed)
+        check_loss(model, self.records, self.loss)
+        return model.to(self.device)
+
+    def reader(self, model: nn.Module) -> TokenReader:
+        """A token reader of the model, proven on the audited records."""
+        audit = self.spec.audit
+        reader = TokenReader(model, self.loss, audit.tokens.dim, audit.seed, audit.layers, self.device)
+        reader.prepare(*self.batch(self.members[:64]))
+        check_patterns(self.spec, reader.layers)
+        return reader
+
+    def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of some records."""
+        return self.records.batch(torch.from_numpy(index))
+
+
+def open_session(spec: Spec, device: torch.device) -> Session:
+    """Open the data of the spec and choose the audited records.
+
+    Raises:
+        DataError: too few records for the audit that the spec asks for.
+    """
+    source = open_source(spec.data)
+    split = make_split(len(source), spec.data)
+    records = source.records(split.members)
+    wanted = len(split.members) if spec.audit.records == "all" else spec.audit.records
+    if wanted > len(split.members):
+        raise DataError(f"{wanted} members to audit, {len(split.members)} there are", where="audit.records")
+    if wanted < MIN_RECORDS:
+        raise DataError(f"{wanted} members are too few", where="audit.records", remedy=f"audit at least {MIN_RECORDS}")
+    generator = np.random.default_rng(spec.audit.seed)
+    members = generator.permutation(split.members)[:wanted]
+    others = generator.permutation(split.held_out)[:wanted]
+    views = tuple(make_view(view) for view in spec.audit.views)
+    return Session(spec, device, records, split, members, others, make_loss(spec.train.loss), views)
+
+
+def make_view(view: ViewSpec) -> View:
+    """The view of the spec as the games see it."""
+    defense = view.defense
+    clip, sigma = (defense.clip, defense.noise_multiplier) if defense else (None, 0.0)
+    return View(view.name, view.batch_size, view.rounds, tuple(view.layers or ()), clip, sigma * (clip or 0.0))
+
+
+def audited(spec: Spec, layer: str) -> bool:
+    """Whether the layer is among `audit.layers`."""
+    return spec.audit.layers == "all" or _matches(layer, spec.audit.layers)
+
+
+def shared(view: View, layer: str) -> bool:
+    """Whether the view shares the layer's gradient."""
+    return not view.layers or _matches(layer, view.layers)
+
+
+def _matches(layer: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(layer, pattern) for pattern in patterns)
+
+
+def check_patterns(spec: Spec, layers: Sequence[LayerInfo]) -> None:
+    """Every layer pattern of views and gates matches a layer, before anything is trained.
+
+    Raises:
+        SpecError: for one that does not.
+    """
+    names = [layer.name for layer in layers if audited(spec, layer.name)]
+    for view in spec.audit.views:
+        for pattern in view.layers or ():
+            if not _any(names, [pattern]):
+                raise SpecError(f"`{pattern}` matches no layer", where=f"view {view.name}", remedy=_there_are(names))
+    by_name = {view.name: make_view(view) for view in spec.audit.views}
+    for gate in spec.gates:
+        seen = [n for n in names if gate.view not in by_name or shared(by_name[gate.view], n)]
+        if gate.over not in ("layers", "joint", "all") and not _any(seen, [gate.over]):
+            raise SpecError(f"`{gate.over}` matches no layer", where=f"gate {gate.id}", remedy=_there_are(seen))
+
+
+def _any(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    return any(_matches(name, patterns) for name in names)
+
+
+def _there_are(names: Sequence[str]) -> str:
+    return f"there are: {', '.join(names)}"
+
+
+def layer_entries(layers: Sequence[LayerInfo]) -> tuple[LayerEntry, ...]:
+    """The layers as the tables hold them."""
+    return tuple(LayerEntry(i.name, i.index, i.type, i.parameters, i.capture, i.reason) for i in layers)
+
+
+def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
+    """What a reader of the tables must know about how the gradients were read."""
+    found = []
+    kinds = {type(module) for module in model.modules()}
+    if any(issubclass(kind, _BatchNorm) for kind in kinds):
+        found.append(
+            "BatchNorm statistics were frozen while gradients were read: in training a record's gradient also "
+            "depends on its batch."
+        )
+    if any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules()):
+        found.append("Dropout was off while gradients were read: in training it hides part of them.")
+    if len(session.others) < len(session.members) and any(g.name == "membership" for g in session.spec.audit.games):
+        found.append(f"Only {len(session.others)} held-out records stand against {len(session.members)} members.")
+    return tuple(found)
+
+
+def key(session: Session, spec_text: str) -> dict[str, str]:
+    """What the tables of a run depend on; a checkpoint with another key is refused with the difference named."""
+    return {
+        "spec": _sha(spec_text.encode()),
+        "code": model_digest(session.spec),
+        "data": session.records.digest(),
+        "split": session.split.digest(),
+        "device": session.device.type,
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions that decide the tables."""
+    return {
+        "ptaudit": ptaudit.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def model_digest(spec: Spec) -> str:
+    """Hash of the model's source file; of its name where it is an installed module."""
+    entry = parse_entry(spec.model.entry, Path())
+    return _sha(Path(entry.target).read_bytes() if entry.kind == "file" else spec.model.entry.encode())
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

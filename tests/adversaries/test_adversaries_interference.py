@@ -1,0 +1,163 @@
+"""Densities of what hides a candidate."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from scipy.spatial.distance import cdist
+from sklearn.covariance import ledoit_wolf as sklearn_ledoit_wolf
+
+from ptaudit.adversaries.interference import (
+    GAUSSIAN,
+    STUDENT_DEGREES,
+    Interference,
+    cholesky,
+    fit_gaussian,
+    fit_noise,
+    fit_student,
+    ledoit_wolf,
+    log_density,
+    shrinkage,
+    squared_distances,
+)
+
+
+def points(rows, n, k, seed=0):
+    return torch.randn(rows, n, k, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def mixed(n, k, seed=0):
+    """Correlated points with scales from 0.3 to 3."""
+    mix = points(1, k, k, seed + 1)[0] * torch.logspace(-0.5, 0.5, k, dtype=torch.float64)
+    return points(1, n, k, seed)[0] @ mix, mix.T @ mix
+
+
+def test_squared_distances_are_those_of_cdist():
+    a, b = points(3, 11, 5), 10.0 + points(3, 7, 5, 1)
+    found = squared_distances(a, b)
+    for row in range(3):
+        np.testing.assert_allclose(found[row], cdist(a[row], b[row], "sqeuclidean"), rtol=1e-9)
+
+
+def test_squared_distances_of_equal_points_are_not_negative():
+    a = 1e6 + points(1, 50, 16)
+    assert float(squared_distances(a, a).min()) >= 0.0
+
+
+@pytest.mark.parametrize(("n", "k"), [(20, 40), (50, 16), (400, 16)])
+def test_shrinkage_is_that_of_scikit_learn(n, k):
+    batch = torch.stack([points(1, n, k, 3)[0], mixed(n, k, 5)[0]])
+    centred = batch - batch.mean(1, keepdim=True)
+    for row in range(2):
+        scatter, intensity = sklearn_ledoit_wolf(centred[row].numpy(), assume_centered=True)
+        assert float(shrinkage(centred)[row]) == pytest.approx(intensity, rel=1e-9, abs=1e-12)
+        np.testing.assert_allclose(ledoit_wolf(centred)[row], scatter, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("nu", [1.0, 3.0, 30.0])
+def test_log_density_is_that_of_scipy_up_to_a_constant(nu):
+    k = 6
+    x = points(1, 20, k)[0] * 3.0
+    found = log_density(x.square().sum(1), nu, k).numpy()
+    expected = stats.multivariate_t(np.zeros(k), np.eye(k), df=nu).logpdf(x.numpy())
+    np.testing.assert_allclose(found - found[0], expected - expected[0], rtol=1e-9)
+
+
+def test_log_density_without_tails_is_the_gaussian():
+    x = points(1, 20, 6)[0]
+    found = log_density(x.square().sum(1), GAUSSIAN, 6).numpy()
+    expected = stats.multivariate_normal(np.zeros(6)).logpdf(x.numpy())
+    np.testing.assert_allclose(found - found[0], expected - expected[0], rtol=1e-9)
+
+
+def test_whitening_gives_the_distance_of_mahalanobis():
+    _, scatter = mixed(10, 4)
+    density = Interference(torch.ones(1, 4, dtype=torch.float64), cholesky(scatter[None]), (GAUSSIAN,))
+    views, known = points(1, 3, 4, 7), points(1, 2, 4, 8)
+    found = density.distances(views, known)[0]
+    inverse = torch.linalg.inv(scatter)
+    for g in range(3):
+        for j in range(2):
+            left = views[0, g] - known[0, j] - 1.0
+            assert float(found[g, j]) == pytest.approx(float(left @ inverse @ left), rel=1e-6)
+
+
+def test_gaussian_of_a_batch_is_that_of_the_sum_of_the_others():
+    tokens, scatter = mixed(4000, 6, 9)
+    density = fit_gaussian((tokens + 2.0)[None], others=7, noise=1.5)
+    expected = 7 * scatter + 1.5**2 * torch.eye(6, dtype=torch.float64)
+    found = (density.factor @ density.factor.mT)[0]
+    assert float((found - expected).norm() / expected.norm()) < 0.06
+    torch.testing.assert_close(density.mean[0], torch.full((6,), 14.0, dtype=torch.float64), rtol=0.05, atol=0.3)
+
+
+def test_a_mean_that_is_noise_is_shrunk_and_a_real_one_is_kept():
+    tokens = points(1, 100, 32, 10)
+    small = fit_gaussian(tokens, 1, 0.0).mean.norm()
+    assert float(small) < 0.5 * float(tokens.mean(1).norm())
+    large = fit_gaussian(tokens + 5.0, 1, 0.0).mean
+    torch.testing.assert_close(large, (tokens + 5.0).mean(1), rtol=0.01, atol=0.0)
+
+
+def test_noise_alone_is_known_exactly():
+    density = fit_noise(points(2, 5, 3), 2.0)
+    assert not density.mean.any()
+    torch.testing.assert_close(density.factor, 2.0 * torch.eye(3, dtype=torch.float64).expand(2, 3, 3))
+    assert density.tails == (GAUSSIAN,)
+
+
+def shape_error(density, scatter):
+    """Relative error of the scatter, each scaled to trace k."""
+    found = (density.factor @ density.factor.mT)[0]
+    one, other = found / found.diagonal().mean(), scatter / scatter.diagonal().mean()
+    return float((one - other).norm() / other.norm())
+
+
+def student_sample(n, k, df, seed):
+    tokens, scatter = mixed(n, k, seed)
+    chi_sq = np.random.default_rng(seed).chisquare(df, size=(n, 1))
+    return tokens / torch.as_tensor(np.sqrt(chi_sq / df)), scatter
+
+
+@pytest.mark.parametrize("df", [1, 3, 10])
+def test_m_estimates_find_location_and_shape_of_student_points(df):
+    sample, scatter = student_sample(2000, 8, df, 20)
+    place = torch.linspace(-5.0, 5.0, 8, dtype=torch.float64)
+    fits = fit_student((sample + place)[None])
+    assert [fit.tails for fit in fits] == [(nu,) for nu in STUDENT_DEGREES]
+    matched = fits[STUDENT_DEGREES.index(float(df))]
+    assert shape_error(matched, scatter) < 0.15
+    error = torch.linalg.solve_triangular(torch.linalg.cholesky(scatter), (matched.mean[0] - place)[:, None], upper=False)
+    # Each coordinate of a location has an error of about (1 + 1/df) / sqrt(n).
+    assert float(error.norm()) < 3.0 * math.sqrt(8 * (1 + 1 / df) / 2000)
+
+
+def test_m_estimates_survive_a_few_huge_outliers():
+    sample, scatter = mixed(1000, 8, 22)
+    sample[:50] = 1000.0 * points(1, 50, 8, 23)[0] + 3000.0
+    robust = fit_student(sample[None])[0]
+    gaussian = fit_gaussian(sample[None], 1, 0.0)
+    assert shape_error(robust, scatter) < 0.35
+    assert shape_error(gaussian, scatter) > 1.0
+    size = torch.linalg.cholesky(scatter)
+    error = torch.linalg.solve_triangular(size, robust.mean[0][:, None], upper=False)
+    assert float(error.norm()) < 1.0
+    assert float((robust.factor @ robust.factor.mT)[0].diagonal().mean()) < 4.0 * float(scatter.diagonal().mean())
+
+
+def test_rows_are_fitted_on_their_own():
+    first, second = mixed(300, 5, 30)[0], 100.0 * points(1, 300, 5, 31)[0]
+    both = fit_student(torch.stack([first, second]))
+    alone = fit_student(first[None])
+    for joint, single in zip(both, alone):
+        torch.testing.assert_close(joint.factor[:1], single.factor)
+        torch.testing.assert_close(joint.mean[:1], single.mean)
+
+
+@pytest.mark.parametrize("tokens", [torch.zeros(2, 40, 6), torch.ones(2, 40, 6), points(2, 40, 1).expand(2, 40, 6)])
+def test_flat_tokens_still_have_a_finite_fit(tokens):
+    for density in [fit_gaussian(tokens.double(), 3, 0.0), *fit_student(tokens.double())]:
+        assert bool(torch.isfinite(density.factor).all())
+        assert bool(torch.isfinite(density.distances(tokens.double(), tokens.double())).all())
