@@ -8,11 +8,15 @@ The Python face; nothing here imports torch before it is used:
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ptaudit import estimate
     from ptaudit.pipeline import AuditResult, audit
+
+# Threads of torch that spin while they wait slow a busy machine down a hundredfold; this counts only before torch starts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = ["AuditResult", "__version__", "audit", "estimate"]

@@ -11,15 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SLOPES = (0.0625, 0.125, 0.25, 0.5, 0.7, 1.0, 1.4)
-"""Inverse temperatures on the grid."""
-
-SHARES = (1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 0.6, 0.85, 1.0)
-"""Shares of the prior on the grid."""
-
-POINT_TOLERANCE = 0.005
-"""Share of the bits on the folds that is given up for a larger share of the prior."""
-
 MEMBER_TOLERANCE = 0.02
 """Share of the bits on the folds that is given up for a heavier tail."""
 
@@ -36,52 +27,78 @@ class Calibration:
         return Calibration(self.slope[rows], self.share[rows])
 
 
-def log_posterior_at(scores: Tensor, slope: Tensor, log_prior: Tensor, *secrets: Tensor) -> list[Tensor]:
-    """Natural log of the posterior at each secret, before mixing.
+def shifted(scores: Tensor) -> Tensor:
+    """Scores less the largest of each game, in float32: what every posterior starts from."""
+    return (scores - scores.amax(-1, keepdim=True)).float()
 
-    The exponentials dominate the cost, so they are float32, after the maximum of each game is taken out in float64.
+
+def at(values: Tensor, secret: Tensor) -> Tensor:
+    """Values of the secrets: `(R, G, K)`, `(G,)` -> `(R, G)`."""
+    return values.gather(-1, secret[None, :, None].expand(len(values), -1, 1)).squeeze(-1)
+
+
+def gain(log_ratio: Tensor, share: Tensor) -> Tensor:
+    """Bits gained over the prior by the mixed posterior, from the log of posterior over prior; arguments broadcast."""
+    return torch.log2((1.0 - share) * log_ratio.double().exp() + share)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Points of a calibration: chains of slopes (first and length, each twice the one before) and shares."""
+
+    chains: tuple[tuple[float, int], ...]
+    shares: tuple[float, ...]
+
+    @property
+    def slopes(self) -> tuple[float, ...]:
+        """All slopes, chain by chain."""
+        return tuple(first * 2.0**i for first, length in self.chains for i in range(length))
+
+
+FINE = Grid(((0.0625, 5), (0.0883883, 5)), (1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.2, 0.4, 0.6, 0.85, 1.0))
+"""For the calibration of a member."""
+
+COARSE = Grid(((0.0883883, 5),), (0.003, 0.05, 0.3, 1.0))
+"""For the choice of a member."""
+
+
+def mean_bits(scores: Tensor, prior: Tensor, secret: Tensor, grid: Grid) -> Tensor:
+    """Mean bits of every point of the grid.
+
+    Doubling a slope squares a likelihood, so a chain of slopes costs one exponential.
 
     Args:
         scores: log-likelihoods, `(R, G, K)`.
-        slope: inverse temperatures, `(R,)`.
-        log_prior: `(K,)`.
-        secrets: index tensors `(G,)`.
+        prior: probabilities, `(K,)`.
+        secret: index of the secret, `(G,)`.
+        grid: the points.
 
     Returns:
-        One tensor `(R, G)` for each of the secrets.
+        `(R, slopes, shares)`.
     """
-    logits = ((scores - scores.amax(-1, keepdim=True)) * slope[:, None, None] + log_prior).float()
-    total = logits.logsumexp(-1)
-    rows = len(scores)
-    return [logits.gather(-1, s[None, :, None].expand(rows, -1, 1)).squeeze(-1) - total for s in secrets]
+    low = shifted(scores)
+    own = at(low, secret)
+    shares = torch.tensor(grid.shares, dtype=torch.float64, device=low.device)[None, :, None]
+    lines = []
+    for slope, length in grid.chains:
+        likelihood = (low * slope).exp_()
+        for doubling in range(length):
+            log_ratio = slope * 2.0**doubling * own - (likelihood @ prior.to(likelihood)).log()
+            lines.append(gain(log_ratio[:, None], shares).mean(-1))
+            likelihood.square_()
+    return torch.stack(lines, 1)
 
 
-def gain(log_p: Tensor, share: Tensor, log_prior_at: Tensor) -> Tensor:
-    """Bits gained over the prior by the mixed posterior, (1 - share) * p + share * prior; arguments broadcast."""
-    ratio = (log_p.double() - log_prior_at).exp()
-    return torch.log2((1.0 - share) * ratio + share)
-
-
-def calibration_tables(scores: Tensor, log_prior: Tensor, *secrets: Tensor) -> list[Tensor]:
-    """Mean bits of every point of the grid, for each of the secrets: a list of `(R, slopes, shares)`."""
-    shares = torch.tensor(SHARES, dtype=torch.float64, device=scores.device)[None, :, None]
-    tables: list[list[Tensor]] = [[] for _ in secrets]
-    for slope in SLOPES:
-        found = log_posterior_at(scores, scores.new_full((len(scores),), slope), log_prior, *secrets)
-        for table, log_p, secret in zip(tables, found, secrets):
-            table.append(gain(log_p[:, None, :], shares, log_prior[secret]).mean(-1))
-    return [torch.stack(table, 1) for table in tables]
-
-
-def calibrated_gain(scores: Tensor, log_prior: Tensor, calibration: Calibration, secret: Tensor) -> Tensor:
-    """Bits of each game under a calibrated posterior: `(R, G)`."""
-    log_p = log_posterior_at(scores, calibration.slope, log_prior, secret)[0]
-    return gain(log_p, calibration.share[:, None], log_prior[secret])
+def calibrated_gain(low: Tensor, prior: Tensor, calibration: Calibration, secret: Tensor) -> Tensor:
+    """Bits of each game under a calibrated posterior, from shifted scores: `(R, G)`."""
+    slope = calibration.slope[:, None].float()
+    log_total = ((low * slope[..., None]).exp_() @ prior.float()).log()
+    return gain(slope * at(low, secret) - log_total, calibration.share[:, None])
 
 
 def uniform(candidates: int, like: Tensor) -> Tensor:
-    """Log of the uniform prior over the candidates."""
-    return torch.full((candidates,), -float(torch.log(torch.tensor(float(candidates)))), dtype=like.dtype, device=like.device)
+    """The uniform prior over the candidates."""
+    return torch.full((candidates,), 1.0 / candidates, dtype=like.dtype, device=like.device)
 
 
 def cautious(bits: Tensor, tail: Tensor) -> Tensor:
@@ -102,24 +119,37 @@ def cautious(bits: Tensor, tail: Tensor) -> Tensor:
 
 def top_hit(scores: Tensor, secret: Tensor) -> Tensor:
     """Whether the secret has the highest score: 1, or 1/ties when it shares the first place; `(R, G, K)` -> `(R, G)`."""
-    chosen = scores.gather(-1, secret[None, :, None].expand(len(scores), -1, 1))
-    first = scores.amax(-1, keepdim=True)
-    return (chosen == first).squeeze(-1).to(scores.dtype) / (scores == first).sum(-1)
+    first = scores == scores.amax(-1, keepdim=True)
+    return at(first, secret).double() / first.sum(-1)
 
 
-def best(table: Tensor) -> tuple[Calibration, Tensor]:
-    """For each row the most cautious point of the grid within `POINT_TOLERANCE` of the best, and its mean bits `(R,)`.
+def unseen(others: int, records: int) -> float:
+    """Chance that one of the other records of a batch is more extreme than all the adversary's records.
 
-    Cautious: the largest share of the prior, then the smallest slope (the order of the grid).
+    The missing mass of Good (Biometrika 40, 1953): 1 / (n + 1) for each of the others. No posterior fitted on n records
+    may be surer than that.
     """
-    by_share = table.transpose(1, 2).flatten(1)
-    top = by_share.amax(1, keepdim=True)
-    eligible = by_share >= top - POINT_TOLERANCE * top.abs()
-    order = torch.arange(len(SHARES), device=table.device).repeat_interleave(len(SLOPES)) * len(SLOPES)
-    within = (by_share - top).exp()
-    index = torch.where(eligible, order + within, -torch.ones_like(by_share)).argmax(1)
-    value = by_share.gather(1, index[:, None]).squeeze(1)
-    share, slope = index // len(SLOPES), index % len(SLOPES)
-    slopes = torch.tensor(SLOPES, dtype=torch.float64, device=table.device)
-    shares = torch.tensor(SHARES, dtype=torch.float64, device=table.device)
-    return Calibration(slopes[slope], shares[share]), value
+    return others / (records + 1.0)
+
+
+def calibrate(bits: Tensor, least_share: float) -> Calibration:
+    """For each row the most cautious point of the grid that is not worse than the best by more than one standard error.
+
+    Cautious is a large share of the prior: it costs little where the posterior is right, and saves much where a batch
+    holds an outlier that no fold has seen. The one-standard-error rule is that of Breiman et al., CART (1984); the
+    spread is taken between the adversary's rehearsals, which share no filling records.
+
+    Args:
+        bits: bits of every point of `FINE`, averaged over each rehearsal, `(R, slopes, shares, rehearsals)`.
+        least_share: smallest share of the prior, see `unseen`.
+    """
+    rows, n = len(bits), bits.shape[-1]
+    index = torch.arange(rows, device=bits.device)
+    slopes, shares = (torch.tensor(grid, dtype=torch.float64, device=bits.device) for grid in (FINE.slopes, FINE.shares))
+    allowed = torch.where(shares >= least_share, 0.0, -torch.inf)
+    by_share, slope_of = bits.mean(-1).max(1)
+    lines = bits.gather(1, slope_of[:, None, :, None].expand(-1, 1, -1, n)).squeeze(1)
+    lost = lines - lines[index, (by_share + allowed).argmax(1)][:, None]
+    eligible = (lost.mean(-1) >= -lost.std(-1) / n**0.5) & (shares >= least_share)
+    share = torch.where(eligible, torch.arange(len(shares), device=bits.device), -1).argmax(1)
+    return Calibration(slopes[slope_of[index, share]], shares[share])

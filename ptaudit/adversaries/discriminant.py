@@ -8,19 +8,23 @@ adversary's own records.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ptaudit.adversaries.calibration import (
+    COARSE,
+    FINE,
     Calibration,
-    best,
+    calibrate,
     calibrated_gain,
-    calibration_tables,
     cautious,
+    mean_bits,
+    shifted,
     top_hit,
+    unseen,
 )
 from ptaudit.adversaries.interference import (
     RADIAL_DEGREES,
@@ -33,8 +37,8 @@ from ptaudit.adversaries.likelihood_ratio import sub_tokens
 from ptaudit.views.aggregate import draw_games, observe
 from ptaudit.views.view import View
 
-FOLD_GAMES = 1024
-"""Games the adversary plays against herself, per fold."""
+FOLD_GAMES = 256
+"""Games the adversary plays against herself, per fold and role."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class ClassPosterior:
     """A fitted and calibrated adversary for R rows; see `likelihood_ratio.Posterior`."""
 
     parts: tuple[tuple[Tensor, Member, Discriminant], ...]
-    log_prior: Tensor
+    prior: Tensor
     real: Calibration
     shuffled: Calibration
     fold_bits: Tensor
@@ -80,12 +84,13 @@ class ClassPosterior:
     def play(self, views: Sequence[Tensor], secret: Tensor, wrong: Tensor) -> Tensor:
         """Bits over the prior, hits and null bits of each game: `(3, R, G)`."""
         rows, games = len(self.fold_bits), len(secret)
-        out = self.log_prior.new_zeros(3, rows, games)
+        out = self.prior.new_zeros(3, rows, games)
         for part, member, model in self.parts:
             scores = _scores(member, model, [view[part] for view in views])
-            out[0, part] = calibrated_gain(scores, self.log_prior, self.real.at(part), secret)
-            out[1, part] = top_hit(scores + self.log_prior, secret)
-            out[2, part] = calibrated_gain(scores, self.log_prior, self.shuffled.at(part), wrong)
+            low = shifted(scores)
+            out[0, part] = calibrated_gain(low, self.prior, self.real.at(part), secret)
+            out[1, part] = top_hit(scores + self.prior.log(), secret)
+            out[2, part] = calibrated_gain(low, self.prior, self.shuffled.at(part), wrong)
         return out
 
 
@@ -94,10 +99,10 @@ def to_unit(points: Tensor) -> Tensor:
     return points / torch.linalg.vector_norm(points, dim=-1, keepdim=True).clamp_min(1e-200)
 
 
-def log_prior(labels: Tensor, classes: int) -> Tensor:
-    """Log class frequencies with one pseudo-count each, so that a class the adversary never saw is possible."""
+def class_prior(labels: Tensor, classes: int) -> Tensor:
+    """Class frequencies with one pseudo-count each, so that a class the adversary never saw is possible."""
     count = torch.bincount(labels, minlength=classes).double() + 1.0
-    return (count / count.sum()).log()
+    return count / count.sum()
 
 
 def fit_discriminant(tokens: Tensor, labels: Tensor, classes: int, others: int, noise: float) -> Discriminant:
@@ -128,21 +133,24 @@ def fit(tokens: Tensor, labels: Tensor, classes: int, view: View, generator: tor
     family = _family(k, view)
     half = n // 2
     folds = (torch.arange(half), torch.arange(half, 2 * half))
-    tables = [
-        _fold(family, tokens, labels, classes, view, known, played, generator)
+    rehearsals = [
+        rehearsal
         for known, played in (folds, folds[::-1])
+        for rehearsal in _rehearse(family, tokens, labels, classes, view, known, played, generator)
     ]
-    real_table, null_table = (torch.stack([t[i] for t in tables]).mean(0) for i in range(2))
-    tails = torch.tensor([1.0 / member.nu for member in family], device=tokens.device)
-    choice = cautious(real_table.flatten(2).amax(2), tails)
-    index = torch.arange(rows, device=tokens.device)
-    real, fold_bits = best(real_table[index, choice])
-    shuffled, _ = best(null_table[index, choice])
+    by_member = torch.stack([r.mean_bits() for r in rehearsals]).mean(0).flatten(2).amax(2)
+    choice = cautious(by_member, torch.tensor([1.0 / member.nu for member in family], device=tokens.device))
+    fold_bits = by_member.gather(1, choice[:, None]).squeeze(1)
+    real, null = (Calibration(tokens.new_ones(rows), tokens.new_ones(rows)) for _ in range(2))
     parts = []
     for chosen in choice.unique().tolist():
-        mine, member = (choice == chosen).nonzero().flatten(), family[chosen]
+        member, mine = family[chosen], (choice == chosen).nonzero().flatten()
+        played = [r.grid(mine, chosen) for r in rehearsals]
+        for kept, bits in zip((real, null), zip(*played)):
+            found = calibrate(torch.stack(bits, -1), unseen(view.others, n))
+            kept.slope[mine], kept.share[mine] = found.slope, found.share
         parts.append((mine, member, _fitted(member, tokens[mine], labels, classes, view)))
-    return ClassPosterior(tuple(parts), log_prior(labels, classes), real, shuffled, fold_bits)
+    return ClassPosterior(tuple(parts), class_prior(labels, classes), real, null, fold_bits)
 
 
 def _family(k: int, view: View) -> list[Member]:
@@ -168,7 +176,32 @@ def _scores(member: Member, model: Discriminant, views: Sequence[Tensor]) -> Ten
     return total
 
 
-def _fold(
+@dataclass(frozen=True)
+class Rehearsal:
+    """Games the adversary plays against herself on one fold, fitted on the other.
+
+    Attributes:
+        low: shifted scores of each member, `(R, G, C)`.
+        prior: class frequencies of the other fold.
+        secret: class of the target, `(G,)`.
+        wrong: class that shuffling puts in its place, `(G,)`.
+    """
+
+    low: Sequence[Tensor]
+    prior: Tensor
+    secret: Tensor
+    wrong: Tensor
+
+    def mean_bits(self) -> Tensor:
+        """Mean bits of every member and calibration, `(R, members, slopes, shares)`."""
+        return torch.stack([mean_bits(low, self.prior, self.secret, COARSE) for low in self.low], 1)
+
+    def grid(self, rows: Tensor, member: int) -> list[Tensor]:
+        """Mean bits of every calibration, `(R, slopes, shares)`, with the true and with the shuffled secret."""
+        return [mean_bits(self.low[member][rows], self.prior, secret, FINE) for secret in (self.secret, self.wrong)]
+
+
+def _rehearse(
     family: Sequence[Member],
     tokens: Tensor,
     labels: Tensor,
@@ -177,18 +210,16 @@ def _fold(
     known: Tensor,
     played: Tensor,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Mean bits of every member and calibration, `(R, members, slopes, shares)`, real and with shuffled labels."""
+) -> Iterator[Rehearsal]:
+    """Both roles: half of the played fold are the targets, the other half fills the batches."""
     quarter = len(played) // 2
-    targets, fillers = played[:quarter], played[quarter : 2 * quarter]
-    games = draw_games(quarter, quarter, max(1, FOLD_GAMES // quarter), view.others, view.rounds, generator)
-    views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
-    secret = labels[targets][games.secret]
-    wrong = labels[targets][(games.secret + 1) % quarter]
-    prior = log_prior(labels[known], classes)
-    tables = []
-    for member in family:
-        model = _fitted(member, tokens[:, known], labels[known], classes, view)
-        tables.append(calibration_tables(_scores(member, model, views), prior, secret, wrong))
-    real, null = (torch.stack([table[i] for table in tables], 1) for i in range(2))
-    return real, null
+    per_target = max(1, FOLD_GAMES // quarter)
+    prior = class_prior(labels[known], classes)
+    models = [_fitted(member, tokens[:, known], labels[known], classes, view) for member in family]
+    halves = (played[:quarter], played[quarter : 2 * quarter])
+    for targets, fillers in (halves, halves[::-1]):
+        games = draw_games(quarter, quarter, per_target, view.others, view.rounds, generator)
+        views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
+        low = [shifted(_scores(member, model, views)) for member, model in zip(family, models)]
+        wrong = labels[targets][(games.secret + 1) % quarter]
+        yield Rehearsal(low, prior, labels[targets][games.secret], wrong)

@@ -20,12 +20,17 @@ GAUSSIAN = math.inf
 """Degrees of freedom that stand for the Gaussian."""
 
 RADIAL_DEGREES = (GAUSSIAN, 100.0, 30.0, 5.0)
-"""Tails tried on the Gaussian's location and scatter: they cost next to nothing once the distances are there."""
+"""Tails tried on a Gaussian's location and scatter, beside the Gaussian's own."""
+
+_PLAIN_DEGREES = (GAUSSIAN, 30.0)
+"""Tails tried on the scatter that is shrunk to a sphere."""
 
 STUDENT_DEGREES = (1.0, 3.0, 10.0)
 """Degrees of freedom of the M-estimates, in the order of fitting: the most robust first, each from the one before."""
 
-_STEPS = 3
+REFINEMENTS = 2
+
+_STEPS = (3, 1, 1)
 _TINY = 1e-300
 
 
@@ -109,21 +114,34 @@ def cholesky(scatter: Tensor) -> Tensor:
     return factor
 
 
-def fit_gaussian(tokens: Tensor, others: int, noise: float) -> Interference:
+def refined(centred: Tensor) -> Tensor:
+    """Scatter shrunk toward the estimate before it, not toward a sphere: `ledoit_wolf` again where that is a sphere.
+
+    A sphere lifts the small directions of a gradient, whose spread covers orders of magnitude.
+    """
+    factor = cholesky(ledoit_wolf(centred))
+    for _ in range(REFINEMENTS):
+        white = torch.linalg.solve_triangular(factor, centred.mT, upper=False).mT
+        factor = factor @ cholesky(ledoit_wolf(white))
+    return factor @ factor.mT
+
+
+def fit_gaussian(tokens: Tensor, others: int, noise: float, refine: bool = False) -> Interference:
     """Gaussian model of the sum of `others` independent tokens plus noise.
 
     Args:
         tokens: records the adversary owns, `(R, n, k)`.
         others: how many records of the batch are not the candidate (m - 1).
         noise: standard deviation per coordinate of the noise on the sum.
+        refine: shrink as `refined` does.
     """
     mean = tokens.mean(1)
     centred = tokens - mean[:, None]
-    scatter = ledoit_wolf(centred)
+    scatter = (refined if refine else ledoit_wolf)(centred)
     mean = _stein(mean, cholesky(scatter), tokens.shape[1])
     scatter *= others
     scatter.diagonal(dim1=-2, dim2=-1).add_(noise * noise)
-    return Interference(mean * others, cholesky(scatter), RADIAL_DEGREES)
+    return Interference(mean * others, cholesky(scatter), RADIAL_DEGREES if refine else _PLAIN_DEGREES)
 
 
 def _stein(mean: Tensor, factor: Tensor, n: int) -> Tensor:
@@ -155,18 +173,20 @@ def fit_student(sums: Tensor) -> list[Interference]:
     eye = torch.eye(k, dtype=sums.dtype, device=sums.device)
     current = Interference(median, size[:, None, None] * eye, ())
     fits: list[Interference] = []
-    for nu in STUDENT_DEGREES:
-        for _ in range(_STEPS):
+    for nu, steps in zip(STUDENT_DEGREES, _STEPS):
+        for _ in range(steps):
             current = _reweighted(sums, current, nu)
         fits.append(current)
     return fits
 
 
 def _reweighted(sums: Tensor, current: Interference, nu: float) -> Interference:
-    """One fixed-point step of the M-estimate (Kent & Tyler 1991, eq. 1.2), with shrinkage of the weighted scatter."""
+    """One fixed-point step of the M-estimate (Kent & Tyler 1991, eq. 1.2), shrunk toward the scatter before it."""
     k = sums.shape[-1]
-    whitened = current.whiten(sums - current.mean[:, None])
-    weights = (nu + k) / (nu + whitened.square().sum(-1))
-    mean = (weights[..., None] * sums).sum(1) / weights.sum(1, keepdim=True)
-    scaled = (sums - mean[:, None]) * weights.sqrt()[..., None]
-    return Interference(mean, cholesky(ledoit_wolf(scaled)), (nu,))
+    white = current.whiten(sums - current.mean[:, None])
+    weights = (nu + k) / (nu + white.square().sum(-1))
+    shift = (weights[..., None] * white).sum(1, keepdim=True) / weights.sum(1)[:, None, None]
+    scaled = (white - shift) * weights.sqrt()[..., None]
+    mean = current.mean + (current.factor @ shift.mT).squeeze(-1)
+    # A product of lower triangles is one: no need to build the scatter and factor it again.
+    return Interference(mean, current.factor @ cholesky(ledoit_wolf(scaled)), (nu,))

@@ -15,12 +15,17 @@ import torch
 from torch import Tensor
 
 from ptaudit.adversaries.calibration import (
+    COARSE,
+    FINE,
     Calibration,
-    best,
+    at,
+    calibrate,
     calibrated_gain,
-    calibration_tables,
     cautious,
+    mean_bits,
+    shifted,
     top_hit,
+    unseen,
     uniform,
 )
 from ptaudit.adversaries.interference import Interference, fit_gaussian, fit_noise, fit_student, log_density
@@ -30,7 +35,7 @@ from ptaudit.views.view import View
 SUB_TOKENS = (16, 64)
 """Sizes of the sub-tokens in the family, beside all coordinates."""
 
-FOLD_GAMES = 512
+FOLD_GAMES = 256
 """Games the adversary plays against herself, per fold and role."""
 
 @dataclass(frozen=True)
@@ -86,10 +91,11 @@ class Posterior:
             distances = distances_of(density, [view[part] for view in views], candidates[part], member.coordinates)
             scores = member.scores(distances)
             real, null = self.real.at(part), self.shuffled.at(part)
-            scored[0, part] = calibrated_gain(scores, prior, real, secret)
-            scored[1, part] = top_hit(scores, secret)
-            scored[2, part] = calibrated_gain(scores, prior, null, wrong)
-            rivals[:2, part] = rival_losses(scores, secret, real)
+            low = shifted(scores)
+            scored[0, part] = calibrated_gain(low, prior, real, secret)
+            scored[1, part] = top_hit(low, secret)
+            scored[2, part] = calibrated_gain(low, prior, null, wrong)
+            rivals[:2, part] = rival_losses(low, secret, real)
         return Outcome(scored, rivals)
 
 
@@ -107,23 +113,21 @@ class Outcome:
     rivals: Tensor
 
 
-def rival_losses(scores: Tensor, secret: Tensor, calibration: Calibration) -> Tensor:
-    """What each candidate takes from the games of the others, in bits and in hits: `(2, R, K)`.
+def rival_losses(low: Tensor, secret: Tensor, calibration: Calibration) -> Tensor:
+    """What each candidate takes from the games of the others, in bits and in hits: `(2, R, K)`, from shifted scores.
 
     Without candidate j the posterior of the target would be larger by 1 / (1 - p_j); a hit is lost where j comes first.
     """
-    logits = (scores - scores.amax(-1, keepdim=True)) * calibration.slope[:, None, None]
-    p = logits.float().softmax(-1)
-    place = secret[None, :, None].expand(len(scores), -1, 1)
-    mixed = (1.0 - calibration.share)[:, None, None] * p.gather(-1, place)
-    felt = mixed / (mixed + (calibration.share / scores.shape[-1])[:, None, None])
-    loss = felt * torch.log1p(-p.clamp_max(1.0 - 1e-6)) / math.log(2.0)
-    first = -(scores == scores.amax(-1, keepdim=True)).to(loss.dtype)
-    both = torch.stack([loss, first.to(loss)])
-    own = place[None].expand(2, -1, -1, -1)
-    both = both.scatter(-1, own, 0.0)
-    foreign = len(secret) * (1.0 - 1.0 / scores.shape[-1])
-    return both.sum(-2) / foreign
+    k = low.shape[-1]
+    p = (low * calibration.slope[:, None, None].float()).softmax(-1)
+    mixed = (1.0 - calibration.share)[:, None] * at(p, secret)
+    felt = mixed / (mixed + calibration.share[:, None] / k)
+    place = secret[None, :, None].expand(len(low), -1, 1)
+    # Its own games say nothing of what a candidate takes from others.
+    loss = (-p.clamp_max_(1.0 - 1e-6)).log1p_().scatter_(-1, place, 0.0)
+    lost_bits = torch.einsum("rgk,rg->rk", loss, felt.float()) / math.log(2.0)
+    lost_hits = -(low == 0.0).float().scatter_(-1, place, 0.0).sum(1)
+    return torch.stack([lost_bits, lost_hits]).double() / (len(secret) * (1.0 - 1.0 / k))
 
 
 def distances_of(
@@ -157,11 +161,57 @@ def densities(tokens: Tensor, view: View, generator: torch.Generator) -> list[In
     """Every density of the family, fitted on the given tokens `(R, n, d)`."""
     if view.others == 0:
         return [fit_noise(tokens, view.noise_std)]
-    gaussian = fit_gaussian(tokens, view.others, view.noise_std)
+    gaussians = [fit_gaussian(tokens, view.others, view.noise_std, refine) for refine in (False, True)]
     n = tokens.shape[1]
     drawn = draw_others(n, min(1024, max(256, 2 * n)), view.others, generator)
     resampled = add_noise(sums(tokens, drawn), view.noise_std, generator)
-    return [gaussian, *fit_student(resampled)]
+    return [*gaussians, *fit_student(resampled)]
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Games the adversary plays against herself, with what she fitted on the other fold.
+
+    Attributes:
+        fits: every density of the family, for each set of coordinates.
+        views: per round, `(R, G, k)`.
+        candidates: `(R, K, k)`.
+        secret: index of the true candidate, `(G,)`.
+        wrong: index of the candidate that shuffling puts in its place, `(G,)`.
+    """
+
+    fits: Sequence[tuple[Tensor, Sequence[Interference]]]
+    views: Sequence[Tensor]
+    candidates: Tensor
+    secret: Tensor
+    wrong: Tensor
+
+    @property
+    def family(self) -> list[Member]:
+        """The members, fit by fit."""
+        return [Member(c, i, nu) for c, fitted in self.fits for i, d in enumerate(fitted) for nu in d.tails]
+
+    def mean_bits(self) -> Tensor:
+        """Mean bits of every member at its best calibration, `(R, members)`."""
+        prior = uniform(self.candidates.shape[1], self.candidates)
+        found = []
+        for coordinates, fitted in self.fits:
+            for place, density in enumerate(fitted):
+                distances = distances_of(density, self.views, self.candidates, coordinates)
+                for nu in density.tails:
+                    scores = Member(coordinates, place, nu).scores(distances)
+                    found.append(mean_bits(scores, prior, self.secret, COARSE))
+        return torch.stack(found, 1)
+
+    def grid(self, rows: Tensor, member: Member) -> list[Tensor]:
+        """Mean bits of every calibration, `(R, slopes, shares)`, with the true and with the shuffled secret."""
+        fitted = next(f for c, f in self.fits if len(c) == member.dim)[member.place]
+        density = Interference(fitted.mean[rows], fitted.factor[rows], fitted.tails)
+        known = self.candidates[rows]
+        distances = distances_of(density, [view[rows] for view in self.views], known, member.coordinates)
+        prior = uniform(known.shape[1], known)
+        scores = member.scores(distances)
+        return [mean_bits(scores, prior, secret, FINE) for secret in (self.secret, self.wrong)]
 
 
 def fit(tokens: Tensor, view: View, generator: torch.Generator) -> Posterior:
@@ -171,55 +221,40 @@ def fit(tokens: Tensor, view: View, generator: torch.Generator) -> Posterior:
     chosen member is then fitted again on all records.
     """
     rows, n, k = tokens.shape
-    coordinate_sets = sub_tokens(k) if view.others else [torch.arange(k)]
-    table, null_table, family = _fold_tables(tokens, view, coordinate_sets, generator)
-    by_member = table.flatten(2).amax(2)
+    rehearsals = _rehearse(tokens, view, generator)
+    family = rehearsals[0].family
+    by_member = torch.stack([r.mean_bits() for r in rehearsals]).mean(0).flatten(2).amax(2)
     choice = cautious(by_member, torch.tensor([1.0 / m.nu for m in family], device=tokens.device))
-    index = torch.arange(rows, device=tokens.device)
-    fold_bits = by_member[index, choice]
-    real, _ = best(table[index, choice])
-    shuffled, _ = best(null_table[index, choice])
+    fold_bits = by_member.gather(1, choice[:, None]).squeeze(1)
+    real, null = (Calibration(tokens.new_ones(rows), tokens.new_ones(rows)) for _ in range(2))
     parts = []
     for chosen in choice.unique().tolist():
-        member = family[chosen]
-        mine = (choice == chosen).nonzero().flatten()
+        member, mine = family[chosen], (choice == chosen).nonzero().flatten()
+        played = [r.grid(mine, member) for r in rehearsals]
+        for kept, bits in zip((real, null), zip(*played)):
+            found = calibrate(torch.stack(bits, -1), unseen(view.others, n))
+            kept.slope[mine], kept.share[mine] = found.slope, found.share
         density = densities(tokens[mine][..., member.coordinates], view, generator)[member.place]
         parts.append((mine, member, density))
     full = torch.tensor([family[c].dim == k for c in choice.tolist()])
-    return Posterior(tuple(parts), real, shuffled, fold_bits, full)
+    return Posterior(tuple(parts), real, null, fold_bits, full)
 
 
-def _fold_tables(
-    tokens: Tensor, view: View, coordinate_sets: list[Tensor], generator: torch.Generator
-) -> tuple[Tensor, Tensor, list[Member]]:
-    """Mean bits of every member and calibration on the folds, real and shuffled, `(R, members, slopes, shares)`."""
+def _rehearse(tokens: Tensor, view: View, generator: torch.Generator) -> list[Rehearsal]:
+    """Both folds in both roles: half of a fold are the candidates, the other half fills the batches."""
+    k = tokens.shape[-1]
+    coordinate_sets = sub_tokens(k) if view.others else [torch.arange(k)]
     half = tokens.shape[1] // 2
+    quarter = half // 2
+    per_target = max(1, FOLD_GAMES // quarter)
     folds = (tokens[:, :half], tokens[:, half : 2 * half])
-    real: list[list[Tensor]] = []
-    null: list[list[Tensor]] = []
-    family: list[Member] = []
+    found = []
     for known, played in (folds, folds[::-1]):
-        quarter = half // 2
-        roles = (played[:, :quarter], played[:, quarter : 2 * quarter])
         fits = [(c, densities(known[..., c], view, generator)) for c in coordinate_sets]
-        family = [Member(c, i, nu) for c, fitted in fits for i, d in enumerate(fitted) for nu in d.tails]
-        for candidates, pool in (roles, roles[::-1]):
-            per_target = max(1, FOLD_GAMES // quarter)
-            games = draw_games(quarter, pool.shape[1], per_target, view.others, view.rounds, generator)
+        roles = (played[:, :quarter], played[:, quarter : 2 * quarter])
+        for candidates, fillers in (roles, roles[::-1]):
+            games = draw_games(quarter, quarter, per_target, view.others, view.rounds, generator)
+            views = observe(candidates, fillers, games, view.noise_std, generator)
             secret = games.secret.to(tokens.device)
-            wrong = (secret + 1) % quarter
-            views = observe(candidates, pool, games, view.noise_std, generator)
-            tables = [
-                calibration_tables(Member(c, i, nu).scores(distances), uniform(quarter, tokens), secret, wrong)
-                for c, fitted in fits
-                for i, density in enumerate(fitted)
-                for distances in [distances_of(density, views, candidates, c)]
-                for nu in density.tails
-            ]
-            real.append([table[0] for table in tables])
-            null.append([table[1] for table in tables])
-    return _averaged(real), _averaged(null), family
-
-
-def _averaged(tables: list[list[Tensor]]) -> Tensor:
-    return torch.stack([torch.stack(t, 1) for t in tables]).mean(0)
+            found.append(Rehearsal(fits, views, candidates, secret, (secret + 1) % quarter))
+    return found

@@ -78,10 +78,10 @@ class Calibrated:
 
 
 def calibrate(scores: Array, member: NDArray[np.bool_]) -> Calibrated:
-    """Fit the posterior and the threshold on one half; `member` says which scores are members'."""
+    """Fit the posterior, at even odds, and the threshold on one half; `member` says which scores are members'."""
     reference = np.sort(scores)
     quantile = np.asarray(ndtri(rankdata(scores) / (len(scores) + 1.0)))
-    model = LogisticRegression(C=1.0).fit(quantile[:, None], member)
+    model = LogisticRegression(C=1.0, class_weight="balanced").fit(quantile[:, None], member)
     return Calibrated(reference, model, _best_cut(quantile, member))
 
 

@@ -17,7 +17,7 @@ from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate
 
-GAMES_PER_QUARTER = 2048
+GAMES_PER_QUARTER = 1024
 """Games played with the targets of one quarter of the records."""
 
 CEILING_SHARE = 0.99

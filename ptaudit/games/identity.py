@@ -165,10 +165,12 @@ def _same_token(tokens: Tensor) -> Tensor:
 
 def why_not(tokens: Tensor, view: View, k: int) -> str:
     """Why the game cannot be played, in words with the number needed; empty if it can."""
-    needed, advised = RECORDS_PER_MEMBER * view.batch_size, ADVISED_PER_MEMBER * view.batch_size
+    batches = view.batch_size * view.rounds
+    needed, advised = RECORDS_PER_MEMBER * batches, ADVISED_PER_MEMBER * batches
     n = tokens.shape[1]
     if n < needed or k < 2:
-        return f"needs {max(needed, 8)} records for batches of {view.batch_size}, has {n} ({max(advised, 8)} advised)"
+        rounds = f" in {view.rounds} rounds" if view.rounds > 1 else ""
+        return f"needs {max(needed, 8)} records for batches of {view.batch_size}{rounds}, has {n} ({max(advised, 8)} advised)"
     if not bool(torch.isfinite(tokens).all()):
         return "gradients that are not finite"
     return ""

@@ -8,6 +8,7 @@ calibrated per record: a TPR here is that of the population, not of each person.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -63,10 +64,13 @@ def measure(members: Side, others: Side, joint: int, seed: int = 0) -> dict[tupl
     rows = range(len(members.tokens))
     keys = [("loss", joint), *((name, row) for name in ("gradient-norm", "gradient-likelihood") for row in rows)]
     if n < MIN_RECORDS:
-        return dict.fromkeys(keys, _all_inconclusive(f"needs {MIN_RECORDS} members and as many non-members, has {n}", n))
+        return dict.fromkeys(
+            keys, _all_inconclusive(f"needs {MIN_RECORDS} members and as many non-members, has {n}", n)
+        )
     halves = [_halves(side, seed + i) for i, side in enumerate((members, others))]
     scores = _scores((members, others), halves, joint)
-    return {key: _estimates(*scores[key], halves, seed) for key in keys}
+    found = {key: _estimates(*scores[key], halves, seed) for key in keys}
+    return {key: _learned(lines) if key[0] == "gradient-likelihood" else lines for key, lines in found.items()}
 
 
 def metric(fpr: float) -> str:
@@ -118,16 +122,21 @@ def _estimates(
         normal = posterior.normal_score(score)
         z.append(normal)
         member.append(truth)
-        bits.append(posterior.bits(score, truth))
-        right.append(_balanced_hits(normal > posterior.cut, truth))
+        bits.append(_balanced(posterior.bits(score, truth), truth))
+        right.append(_balanced((normal > posterior.cut) == truth, truth))
         shuffle = np.random.default_rng([seed, half])
         blind = calibrate(reference, labels[derangement(len(labels), shuffle)])
-        null_bits.append(blind.bits(score, truth[derangement(len(truth), shuffle)]))
+        mixed = truth[derangement(len(truth), shuffle)]
+        null_bits.append(_balanced(blind.bits(score, mixed), mixed))
     truth, normal = np.concatenate(member), np.concatenate(z)
-    return _summarised(normal, truth, np.concatenate(bits), np.concatenate(right), float(np.mean(np.concatenate(null_bits))), seed)
+    return _summarised(
+        normal, truth, np.concatenate(bits), np.concatenate(right), float(np.mean(np.concatenate(null_bits))), seed
+    )
 
 
-def _summarised(z: Array, member: NDArray[np.bool_], bits: Array, right: Array, null_bits: float, seed: int) -> dict[str, Estimate]:
+def _summarised(
+    z: Array, member: NDArray[np.bool_], bits: Array, right: Array, null_bits: float, seed: int
+) -> dict[str, Estimate]:
     inside, outside = z[member], z[~member]
     null = _shuffled_auc(z, member, seed)
     found = {
@@ -140,10 +149,32 @@ def _summarised(z: Array, member: NDArray[np.bool_], bits: Array, right: Array, 
     return found
 
 
-def _balanced_hits(said: NDArray[np.bool_], member: NDArray[np.bool_]) -> Array:
-    """Hits weighted so that their mean is the balanced accuracy, whatever the share of members."""
+def _balanced(values: Array | NDArray[np.bool_], member: NDArray[np.bool_]) -> Array:
+    """Values weighted so that members and non-members count alike in their mean, whatever the share of members."""
     weight = np.where(member, 0.5 / member.mean(), 0.5 / (~member).mean())
-    return np.asarray((said == member) * weight)
+    return np.asarray(values * weight)
+
+
+def _learned(lines: dict[str, Estimate]) -> dict[str, Estimate]:
+    return {metric: _widened(estimate) for metric, estimate in lines.items()}
+
+
+def _widened(estimate: Estimate) -> Estimate:
+    """The estimate with its error times the root of two.
+
+    What each half learns of the chance differences between members and others, the other half is tested against, and
+    the other way round: both products are of the same two differences. Without signal the halves therefore err alike,
+    and two of them are worth one. An interval that takes them for independent misses the truth in 17 % of cases.
+    """
+    if not estimate.conclusive or estimate.draws is None:
+        return estimate
+    centre, root = estimate.draws.mean(), math.sqrt(2.0)
+    return replace(
+        estimate,
+        lo=estimate.value - root * (estimate.value - estimate.lo),
+        hi=estimate.value + root * (estimate.hi - estimate.value),
+        draws=centre + root * (estimate.draws - centre),
+    ).clipped(0.0, estimate.ceiling)
 
 
 def _shuffled_auc(z: Array, member: NDArray[np.bool_], seed: int) -> float:

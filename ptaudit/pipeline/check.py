@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from ptaudit.gate import reachable
+from ptaudit.games import identity
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
+from ptaudit.gate import reachable
 from ptaudit.pipeline.moment import view_tokens
 from ptaudit.pipeline.session import Session, layer_entries, open_session, shared, warnings
-from ptaudit.games import identity
 from ptaudit.replay import Replay
 from ptaudit.replay.device import pick_device
 from ptaudit.spec import load
@@ -102,9 +102,7 @@ def _probe(session: Session, reader: TokenReader) -> Tokens:
 def _step_seconds(session: Session, model: torch.nn.Module) -> float:
     """Median seconds of a training step, on a copy of the weights that is thrown away."""
     saved = {name: value.clone() for name, value in model.state_dict().items()}
-    replay = Replay(
-        model, session.records, session.split, session.spec.train, session.loss, 0, session.device
-    )
+    replay = Replay(model, session.records, session.split, session.spec.train, session.loss, 0, session.device)
     found = replay.time_steps(_PROBE_STEPS)
     model.load_state_dict(saved)
     return found
@@ -123,7 +121,9 @@ def _games_seconds(session: Session, tokens: Tokens) -> float:
     """
     audit = session.spec.audit
     plays = sum(len(session.views) if game.name in TOKEN_GAMES else 1 for game in audit.games)
-    view = max(session.views, key=lambda v: v.batch_size if RECORDS_PER_MEMBER * v.batch_size <= len(tokens.loss) else 0)
+    view = max(
+        session.views, key=lambda v: v.batch_size if RECORDS_PER_MEMBER * v.batch_size <= len(tokens.loss) else 0
+    )
     places = [i for i, layer in enumerate(tokens.layers) if shared(view, layer.name)]
     values, groups = view_tokens(view, tokens, places)
     began = time.perf_counter()

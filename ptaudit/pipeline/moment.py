@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from ptaudit.games import identity, label, membership
 from ptaudit.pipeline.session import Session, audited, shared
 from ptaudit.progress import Progress, Task
 from ptaudit.replay import Moment
-from ptaudit.spec.catalog import GAMES, MODEL_VIEW, TOKEN_GAMES
+from ptaudit.spec.catalog import ADVERSARIES, GAMES, MODEL_VIEW, TOKEN_GAMES
 from ptaudit.spec.model import GameSpec
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.tables.row import JOINT, Row
@@ -111,13 +111,11 @@ class _Epoch:
         """One game on one view: the joint row and every layer at once."""
         places = [i for i, layer in enumerate(self.inside.layers) if shared(view, layer.name)]
         lines = [_joint(self.inside.layers, places), *(_line(self.inside.layers[i]) for i in places)]
-        missing = self._not_captured(view, game)
-        if not places:
-            return missing
-        if view.clip is not None and not self.inside.complete:
-            reason = "a clipped view needs the gradient of every parameter, and some layers are not captured"
-            lost = [inconclusive(reason)] * len(lines)
-            return self._rows(view.name, game.name, "likelihood-ratio", lines, dict.fromkeys(GAMES[game.name], lost)) + missing
+        missing = self._not_captured(view.name, game.name, ["likelihood-ratio"], lambda layer: shared(view, layer))
+        lost = self._why_not(view, places)
+        if lost:
+            found = _lost(game.name, inconclusive(lost), len(lines))
+            return self._rows(view.name, game.name, "likelihood-ratio", lines, found) + missing
         tokens, groups = view_tokens(view, self.inside, places)
         seed = self.session.spec.audit.seed
         if game.name == "identity":
@@ -127,13 +125,20 @@ class _Epoch:
             adversary, found = self._label(tokens, view, groups, seed)
         return self._rows(view.name, game.name, adversary, lines, found) + missing
 
+    def _why_not(self, view: View, places: Sequence[int]) -> str:
+        """Why nothing can be said of a view; empty if something can."""
+        if not places:
+            return "no layer of this view is captured"
+        if view.clip is not None and not self.inside.complete:
+            return "a clipped view needs the gradient of every parameter, and some layers are not captured"
+        return ""
+
     def _label(
         self, tokens: Tensor, view: View, groups: Sequence[Sequence[int]], seed: int
     ) -> tuple[str, dict[str, list[Estimate]]]:
         records = self.session.records
         if records.classes is None:
-            lost = [inconclusive("the targets are no classes")] * len(groups)
-            return label.ADVERSARY, dict.fromkeys(GAMES["label"], lost)
+            return label.ADVERSARY, _lost("label", inconclusive("the targets are no classes"), len(groups))
         targets = self.session.batch(self.session.members)[1].to(tokens.device)
         return label.measure(tokens, targets, records.classes, view, groups, seed)
 
@@ -144,24 +149,26 @@ class _Epoch:
         sides = [_side(tokens) for tokens in (self.inside, self.outside)]
         joint = len(lines) - 1
         found = membership.measure(sides[0], sides[1], joint, self.session.spec.audit.seed)
+        if not self.inside.layers:
+            unknown = dict.fromkeys(GAMES["membership"], inconclusive("no layer is captured"))
+            found = {key: estimates if key[0] == "loss" else unknown for key, estimates in found.items()}
         order = sorted(found, key=lambda key: (key[1] != joint, key[1]))
         rows: list[Row] = []
         for adversary, place in order:
             one = {metric: [estimate] for metric, estimate in found[adversary, place].items()}
             rows += self._rows(MODEL_VIEW, "membership", adversary, [lines[place]], one)
-        return rows
+        return rows + self._not_captured(MODEL_VIEW, "membership", ADVERSARIES["membership"][1:])
 
-    def _not_captured(self, view: View, game: GameSpec) -> list[Row]:
-        """A row for each layer whose gradient could not be read: it leaks, nobody knows how much."""
-        lost = [
-            layer
-            for layer in self.layers
-            if layer.capture == "none" and shared(view, layer.name) and audited(self.session.spec, layer.name)
-        ]
+    def _not_captured(
+        self, view: str, game: str, adversaries: Sequence[str], seen: Callable[[str], bool] = lambda layer: True
+    ) -> list[Row]:
+        """Rows for each layer whose gradient could not be read: it leaks, nobody knows how much."""
         rows = []
-        for layer in lost:
-            why = Estimate(*[float("nan")] * 5, 0, f"not captured: {layer.reason}")
-            rows += self._rows(view.name, game.name, "likelihood-ratio", [_line(layer)], {GAMES[game.name][0]: [why]})
+        for layer in self.layers:
+            if layer.capture == "none" and seen(layer.name) and audited(self.session.spec, layer.name):
+                why = replace(inconclusive(""), status=f"not captured: {layer.reason}")
+                for adversary in adversaries:
+                    rows += self._rows(view, game, adversary, [_line(layer)], _lost(game, why, 1))
         return rows
 
     def _rows(
@@ -192,6 +199,11 @@ def view_tokens(view: View, read: Tokens, places: Sequence[int]) -> tuple[Tensor
     tokens = torch.cat([layers, torch.stack(joint)])
     singles = [[i] for i in range(len(places))]
     return tokens, [list(range(len(tokens))), *singles]
+
+
+def _lost(game: str, estimate: Estimate, rows: int) -> dict[str, list[Estimate]]:
+    """The same for every metric of a game and every row."""
+    return {metric: [estimate] * rows for metric in GAMES[game]}
 
 
 def _side(tokens: Tokens) -> membership.Side:

@@ -62,7 +62,9 @@ class Parts:
             return tuple(Row(**row, draws=draws.get(i)) for i, row in enumerate(rows)), content["seconds"]
         except Exception as error:  # a damaged file can fail in any way
             raise RunFolderError(
-                f"the rows of epoch {epoch} are missing or damaged", where=str(path), remedy="use --fresh to start again"
+                f"the rows of epoch {epoch} are missing or damaged",
+                where=str(path),
+                remedy="use --fresh to start again",
             ) from error
 
     def _path(self, epoch: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -53,4 +54,6 @@ class AuditResult:
 
 
 def _frame(sheet: Sheet) -> pd.DataFrame:
-    return pd.DataFrame(list(sheet.rows), columns=list(sheet.columns))
+    """The sheet as pandas would read its file: nothing measured is NaN."""
+    frame = pd.DataFrame(list(sheet.rows), columns=list(sheet.columns))
+    return frame.replace({"": math.nan}).infer_objects()

@@ -13,15 +13,25 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ptaudit.errors import RunFolderError, TrainingDivergedError
+from ptaudit.errors import PtauditError, RunFolderError, TrainingDivergedError
 from ptaudit.gate import decide, exit_code
 from ptaudit.pipeline import folder as places
 from ptaudit.pipeline.moment import EpochAudit
 from ptaudit.pipeline.parts import Parts
 from ptaudit.pipeline.result import AuditResult
-from ptaudit.pipeline.session import Session, key, layer_entries, model_digest, open_session, versions, warnings
+from ptaudit.pipeline.session import (
+    Session,
+    key,
+    layer_entries,
+    model_digest,
+    open_session,
+    settings,
+    versions,
+    warnings,
+)
 from ptaudit.progress import Progress, Silent, Task
 from ptaudit.replay import CheckpointStore, EpochStats, Moment, Replay
+from ptaudit.replay.checkpoint import difference
 from ptaudit.replay.device import pick_device
 from ptaudit.report import Page
 from ptaudit.report.markdown import render
@@ -83,27 +93,37 @@ def audit(
     spec = load(spec_path, overrides)
     target = Path(out) if out is not None else DEFAULT_FOLDER / spec.name
     chosen = pick_device(device)
-    places.prepare(target, fresh=fresh, resume=resume)
+    places.check(target, fresh=fresh, resume=resume)
     if resume and places.is_whole(target):
-        return _already_whole(spec, target, progress, inconclusive)
+        return _already_whole(spec, target, progress, gate, inconclusive)
     session = open_session(spec, chosen)
-    session.reader(session.model(spec.train.all_seeds[0]))  # all that can be wrong is found before a folder is made
+    session.reader(session.model(spec.train.all_seeds[0]))  # what can be wrong is found before the folder is touched
     started = _now()
-    with places.working(target) as state:
+    with places.working(target, fresh=fresh) as state:
         seeds: list[SeedRun] = []
         for seed in spec.train.all_seeds:
             seeds.append(_run_seed(session, seed, state / f"seed-{seed}", progress))
             if seeds[-1].diverged:
                 break
-        run = _run(session, seeds, started)
+        run, refused = _run(session, seeds, started), None
         diverged = seeds[-1].diverged
-        if gate and run.rows:
-            run = replace(run, verdicts=tuple(decide([g for g in spec.gates if g.max is not None], run)))
+        if gate and not diverged:
+            run, refused = _judged(run, spec)
             _say_undecided(spec, target, progress)
-        write_run(run, target, render(run, Page(folder=target)))
+        write_run(run, target, render(run, Page(folder=str(target))))
     if diverged:
         raise _with_place(diverged, target)
+    if refused:
+        raise refused
     return AuditResult(run, target, exit_code(run.verdicts, inconclusive))
+
+
+def _judged(run: Run, spec: Spec) -> tuple[Run, PtauditError | None]:
+    """The run with what its gates decide; the error of a gate that matches no row, which must not cost the tables."""
+    try:
+        return replace(run, verdicts=tuple(decide([gate for gate in spec.gates if gate.max is not None], run))), None
+    except PtauditError as error:
+        return run, error
 
 
 def _run_seed(session: Session, seed: int, state: Path, progress: Progress) -> SeedRun:
@@ -142,9 +162,7 @@ def _run_seed(session: Session, seed: int, state: Path, progress: Progress) -> S
             diverged = error
     seconds = {"training": training(), "capture": observer.seconds.capture, "games": observer.seconds.games}
     rows = tuple(row for epoch in sorted(observer.rows) for row in observer.rows[epoch])
-    return SeedRun(
-        rows, tuple(replay.stats), layer_entries(reader.layers), warnings(session, model), seconds, diverged
-    )
+    return SeedRun(rows, tuple(replay.stats), layer_entries(reader.layers), warnings(session, model), seconds, diverged)
 
 
 def _ticker(task: Task, epochs: int) -> Any:
@@ -203,10 +221,11 @@ def _epochs(seeds: Sequence[SeedRun]) -> tuple[EpochEntry, ...]:
     """The training of all seeds, averaged; an epoch that not every seed reached is left out."""
     entries = []
     for same in zip(*(seed.stats for seed in seeds)):
-        numbers = np.mean(
-            [[s.train_loss, s.train_accuracy, s.held_out_loss, s.held_out_accuracy] for s in same], axis=0
+        numbers = [[s.train_loss, s.train_accuracy, s.held_out_loss, s.held_out_accuracy] for s in same]
+        loss, accuracy, held_out_loss, held_out_accuracy = (float(mean) for mean in np.mean(numbers, axis=0))
+        entries.append(
+            EpochEntry(same[0].epoch, same[0].step, loss, accuracy, held_out_loss, held_out_accuracy, math.nan)
         )
-        entries.append(EpochEntry(same[0].epoch, same[0].step, *map(float, numbers), epsilon=math.nan))
     return tuple(entries)
 
 
@@ -215,22 +234,33 @@ def _threat_model(spec: Spec) -> tuple[str, ...]:
     names = {game.name for game in spec.audit.games}
     found = []
     if names & {"identity", "label"}:
-        found.append("Sees the summed gradients of a view; knows the weights and half of the audited records as reference.")
+        found.append(
+            "Sees the summed gradients of a view; knows the weights and half of the audited records as reference."
+        )
     if "membership" in names:
         found.append("Membership: holds the model and labelled members and non-members of the other half.")
     return tuple(found)
 
 
 def _already_whole(
-    spec: Spec, target: Path, progress: Progress, inconclusive: Literal["pass", "fail"] | None
+    spec: Spec, target: Path, progress: Progress, gate: bool, inconclusive: Literal["pass", "fail"] | None
 ) -> AuditResult:
     """Resuming a run that has ended: it ends as it did, if it is of this spec."""
     run = read_run(target)
-    if run.spec_text != dump(spec):
-        raise RunFolderError("holds a run of another spec", where=str(target), remedy="--fresh to replace it, or another --out")
+    changes = difference(settings(run.spec_text), settings(dump(spec)))
+    if changes:
+        raise RunFolderError(
+            f"holds a run of another spec: {changes}",
+            where=str(target),
+            remedy="--fresh to replace it, or another --out",
+        )
     progress.log(f"{target}: this run is whole; nothing to resume")
     if str(run.manifest.get("status", "")).startswith("diverged"):
         raise _with_place(TrainingDivergedError(str(run.manifest["status"]), remedy="lower train.optimizer.lr"), target)
+    if gate and not run.verdicts:
+        run, refused = _judged(run, spec)
+        if refused:
+            raise refused
     return AuditResult(run, target, exit_code(run.verdicts, inconclusive))
 
 
@@ -241,7 +271,9 @@ def _say_undecided(spec: Spec, target: Path, progress: Progress) -> None:
 
 
 def _with_place(error: TrainingDivergedError, target: Path) -> TrainingDivergedError:
-    return TrainingDivergedError(f"{error.what}; the epochs before it are in {target}", where=error.where, remedy=error.remedy)
+    return TrainingDivergedError(
+        f"{error.what}; the epochs before it are in {target}", where=error.where, remedy=error.remedy
+    )
 
 
 def _now() -> str:

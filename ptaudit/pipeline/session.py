@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -164,7 +165,7 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
 def key(session: Session, spec_text: str) -> dict[str, str]:
     """What the tables of a run depend on; a checkpoint with another key is refused with the difference named."""
     return {
-        "spec": _sha(spec_text.encode()),
+        **settings(spec_text),
         "code": model_digest(session.spec),
         "data": session.records.digest(),
         "split": session.split.digest(),
@@ -173,12 +174,29 @@ def key(session: Session, spec_text: str) -> dict[str, str]:
     }
 
 
+def settings(spec_text: str) -> dict[str, str]:
+    """A resolved spec as `a.b.0.c` and value, so that two can be told apart setting by setting."""
+    return dict(_leaves(yaml.safe_load(spec_text), ""))
+
+
+def _leaves(content: object, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(content, dict) and content:
+        inside = content.items()
+    elif isinstance(content, list) and content:
+        inside = dict(enumerate(content)).items()
+    else:
+        yield path, str(content)
+        return
+    for name, value in inside:
+        yield from _leaves(value, f"{path}.{name}" if path else str(name))
+
+
 def versions() -> dict[str, str]:
     """Versions that decide the tables."""
     return {
         "ptaudit": ptaudit.__version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a class of its own, which a checkpoint may not hold
         "numpy": np.__version__,
     }
 

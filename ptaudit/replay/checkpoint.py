@@ -15,6 +15,7 @@ from ptaudit.replay.moment import EpochStats
 
 _REMEDY = "use --fresh to start again"
 _FILE = "checkpoint.pt"
+_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class CheckpointStore:
 
     def __init__(self, folder: Path, key: Mapping[str, str]) -> None:
         self.path = folder / _FILE
-        self.key = dict(key)
+        self.key = {name: str(value) for name, value in key.items()}
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint beside its name and rename it when whole."""
@@ -82,9 +83,15 @@ class CheckpointStore:
         return checkpoint
 
     def _check_key(self, found: dict[str, str]) -> None:
-        names = sorted(name for name in found.keys() | self.key.keys() if found.get(name) != self.key.get(name))
-        if names:
-            changes = ", ".join(f"{name} was {found.get(name)}, is now {self.key.get(name)}" for name in names)
+        changes = difference(found, self.key)
+        if changes:
             raise RunFolderError(
                 f"the checkpoint belongs to another run: {changes}", where=str(self.path), remedy=_REMEDY
             )
+
+
+def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """In words, where two keys differ; empty where they do not."""
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    named = [f"{name} was {before.get(name)}, is now {after.get(name)}" for name in names[:_NAMED]]
+    return ", ".join([*named, f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else named)

@@ -94,13 +94,24 @@ class Spec(Part):
                 at=(*at, "epoch"),
                 remedy=f"audited: {', '.join(map(str, epochs))}",
             )
-        view = views[gate.view]
-        if gate.adversary == "exact" and view is not None and not _closed_form(view):
-            raise fault(
-                f"gate `{gate.id}`: adversary `exact` cannot play on view `{gate.view}`",
-                at=(*at, "adversary"),
-                remedy="the posterior is in closed form only with batch_size 1 and without noise",
-            )
+        alone = _cannot_play(gate, views[gate.view])
+        if alone:
+            what, remedy = alone
+            raise fault(f"gate `{gate.id}`: adversary `{gate.adversary}` {what}", at=(*at, "adversary"), remedy=remedy)
+
+
+def _cannot_play(gate: GateSpec, view: ViewSpec | None) -> tuple[str, str] | None:
+    """Why the adversary of a gate has no row in its view, with the remedy; None if it has."""
+    if gate.adversary == "loss" and gate.over not in ("joint", "all"):
+        return "plays on the whole model, not on layers", "set over: joint"
+    if gate.game != "identity" or view is None:
+        return None
+    if gate.adversary == "exact" and not _closed_form(view):
+        remedy = "the posterior is in closed form only with batch_size 1 and without noise"
+        return f"cannot play on view `{gate.view}`", remedy
+    if gate.adversary == "likelihood-ratio" and _closed_form(view):
+        return f"does not play on view `{gate.view}`", "with batch_size 1 and without noise it is `exact`"
+    return None
 
 
 def _closed_form(view: ViewSpec) -> bool:

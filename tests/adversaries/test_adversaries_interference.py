@@ -129,7 +129,9 @@ def test_m_estimates_find_location_and_shape_of_student_points(df):
     assert [fit.tails for fit in fits] == [(nu,) for nu in STUDENT_DEGREES]
     matched = fits[STUDENT_DEGREES.index(float(df))]
     assert shape_error(matched, scatter) < 0.15
-    error = torch.linalg.solve_triangular(torch.linalg.cholesky(scatter), (matched.mean[0] - place)[:, None], upper=False)
+    error = torch.linalg.solve_triangular(
+        torch.linalg.cholesky(scatter), (matched.mean[0] - place)[:, None], upper=False
+    )
     # Each coordinate of a location has an error of about (1 + 1/df) / sqrt(n).
     assert float(error.norm()) < 3.0 * math.sqrt(8 * (1 + 1 / df) / 2000)
 

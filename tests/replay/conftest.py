@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,15 +10,6 @@ from ptaudit.replay import Records, Replay, Split, make_loss, make_split
 from ptaudit.spec.model import DataSpec, TrainSpec
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """The folder with the real data sets; the test is skipped where it is absent."""
-    folder = Path(os.environ.get("PTAUDIT_DATA") or Path(__file__).parents[3] / "shared" / "data")
-    if not folder.is_dir():
-        pytest.skip(f"no real data: {folder} is not there (set PTAUDIT_DATA)")
-    return folder
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ WRONG = [
     ("metric: membership.auc, view: model, adversary: los, max: 1", "game `membership` has no adversary `los` (did you mean `loss`?)"),
     ("metric: identity.bits, view: batch-8, adversary: exact, max: 1", "gate `g`: adversary `exact` cannot play on view `batch-8`"),
     ("metric: identity.bits, view: noisy, adversary: exact, max: 1", "gate `g`: adversary `exact` cannot play on view `noisy`"),
+    ("metric: identity.bits, view: one, adversary: likelihood-ratio, max: 1", "gate `g`: adversary `likelihood-ratio` does not play on view `one`"),
+    ("metric: membership.auc, view: model, over: layers, adversary: loss, max: 1", "gate `g`: adversary `loss` plays on the whole model, not on layers (set over: joint)"),
     ("metric: identity.bits, view: one", "gate `g` needs exactly one of `max` and `max_increase`"),
     ("metric: identity.bits, view: one, max: 1, max_increase: 1", "gate `g` needs exactly one of `max` and `max_increase`"),
     ("metric: identity.bits, view: one, max: .nan", "`gates.0.max`: expected a finite number, given nan"),
@@ -54,6 +56,8 @@ RIGHT = [
     "metric: identity.bits, view: one, adversary: exact, epoch: 3, max: 1",
     "metric: identity.bits, view: clipped, adversary: exact, max: 1",
     "metric: identity.bits, view: batch-8, over: 'conv*', adversary: likelihood-ratio, epoch: max, max_increase: 0",
+    "metric: identity.bits, view: noisy, adversary: likelihood-ratio, max: 1",
+    "metric: membership.auc, view: model, over: joint, adversary: loss, max: 1",
     "metric: membership.tpr_at_fpr_0.001, view: model, adversary: gradient-norm, epoch: first, max: 0.1",
 ]
 

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from audit_case import call, write_spec
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The models are so small that threads only get in each other's way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory) -> Path:
+    """The folder of a run of the base spec, by the command line; `spec.yaml` lies beside it."""
+    home = tmp_path_factory.mktemp("whole")
+    result = call("run", write_spec(home), "--out", home / "run")
+    assert result.exit_code == 0, result.output
+    return home / "run"

@@ -1,0 +1,160 @@
+"""What the README shows is what the package does."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from ptaudit.cli import app
+from ptaudit.spec import json_schema, load
+from ptaudit.spec.catalog import ADVERSARIES, GAMES
+
+ROOT = Path(__file__).parents[1]
+USAGE_ERROR = typer.BadParameter.__mro__[1]  # of click, or of the copy that newer releases of typer bring along
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = ("pip install . && ptaudit run configs/quickstart.yaml", "pip install '.[test]' && pytest")
+TINY = """\
+version: 1
+name: tiny
+model: {entry: ../sample_models/mlp.py:mlp, args: {features: 30, hidden: [8]}}
+data: {source: sklearn:breast_cancer}
+train: {epochs: 1, optimizer: {lr: 0.001}}
+audit: {epochs: [1], tokens: {dim: 16}, views: [{name: batch-8, batch_size: 8}], games: [identity]}
+"""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def shown_commands() -> list[str]:
+    """Every `ptaudit ...` of the README: in shell blocks, workflow steps and inline code with a known verb."""
+    verbs = "|".join(typer.main.get_command(app).commands)
+    lines = [
+        line.removeprefix("      - run: ") for block in blocks("bash") + blocks("yaml") for line in block.splitlines()
+    ]
+    inline = re.findall(rf"`(ptaudit (?:{verbs})\b[^`]*)`", README.replace("\n", " "))
+    parts = [part.strip() for line in [*lines, *inline] for part in line.split("&&")]
+    return list(dict.fromkeys(part for part in parts if part.startswith("ptaudit ")))
+
+
+def audit_specs() -> list[str]:
+    return [block for block in blocks("yaml") if block.startswith("version:")]
+
+
+def keys_of(node: object) -> set[str]:
+    """Names of all properties in a JSON Schema."""
+    if isinstance(node, list):
+        return set().union(*map(keys_of, node))
+    if not isinstance(node, dict):
+        return set()
+    own = set(node["properties"]) if isinstance(node.get("properties"), dict) else set()
+    return own.union(*map(keys_of, node.values()))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_two_commands_stand_alone_in_shell_blocks(command):
+    assert command in [block.strip() for block in blocks("bash")]
+
+
+def test_ci_runs_those_two_and_no_other():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    pattern = re.search(r'grep -E "(.*)" README\.md', script)
+    assert pattern
+    assert tuple(line for line in README.splitlines() if re.match(pattern[1], line)) == COMMANDS
+
+
+def test_ci_script_is_executable_bash():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
+
+
+def test_commands_of_every_verb_are_shown():
+    assert {command.split()[1] for command in shown_commands()} == set(typer.main.get_command(app).commands)
+
+
+@pytest.mark.parametrize("command", shown_commands())
+def test_every_command_shown_parses(command):
+    _, verb, *words = shlex.split(command, comments=True)
+    if not words and verb in ("run", "gate", "compare", "show", "check"):
+        return  # named in a sentence
+    try:
+        typer.main.get_command(app).commands[verb].make_context(verb, words)
+    except USAGE_ERROR as error:
+        pytest.fail(f"{command}: {error.format_message()}")
+
+
+def test_the_parser_would_notice_a_wrong_option():
+    with pytest.raises(USAGE_ERROR):
+        typer.main.get_command(app).commands["run"].make_context("run", ["spec.yaml", "--frsh"])
+
+
+def test_the_spec_shown_loads(tmp_path):
+    (text,) = audit_specs()
+    shutil.copytree(ROOT / "sample_models", tmp_path / "sample_models")
+    path = tmp_path / "configs" / "shown.yaml"
+    path.parent.mkdir()
+    path.write_text(text, encoding="utf-8")
+    spec = load(path)
+    assert len(spec.gates) == 3
+    assert spec.train.all_seeds == (0, 1, 2)
+
+
+def test_every_key_of_a_spec_is_in_the_table():
+    table = README[README.index("| part | keys |") : README.index("An unknown key")]
+    assert keys_of(json_schema()) <= set(re.findall(r"`([a-z_]+)`", table))
+
+
+def test_every_game_metric_and_adversary_is_in_the_table():
+    table = README[README.index("| game | secret |") : README.index("Identity and label are played")]
+    for game in GAMES:
+        (row,) = (line for line in table.splitlines() if line.startswith(f"| {game} |"))
+        missing = {f"`{name}`" for name in (*GAMES[game], *ADVERSARIES[game])} - set(re.findall(r"`[^`]+`", row))
+        assert not missing
+
+
+def test_the_workflow_is_yaml():
+    (workflow,) = (yaml.safe_load(block) for block in blocks("yaml") if block.startswith("name:"))
+    assert any("ptaudit run" in step.get("run", "") for step in workflow["jobs"]["audit"]["steps"])
+
+
+def test_the_python_example_runs_and_its_folder_is_as_the_table_says(tmp_path, monkeypatch, capsys):
+    (code,) = blocks("python")
+    shutil.copytree(ROOT / "sample_models", tmp_path / "sample_models")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "quickstart.yaml").write_text(TINY, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "Estimate(value=" in printed
+    assert re.search(r"^0 runs/from-python$", printed, re.MULTILINE)
+    assert re.search(r"1 +\* +\d", printed)  # a row of the table: epoch, layer, value
+    files = {path.name for path in (tmp_path / "runs" / "from-python").iterdir()}
+    table = README[README.index("| file | content |") : README.index("The folder holds no record")]
+    listed = set(re.findall(r"`([\w.]+)`(?=[^|]*\|[^|]*\|$)", table, re.MULTILINE))
+    assert listed == files
+
+
+def test_the_output_shown_is_of_the_quickstart():
+    match = re.search(r"<!-- output:quickstart -->\n```text\n(.*?)```\n<!-- /output -->", README, re.DOTALL)
+    assert match, "the output of the quickstart is not shown"
+    spec = load(ROOT / "configs" / "quickstart.yaml")
+    shown = match[1]
+    assert f"ptaudit {spec.name}" in shown
+    for gate in spec.gates:
+        assert re.search(rf"PASS +{gate.id} +{re.escape(gate.metric)} <= {gate.max:g}\b", shown), gate.id
+    for view in spec.audit.views:
+        for game in ("identity", "label"):
+            assert re.search(rf"^{view.name} +{game}\.bits +\d", shown, re.MULTILINE), view.name
+    assert re.search(r"^model +membership\.auc +0\.\d", shown, re.MULTILINE)
+    for layer in ("conv1", "conv2", "fc1", "fc2", "fc3"):
+        assert re.search(rf"^{layer} ", shown, re.MULTILINE), layer
