@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ptaudit import estimate
     from ptaudit.pipeline import AuditResult, audit
 
-# Threads of torch that spin while they wait slow a busy machine down a hundredfold; this counts only before torch starts.
+# Threads that spin while they wait slow a busy machine down a hundredfold. Counts only before torch starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"

@@ -118,7 +118,7 @@ def cautious(bits: Tensor, tail: Tensor) -> Tensor:
 
 
 def top_hit(scores: Tensor, secret: Tensor) -> Tensor:
-    """Whether the secret has the highest score: 1, or 1/ties when it shares the first place; `(R, G, K)` -> `(R, G)`."""
+    """Whether the secret has the highest score, 1/ties where it shares it: `(R, G, K)`, `(G,)` -> `(R, G)`."""
     first = scores == scores.amax(-1, keepdim=True)
     return at(first, secret).double() / first.sum(-1)
 
@@ -145,7 +145,9 @@ def calibrate(bits: Tensor, least_share: float) -> Calibration:
     """
     rows, n = len(bits), bits.shape[-1]
     index = torch.arange(rows, device=bits.device)
-    slopes, shares = (torch.tensor(grid, dtype=torch.float64, device=bits.device) for grid in (FINE.slopes, FINE.shares))
+    slopes, shares = (
+        torch.tensor(grid, dtype=torch.float64, device=bits.device) for grid in (FINE.slopes, FINE.shares)
+    )
     allowed = torch.where(shares >= least_share, 0.0, -torch.inf)
     by_share, slope_of = bits.mean(-1).max(1)
     lines = bits.gather(1, slope_of[:, None, :, None].expand(-1, 1, -1, n)).squeeze(1)

@@ -32,8 +32,9 @@ from ptaudit.adversaries.interference import (
     ledoit_wolf,
     log_density,
     squared_distances,
+    whitened,
 )
-from ptaudit.adversaries.likelihood_ratio import sub_tokens
+from ptaudit.adversaries.likelihood_ratio import sub_tokens, sum_of
 from ptaudit.views.aggregate import draw_games, observe
 from ptaudit.views.view import View
 
@@ -42,15 +43,14 @@ FOLD_GAMES = 256
 
 
 @dataclass(frozen=True)
-class Member:
-    """A member of the family: coordinates of the token, whether it is brought to unit length, and the tail."""
+class Look:
+    """What is looked at: some coordinates of the token, as they are or brought to unit length."""
 
     coordinates: Tensor
     unit: bool
-    nu: float
 
-    def look(self, tokens: Tensor) -> Tensor:
-        """What the member sees of tokens or sums, `(R, n, k)` -> `(R, n, d)`."""
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Tokens or sums as they are looked at, `(R, n, k)` -> `(R, n, d)`."""
         seen = tokens[..., self.coordinates]
         return to_unit(seen) if self.unit else seen
 
@@ -64,18 +64,14 @@ class Discriminant:
 
     def distances(self, views: Tensor) -> Tensor:
         """Squared Mahalanobis distances to the class centres, `(R, G, d)` -> `(R, G, C)`."""
-
-        def whiten(points: Tensor) -> Tensor:
-            return torch.linalg.solve_triangular(self.factor, points.mT, upper=False).mT
-
-        return squared_distances(whiten(views), whiten(self.centres))
+        return squared_distances(whitened(self.factor, views), whitened(self.factor, self.centres))
 
 
 @dataclass(frozen=True)
 class ClassPosterior:
     """A fitted and calibrated adversary for R rows; see `likelihood_ratio.Posterior`."""
 
-    parts: tuple[tuple[Tensor, Member, Discriminant], ...]
+    parts: tuple[tuple[Tensor, Look, float, Discriminant], ...]
     prior: Tensor
     real: Calibration
     shuffled: Calibration
@@ -85,8 +81,8 @@ class ClassPosterior:
         """Bits over the prior, hits and null bits of each game: `(3, R, G)`."""
         rows, games = len(self.fold_bits), len(secret)
         out = self.prior.new_zeros(3, rows, games)
-        for part, member, model in self.parts:
-            scores = _scores(member, model, [view[part] for view in views])
+        for part, look, nu, model in self.parts:
+            scores = _scores(_distances(look, model, [view[part] for view in views]), look, nu)
             low = shifted(scores)
             out[0, part] = calibrated_gain(low, self.prior, self.real.at(part), secret)
             out[1, part] = top_hit(scores + self.prior.log(), secret)
@@ -96,7 +92,8 @@ class ClassPosterior:
 
 def to_unit(points: Tensor) -> Tensor:
     """Points of unit length; zero stays zero."""
-    return points / torch.linalg.vector_norm(points, dim=-1, keepdim=True).clamp_min(1e-200)
+    size: Tensor = torch.linalg.vector_norm(points, dim=-1, keepdim=True)
+    return points / size.clamp_min(1e-200)
 
 
 def class_prior(labels: Tensor, classes: int) -> Tensor:
@@ -130,50 +127,47 @@ def fit(tokens: Tensor, labels: Tensor, classes: int, view: View, generator: tor
         generator: of the games she plays against herself.
     """
     rows, n, k = tokens.shape
-    family = _family(k, view)
+    looks = _looks(k, view)
+    family = [(look, nu) for look in looks for nu in RADIAL_DEGREES]
     half = n // 2
     folds = (torch.arange(half), torch.arange(half, 2 * half))
     rehearsals = [
         rehearsal
         for known, played in (folds, folds[::-1])
-        for rehearsal in _rehearse(family, tokens, labels, classes, view, known, played, generator)
+        for rehearsal in _rehearse(looks, tokens, labels, classes, view, known, played, generator)
     ]
     by_member = torch.stack([r.mean_bits() for r in rehearsals]).mean(0).flatten(2).amax(2)
-    choice = cautious(by_member, torch.tensor([1.0 / member.nu for member in family], device=tokens.device))
+    choice = cautious(by_member, torch.tensor([1.0 / nu for _, nu in family], device=tokens.device))
     fold_bits = by_member.gather(1, choice[:, None]).squeeze(1)
     real, null = (Calibration(tokens.new_ones(rows), tokens.new_ones(rows)) for _ in range(2))
     parts = []
-    for chosen in choice.unique().tolist():
-        member, mine = family[chosen], (choice == chosen).nonzero().flatten()
+    for chosen in sorted(set(choice.tolist())):
+        (look, nu), mine = family[chosen], (choice == chosen).nonzero().flatten()
         played = [r.grid(mine, chosen) for r in rehearsals]
         for kept, bits in zip((real, null), zip(*played)):
             found = calibrate(torch.stack(bits, -1), unseen(view.others, n))
             kept.slope[mine], kept.share[mine] = found.slope, found.share
-        parts.append((mine, member, _fitted(member, tokens[mine], labels, classes, view)))
+        parts.append((mine, look, nu, _fitted(look, tokens[mine], labels, classes, view)))
     return ClassPosterior(tuple(parts), class_prior(labels, classes), real, null, fold_bits)
 
 
-def _family(k: int, view: View) -> list[Member]:
+def _looks(k: int, view: View) -> list[Look]:
     """Directions are tried only where a view is one record without noise: a sum has no direction of its own."""
     alone = view.others == 0 and view.noise_std == 0.0
-    return [
-        Member(coordinates, unit, nu)
-        for coordinates in sub_tokens(k)
-        for unit in ((False, True) if alone else (False,))
-        for nu in RADIAL_DEGREES
-    ]
+    return [Look(coordinates, unit) for coordinates in sub_tokens(k) for unit in ((False, True) if alone else (False,))]
 
 
-def _fitted(member: Member, tokens: Tensor, labels: Tensor, classes: int, view: View) -> Discriminant:
-    return fit_discriminant(member.look(tokens), labels, classes, view.others, view.noise_std)
+def _fitted(look: Look, tokens: Tensor, labels: Tensor, classes: int, view: View) -> Discriminant:
+    return fit_discriminant(look(tokens), labels, classes, view.others, view.noise_std)
 
 
-def _scores(member: Member, model: Discriminant, views: Sequence[Tensor]) -> Tensor:
-    d = len(member.coordinates)
-    total = log_density(model.distances(member.look(views[0])), member.nu, d)
-    for view in views[1:]:
-        total = total + log_density(model.distances(member.look(view)), member.nu, d)
-    return total
+def _distances(look: Look, model: Discriminant, views: Sequence[Tensor]) -> list[Tensor]:
+    return [model.distances(look(view)) for view in views]
+
+
+def _scores(distances: Sequence[Tensor], look: Look, nu: float) -> Tensor:
+    """Log-likelihoods of the classes, summed over the rounds."""
+    return sum_of(log_density(distance, nu, len(look.coordinates)) for distance in distances)
 
 
 @dataclass(frozen=True)
@@ -202,7 +196,7 @@ class Rehearsal:
 
 
 def _rehearse(
-    family: Sequence[Member],
+    looks: Sequence[Look],
     tokens: Tensor,
     labels: Tensor,
     classes: int,
@@ -215,11 +209,16 @@ def _rehearse(
     quarter = len(played) // 2
     per_target = max(1, FOLD_GAMES // quarter)
     prior = class_prior(labels[known], classes)
-    models = [_fitted(member, tokens[:, known], labels[known], classes, view) for member in family]
+    models = [_fitted(look, tokens[:, known], labels[known], classes, view) for look in looks]
     halves = (played[:quarter], played[quarter : 2 * quarter])
     for targets, fillers in (halves, halves[::-1]):
         games = draw_games(quarter, quarter, per_target, view.others, view.rounds, generator)
         views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
-        low = [shifted(_scores(member, model, views)) for member, model in zip(family, models)]
+        low = [
+            shifted(_scores(distances, look, nu))
+            for look, model in zip(looks, models)
+            for distances in [_distances(look, model, views)]
+            for nu in RADIAL_DEGREES
+        ]
         wrong = labels[targets][(games.secret + 1) % quarter]
         yield Rehearsal(low, prior, labels[targets][games.secret], wrong)

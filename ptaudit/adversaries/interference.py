@@ -50,7 +50,7 @@ class Interference:
 
     def whiten(self, points: Tensor) -> Tensor:
         """Coordinates in which the scatter is the identity; `points` and result are `(R, n, k)`."""
-        return torch.linalg.solve_triangular(self.factor, points.mT, upper=False).mT
+        return whitened(self.factor, points)
 
     def distances(self, views: Tensor, candidates: Tensor) -> Tensor:
         """Squared Mahalanobis length of what is left of each view when each candidate is taken out.
@@ -72,38 +72,44 @@ def log_density(distance_sq: Tensor, nu: float, k: int) -> Tensor:
     return -0.5 * (nu + k) * torch.log1p(distance_sq / nu)
 
 
+def whitened(factor: Tensor, points: Tensor) -> Tensor:
+    """Points `(R, n, k)` in the coordinates where the scatter with Cholesky factor `(R, k, k)` is the identity."""
+    solved: Tensor = torch.linalg.solve_triangular(factor, points.mT, upper=False)
+    return solved.mT
+
+
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Squared Euclidean distances between the rows of `a` (R, G, k) and `b` (R, K, k), as one matrix product."""
     squares = (a * a).sum(-1)[:, :, None] + (b * b).sum(-1)[:, None, :]
     return torch.baddbmm(squares, a, b.mT, alpha=-2.0).clamp_min_(0.0)
 
 
-def shrinkage(centred: Tensor) -> Tensor:
-    """Ledoit-Wolf intensity toward the scaled identity, in [0, 1], for centred points `(R, n, k)` -> `(R,)`."""
+def shrinkage(centred: Tensor, scatter: Tensor) -> Tensor:
+    """Ledoit-Wolf intensity toward the scaled identity, in [0, 1]; points `(R, n, k)` and their scatter -> `(R,)`."""
     _, n, k = centred.shape
-    scatter = centred.mT @ centred / n
     frobenius = scatter.square().sum((-1, -2))
-    scale = scatter.diagonal(dim1=-2, dim2=-1).sum(-1) / k
-    spread = frobenius / k - scale.square()
+    spread = frobenius / k - scale_of(scatter).square()
     error = (centred.square().sum(-1).square().mean(-1) - frobenius) / (n * k)
     return torch.where(spread > 0, error / spread.clamp_min(_TINY), torch.ones_like(spread)).clamp(0.0, 1.0)
 
 
+def scale_of(scatter: Tensor) -> Tensor:
+    """Mean variance of the coordinates, `(R, k, k)` -> `(R,)`."""
+    return scatter.diagonal(dim1=-2, dim2=-1).mean(-1)
+
+
 def ledoit_wolf(centred: Tensor) -> Tensor:
     """Shrunk scatter of centred points, `(R, n, k)` -> `(R, k, k)`."""
-    scatter, intensity = centred.mT @ centred / centred.shape[1], shrinkage(centred)
-    k = scatter.shape[-1]
-    scale = scatter.diagonal(dim1=-2, dim2=-1).sum(-1) / k
-    result = (1.0 - intensity)[:, None, None] * scatter
-    result.diagonal(dim1=-2, dim2=-1).add_((intensity * scale)[:, None])
-    return result
+    scatter = centred.mT @ centred / centred.shape[1]
+    intensity, scale = shrinkage(centred, scatter), scale_of(scatter)
+    scatter *= (1.0 - intensity)[:, None, None]
+    scatter.diagonal(dim1=-2, dim2=-1).add_((intensity * scale)[:, None])
+    return scatter
 
 
 def cholesky(scatter: Tensor) -> Tensor:
     """Cholesky factor; a ridge far below any gradient's scale keeps rank-deficient rows (zero gradients) alive."""
-    k = scatter.shape[-1]
-    scale = scatter.diagonal(dim1=-2, dim2=-1).sum(-1) / k
-    ridge = (1e-9 * scale).clamp_min(1e-200)
+    ridge = (1e-9 * scale_of(scatter)).clamp_min(1e-200)
     ridged = scatter.clone()
     ridged.diagonal(dim1=-2, dim2=-1).add_(ridge[:, None])
     factor, info = torch.linalg.cholesky_ex(ridged)
@@ -111,18 +117,33 @@ def cholesky(scatter: Tensor) -> Tensor:
         bad = info > 0
         ridged[bad] = torch.diag_embed(ridged[bad].diagonal(dim1=-2, dim2=-1).clamp_min(1e-200))
         factor = torch.linalg.cholesky(ridged)
-    return factor
+    result: Tensor = factor
+    return result
+
+
+def sharpened(factor: Tensor, white: Tensor) -> Tensor:
+    """Cholesky factor of the scatter of points, shrunk toward an earlier estimate instead of toward a sphere.
+
+    A product of lower triangles is one: there is no need to build the scatter and factor it again.
+
+    Args:
+        factor: factor of the earlier estimate, `(R, k, k)`.
+        white: centred points in the coordinates where that is the identity, `(R, n, k)`.
+    """
+    scatter = ledoit_wolf(white)
+    # Points that are all equal have no scatter: the earlier estimate stays.
+    scatter[scale_of(scatter) < 1e-9] = torch.eye(scatter.shape[-1], dtype=scatter.dtype, device=scatter.device)
+    return factor @ cholesky(scatter)
 
 
 def refined(centred: Tensor) -> Tensor:
-    """Scatter shrunk toward the estimate before it, not toward a sphere: `ledoit_wolf` again where that is a sphere.
+    """Scatter shrunk toward the estimate before it: a sphere lifts the small directions of a gradient.
 
-    A sphere lifts the small directions of a gradient, whose spread covers orders of magnitude.
+    The spread of a gradient's directions covers orders of magnitude.
     """
     factor = cholesky(ledoit_wolf(centred))
     for _ in range(REFINEMENTS):
-        white = torch.linalg.solve_triangular(factor, centred.mT, upper=False).mT
-        factor = factor @ cholesky(ledoit_wolf(white))
+        factor = sharpened(factor, whitened(factor, centred))
     return factor @ factor.mT
 
 
@@ -147,8 +168,9 @@ def fit_gaussian(tokens: Tensor, others: int, noise: float, refine: bool = False
 def _stein(mean: Tensor, factor: Tensor, n: int) -> Tensor:
     """Positive-part James-Stein estimate of a location from n points: an error of the mean is made m-1 times over."""
     k = mean.shape[-1]
-    size = torch.linalg.solve_triangular(factor, mean[..., None], upper=False).square().sum((-1, -2))
-    return mean * (1.0 - (k - 2) / (n * size).clamp_min(_TINY)).clamp_min(0.0)[:, None]
+    size = whitened(factor, mean[:, None]).square().sum((-1, -2))
+    kept = 1.0 - (k - 2) / (n * size).clamp_min(_TINY)
+    return mean * kept.clamp_min(0.0)[:, None]
 
 
 def fit_noise(tokens: Tensor, noise: float) -> Interference:
@@ -188,5 +210,4 @@ def _reweighted(sums: Tensor, current: Interference, nu: float) -> Interference:
     shift = (weights[..., None] * white).sum(1, keepdim=True) / weights.sum(1)[:, None, None]
     scaled = (white - shift) * weights.sqrt()[..., None]
     mean = current.mean + (current.factor @ shift.mT).squeeze(-1)
-    # A product of lower triangles is one: no need to build the scatter and factor it again.
-    return Interference(mean, current.factor @ cholesky(ledoit_wolf(scaled)), (nu,))
+    return Interference(mean, sharpened(current.factor, scaled), (nu,))

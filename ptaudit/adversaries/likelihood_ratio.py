@@ -25,8 +25,8 @@ from ptaudit.adversaries.calibration import (
     mean_bits,
     shifted,
     top_hit,
-    unseen,
     uniform,
+    unseen,
 )
 from ptaudit.adversaries.interference import Interference, fit_gaussian, fit_noise, fit_student, log_density
 from ptaudit.views.aggregate import add_noise, draw_games, draw_others, observe, sums
@@ -37,6 +37,7 @@ SUB_TOKENS = (16, 64)
 
 FOLD_GAMES = 256
 """Games the adversary plays against herself, per fold and role."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -163,7 +164,7 @@ def densities(tokens: Tensor, view: View, generator: torch.Generator) -> list[In
         return [fit_noise(tokens, view.noise_std)]
     gaussians = [fit_gaussian(tokens, view.others, view.noise_std, refine) for refine in (False, True)]
     n = tokens.shape[1]
-    drawn = draw_others(n, min(1024, max(256, 2 * n)), view.others, generator)
+    drawn = draw_others(n, min(1024, max(256, n)), view.others, generator)
     resampled = add_noise(sums(tokens, drawn), view.noise_std, generator)
     return [*gaussians, *fit_student(resampled)]
 
@@ -228,7 +229,7 @@ def fit(tokens: Tensor, view: View, generator: torch.Generator) -> Posterior:
     fold_bits = by_member.gather(1, choice[:, None]).squeeze(1)
     real, null = (Calibration(tokens.new_ones(rows), tokens.new_ones(rows)) for _ in range(2))
     parts = []
-    for chosen in choice.unique().tolist():
+    for chosen in sorted(set(choice.tolist())):
         member, mine = family[chosen], (choice == chosen).nonzero().flatten()
         played = [r.grid(mine, member) for r in rehearsals]
         for kept, bits in zip((real, null), zip(*played)):

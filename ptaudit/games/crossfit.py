@@ -104,9 +104,7 @@ def spread_over(values: Tensor, records: int) -> Tensor:
     return out
 
 
-def estimates(
-    values: Tensor, null: Tensor, ceilings: Sequence[float], targets: int, seed: int
-) -> list[Estimate]:
+def estimates(values: Tensor, null: Tensor, ceilings: Sequence[float], targets: int, seed: int) -> list[Estimate]:
     """One estimate for each group, clipped to [0, ceiling] after the interval is formed.
 
     The two halves play against differently fitted adversaries; where their means differ by more than the records

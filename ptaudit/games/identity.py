@@ -67,7 +67,8 @@ def measure(
     top = math.log2(k) if k > 1 else math.nan
     name = "exact" if view.others == 0 and view.noise_std == 0.0 else "likelihood-ratio"
     if reason := why_not(tokens, view, k):
-        return name, {m: [inconclusive(reason, ceiling=c, n=n)] * len(groups) for m, c in (("bits", top), ("accuracy", 1.0))}
+        lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
+        return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
     scores = play(tokens, view, groups, k, seed)
     bits, hits, null = scores.values
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
@@ -114,7 +115,13 @@ def play(tokens: Tensor, view: View, groups: Sequence[Sequence[int]], k: int, se
 
 
 def _quarter(
-    posterior: Posterior, tokens: Tensor, targets: Tensor, fillers: Tensor, view: View, k: int, generator: torch.Generator
+    posterior: Posterior,
+    tokens: Tensor,
+    targets: Tensor,
+    fillers: Tensor,
+    view: View,
+    k: int,
+    generator: torch.Generator,
 ) -> Played:
     """Play all candidate sets of one quarter."""
     sets = targets[: _targets(len(targets), k)].view(-1, k)
@@ -143,11 +150,7 @@ def _targets(quarter: int, k: int) -> int:
 def _exact(tokens: Tensor, order: Tensor, groups: Sequence[Sequence[int]], k: int) -> Scores:
     """Batch of one record without noise: the posterior is uniform over the candidates with the observed token."""
     same = torch.cat(
-        [
-            _same_token(tokens[:, members])
-            for part in order
-            for members in part[: _targets(len(part), k)].view(-1, k)
-        ],
+        [_same_token(tokens[:, members]) for part in order for members in part[: _targets(len(part), k)].view(-1, k)],
         -1,
     )
     fewest = torch.stack([same[list(group)].amin(0) for group in groups])
@@ -158,9 +161,10 @@ def _exact(tokens: Tensor, order: Tensor, groups: Sequence[Sequence[int]], k: in
 
 def _same_token(tokens: Tensor) -> Tensor:
     """How many of the K candidates have the token of each candidate (at least itself): `(R, K, k)` -> `(R, K)`."""
-    distance = torch.cdist(tokens, tokens, compute_mode="donot_use_mm_for_euclid_dist")
+    distance: Tensor = torch.cdist(tokens, tokens, compute_mode="donot_use_mm_for_euclid_dist")
     norm = torch.linalg.vector_norm(tokens, dim=-1)
-    return (distance <= EQUAL_TOLERANCE * (norm[:, :, None] + norm[:, None, :])).sum(-1).to(tokens.dtype)
+    same: Tensor = distance <= EQUAL_TOLERANCE * (norm[:, :, None] + norm[:, None, :])
+    return same.sum(-1).to(tokens.dtype)
 
 
 def why_not(tokens: Tensor, view: View, k: int) -> str:
@@ -170,7 +174,8 @@ def why_not(tokens: Tensor, view: View, k: int) -> str:
     n = tokens.shape[1]
     if n < needed or k < 2:
         rounds = f" in {view.rounds} rounds" if view.rounds > 1 else ""
-        return f"needs {max(needed, 8)} records for batches of {view.batch_size}{rounds}, has {n} ({max(advised, 8)} advised)"
+        batch = f"batches of {view.batch_size}{rounds}"
+        return f"needs {max(needed, 8)} records for {batch}, has {n} ({max(advised, 8)} advised)"
     if not bool(torch.isfinite(tokens).all()):
         return "gradients that are not finite"
     return ""

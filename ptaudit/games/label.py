@@ -43,8 +43,11 @@ def measure(
     entropy = float(-(share[share > 0] * share[share > 0].log2()).sum())
     reason = why_not(tokens, view, 2) or ("" if entropy > 0 else "one class only")
     if reason:
-        lines = {m: [inconclusive(reason, ceiling=c, n=len(labels))] * len(groups) for m, c in (("bits", entropy), ("accuracy", 1.0))}
-        return ADVERSARY, lines
+        lost = {
+            "bits": inconclusive(reason, ceiling=entropy, n=len(labels)),
+            "accuracy": inconclusive(reason, ceiling=1.0),
+        }
+        return ADVERSARY, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
     values, labelled = play(tokens, labels, classes, view, groups, seed)
     bits, hits, null = values
     # Games are played by the records of whole quarters: their own class frequencies are what a guess can reach.

@@ -105,6 +105,8 @@ def audit(
             seeds.append(_run_seed(session, seed, state / f"seed-{seed}", progress))
             if seeds[-1].diverged:
                 break
+        if seeds[0].diverged and not seeds[0].stats:
+            raise seeds[0].diverged  # not even the model as it was built: there is nothing to keep
         run, refused = _run(session, seeds, started), None
         diverged = seeds[-1].diverged
         if gate and not diverged:

@@ -37,9 +37,12 @@ class _Parts:
 
     def half(self, records: float) -> float:
         """Half-width of the interval for a variance `records` of record sampling."""
-        if self.between == 0:
-            return Z * math.sqrt(records)
-        return math.hypot(Z * math.sqrt(records), float(stats.t.ppf(0.975, self.seeds - 1)) * math.sqrt(self.between))
+        return Z * math.hypot(math.sqrt(records), self.stretch * math.sqrt(self.between))
+
+    @property
+    def stretch(self) -> float:
+        """Student's t over the normal quantile: how much wider few seeds make the part between them."""
+        return float(stats.t.ppf(0.975, self.seeds - 1)) / Z
 
 
 def pool(tables: Sequence[Sequence[Row]]) -> tuple[Row, ...]:
@@ -144,9 +147,7 @@ def _pool_draws(group: list[Row], parts: _Parts, shocks: Array) -> Array | None:
         return mean
     centres = np.array([row.centre for row in group])
     retraining = (centres - centres.mean()) @ shocks[: len(group)] / math.sqrt(len(group) * (len(group) - 1))
-    records = float(mean.var(ddof=1))
-    wanted = (parts.half(records) / Z) ** 2 - records
-    return np.asarray(mean + retraining * math.sqrt(wanted / parts.between), dtype=np.float64)
+    return np.asarray(mean + retraining * parts.stretch, dtype=np.float64)
 
 
 def _shocks(tables: Sequence[Sequence[Row]]) -> Array:

@@ -59,9 +59,7 @@ def sums(tokens: Tensor, members: Tensor) -> Tensor:
     return bags.view(len(members), rows, k).transpose(0, 1)
 
 
-def observe(
-    candidates: Tensor, pool: Tensor, games: Games, noise: float, generator: torch.Generator
-) -> list[Tensor]:
+def observe(candidates: Tensor, pool: Tensor, games: Games, noise: float, generator: torch.Generator) -> list[Tensor]:
     """What the adversary sees in each round: target plus others plus noise, a list of r tensors `(R, G, k)`.
 
     Args:

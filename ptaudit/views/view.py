@@ -18,7 +18,7 @@ class View:
         noise_std: standard deviation per coordinate of the noise on the SUM of the tokens.
 
     The noise is never the projection of full-space noise, which would dilute the signal by token over gradient
-    dimension: a token is a near-isometric picture of the gradient, and isotropic noise keeps its size under an isometry.
+    dimension: a token is a near-isometric picture of the gradient, and isotropic noise keeps its size under one.
     """
 
     name: str

@@ -117,5 +117,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 def bits(folder: Path, **wanted: object) -> dict[object, float]:
     """Bits by (epoch, layer) of the rows whose columns equal the given values."""
-    rows = [r for r in read_run(folder).rows if r.metric == "bits" and all(getattr(r, k) == v for k, v in wanted.items())]
+    rows = [
+        r for r in read_run(folder).rows if r.metric == "bits" and all(getattr(r, k) == v for k, v in wanted.items())
+    ]
     return {(row.epoch, row.layer): row.value for row in rows}

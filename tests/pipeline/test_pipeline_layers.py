@@ -141,7 +141,7 @@ def linear_loss(output, target):
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
-    """The gradient of a linear loss is the layer's input: who the record is in one layer, which half it is of in others."""
+    """The gradient of a linear loss is the layer's input: in one layer who the record is, in others which half."""
     home = tmp_path_factory.mktemp("planted")
     (home / "planted.py").write_text(PLANTED, encoding="utf-8")
     gate = {"id": "leak", "metric": "identity.bits", "view": "batch-4", "over": "layers", "max": 0.6}

@@ -11,9 +11,7 @@ from ptaudit.tables.row import find
 
 def test_an_untrained_model_knows_no_members(tmp_path):
     """Rows of one run are correlated, so runs count: in each adversary at most what chance allows."""
-    path = write_spec(
-        tmp_path, train__epochs=1, audit__epochs=[0], audit__games=["membership"], data__limit=None
-    )
+    path = write_spec(tmp_path, train__epochs=1, audit__epochs=[0], audit__games=["membership"], data__limit=None)
     runs, misses, alarms = 8, {}, 0
     for seed in range(runs):
         settings = [f"train.seed={seed}", f"data.seed={seed}", f"audit.seed={seed}", "audit.records=120"]

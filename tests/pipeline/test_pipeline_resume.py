@@ -13,9 +13,9 @@ from ptaudit.pipeline.moment import EpochAudit
 from ptaudit.tables.folder import read_run
 
 LONG = {
-    "train__epochs": 6,
+    "train__epochs": 5,
     "audit__epochs": "all",
-    "audit__views": [*ONE_VIEW, {"name": "batch-4", "batch_size": 4}],
+    "audit__views": ONE_VIEW,
     "audit__games": ["identity", "membership"],
 }
 
@@ -64,7 +64,7 @@ def wait_for(folder, pattern, process):
 # Interrupted
 
 
-@pytest.mark.parametrize("epoch", [0, 3, 6])
+@pytest.mark.parametrize("epoch", [0, 5])
 def test_interrupted_and_resumed_is_as_undisturbed(home, tmp_path, monkeypatch, epoch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -82,7 +82,7 @@ def test_interrupted_and_resumed_is_as_undisturbed(home, tmp_path, monkeypatch, 
 
 def test_interrupted_twice(home, interrupted, monkeypatch):
     with monkeypatch.context() as patch:
-        interrupt_at(patch, 5)
+        interrupt_at(patch, 4)
         assert run(home, interrupted, "--resume").exit_code == 130
     assert run(home, interrupted, "--resume").exit_code == 0
     assert tables(interrupted) == tables(home / "undisturbed")
@@ -93,7 +93,7 @@ def test_whole_epochs_are_not_audited_again(home, interrupted, monkeypatch):
     honest = EpochAudit.__call__
     monkeypatch.setattr(EpochAudit, "__call__", lambda self, m: (audited.append(m.epoch), honest(self, m))[1])
     assert run(home, interrupted, "--resume").exit_code == 0
-    assert audited == [2, 3, 4, 5, 6]
+    assert audited == [2, 3, 4, 5]
 
 
 def test_several_seeds_resume_in_the_second(tmp_path, monkeypatch):
@@ -155,13 +155,13 @@ def kill_and_resume(home, out, epoch, delay):
 
 
 def test_killed_at_a_random_moment_and_resumed_is_as_undisturbed(home, tmp_path):
-    kill_and_resume(home, tmp_path / "run", 1, random.Random().uniform(0, 0.4))
+    kill_and_resume(home, tmp_path / "run", 1, random.Random().uniform(0, 0.3))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("epoch", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("epoch", [0, 1, 2, 3])
 def test_killed_at_many_moments(home, tmp_path, epoch):
-    kill_and_resume(home, tmp_path / "run", epoch, random.Random().uniform(0, 0.4))
+    kill_and_resume(home, tmp_path / "run", epoch, random.Random().uniform(0, 0.3))
 
 
 def test_a_file_that_was_cut_off_is_named(home, interrupted):
@@ -193,10 +193,10 @@ def test_another_spec_is_refused_with_the_difference_named(home, interrupted, wh
     out = interrupted
     if whole:
         assert run(home, out, "--resume").exit_code == 0
-    result = run(home, out, "--resume", "--set", "train.optimizer.lr=0.2", "--set", "audit.views.1.batch_size=5")
+    result = run(home, out, "--resume", "--set", "train.optimizer.lr=0.2", "--set", "audit.views.0.batch_size=5")
     assert result.exit_code == 2
     line = result.stderr.splitlines()[-1]
-    assert "audit.views.1.batch_size was 4, is now 5, train.optimizer.lr was 0.1, is now 0.2" in line
+    assert "audit.views.0.batch_size was 2, is now 5, train.optimizer.lr was 0.1, is now 0.2" in line
     assert "--fresh" in line
     assert run(home, out, "--resume").exit_code == 0
     assert tables(out) == tables(home / "undisturbed")

@@ -100,7 +100,9 @@ def test_the_resolved_spec_is_the_spec_and_runs(whole, tmp_path):
 def test_identity_bits_fall_with_the_batch_and_with_noise(whole):
     for epoch in (0, 2):
         for layer in (JOINT, "1", "3"):
-            by_view = {v["name"]: bits(whole, view=v["name"], game="identity")[epoch, layer] for v in BASE["audit"]["views"]}
+            by_view = {
+                v["name"]: bits(whole, view=v["name"], game="identity")[epoch, layer] for v in BASE["audit"]["views"]
+            }
             assert by_view["record"] > by_view["batch-2"] > by_view["batch-4"] > 0.5
             assert by_view["batch-2"] > by_view["dp-1"] > by_view["dp-4"] > 0.0
 
