@@ -79,9 +79,12 @@ def whitened(factor: Tensor, points: Tensor) -> Tensor:
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Squared Euclidean distances between the rows of `a` (R, G, k) and `b` (R, K, k), as one matrix product."""
+    """Squared Euclidean distances between the rows of `a` (R, G, k) and `b` (R, K, k), as one matrix product.
+
+    The product needs float64, as it takes the difference of large numbers; what is done with its result does not.
+    """
     squares = (a * a).sum(-1)[:, :, None] + (b * b).sum(-1)[:, None, :]
-    return torch.baddbmm(squares, a, b.mT, alpha=-2.0).clamp_min_(0.0)
+    return torch.baddbmm(squares, a, b.mT, alpha=-2.0).clamp_min_(0.0).float()
 
 
 def shrinkage(centred: Tensor, scatter: Tensor) -> Tensor:

@@ -215,14 +215,20 @@ class Rehearsal:
         return [mean_bits(scores, prior, secret, FINE) for secret in (self.secret, self.wrong)]
 
 
-def fit(tokens: Tensor, view: View, generator: torch.Generator) -> Posterior:
+def fit(tokens: Tensor, view: View, generator: torch.Generator, candidates: int = 256) -> Posterior:
     """Fit, choose and calibrate on the adversary's records, `(R, n, k)` with n >= 4.
 
     The records are cut in two folds; the family is fitted on one and plays on the other, and the other way round. The
     chosen member is then fitted again on all records.
+
+    Args:
+        tokens: the adversary's records.
+        view: batch size, rounds and noise.
+        generator: of the games she plays against herself.
+        candidates: most candidates in those games.
     """
     rows, n, k = tokens.shape
-    rehearsals = _rehearse(tokens, view, generator)
+    rehearsals = _rehearse(tokens, view, generator, candidates)
     family = rehearsals[0].family
     by_member = torch.stack([r.mean_bits() for r in rehearsals]).mean(0).flatten(2).amax(2)
     choice = cautious(by_member, torch.tensor([1.0 / m.nu for m in family], device=tokens.device))
@@ -241,21 +247,22 @@ def fit(tokens: Tensor, view: View, generator: torch.Generator) -> Posterior:
     return Posterior(tuple(parts), real, null, fold_bits, full)
 
 
-def _rehearse(tokens: Tensor, view: View, generator: torch.Generator) -> list[Rehearsal]:
-    """Both folds in both roles: half of a fold are the candidates, the other half fills the batches."""
+def _rehearse(tokens: Tensor, view: View, generator: torch.Generator, most: int) -> list[Rehearsal]:
+    """Both folds in both roles: half of a fold holds at most `most` candidates, the other half fills the batches."""
     k = tokens.shape[-1]
     coordinate_sets = sub_tokens(k) if view.others else [torch.arange(k)]
     half = tokens.shape[1] // 2
     quarter = half // 2
-    per_target = max(1, FOLD_GAMES // quarter)
+    targets = min(quarter, most)
+    per_target = max(1, FOLD_GAMES // targets)
     folds = (tokens[:, :half], tokens[:, half : 2 * half])
     found = []
     for known, played in (folds, folds[::-1]):
         fits = [(c, densities(known[..., c], view, generator)) for c in coordinate_sets]
         roles = (played[:, :quarter], played[:, quarter : 2 * quarter])
         for candidates, fillers in (roles, roles[::-1]):
-            games = draw_games(quarter, quarter, per_target, view.others, view.rounds, generator)
-            views = observe(candidates, fillers, games, view.noise_std, generator)
+            games = draw_games(targets, quarter, per_target, view.others, view.rounds, generator)
+            views = observe(candidates[:, :targets], fillers, games, view.noise_std, generator)
             secret = games.secret.to(tokens.device)
-            found.append(Rehearsal(fits, views, candidates, secret, (secret + 1) % quarter))
+            found.append(Rehearsal(fits, views, candidates[:, :targets], secret, (secret + 1) % targets))
     return found

@@ -103,7 +103,7 @@ def play(tokens: Tensor, view: View, groups: Sequence[Sequence[int]], k: int, se
     full = [True] * len(groups)
 
     def play_half(known: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
-        posterior = fit(tokens[:, known], view, generator)
+        posterior = fit(tokens[:, known], view, generator, k)
         chosen = torch.tensor([max(g, key=lambda row: float(posterior.fold_bits[row])) for g in groups])
         for i, row in enumerate(chosen.tolist()):
             full[i] = full[i] and bool(posterior.full[row])

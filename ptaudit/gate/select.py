@@ -51,14 +51,14 @@ class GateLike(Protocol):
 
 
 def select(gate: GateLike, rows: Sequence[Row]) -> list[Row]:
-    """The rows that a gate looks at. Static adversaries never feed one.
+    """The rows that a gate looks at. Static adversaries and layers without a gradient never feed one.
 
     Raises:
         PtauditError: if there is none, naming what there is instead.
     """
     game, _, metric = gate.metric.partition(".")
     audited = sorted({row.epoch for row in rows})
-    kept = [row for row in rows if row.adaptive]
+    kept = [row for row in rows if row.adaptive and not row.silent]
     kept = _narrow(gate, kept, "metric", gate.metric, _metric, lambda row: (row.game, row.metric) == (game, metric))
     kept = _narrow(gate, kept, "view", gate.view, lambda row: row.view, lambda row: row.view == gate.view)
     if gate.adversary is not None:

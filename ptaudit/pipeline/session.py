@@ -157,7 +157,9 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
         )
     if any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules()):
         found.append("Dropout was off while gradients were read: in training it hides part of them.")
-    if len(session.others) < len(session.members) and any(g.name == "membership" for g in session.spec.audit.games):
+    if len(session.others) < 0.9 * len(session.members) and any(
+        g.name == "membership" for g in session.spec.audit.games
+    ):
         found.append(f"Only {len(session.others)} held-out records stand against {len(session.members)} members.")
     return tuple(found)
 

@@ -50,6 +50,11 @@ class Row:
         return interval and self.estimate.conclusive and not self.status.startswith("not captured")
 
     @property
+    def silent(self) -> bool:
+        """Whether it is about a layer that gets no gradient, so that nobody can learn anything from it."""
+        return self.status.startswith("not captured: unused")
+
+    @property
     def adaptive(self) -> bool:
         """Whether its adversary knows the defense; those that do not (`static...`) never feed a gate or a summary."""
         return not self.adversary.startswith("static")

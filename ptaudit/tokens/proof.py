@@ -133,7 +133,7 @@ def _verdicts(
     try:
         summed(model, loss, layers, inputs[:1], targets[:1])
     except _ERRORS as error:
-        reason = f"a single record cannot be passed through the model: {first_line(error)}"
+        reason = f"no single record passes through the model, as with batch statistics alone: {first_line(error)}"
         return dict.fromkeys((layer.name for layer in layers), _Verdict("none", reason))
     alone = _reference(model, loss, layers, sketches, inputs, targets)
     readings = [Reading(x, rule, sketches[x.name]) for x in layers if (rule := rule_for(x.module)) is not None]

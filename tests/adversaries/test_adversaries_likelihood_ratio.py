@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ptaudit.adversaries.calibration import Calibration, calibrated_gain, shifted, uniform
+from ptaudit.adversaries.calibration import FINE, Calibration, calibrated_gain, shifted, uniform, unseen
 from ptaudit.adversaries.likelihood_ratio import fit, rival_losses, sub_token, sub_tokens
 from ptaudit.views import View
 
@@ -53,6 +53,36 @@ def test_shuffled_games_are_calibrated_to_the_prior():
     posterior = fit(gaussian(1, 256, 16), View("v", 4), seeded())
     assert float(posterior.shuffled.share) >= 0.85
     assert float(posterior.real.share) < 0.5
+
+
+@pytest.mark.parametrize(("m", "n"), [(2, 32), (8, 128)])
+def test_a_certain_adversary_keeps_the_share_of_the_prior_that_her_records_cannot_exclude(m, n):
+    """Tokens so long that no game is in doubt want no prior at all, and get the least that is allowed."""
+    posterior = fit(gaussian(1, n, 256, 7), View("v", m), seeded())
+    least = min(share for share in FINE.shares if share >= unseen(m - 1, n))
+    assert float(posterior.real.share) == least
+    noise_only = fit(gaussian(1, n, 256, 7), View("v", 1, noise_std=0.1), seeded())
+    assert float(noise_only.real.share) <= 1e-3
+
+
+def test_anisotropic_tokens_do_not_choose_shrinkage_to_a_sphere():
+    """That is the Gaussian at place 0; standard deviations span a factor of 1000."""
+    scales = torch.logspace(0, 3, 16, dtype=torch.float64)
+    posterior = fit(gaussian(1, 256, 16, 8) * scales, View("v", 2), seeded())
+    [(_, member, _)] = posterior.parts
+    assert member.place >= 1
+    plain = fit(gaussian(1, 256, 16, 8), View("v", 2), seeded())
+    # A linear map leaves the exact posterior as it is; a sphere alone loses most of it.
+    assert float(posterior.fold_bits) > 0.85 * float(plain.fold_bits)
+
+
+def test_constant_rows_are_left_with_the_prior():
+    """Their posterior is even at any share; none is surer than the others, and nothing overflows."""
+    rows = torch.stack([torch.full((64, 16), 1 / 3, dtype=torch.float64), gaussian(1, 64, 16, 9)[0]])
+    posterior = fit(rows, View("v", 2), seeded())
+    assert float(posterior.fold_bits[0]) == pytest.approx(0.0, abs=1e-6)
+    assert float(posterior.real.share[0]) == 1.0
+    assert float(posterior.fold_bits[1]) > 1.0
 
 
 def test_rival_losses_are_what_the_target_loses_by_their_presence():

@@ -175,12 +175,37 @@ def test_tokens_that_are_not_finite_are_inconclusive(bad, m):
     assert "not finite" in found.status
 
 
-@pytest.mark.parametrize("value", [0.0, 3.0])
+@pytest.mark.parametrize("value", [0.0, 3.0, 1e6 + 1 / 3, 1e-8 / 3])
 @pytest.mark.parametrize(("m", "s"), [(1, 0.0), (1, 1.0), (4, 0.0), (4, 1.0)])
 def test_tokens_that_are_all_equal_give_nothing(value, m, s):
-    found = identity_bits(torch.full((256, 16), value), m, noise=s)
+    """Also where their mean is only nearly equal to them, for rounding."""
+    found = identity_bits(torch.full((256, 16), value, dtype=torch.float64), m, noise=s)
     assert found.conclusive
     assert (found.value, found.lo, found.hi) == pytest.approx((0.0, 0.0, 0.0), abs=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, 1 / 3])
+@pytest.mark.parametrize(("m", "s"), [(1, 1.0), (2, 0.0), (4, 1.0)])
+def test_one_constant_row_among_others_gives_nothing_and_leaves_them_alone(value, m, s):
+    """A layer that receives the same gradient from every record, beside layers that differ."""
+    rows = torch.stack([gaussian(256, 64, 80), torch.full((256, 64), value), student(256, 64, 81)])
+    view, groups = View("v", m, noise_std=s), [[0], [1], [2], [0, 1, 2]]
+    _, found = measured(rows, view, groups)
+    bits = found["bits"]
+    assert all(e.conclusive for e in bits)
+    assert (bits[1].value, bits[1].lo, bits[1].hi) == pytest.approx((0.0, 0.0, 0.0), abs=1e-6)
+    assert found["accuracy"][1].value == pytest.approx(1 / 64, abs=0.01)
+    assert min(bits[0].value, bits[2].value) > 1.0
+    assert bits[3].value == max(bits[0].value, bits[2].value)
+
+
+@pytest.mark.parametrize(("rounds", "needed", "advised"), [(1, 80, 128), (3, 240, 384)])
+def test_every_round_needs_records_of_its_own(rounds, needed, advised):
+    few, enough = (identity_bits(gaussian(n, 8, 69), 4, rounds=rounds) for n in (needed - 1, needed))
+    in_rounds = " in 3 rounds" if rounds == 3 else ""
+    why = f"needs {needed} records for batches of 4{in_rounds}, has {needed - 1} ({advised} advised)"
+    assert few.status == f"inconclusive: {why}"
+    assert enough.conclusive
 
 
 # Rows, groups, accuracy

@@ -44,7 +44,7 @@ def clipped(values, norm, clip):
     return values * (clip / norm).clamp_max(1.0)[:, None]
 
 
-def exact_bits(gram, noise, sets=8, repeats=4):
+def exact_bits(gram, noise, sets=8, repeats=2):
     """The exact posterior over candidates in the full space: only inner products of gradients and noise matter."""
     generator = torch.Generator().manual_seed(5)
     total = []

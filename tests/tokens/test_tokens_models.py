@@ -120,7 +120,7 @@ BATCH_STATISTICS = {
     "rows": (
         lambda: nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4, track_running_stats=False), models.Readout()),
         (5,),
-        "a single record cannot be passed through the model",
+        "no single record passes through the model",
     ),
     "random in eval mode": (models.Noisy, (6,), "random in eval mode"),
 }
