@@ -414,7 +414,10 @@ def test_thresholds_that_decide_nothing_are_warned_of():
 
 
 def test_a_layer_without_a_gradient_does_not_hold_a_gate_up():
-    rows = [make_row(layer="fc1", value=0.2), lost_row(layer="spare", status="not captured: unused: receives no gradient")]
+    rows = [
+        make_row(layer="fc1", value=0.2),
+        lost_row(layer="spare", status="not captured: unused: receives no gradient"),
+    ]
     assert outcome(Gate(max=1.0), rows) == "pass"
     lost = [make_row(layer="fc1", value=0.2), lost_row(layer="fc2", status="not captured: records are mixed")]
     assert outcome(Gate(max=1.0), lost) == "inconclusive"

@@ -55,7 +55,7 @@ class Grid:
         return tuple(first * 2.0**i for first, length in self.chains for i in range(length))
 
 
-FINE = Grid(((0.0625, 5), (0.0883883, 5)), (1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.2, 0.4, 0.6, 0.85, 1.0))
+FINE = Grid(((0.0625, 5), (0.0883883, 5)), (1e-4, 1e-3, 0.01, 0.0325, 0.0625, 0.1, 0.2, 0.4, 0.6, 0.85, 1.0))
 """For the calibration of a member."""
 
 COARSE = Grid(((0.0883883, 5),), (0.003, 0.05, 0.3, 1.0))

@@ -181,7 +181,7 @@ def test_calibrate_takes_the_best_slope_of_the_share_it_keeps():
 
 
 @pytest.mark.parametrize(
-    ("least_share", "share"), [(0.0, 0.001), (0.001, 0.001), (0.0011, 0.03), (0.03, 0.03), (0.031, 1.0)]
+    ("least_share", "share"), [(0.0, 0.001), (0.001, 0.001), (0.0011, 0.0325), (0.0325, 0.0325), (0.033, 1.0)]
 )
 def test_calibrate_keeps_the_least_share_of_the_prior(least_share, share):
     """The best point that is allowed is taken, whatever a smaller share would gain."""

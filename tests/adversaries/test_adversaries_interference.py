@@ -37,10 +37,11 @@ def mixed(n, k, seed=0):
 
 
 def test_squared_distances_are_those_of_cdist():
+    """To the rounding of the float32 result; points that lie far out would show a product in float32."""
     a, b = points(3, 11, 5), 10.0 + points(3, 7, 5, 1)
     found = squared_distances(a, b)
     for row in range(3):
-        np.testing.assert_allclose(found[row], cdist(a[row], b[row], "sqeuclidean"), rtol=1e-9)
+        np.testing.assert_allclose(found[row], cdist(a[row], b[row], "sqeuclidean"), rtol=1e-6)
 
 
 def test_squared_distances_of_equal_points_are_not_negative():
@@ -128,14 +129,14 @@ def test_log_density_is_that_of_scipy_up_to_a_constant(nu):
     x = points(1, 20, k)[0] * 3.0
     found = log_density(x.square().sum(1), nu, k).numpy()
     expected = stats.multivariate_t(np.zeros(k), np.eye(k), df=nu).logpdf(x.numpy())
-    np.testing.assert_allclose(found - found[0], expected - expected[0], rtol=1e-9)
+    np.testing.assert_allclose(found - found[0], expected - expected[0], rtol=1e-5, atol=1e-5)
 
 
 def test_log_density_without_tails_is_the_gaussian():
     x = points(1, 20, 6)[0]
     found = log_density(x.square().sum(1), GAUSSIAN, 6).numpy()
     expected = stats.multivariate_normal(np.zeros(6)).logpdf(x.numpy())
-    np.testing.assert_allclose(found - found[0], expected - expected[0], rtol=1e-9)
+    np.testing.assert_allclose(found - found[0], expected - expected[0], rtol=1e-5, atol=1e-5)
 
 
 def test_whitening_gives_the_distance_of_mahalanobis():

@@ -265,9 +265,9 @@ def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
     def index_of(rows):
         return {int((tokens[0] == row).all(1).nonzero()) for row in rows[0]}
 
-    def watched_fit(known, view, generator):
+    def watched_fit(known, *rest):
         seen.append({"known": index_of(known)})
-        return fit(known, view, generator)
+        return fit(known, *rest)
 
     def watched_observe(candidates, pool, games, noise, generator):
         seen.append({"candidates": index_of(candidates), "pool": index_of(pool)})
