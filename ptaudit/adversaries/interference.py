@@ -68,8 +68,8 @@ class Interference:
 def log_density(distance_sq: Tensor, nu: float, k: int) -> Tensor:
     """Log-density of k coordinates, from squared Mahalanobis distances `(..., K)`, up to a constant for each game.
 
-    In float32, for speed, where nothing is lost by it: the logarithm keeps relative errors small, and from the Gaussian's
-    exponent the smallest of each game is taken first.
+    In float32, for speed, where nothing is lost by it: the logarithm keeps relative errors small, and the Gaussian's
+    exponent is taken from the smallest of each game.
     """
     if math.isinf(nu):
         return (-0.5 * (distance_sq - distance_sq.amin(-1, keepdim=True))).float()
