@@ -117,7 +117,8 @@ class Outcome:
 def rival_losses(low: Tensor, secret: Tensor, calibration: Calibration) -> Tensor:
     """What each candidate takes from the games of the others, in bits and in hits: `(2, R, K)`, from shifted scores.
 
-    Without candidate j the posterior of the target would be larger by 1 / (1 - p_j); a hit is lost where j comes first.
+    Without candidate j the posterior of the target would be larger by 1 / (1 - p_j); a hit is lost where j alone comes
+    before the target.
     """
     k = low.shape[-1]
     p = (low * calibration.slope[:, None, None].float()).softmax(-1)
@@ -127,7 +128,8 @@ def rival_losses(low: Tensor, secret: Tensor, calibration: Calibration) -> Tenso
     # Its own games say nothing of what a candidate takes from others.
     loss = (-p.clamp_max_(1.0 - 1e-6)).log1p_().scatter_(-1, place, 0.0)
     lost_bits = torch.einsum("rgk,rg->rk", loss, felt.float()) / math.log(2.0)
-    lost_hits = -(low == 0.0).float().scatter_(-1, place, 0.0).sum(1)
+    ahead = low > at(low, secret)[..., None]
+    lost_hits = -(ahead & (ahead.sum(-1, keepdim=True) == 1)).float().sum(1)
     return torch.stack([lost_bits, lost_hits]).double() / (len(secret) * (1.0 - 1.0 / k))
 
 
@@ -163,6 +165,8 @@ def densities(tokens: Tensor, view: View, generator: torch.Generator) -> list[In
     if view.others == 0:
         return [fit_noise(tokens, view.noise_std)]
     gaussians = [fit_gaussian(tokens, view.others, view.noise_std, refine) for refine in (False, True)]
+    if view.clip is not None:
+        return gaussians  # the tails of clipped records are cut
     n = tokens.shape[1]
     drawn = draw_others(n, min(1024, max(256, n)), view.others, generator)
     resampled = add_noise(sums(tokens, drawn), view.noise_std, generator)
