@@ -9,15 +9,6 @@ from ptaudit.estimate import Estimate, identity_bits
 TOKENS = np.random.default_rng(0).normal(size=(256, 16))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The tokens are so small that threads only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_returns_an_estimate_with_everything_needed_to_believe_it():
     found = identity_bits(TOKENS, batch_size=4, noise=0.5, candidates=32, seed=1)
     assert isinstance(found, Estimate)

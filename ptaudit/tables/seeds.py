@@ -154,5 +154,5 @@ def _shocks(tables: Sequence[Sequence[Row]]) -> Array:
     """Standard Gaussian numbers (seeds, B), fixed by the values of the tables: independent between runs."""
     draws = next((len(row.draws) for table in tables for row in table if row.draws is not None), 0)
     values = np.array([row.value for table in tables for row in table], dtype=np.float64)
-    digest = hashlib.sha256(values.tobytes()).digest()
+    digest = hashlib.sha256((np.round(values, 6) + 0.0).tobytes()).digest()
     return np.random.default_rng(list(digest)).standard_normal((len(tables), draws))

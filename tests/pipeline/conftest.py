@@ -3,17 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from audit_case import call, write_spec
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The models are so small that threads only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
