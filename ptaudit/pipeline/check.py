@@ -24,6 +24,7 @@ from ptaudit.spec.catalog import MODEL_VIEW, TOKEN_GAMES
 from ptaudit.spec.model import GateSpec
 from ptaudit.tables.run import LayerEntry
 from ptaudit.tokens import TokenReader, Tokens
+from ptaudit.views import View
 
 _PROBE_RECORDS = 256
 _PROBE_STEPS = 3
@@ -121,9 +122,7 @@ def _games_seconds(session: Session, tokens: Tokens) -> float:
     """
     audit = session.spec.audit
     plays = sum(len(session.views) if game.name in TOKEN_GAMES else 1 for game in audit.games)
-    view = max(
-        session.views, key=lambda v: v.batch_size if RECORDS_PER_MEMBER * v.batch_size <= len(tokens.loss) else 0
-    )
+    view = max(session.views, key=lambda v: _batches(v) if RECORDS_PER_MEMBER * _batches(v) <= len(tokens.loss) else 0)
     places = [i for i, layer in enumerate(tokens.layers) if shared(view, layer.name)]
     values, groups = view_tokens(view, tokens, places)
     began = time.perf_counter()
@@ -141,11 +140,16 @@ def _memory(session: Session, tokens: Tokens, records: int) -> int:
     return int(peak + records * per_record * (4 + 8))
 
 
+def _batches(view: View) -> int:
+    """Records that one game takes: a batch for each round."""
+    return view.batch_size * view.rounds
+
+
 def _record_warnings(session: Session) -> list[str]:
     found = []
     n = len(session.members)
     for view in session.views:
-        needed, advised = RECORDS_PER_MEMBER * view.batch_size, ADVISED_PER_MEMBER * view.batch_size
+        needed, advised = RECORDS_PER_MEMBER * _batches(view), ADVISED_PER_MEMBER * _batches(view)
         if n < needed:
             found.append(f"View {view.name} will be inconclusive: it needs {needed} audited records, there are {n}.")
         elif n < advised:
