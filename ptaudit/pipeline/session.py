@@ -19,7 +19,17 @@ from torch.nn.modules.dropout import _DropoutNd
 
 import ptaudit
 from ptaudit.errors import DataError, SpecError
-from ptaudit.replay import PerRecordLoss, Records, Split, build_model, check_loss, make_loss, make_split, open_source
+from ptaudit.replay import (
+    Inputs,
+    PerRecordLoss,
+    Records,
+    Split,
+    build_model,
+    check_loss,
+    make_loss,
+    make_split,
+    open_source,
+)
 from ptaudit.spec.entry import parse_entry
 from ptaudit.spec.model import Spec, ViewSpec
 from ptaudit.tables.run import LayerEntry
@@ -68,7 +78,7 @@ class Session:
         check_patterns(self.spec, reader.layers)
         return reader
 
-    def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def batch(self, index: NDArray[np.int64]) -> tuple[Inputs, Tensor]:
         """Inputs and targets of some records."""
         return self.records.batch(torch.from_numpy(index))
 

@@ -1,5 +1,6 @@
 """A training run, replayed: data, split, model, loss, epochs, checkpoints. Knows nothing of tokens or games."""
 
+from ptaudit.replay.batch import Inputs
 from ptaudit.replay.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.replay.data import Records, Source, open_source
 from ptaudit.replay.device import pick_device
@@ -13,6 +14,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointStore",
     "EpochStats",
+    "Inputs",
     "Moment",
     "Observer",
     "PerRecordLoss",

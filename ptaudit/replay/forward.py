@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError, PtauditError
+from ptaudit.replay.batch import Inputs, call, count, leaves, shapes
 
 _FEATURES = re.compile(r"mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)")
 _CHANNELS = re.compile(r"expected input.* to have (\d+) channels, but got (\d+) channels")
 
 
-def trial_forward(model: nn.Module, inputs: Tensor) -> Any:
+def trial_forward(model: nn.Module, inputs: Inputs) -> Any:
     """Run the model in eval mode, and put every module's mode back.
 
     Args:
@@ -34,7 +35,7 @@ def trial_forward(model: nn.Module, inputs: Tensor) -> Any:
         hooks.append(module.register_forward_hook(lambda *_: void(entered.pop())))
     try:
         model.eval()
-        output = model(inputs)
+        output = call(model, inputs)
     except PtauditError:
         raise
     except Exception as error:
@@ -44,9 +45,10 @@ def trial_forward(model: nn.Module, inputs: Tensor) -> Any:
             hook.remove()
         for module, mode in modes.items():
             module.training = mode
-    if len(inputs) and isinstance(output, Tensor) and (output.dim() == 0 or len(output) != len(inputs)):
+    n = count(inputs)
+    if n and isinstance(output, Tensor) and (output.dim() == 0 or len(output) != n):
         raise ModelError(
-            f"the model returned the shape {tuple(output.shape)} for {len(inputs)} records",
+            f"the model returned the shape {tuple(output.shape)} for {n} records",
             where="model",
             remedy="the first dimension of inputs and outputs counts the records",
         )
@@ -57,9 +59,9 @@ def void(_: object) -> None:
     """Return None: a forward hook that returns anything else would replace the output."""
 
 
-def _explained(error: Exception, inputs: Tensor, layer: str) -> ModelError:
+def _explained(error: Exception, inputs: Inputs, layer: str) -> ModelError:
     text = str(error).strip()
-    shape = tuple(inputs.shape[1:])
+    shape = shapes(inputs)
     where = f"model, layer {layer}" if layer else "model"
     if match := _FEATURES.search(text):
         found, expected, unit = int(match[1]), int(match[2]), "features"
@@ -67,15 +69,16 @@ def _explained(error: Exception, inputs: Tensor, layer: str) -> ModelError:
         expected, found, unit = int(match[1]), int(match[2]), "channels"
     else:
         first = text.split("\n", 1)[0]
+        kinds = ", ".join(sorted({str(tensor.dtype) for tensor in leaves(inputs)}))
         remedy = None
-        if not inputs.is_floating_point():
+        if not any(tensor.is_floating_point() for tensor in leaves(inputs)):
             remedy = "the inputs are whole numbers, as for token ids: save them as float32 if they are measurements"
         return ModelError(
-            f"the model does not take records of shape {shape} ({inputs.dtype}): {type(error).__name__}: {first}",
+            f"the model does not take records of shape {shape} ({kinds}): {type(error).__name__}: {first}",
             where=where,
             remedy=remedy,
         )
-    if found == shape[0]:
+    if found == leaves(inputs)[0].shape[1]:
         what = f"the model expects {expected} {unit}, the data have {found}"
         return ModelError(what, where=where, remedy="set the size in model.args")
     what = f"the layer expects {expected} {unit} and gets {found} from records of shape {shape}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptaudit.errors import DataError, ModelError, PtauditError
+from ptaudit.replay.batch import to_device
 from ptaudit.replay.forward import trial_forward
 from ptaudit.spec.entry import parse_entry
 
@@ -80,8 +81,9 @@ def check_loss(model: nn.Module, records: Records, loss: PerRecordLoss) -> None:
         DataError: labels are not what the loss needs, or out of range of the model's outputs.
     """
     device = next(model.parameters()).device
-    inputs, targets = (part.to(device) for part in records.batch(torch.arange(min(_TRIAL_RECORDS, len(records)))))
-    output = trial_forward(model, inputs)
+    inputs, targets = records.batch(torch.arange(min(_TRIAL_RECORDS, len(records))))
+    targets = targets.to(device)
+    output = trial_forward(model, to_device(inputs, device))
     for known, check in _CHECKS.items():
         if loss is known:
             check(output, records)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 
@@ -40,3 +44,17 @@ class Moment:
 
 
 Observer = Callable[[Moment], None]
+
+
+class StepWatch(Protocol):
+    """Looks on while the trainer works, at the very batches it trains on."""
+
+    def __call__(self, step: int, index: NDArray[np.int64], factor: float) -> AbstractContextManager[None]:
+        """Entered around the forward and backward pass of a (micro-)batch, with the model in training mode.
+
+        Args:
+            step: the optimizer step that the pass belongs to, from 1.
+            index: the records of the batch.
+            factor: what turns the gradient of this backward pass into the sum of the records' own gradients: the
+                number of records that the loss is averaged over, divided by the scale of the loss.
+        """

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError, RunFolderError, TrainingDivergedError
+from ptaudit.replay.batch import Inputs, call, count, to_device
 from ptaudit.replay.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.replay.data.records import Records
 from ptaudit.replay.loss import PerRecordLoss
@@ -130,7 +131,7 @@ class Replay:
         tally = _Tally(self.records.classes)
         with torch.no_grad():
             for inputs, targets in self._batches(index, _EVALUATION_BATCH):
-                output = self.model(inputs)
+                output = call(self.model, inputs)
                 tally.add(self.loss(output, targets), output, targets)
         return tally.loss, tally.accuracy
 
@@ -157,11 +158,11 @@ class Replay:
                     progress(epoch, batch, batches)
         return self._closed(epoch, step, tally.loss, tally.accuracy)
 
-    def _step(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Any]:
+    def _step(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Any]:
         try:
-            output = self.model(inputs)
+            output = call(self.model, inputs)
         except ValueError as error:
-            if len(inputs) == 1 and "more than 1 value per channel" in str(error):
+            if count(inputs) == 1 and "more than 1 value per channel" in str(error):
                 raise ModelError(
                     "BatchNorm cannot train on a batch of one record",
                     where="train.batch_size",
@@ -185,10 +186,10 @@ class Replay:
             )
         return EpochStats(epoch, step, train_loss, train_accuracy, held_out_loss, held_out_accuracy)
 
-    def _batches(self, index: NDArray[np.int64], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, index: NDArray[np.int64], size: int) -> Iterator[tuple[Inputs, Tensor]]:
         for start in range(0, len(index), size):
             inputs, targets = self.records.batch(torch.from_numpy(index[start : start + size]))
-            yield inputs.to(self.device), targets.to(self.device)
+            yield to_device(inputs, self.device), targets.to(self.device)
 
     def _set_rate(self, epoch: int) -> None:
         factor = rate_factor(self.train.schedule, epoch, self.train.epochs)

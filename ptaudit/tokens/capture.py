@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError
+from ptaudit.replay.batch import Inputs, call
 from ptaudit.tokens.layers import Layer
 from ptaudit.tokens.quiet import without_gradients
-from ptaudit.tokens.rules.base import Contribution, Rule, UnsupportedError, Use
+from ptaudit.tokens.rules.base import Contribution, ContributionOf, UnsupportedError, Use
 from ptaudit.tokens.sketch import LayerSketch
 
 PerRecordLoss = Callable[[Tensor, Tensor], Tensor]
@@ -27,7 +28,7 @@ class Reading:
     """A layer to be read by its rule; without a sketch only its norm is wanted."""
 
     layer: Layer
-    rule: Rule
+    rule: ContributionOf
     sketch: LayerSketch | None
 
 
@@ -48,7 +49,7 @@ class Sweep:
     half: bool = False
 
 
-def sweep(model: nn.Module, loss: PerRecordLoss, readings: Sequence[Reading], inputs: Tensor, targets: Tensor) -> Sweep:
+def sweep(model: nn.Module, loss: PerRecordLoss, readings: Sequence[Reading], inputs: Inputs, targets: Tensor) -> Sweep:
     """Reads the layers on one chunk of records (n, ...); the model must be in the mode it is to be read in.
 
     Weights ask for no gradient meanwhile, so that the backward pass computes those of activations only. The hooks are
@@ -64,7 +65,7 @@ def sweep(model: nn.Module, loss: PerRecordLoss, readings: Sequence[Reading], in
         for tap in taps:
             handle = tap.reading.layer.module.register_forward_hook(tap.forward, with_kwargs=True)
             stack.callback(handle.remove)
-        losses = per_record(loss, model(inputs), targets)
+        losses = per_record(loss, call(model, inputs), targets)
         if roots and losses.requires_grad:
             torch.autograd.grad(losses.sum(), roots, allow_unused=True)
     for tap in taps:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ptaudit.replay.batch import Inputs, call, mapped, rows
 from ptaudit.tokens.capture import PerRecordLoss, per_record
 from ptaudit.tokens.layers import Layer
 from ptaudit.tokens.rules.base import Contribution, from_gradients, pieces
@@ -19,12 +21,12 @@ Sketches = Mapping[str, LayerSketch | None]
 
 
 def vmap_contributions(
-    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], sketches: Sketches, inputs: Tensor, targets: Tensor
+    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], sketches: Sketches, inputs: Inputs, targets: Tensor
 ) -> dict[str, Contribution]:
     """Per-record gradients by `vmap(grad)` of the functional model, in pieces that bound memory."""
 
-    def one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        output = functional_call(model, parameters, (x.unsqueeze(0),))
+    def one(parameters: dict[str, Tensor], x: Inputs, y: Tensor) -> Tensor:
+        output = call(_Functional(model, parameters), mapped(lambda leaf: leaf.unsqueeze(0), x))
         return per_record(loss, output, y.unsqueeze(0)).squeeze(0)
 
     parameters = {layer.path(name): p.detach() for layer in layers for name, p in layer.parameters.items()}
@@ -32,13 +34,13 @@ def vmap_contributions(
     parts: list[dict[str, Contribution]] = []
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no batching rule
         for s in pieces(len(targets), 2 * sum(p.numel() for p in parameters.values())):
-            grads = per_example(parameters, inputs[s], targets[s])
+            grads = per_example(parameters, rows(inputs, s), targets[s])
             parts.append(_contributions(layers, sketches, grads))
     return _joined(parts)
 
 
 def loop_contributions(
-    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], sketches: Sketches, inputs: Tensor, targets: Tensor
+    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], sketches: Sketches, inputs: Inputs, targets: Tensor
 ) -> dict[str, Contribution]:
     """One forward and backward pass per record."""
     return _joined(
@@ -50,19 +52,19 @@ def loop_contributions(
 
 
 def one_by_one(
-    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], inputs: Tensor, targets: Tensor
+    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], inputs: Inputs, targets: Tensor
 ) -> Iterator[dict[str, Tensor | None]]:
     """The gradient of each record alone by plain autograd: the reference that all else is held against."""
     for i in range(len(targets)):
-        yield summed(model, loss, layers, inputs[i : i + 1], targets[i : i + 1])
+        yield summed(model, loss, layers, rows(inputs, slice(i, i + 1)), targets[i : i + 1])
 
 
 def summed(
-    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], inputs: Tensor, targets: Tensor
+    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], inputs: Inputs, targets: Tensor
 ) -> dict[str, Tensor | None]:
     """Gradient of the summed loss by parameter path; None where the loss does not depend on the parameter."""
     names = {layer.path(name): p for layer in layers for name, p in layer.parameters.items()}
-    losses = per_record(loss, model(inputs), targets)
+    losses = per_record(loss, call(model, inputs), targets)
     if not losses.requires_grad:
         return dict.fromkeys(names)
     grads = torch.autograd.grad(losses.sum(), list(names.values()), allow_unused=True)
@@ -78,6 +80,17 @@ def dense(layers: Sequence[Layer], grads: Mapping[str, Tensor | None]) -> dict[s
             g = torch.zeros_like(parameter) if g is None else g
             result[layer.path(name)] = (g.to_dense() if g.is_sparse else g).detach()
     return result
+
+
+class _Functional(nn.Module):
+    """The model with other parameters, called as the model is."""
+
+    def __init__(self, model: nn.Module, parameters: dict[str, Tensor]) -> None:
+        super().__init__()
+        self._target = (model, parameters)  # a tuple, so that neither is registered
+
+    def forward(self, *args: Tensor, **kwargs: Tensor) -> Any:
+        return functional_call(*self._target, args, kwargs)
 
 
 def _contributions(layers: Sequence[Layer], sketches: Sketches, grads: Mapping[str, Tensor]) -> dict[str, Contribution]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError
+from ptaudit.replay.batch import Inputs, rows, shapes
 from ptaudit.tokens.capture import HALF, PerRecordLoss, Reading, first_line, sweep
 from ptaudit.tokens.fallback import dense, one_by_one, summed, vmap_contributions
 from ptaudit.tokens.layers import UNUSED, Capture, Layer, LayerInfo
@@ -55,7 +56,7 @@ class _Verdict:
 
 
 def prove(
-    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], sketches: Sketches, inputs: Tensor, targets: Tensor
+    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], sketches: Sketches, inputs: Inputs, targets: Tensor
 ) -> tuple[LayerInfo, ...]:
     """How each layer is to be read; the model must be in evaluation mode with gradients enabled.
 
@@ -68,9 +69,9 @@ def prove(
     """
     if len(targets) < 2:
         raise ModelError("reading gradients needs at least two records to see whether the model mixes them")
-    unused = _unused(model, loss, layers, inputs[:USE_RECORDS], targets[:USE_RECORDS])
+    unused = _unused(model, loss, layers, rows(inputs, slice(USE_RECORDS)), targets[:USE_RECORDS])
     used = [layer for layer in layers if layer.name not in unused]
-    few = inputs[:PROOF_RECORDS], targets[:PROOF_RECORDS]
+    few = rows(inputs, slice(PROOF_RECORDS)), targets[:PROOF_RECORDS]
     verdicts = _verdicts(model, loss, used, sketches, *few)
     for seed in range(TRIES - 1):
         if again := [x for x in used if verdicts[x.name].vacuous or verdicts[x.name].doubtful]:
@@ -85,7 +86,7 @@ def prove(
 
 
 def still_holds(
-    model: nn.Module, loss: PerRecordLoss, readings: Sequence[Reading], inputs: Tensor, targets: Tensor
+    model: nn.Module, loss: PerRecordLoss, readings: Sequence[Reading], inputs: Inputs, targets: Tensor
 ) -> bool:
     """Whether the rules' tokens still add up to the gradient of their batch.
 
@@ -104,13 +105,13 @@ def still_holds(
         tokens, norm_sq = swept.found.get(layer.name, (torch.zeros_like(_tokens(whole)), whole[1]))
         gap = _mixing((_tokens((tokens, norm_sq)), norm_sq), whole)
         finite = bool(_tokens(whole).isfinite().all())  # a diverged model is no reason to doubt the rule
-        if layer.name in swept.failed or (finite and gap > _tolerance(layers, inputs.device, swept.half)):
+        if layer.name in swept.failed or (finite and gap > _tolerance(layers, targets.device, swept.half)):
             return False
     return True
 
 
 def _unused(
-    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], inputs: Tensor, targets: Tensor
+    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], inputs: Inputs, targets: Tensor
 ) -> frozenset[str]:
     """Layers none of whose parameters the summed loss depends on."""
     try:
@@ -121,24 +122,26 @@ def _unused(
         raise ModelError(
             f"the model cannot be run and differentiated on a batch of {len(targets)} records: {first_line(error)}",
             where=type(model).__name__,
-            remedy=f"it must accept inputs of shape {tuple(inputs.shape)}",
+            remedy=f"it must accept records of shape {shapes(inputs)}",
         ) from error
     return frozenset(x.name for x in layers if all(grads[x.path(name)] is None for name in x.parameters))
 
 
 def _verdicts(
-    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], sketches: Sketches, inputs: Tensor, targets: Tensor
+    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], sketches: Sketches, inputs: Inputs, targets: Tensor
 ) -> dict[str, _Verdict]:
     batch = dense(layers, summed(model, loss, layers, inputs, targets))
     try:
-        summed(model, loss, layers, inputs[:1], targets[:1])
+        summed(model, loss, layers, rows(inputs, slice(1)), targets[:1])
     except _ERRORS as error:
         reason = f"no single record passes through the model, as with batch statistics alone: {first_line(error)}"
         return dict.fromkeys((layer.name for layer in layers), _Verdict("none", reason))
     alone = _reference(model, loss, layers, sketches, inputs, targets)
-    readings = [Reading(x, rule, sketches[x.name]) for x in layers if (rule := rule_for(x.module)) is not None]
+    readings = [
+        Reading(x, rule.contribution, sketches[x.name]) for x in layers if (rule := rule_for(x.module)) is not None
+    ]
     swept = sweep(model, loss, readings, inputs, targets)
-    tolerance = _tolerance(layers, inputs.device, swept.half)
+    tolerance = _tolerance(layers, targets.device, swept.half)
     verdicts: dict[str, _Verdict] = {}
     for layer in layers:
         reference = alone[layer.name]
@@ -170,7 +173,7 @@ def _by_vmap(
     verdicts: Mapping[str, _Verdict],
     alone: Mapping[str, Contribution],
     sketches: Sketches,
-    inputs: Tensor,
+    inputs: Inputs,
     targets: Tensor,
     tolerance: float,
 ) -> dict[str, _Verdict]:
@@ -196,7 +199,7 @@ def _by_vmap(
 
 
 def _reference(
-    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], sketches: Sketches, inputs: Tensor, targets: Tensor
+    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], sketches: Sketches, inputs: Inputs, targets: Tensor
 ) -> dict[str, Contribution]:
     """Tokens and squared norms by one-record autograd, with one record's gradients in memory at a time."""
     parts: dict[str, list[Contribution]] = {layer.name: [] for layer in layers}

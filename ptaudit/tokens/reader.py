@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError
+from ptaudit.replay.batch import Inputs, rows, to_device
 from ptaudit.tokens.capture import PerRecordLoss, Reading, sweep
 from ptaudit.tokens.fallback import loop_contributions, vmap_contributions
 from ptaudit.tokens.layers import Capture, Layer, LayerInfo, find_layers, select
@@ -82,11 +83,11 @@ class TokenReader:
             raise RuntimeError("call prepare() first")
         return self._infos
 
-    def prepare(self, inputs: Tensor, targets: Tensor) -> None:
+    def prepare(self, inputs: Inputs, targets: Tensor) -> None:
         """Proves on the first few records how each layer is read.
 
         Args:
-            inputs: records (n, ...), n >= 2; up to 64 are looked at.
+            inputs: records (n, ...), n >= 2, or several such tensors; up to 64 are looked at.
             targets: (n, ...).
 
         Raises:
@@ -98,13 +99,13 @@ class TokenReader:
             ).to(self._device)
             for layer in self._found
         }
-        few = inputs[:USE_RECORDS].to(self._device), targets[:USE_RECORDS].to(self._device)
+        few = self._here(inputs, targets, slice(USE_RECORDS))
         with quiet(self._model, self._device):
             self._infos = prove(self._model, self._loss, self._found, sketches, *few)
         self._all_sketches = sketches
         self._sketches = {name: s if name in self._selected else None for name, s in sketches.items()}
 
-    def read(self, inputs: Tensor, targets: Tensor, chunk: int = 256) -> Tokens:
+    def read(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> Tokens:
         """Reads the records in chunks; tokens do not depend on the chunk.
 
         If the rules no longer hold at the present weights, the proof is made again and `layers` may change.
@@ -124,8 +125,8 @@ class TokenReader:
         parts = []
         with quiet(self._model, self._device):
             for start in range(0, len(targets), chunk):
-                x, y = (whole[start : start + chunk].to(self._device) for whole in (inputs, targets))
-                parts.append(self._read_chunk(x, y, captured, chosen))
+                here = self._here(inputs, targets, slice(start, start + chunk))
+                parts.append(self._read_chunk(*here, captured, chosen))
         values, norm_sq, total, loss, unforeseen = zip(*parts)
         missing = any(info.capture == "none" and not info.unused for info in self.layers)
         return Tokens(
@@ -138,7 +139,7 @@ class TokenReader:
         )
 
     def _read_chunk(
-        self, inputs: Tensor, targets: Tensor, captured: Sequence[LayerInfo], chosen: Sequence[LayerInfo]
+        self, inputs: Inputs, targets: Tensor, captured: Sequence[LayerInfo], chosen: Sequence[LayerInfo]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
         args = (self._sketches, inputs, targets)
         swept = sweep(self._model, self._loss, self._readings(), inputs, targets)
@@ -165,7 +166,7 @@ class TokenReader:
         for layer, info in zip(self._found, self.layers):
             rule = rule_for(layer.module)
             if rule is not None and info.capture == "rule":
-                readings.append(Reading(layer, rule, self._sketches[layer.name]))
+                readings.append(Reading(layer, rule.contribution, self._sketches[layer.name]))
             elif rule is not None and info.unused:
                 readings.append(Reading(layer, _watch, None))
         return readings
@@ -173,14 +174,17 @@ class TokenReader:
     def _captured_by(self, capture: Capture) -> list[Layer]:
         return [layer for layer, info in zip(self._found, self.layers) if info.capture == capture]
 
-    def _prove_again_if_needed(self, inputs: Tensor, targets: Tensor) -> None:
+    def _prove_again_if_needed(self, inputs: Inputs, targets: Tensor) -> None:
         by_rule = {layer.name for layer in self._captured_by("rule")}
         readings = [Reading(r.layer, r.rule, self._all_sketches[r.layer.name]) for r in self._readings()]
-        few = inputs[:PROOF_RECORDS].to(self._device), targets[:PROOF_RECORDS].to(self._device)
+        few = self._here(inputs, targets, slice(PROOF_RECORDS))
         with quiet(self._model, self._device):
             holds = still_holds(self._model, self._loss, [r for r in readings if r.layer.name in by_rule], *few)
         if not holds:
             self.prepare(inputs, targets)
+
+    def _here(self, inputs: Inputs, targets: Tensor, part: slice) -> tuple[Inputs, Tensor]:
+        return to_device(rows(inputs, part), self._device), targets[part].to(self._device)
 
     def _check_unchanged(self) -> None:
         trainable = {id(p) for p in self._model.parameters() if p.requires_grad}

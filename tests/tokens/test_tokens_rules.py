@@ -8,7 +8,7 @@ from token_models import Readout
 from token_reference import assert_reads_truly
 from torch import nn
 
-from ptaudit.tokens.rules import base, conv, linear
+from ptaudit.tokens.rules import RULES, base, rule_for
 
 N = 6
 
@@ -155,11 +155,9 @@ def test_pieces_cover_all_records_once(monkeypatch):
 
 
 def test_the_registry_reaches_subclasses():
-    from ptaudit.tokens.rules import rule_for
-
     class Mine(nn.Linear):
         pass
 
-    assert rule_for(Mine(2, 2)) is linear
-    assert rule_for(nn.Conv1d(1, 1, 1)) is conv
+    assert rule_for(Mine(2, 2)) is RULES[nn.Linear]
+    assert rule_for(nn.Conv1d(1, 1, 1)) is RULES[nn.Conv1d]
     assert rule_for(nn.Bilinear(2, 2, 2)) is None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.errors import DataError
+from ptaudit.replay.batch import Inputs, count, leaves, rows, to_device
 
 _IMAGE_CHANNELS = (1, 3, 4)
 
@@ -22,41 +23,41 @@ class Records:
     """All records of a source, members and held out alike, preprocessed.
 
     Attributes:
-        inputs: (n, ...), float32, or int64 for token ids.
+        inputs: (n, ...), float32, or int64 for token ids; or several such tensors in a tuple or a dict.
         targets: (n,) int64 classes or float32 numbers; (n, ...) for several labels or a label per position.
         classes: number of classes for integer targets of shape (n,), else None.
         columns: further columns by name (attributes, user), each (n,), as they stand in the source.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
     classes: int | None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return count(self.inputs)
 
     @property
     def nbytes(self) -> int:
         """Bytes of inputs and targets."""
-        return self.inputs.nbytes + self.targets.nbytes
+        return sum(tensor.nbytes for tensor in (*leaves(self.inputs), self.targets))
 
     def digest(self) -> str:
         """SHA-256 over inputs and targets: what a checkpoint or a cache made from these records depends on."""
         text = hashlib.sha256()
-        for tensor in (self.inputs, self.targets):
+        for tensor in (*leaves(self.inputs), self.targets):
             text.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             text.update(np.ascontiguousarray(tensor.cpu().numpy()).view(np.uint8).data)
         return text.hexdigest()
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, index: Tensor) -> tuple[Inputs, Tensor]:
         """Inputs and targets of some records, in the order of `index` (int64, on any device)."""
-        index = index.to(self.inputs.device)
-        return self.inputs[index], self.targets[index]
+        index = index.to(self.targets.device)
+        return rows(self.inputs, index), self.targets[index]
 
     def to(self, device: torch.device) -> Records:
         """The same records with inputs and targets on a device."""
-        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
+        return replace(self, inputs=to_device(self.inputs, device), targets=self.targets.to(device))
 
 
 class Source(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ptaudit.tokens.rules.base import Rule
+from ptaudit.tokens.rules.base import Rule, with_norms_only
 from ptaudit.tokens.rules.batch_norm import batch_norm
 from ptaudit.tokens.rules.conv import conv
 from ptaudit.tokens.rules.embedding import embedding
@@ -13,16 +13,16 @@ from ptaudit.tokens.rules.layer_norm import layer_norm
 from ptaudit.tokens.rules.linear import linear
 
 RULES: dict[type[nn.Module], Rule] = {
-    nn.Linear: linear,
-    nn.Conv1d: conv,
-    nn.Conv2d: conv,
-    nn.Conv3d: conv,
-    nn.Embedding: embedding,
-    nn.LayerNorm: layer_norm,
-    nn.GroupNorm: group_norm,
-    nn.BatchNorm1d: batch_norm,
-    nn.BatchNorm2d: batch_norm,
-    nn.BatchNorm3d: batch_norm,
+    nn.Linear: with_norms_only(linear),
+    nn.Conv1d: with_norms_only(conv),
+    nn.Conv2d: with_norms_only(conv),
+    nn.Conv3d: with_norms_only(conv),
+    nn.Embedding: with_norms_only(embedding),
+    nn.LayerNorm: with_norms_only(layer_norm),
+    nn.GroupNorm: with_norms_only(group_norm),
+    nn.BatchNorm1d: with_norms_only(batch_norm),
+    nn.BatchNorm2d: with_norms_only(batch_norm),
+    nn.BatchNorm3d: with_norms_only(batch_norm),
 }
 
 

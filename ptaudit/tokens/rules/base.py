@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -36,14 +35,33 @@ class Use:
     grad: Tensor
 
 
-class Rule(Protocol):
-    """Turns the uses of a module into per-record tokens and norms.
+ContributionOf = Callable[[Layer, Sequence[Use], int, LayerSketch | None], Contribution]
+"""Tokens and squared norms of n records; raises UnsupportedError where it does not apply."""
+
+TokensOf = Callable[[Layer, Sequence[Use], int, LayerSketch], Tensor]
+"""Tokens (n, dim) alone: what is cheap enough for every step of a training."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Turns the uses of a module into per-record tokens, with or without norms.
 
     The uses are summed: a module that is used several times in one forward pass has one gradient.
     """
 
-    def __call__(self, layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
-        """Tokens and squared norms of the n records; raises UnsupportedError where it does not apply."""
+    contribution: ContributionOf
+    tokens: TokensOf
+
+
+def with_norms_only(contribution: ContributionOf) -> Rule:
+    """A rule with no cheaper way to tokens than the one that gives the norms too."""
+
+    def tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
+        found, _ = contribution(layer, uses, n, sketch)
+        assert found is not None
+        return found
+
+    return Rule(contribution, tokens)
 
 
 def by_record(x: Tensor, n: int) -> Tensor:
