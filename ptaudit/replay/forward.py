@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError, PtauditError
 from ptaudit.replay.batch import Inputs, call, count, leaves, shapes
 
 _FEATURES = re.compile(r"mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)")
+_OUT_OF_TABLE = "index out of range in self"
 _CHANNELS = re.compile(r"expected input.* to have (\d+) channels, but got (\d+) channels")
 
 
@@ -34,6 +37,7 @@ def trial_forward(model: nn.Module, inputs: Inputs) -> Any:
         hooks.append(module.register_forward_pre_hook(lambda *_, name=name: entered.append(name)))
         hooks.append(module.register_forward_hook(lambda *_: void(entered.pop())))
     try:
+        _check_arguments(model, inputs)
         model.eval()
         output = call(model, inputs)
     except PtauditError:
@@ -55,6 +59,25 @@ def trial_forward(model: nn.Module, inputs: Inputs) -> Any:
     return output
 
 
+def _check_arguments(model: nn.Module, inputs: Inputs) -> None:
+    """Several inputs are arguments of `forward`: a tuple in order, a dict by name."""
+    if isinstance(inputs, Tensor):
+        return
+    try:
+        signature = inspect.signature(model.forward)
+        if isinstance(inputs, dict):
+            signature.bind(**inputs)
+        else:
+            signature.bind(*inputs)
+    except TypeError as error:
+        given = ", ".join(inputs) if isinstance(inputs, dict) else f"{len(inputs)} in order"
+        raise ModelError(
+            f"forward{signature} does not take the inputs ({given}): {error}",
+            where="model",
+            remedy="name the inputs as forward does" if isinstance(inputs, dict) else "return as many as forward takes",
+        ) from error
+
+
 def void(_: object) -> None:
     """Return None: a forward hook that returns anything else would replace the output."""
 
@@ -67,6 +90,14 @@ def _explained(error: Exception, inputs: Inputs, layer: str) -> ModelError:
         found, expected, unit = int(match[1]), int(match[2]), "features"
     elif match := _CHANNELS.search(text):
         expected, found, unit = int(match[1]), int(match[2]), "channels"
+    elif isinstance(error, IndexError) and text == _OUT_OF_TABLE:
+        ids = [tensor for tensor in leaves(inputs) if tensor.dtype == torch.int64]
+        low, high = min(int(x.min()) for x in ids), max(int(x.max()) for x in ids)
+        return ModelError(
+            f"a token id is out of range of the layer's table; the ids are {low}..{high}",
+            where=where,
+            remedy=f"give it {high + 1} rows (model.args)" if low >= 0 else "ids count from 0",
+        )
     else:
         first = text.split("\n", 1)[0]
         kinds = ", ".join(sorted({str(tensor.dtype) for tensor in leaves(inputs)}))
@@ -78,7 +109,7 @@ def _explained(error: Exception, inputs: Inputs, layer: str) -> ModelError:
             where=where,
             remedy=remedy,
         )
-    if found == leaves(inputs)[0].shape[1]:
+    if found == leaves(inputs)[0].shape[1:2].numel():
         what = f"the model expects {expected} {unit}, the data have {found}"
         return ModelError(what, where=where, remedy="set the size in model.args")
     what = f"the layer expects {expected} {unit} and gets {found} from records of shape {shape}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptaudit.errors import DataError, ModelError, PtauditError
-from ptaudit.replay.batch import to_device
+from ptaudit.replay.batch import leaves, to_device
+from ptaudit.replay.data.tensors import IGNORED
 from ptaudit.replay.forward import trial_forward
 from ptaudit.spec.entry import parse_entry
 
@@ -24,9 +26,15 @@ PerRecordLoss = Callable[[Tensor, Tensor], Tensor]
 _TRIAL_RECORDS = 4
 
 
-def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of class scores (n, C) with classes (n,), or of (n, C, T) with (n, T), averaged over positions."""
-    return _mean_per_record(F.cross_entropy(output, target, reduction="none"))
+def cross_entropy(output: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of class scores (n, C) with classes (n,), or of (n, C, T) with (n, T), averaged over positions.
+
+    Positions with the target -100 do not count.
+    """
+    losses = F.cross_entropy(output, target, reduction="none", label_smoothing=label_smoothing)
+    if losses.dim() == 1:
+        return losses
+    return losses.flatten(1).sum(1) / (target != IGNORED).flatten(1).sum(1).clamp(min=1)
 
 
 def bce(output: Tensor, target: Tensor) -> Tensor:
@@ -45,16 +53,19 @@ def _mean_per_record(losses: Tensor) -> Tensor:
     return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
 
 
-def make_loss(name: str) -> PerRecordLoss:
+def make_loss(name: str, label_smoothing: float = 0.0) -> PerRecordLoss:
     """The loss of the spec.
 
     Args:
         name: `cross_entropy`, `bce` (outputs are logits), `mse`, or `file.py:fn` / `pkg.mod:fn`, a function of
             (output, target) that returns one loss per record.
+        label_smoothing: for `cross_entropy`, the share of the target that is spread over all classes.
 
     Raises:
         PtauditError: the function cannot be found; when called, it does not return the shape (n,).
     """
+    if label_smoothing:
+        return partial(cross_entropy, label_smoothing=label_smoothing)
     if name in LOSSES:
         return LOSSES[name]
     custom = parse_entry(name, Path.cwd()).load()
@@ -81,11 +92,11 @@ def check_loss(model: nn.Module, records: Records, loss: PerRecordLoss) -> None:
         DataError: labels are not what the loss needs, or out of range of the model's outputs.
     """
     device = next(model.parameters()).device
-    inputs, targets = records.batch(torch.arange(min(_TRIAL_RECORDS, len(records))))
+    inputs, targets = records.batch(_telling(records))
     targets = targets.to(device)
     output = trial_forward(model, to_device(inputs, device))
     for known, check in _CHECKS.items():
-        if loss is known:
+        if getattr(loss, "func", loss) is known:
             check(output, records)
     try:
         losses = loss(output, targets)
@@ -98,6 +109,16 @@ def check_loss(model: nn.Module, records: Records, loss: PerRecordLoss) -> None:
         raise ModelError(
             "the loss does not depend on the weights", where="train.loss", remedy="remove no_grad or detach"
         )
+
+
+def _telling(records: Records) -> Tensor:
+    """The first records, and those with the smallest and the largest token id: no other can be out of range."""
+    chosen = list(range(min(_TRIAL_RECORDS, len(records))))
+    for leaf in leaves(records.inputs):
+        if leaf.dtype == torch.int64 and leaf.numel():
+            per_record = leaf.numel() // len(leaf)
+            chosen += [int(leaf.argmin()) // per_record, int(leaf.argmax()) // per_record]
+    return torch.tensor(sorted(set(chosen)))
 
 
 def _check_cross_entropy(output: object, records: Records) -> None:
@@ -114,15 +135,26 @@ def _check_cross_entropy(output: object, records: Records) -> None:
         raise ModelError(
             f"the output is {_shape(scores)}; cross_entropy needs ({', '.join(wanted)}) for targets {_shape(targets)}",
             where="train.loss",
-            remedy="use bce for one logit per record" if scores.dim() == 1 else None,
+            remedy=_other_layout(scores, targets),
         )
-    low, high, outputs = int(targets.min()), int(targets.max()), scores.shape[1]
+    counted, outputs = targets[targets != IGNORED] if targets.dim() > 1 else targets, scores.shape[1]
+    if not len(counted):
+        raise DataError(f"all targets are {IGNORED}, positions that do not count", where="data")
+    low, high = int(counted.min()), int(counted.max())
     if low < 0 or high >= outputs:
         raise DataError(
             f"labels are {low}..{high}, the model has {outputs} outputs (classes 0..{outputs - 1})",
             where="data",
             remedy=f"give the model {high + 1} outputs (model.args)" if low >= 0 else "labels count from 0",
         )
+
+
+def _other_layout(scores: Tensor, targets: Tensor) -> str | None:
+    if scores.dim() == 1:
+        return "use bce for one logit per record"
+    if scores.dim() == targets.dim() + 1 and scores.shape[1:-1] == targets.shape[1:]:
+        return "the classes come second: output.movedim(-1, 1)"
+    return None
 
 
 def _check_bce(output: object, records: Records) -> None:

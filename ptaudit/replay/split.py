@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,22 +36,30 @@ class Split:
         return text.hexdigest()
 
 
-def make_split(n: int, data: DataSpec) -> Split:
+def make_split(n: int, data: DataSpec, columns: Mapping[str, NDArray[Any]] = MappingProxyType({})) -> Split:
     """Split n records by a seed, or by index files.
 
-    With `members` alone, all other records are held out, shuffled by the seed.
+    With `members` alone, all other records are held out, shuffled by the seed. With `split_by`, records of equal value
+    in that column stay together, and the share held out is as near to `held_out` as whole groups allow.
 
     Args:
         n: number of records in the source.
         data: `held_out` is the fraction held out, `seed` the seed of the permutation; `members` and `non_members`
             are files of record indices (`.npy`, or text with one integer a line).
+        columns: the columns of the source, (n,) each; the one that `split_by` names is among them.
 
     Raises:
         DataError: an index file is missing or malformed, names a record twice or out of range, the two overlap, or a
             side is empty.
     """
     shuffled = np.random.default_rng(data.seed).permutation(n).astype(np.int64)
-    if data.members is None:
+    if data.split_by is not None:
+        chosen = _held_out_groups(columns[data.split_by], data)[shuffled]
+        members, held_out = shuffled[~chosen], shuffled[chosen]
+    elif data.members is None and data.non_members is not None:
+        held_out = _read_index(data.non_members, n)
+        members = shuffled[~np.isin(shuffled, held_out)]
+    elif data.members is None:
         count = round(n * data.held_out)
         members, held_out = shuffled[count:], shuffled[:count]
     else:
@@ -66,6 +76,22 @@ def make_split(n: int, data: DataSpec) -> Split:
                 remedy="change data.held_out or the index files",
             )
     return Split(members, held_out)
+
+
+def _held_out_groups(values: NDArray[Any], data: DataSpec) -> NDArray[np.bool_]:
+    """Which records belong to a group that is held out: groups in random order, until enough records are."""
+    _, group = np.unique(values, return_inverse=True)
+    sizes = np.bincount(group)
+    if len(sizes) < 2:
+        raise DataError(
+            f"all records have the same value in column {data.split_by!r}",
+            where="data.split_by",
+            remedy="name a column with several values, or remove it",
+        )
+    order = np.random.default_rng(data.seed).permutation(len(sizes))
+    after = np.cumsum(sizes[order])[:-1]  # records held out with the first 1, 2, ... groups; one group is left
+    count = 1 + int(np.argmin(np.abs(after - len(values) * data.held_out)))
+    return np.isin(group, order[:count])
 
 
 def _check_disjoint(members: NDArray[np.int64], held_out: NDArray[np.int64], data: DataSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import os
 import re
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ptaudit.spec.data import SOURCE_FORMS
 from ptaudit.spec.document import Document, Loc
-from ptaudit.spec.entry import absolute, is_function, parse_entry
+from ptaudit.spec.entry import absolute, exists, is_function, parse_entry
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import Spec
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 DATA_FOLDER = "${PTAUDIT_DATA:-data}"
 """Where data that are not part of a project are looked for."""
 
-_ENTRIES: tuple[Loc, ...] = (("model", "entry"), ("data", "source"), ("train", "loss"))
-_FILES: tuple[Loc, ...] = (("data", "members"), ("data", "non_members"), ("data", "root"))
+_ENTRIES: tuple[Loc, ...] = (("model", "entry"), ("data", "source"), ("data", "augment"), ("train", "loss"))
+_FILES: tuple[Loc, ...] = (("data", "members"), ("data", "non_members"), ("data", "root"), ("data", "table"))
+_PATTERN: Loc = ("replay", "checkpoints")
+_FILE_SOURCES = ("csv", "parquet", "npz")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -59,7 +62,7 @@ def resolve_paths(document: Document, base: Path) -> list[Problem]:
     if isinstance(data, dict) and str(data.get("source")).startswith("torchvision:"):
         data["root"] = data.get("root") or DATA_FOLDER
     problems = []
-    for section, key in (*_ENTRIES, *_FILES):
+    for section, key in (*_ENTRIES, *_FILES, _PATTERN):
         holder = document.values.get(section)
         text = holder.get(key) if isinstance(holder, dict) else None
         if not isinstance(text, str) or not text:
@@ -71,13 +74,16 @@ def resolve_paths(document: Document, base: Path) -> list[Problem]:
             remedy = f"set it, or write ${{{name}:-default}}"
             problems.append(Problem((section, key), f"the environment variable {name} is not set", remedy))
             continue
-        holder[key] = str(absolute(expanded, base)) if (section, key) in _FILES else _absolute_entry(expanded, base)
+        if (section, key) == _PATTERN:
+            holder[key] = str(absolute(expanded, Path(glob.escape(str(base.absolute())))))
+        else:
+            holder[key] = str(absolute(expanded, base)) if (section, key) in _FILES else _absolute_entry(expanded, base)
     return problems
 
 
 def _absolute_entry(text: str, base: Path) -> str:
     scheme, _, rest = text.partition(":")
-    if scheme in ("csv", "npz") and rest:
+    if scheme in (*_FILE_SOURCES, "folder") and rest:
         return f"{scheme}:{absolute(rest, base)}"
     if is_function(text):
         entry = parse_entry(text, base)
@@ -91,13 +97,23 @@ def find_missing(spec: Spec) -> Iterator[Problem]:
     yield from _missing_entry(("train", "loss"), spec.train.loss, "loss")
     if spec.data.kind == "function":
         yield from _missing_entry(("data", "source"), spec.data.source, "data")
-    if spec.data.kind in ("csv", "npz"):
+    if isinstance(spec.data.augment, str):
+        yield from _missing_entry(("data", "augment"), spec.data.augment, "augmentation")
+    if spec.data.kind in _FILE_SOURCES:
         yield from _missing_file(("data", "source"), Path(spec.data.source.partition(":")[2]), "data file")
-    for key in ("members", "non_members"):
+    folder = Path(spec.data.source.partition(":")[2])
+    if spec.data.kind == "folder" and not exists(folder, folder=True):
+        yield Problem(("data", "source"), f"data folder not found: {folder}", _HOW_TO_PLACE)
+    for key, what in (("members", "index file"), ("non_members", "index file"), ("table", "table")):
         if (path := getattr(spec.data, key)) is not None:
-            yield from _missing_file(("data", key), path, "index file")
+            yield from _missing_file(("data", key), path, what)
     root = spec.data.root
-    if spec.data.kind == "torchvision" and root is not None and not spec.data.download and not root.is_dir():
+    if (
+        spec.data.kind == "torchvision"
+        and root is not None
+        and not spec.data.download
+        and not exists(root, folder=True)
+    ):
         yield Problem(("data", "root"), f"data folder not found: {root}", f"{_HOW_TO_PLACE}, or set download: true")
 
 
@@ -107,7 +123,7 @@ _HOW_TO_PLACE = (
 
 
 def _missing_file(loc: Loc, path: Path, what: str) -> Iterator[Problem]:
-    if not path.is_file():
+    if not exists(path):
         yield Problem(loc, f"{what} not found: {path}", _HOW_TO_PLACE)
 
 
@@ -115,7 +131,7 @@ def _missing_entry(loc: Loc, text: str, what: str) -> Iterator[Problem]:
     if not is_function(text):
         return
     entry = parse_entry(text, Path.cwd())
-    if entry.kind == "file" and not Path(entry.target).is_file():
+    if entry.kind == "file" and not exists(entry.target):
         yield Problem(loc, f"{what} file not found: {entry.target}", "paths are relative to the spec")
     package = entry.target.partition(".")[0]
     # Only the top package: looking further down would import it, and with it torch.

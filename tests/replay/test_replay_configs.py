@@ -16,7 +16,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 def prepared(spec: Spec) -> Replay:
     source = open_source(spec.data)
-    split = make_split(len(source), spec.data)
+    split = make_split(len(source), spec.data, source.columns)
     records = source.records(split.members)
     model, loss = build_model(spec.model, spec.train.seed), make_loss(spec.train.loss)
     check_loss(model, records, loss)
@@ -27,13 +27,29 @@ def trained(spec: Spec) -> EpochStats:
     return prepared(spec).run((), ())[-1]
 
 
+def test_patients_are_on_one_side(real_data, monkeypatch):
+    monkeypatch.setenv("PTAUDIT_DATA", str(real_data))
+    replay = prepared(load(CONFIGS / "diabetes130.yaml"))
+    patient = replay.records.columns["patient"]
+    assert not {*patient[replay.split.members]} & {*patient[replay.split.held_out]}
+    assert set(replay.records.columns["gender"]) == {"Female", "Male", "Unknown/Invalid"}
+    assert len(replay.split.held_out) / len(replay.records) == pytest.approx(0.3, abs=0.001)
+
+
+def test_location30_is_learnt_by_heart(real_data, monkeypatch):
+    monkeypatch.setenv("PTAUDIT_DATA", str(real_data))
+    stats = trained(load(CONFIGS / "location30.yaml"))
+    assert stats.train_accuracy == 1
+    assert 0.6 < stats.held_out_accuracy < 0.67
+
+
 def test_quickstart_learns():
     stats = trained(load(CONFIGS / "quickstart.yaml"))
     assert stats.held_out_accuracy > 0.92
     assert stats.train_accuracy > stats.held_out_accuracy
 
 
-@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10-4k", "adult"])
+@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10-4k", "adult", "diabetes130", "location30"])
 def test_model_data_and_loss_fit(name, real_data, monkeypatch):
     monkeypatch.setenv("PTAUDIT_DATA", str(real_data))
     replay = prepared(load(CONFIGS / f"{name}.yaml"))
@@ -43,7 +59,10 @@ def test_model_data_and_loss_fit(name, real_data, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "least"), [("fashion-mnist", 0.82), ("cifar10-4k", 0.46), ("adult", 0.85)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("fashion-mnist", 0.82), ("cifar10-4k", 0.46), ("adult", 0.85), ("diabetes130", 0.58), ("location30", 0.61)],
+)
 def test_trained_accuracy(name, least, real_data, monkeypatch):
     monkeypatch.setenv("PTAUDIT_DATA", str(real_data))
     assert trained(load(CONFIGS / f"{name}.yaml")).held_out_accuracy > least

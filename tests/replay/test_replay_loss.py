@@ -27,6 +27,15 @@ def test_cross_entropy_of_sequences_is_averaged_over_positions():
     torch.testing.assert_close(losses[1], F.cross_entropy(output[1].T, target[1]))
 
 
+def test_positions_that_do_not_count_do_not_count():
+    output, target = torch.randn(3, 4, 6), torch.randint(4, (3, 6))
+    target[0, 2:], target[1] = -100, -100
+    losses = make_loss("cross_entropy")(output, target)
+    torch.testing.assert_close(losses[0], F.cross_entropy(output[0, :, :2].T, target[0, :2]))
+    assert float(losses[1]) == 0
+    torch.testing.assert_close(losses[2], F.cross_entropy(output[2].T, target[2]))
+
+
 @pytest.mark.parametrize("shape", [(6,), (6, 1)])
 def test_bce_takes_one_logit_a_record(shape):
     logits, target = torch.randn(6), torch.tensor([0, 1, 1, 0, 1, 0])
@@ -180,6 +189,13 @@ def test_sequence_output_fits_sequence_targets():
     check_loss(Tagger(), records(tokens, torch.randint(3, (9, 5))), make_loss("cross_entropy"))
     with pytest.raises(ModelError, match=r"\(n, 3, 5\); cross_entropy needs \(n, C, 4\)"):
         check_loss(Tagger(), records(tokens, torch.randint(3, (9, 4))), make_loss("cross_entropy"))
+    padded = torch.randint(3, (9, 5))
+    padded[:, 3:] = -100
+    check_loss(Tagger(), records(tokens, padded), make_loss("cross_entropy"))
+    with pytest.raises(DataError, match="all targets are -100"):
+        check_loss(Tagger(), records(tokens, torch.full((9, 5), -100)), make_loss("cross_entropy"))
+    with pytest.raises(ModelError, match=r"\(n, 5, 3\); .*the classes come second: output\.movedim\(-1, 1\)"):
+        check_loss(nn.Embedding(7, 3), records(tokens, padded), make_loss("cross_entropy"))
 
 
 def test_loss_cut_off_from_the_weights(custom, tmp_path):

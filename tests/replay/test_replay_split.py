@@ -77,6 +77,41 @@ def test_missing_and_malformed_files_are_named(tmp_path):
         make_split(10, spec(members=tmp_path / "float.npy"))
 
 
+def test_non_members_alone_leave_the_rest_to_train_on(tmp_path):
+    split = make_split(6, spec(non_members=write(tmp_path / "o", "5\n1\n")))
+    assert split.held_out.tolist() == [5, 1]
+    assert sorted(split.members) == [0, 2, 3, 4]
+
+
+def by_user(who, **keys):
+    split = make_split(len(who), DataSpec(source="csv:x", label="y", split_by="who", **keys), {"who": np.array(who)})
+    assert sorted([*split.members, *split.held_out]) == list(range(len(who)))
+    return split
+
+
+def test_users_are_members_or_held_out_as_a_whole():
+    who = np.random.default_rng(0).integers(0, 300, 3000)
+    split = by_user(who, held_out=0.3)
+    assert not set(who[split.members]) & set(who[split.held_out])
+    assert len(split.held_out) == pytest.approx(900, abs=20)
+    assert by_user(who, held_out=0.3).digest() == split.digest()
+    assert by_user(who, held_out=0.3, seed=1).digest() != split.digest()
+    first = split.members[:300]  # still a random sample of the members
+    assert 1200 < first.mean() < 1800
+
+
+def test_groups_come_as_near_to_the_share_as_they_can():
+    for seed in range(20):
+        assert len(by_user(["a"] * 90 + ["b"] * 10, held_out=0.5, seed=seed).held_out) in (10, 90)
+        assert len(by_user(list("abcdefghij"), held_out=0.01, seed=seed).held_out) == 1
+        assert len(by_user(list("abcdefghij"), held_out=0.99, seed=seed).members) == 1
+
+
+def test_one_group_cannot_be_split():
+    with pytest.raises(DataError, match=r"data\.split_by: all records have the same value in column 'who'"):
+        by_user(["a"] * 9)
+
+
 def test_split_that_leaves_a_side_empty():
     with pytest.raises(DataError, match="no held-out record"):
         make_split(3, spec(held_out=0.01))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ptaudit.replay.data import bundled, csv_file, function, npz_file, vision
+from ptaudit.replay.data import bundled, csv_file, folder, function, npz_file, parquet_file, vision
 from ptaudit.replay.data.records import Records, Source
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ SOURCES: dict[str, Callable[[DataSpec], Source]] = {
     "sklearn": bundled.open_source,
     "torchvision": vision.open_source,
     "csv": csv_file.open_source,
+    "parquet": parquet_file.open_source,
     "npz": npz_file.open_source,
+    "folder": folder.open_source,
 }
 """Scheme of `data.source` to what opens it; anything else is a data function."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from sklearn import datasets
 
 from ptaudit.errors import DataError
-from ptaudit.replay.data.records import Records, Source, fixed_source, standardised
+from ptaudit.replay.data.records import Records, Source, fixed_source
+from ptaudit.replay.data.table import standardised
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
@@ -29,6 +31,11 @@ class TableSource:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        """None: these tables have measurements and labels only."""
+        return {}
 
     def records(self, members: NDArray[np.int64]) -> Records:
         """All records, standardised with the members' mean and deviation."""

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.utils.data import TensorDataset
 
 from ptaudit.errors import DataError, PtauditError
-from ptaudit.replay.data.records import Source, fixed_source
+from ptaudit.replay.data.columns import column_source, label_name
+from ptaudit.replay.data.items import read_items
+from ptaudit.replay.data.records import Source, check_column, fixed_source, kept_columns
+from ptaudit.replay.data.table import table_source
 from ptaudit.spec.entry import parse_entry
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
 
+_FORMS = "return (inputs, targets), (inputs, targets, {name: column}), a data frame, or a Dataset of items"
+
 
 def open_source(data: DataSpec) -> Source:
-    """Call the function with `args`; it returns (inputs, targets) as arrays or tensors, or a map-style Dataset."""
+    """Call the function with `args` and read what it returns.
+
+    It may return (inputs, targets) or (inputs, targets, {name: column}) as arrays or tensors, where several inputs are
+    a tuple (arguments of the model) or a dictionary (by name); a dictionary of columns; a data frame, preprocessed as a
+    csv file is; a `datasets.Dataset`; or a map-style Dataset whose items have one of these forms.
+    """
     function = parse_entry(data.source, Path.cwd()).load()
     try:
         result = function(**data.args)
@@ -26,52 +38,75 @@ def open_source(data: DataSpec) -> Source:
         raise
     except Exception as error:
         raise DataError(f"the data function failed: {type(error).__name__}: {error}", where=data.source) from error
+    if isinstance(result, pd.DataFrame):
+        return table_source(result[: data.limit].rename(columns=str), data, data.source)
     if isinstance(result, TensorDataset):
-        result = result.tensors
-    if isinstance(result, tuple | list):
-        if len(result) != 2:
-            raise DataError(
-                f"the data function returned {len(result)} values; (inputs, targets) is needed", where=data.source
-            )
-        return fixed_source(result[0], result[1], where=data.source, limit=data.limit)
-    if not (hasattr(result, "__getitem__") and hasattr(result, "__len__")) or isinstance(
-        result, str | dict | np.ndarray | torch.Tensor
+        *inputs, targets = result.tensors
+        result = (inputs[0] if len(inputs) == 1 else tuple(inputs), targets)
+    elif _is_column_store(result):
+        return _from_column_store(result, data)
+    elif not isinstance(result, list | tuple | Mapping | str | np.ndarray | torch.Tensor) and (
+        hasattr(result, "__getitem__") and hasattr(result, "__len__")
     ):
+        result = read_items(result, data.limit, data.source)
+    if isinstance(result, Mapping):
+        return _from_columns(result, data)
+    return _from_arrays(result, data)
+
+
+def _from_arrays(result: Any, data: DataSpec) -> Source:
+    if not isinstance(result, tuple | list):
+        raise DataError(f"the data function returned {type(result).__name__}", where=data.source, remedy=_FORMS)
+    if len(result) not in (2, 3) or (len(result) == 3 and not isinstance(result[2], Mapping)):
         raise DataError(
-            f"the data function returned {type(result).__name__}",
+            f"the data function returned {len(result)} values; (inputs, targets) is needed",
             where=data.source,
-            remedy="return (inputs, targets), or a Dataset with __len__ and __getitem__",
+            remedy="several inputs go into a tuple of their own, further columns into a dictionary, the third value",
         )
-    inputs, targets = stacked_items(result, data.limit, data.source)
-    return fixed_source(inputs, targets, where=data.source, limit=None)
+    _refuse(data, ("label", "drop", "categorical", "rare"), "(inputs, targets)")
+    columns = kept_columns(data, result[2] if len(result) == 3 else {}, data.source)
+    return fixed_source(result[0], result[1], where=data.source, limit=data.limit, columns=columns)
 
 
-def stacked_items(dataset: Any, limit: int | None, where: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first `limit` items of a map-style data set of (input, target) as two tensors; pictures become (c, h, w)."""
-    inputs, targets = [], []
-    for index in range(min(len(dataset), len(dataset) if limit is None else limit)):
-        try:
-            item_input, item_target = dataset[index]
-            inputs.append(_item_tensor(item_input))
-            targets.append(torch.as_tensor(item_target))
-        except Exception as error:
+def _from_columns(result: Mapping[str, Any], data: DataSpec) -> Source:
+    if result and all(_is_column_store(part) for part in result.values()):
+        raise DataError(
+            f"the data function returned a dictionary of splits: {', '.join(result)}",
+            where=data.source,
+            remedy="return one of them; data.held_out splits it",
+        )
+    _refuse(data, ("categorical", "rare"), "columns that are inputs as they are")
+    return column_source(result, data, data.source)
+
+
+def _is_column_store(result: Any) -> bool:
+    """Whether this is a `datasets.Dataset` of Hugging Face, or works like one; that package need not be there."""
+    return all(hasattr(result, name) for name in ("column_names", "features", "with_format", "__getitem__", "__len__"))
+
+
+def _from_column_store(dataset: Any, data: DataSpec) -> Source:
+    _refuse(data, ("categorical", "rare"), "columns that are inputs as they are")
+    everything = dict.fromkeys(dataset.column_names)
+    for name in data.drop:
+        check_column(name, "drop", everything, data.source)
+    kept = {data.label, *(name for names in data.columns.values() for name in names)}
+    shown = getattr(dataset, "format", {}).get("columns") or everything  # what the user's with_format shows
+    # Asked for by name, so that pictures of a column that is not used need not be decoded.
+    names = [name for name in everything if name in kept or (name in shown and name not in data.drop)]
+    label = label_name(dict.fromkeys(names), data, data.source)
+    classes = getattr((dataset.features or {}).get(label), "num_classes", None)
+    try:
+        columns = dataset.with_format("numpy", columns=names)[: data.limit]
+    except Exception as error:
+        raise DataError(f"the data set cannot be read: {type(error).__name__}: {error}", where=data.source) from error
+    dropped = [name for name in data.drop if name in columns]
+    return column_source(columns, data.model_copy(update={"drop": dropped}), data.source, classes)
+
+
+def _refuse(data: DataSpec, keys: tuple[str, ...], returned: str) -> None:
+    """No key is accepted and then ignored: what the function returned decides which have a meaning."""
+    for key in keys:
+        if key in data.model_fields_set and getattr(data, key):
             raise DataError(
-                f"item {index} is not a pair (input, target) of numbers: {type(error).__name__}: {error}", where=where
-            ) from error
-        for name, items in (("input", inputs), ("target", targets)):
-            if items[-1].shape != items[0].shape:
-                raise DataError(
-                    f"{name} {index} has the shape {tuple(items[-1].shape)}, {name} 0 has {tuple(items[0].shape)}",
-                    where=where,
-                    remedy="bring all records to one shape in a data function (file.py:fn)",
-                )
-    if not inputs:
-        raise DataError("the data set is empty", where=where)
-    return torch.stack(inputs), torch.stack(targets)
-
-
-def _item_tensor(value: Any) -> torch.Tensor:
-    if isinstance(value, torch.Tensor):
-        return value
-    array = np.array(value)  # a PIL picture becomes (h, w) or (h, w, c), uint8
-    return torch.from_numpy(array)
+                f"data.{key} is not used: the function returned {returned}", where=data.source, remedy="remove it"
+            )

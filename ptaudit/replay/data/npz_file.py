@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ptaudit.errors import DataError
-from ptaudit.replay.data.records import Source, fixed_source
+from ptaudit.errors import DataError, PtauditError
+from ptaudit.replay.data.records import Source, fixed_source, kept_columns
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
@@ -22,7 +19,10 @@ TARGET_NAMES = ("y", "labels", "targets", "label")
 
 
 def open_source(data: DataSpec) -> Source:
-    """Open an archive with one array of inputs and one of targets; `args` may name them."""
+    """Open an archive with an array of inputs, one of targets, and further ones for attributes and user.
+
+    `args` may name inputs and targets.
+    """
     path = Path(data.source.partition(":")[2])
     if not path.is_file():
         raise DataError("no such file", where=str(path), remedy="check data.source, or fetch the file to this place")
@@ -31,17 +31,20 @@ def open_source(data: DataSpec) -> Source:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array")
         with archive:
-            inputs = _array(archive, data.args.get("inputs"), INPUT_NAMES, path)
-            targets = _array(archive, data.args.get("targets"), TARGET_NAMES, path)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            inputs = archive[_name(archive, data.args.get("inputs"), INPUT_NAMES, path)]
+            targets = archive[_name(archive, data.args.get("targets"), TARGET_NAMES, path)]
+            columns = kept_columns(data, archive, str(path))
+    except PtauditError:
+        raise
+    except Exception as error:  # of a damaged archive, numpy and zipfile raise whatever they stumble over
         raise DataError(f"not a readable npz archive: {error}", where=str(path)) from error
-    return fixed_source(inputs, targets, where=str(path), limit=data.limit)
+    return fixed_source(inputs, targets, where=str(path), limit=data.limit, columns=columns)
 
 
-def _array(archive: Any, name: object, usual: Sequence[str], path: Path) -> NDArray[Any]:
-    for candidate in usual if name is None else (name,):
+def _name(archive: Any, name: object, usual: Sequence[str], path: Path) -> str:
+    for candidate in usual if name is None else (str(name),):
         if candidate in archive:
-            return np.asarray(archive[candidate])
+            return candidate
     wanted = " or ".join(usual) if name is None else name
     key = "inputs" if usual is INPUT_NAMES else "targets"
     raise DataError(

@@ -4,30 +4,80 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from torch import Tensor
+
 from ptaudit.errors import DataError
-from ptaudit.replay.data.function import stacked_items
-from ptaudit.replay.data.records import Source, fixed_source
+from ptaudit.replay.data.items import read_items
+from ptaudit.replay.data.pictures import adjusted, asked_size, picture_array, read_pictures
+from ptaudit.replay.data.records import FixedSource, Source, check_column, fixed_source, kept_columns
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
 
+_BY_FUNCTION = "open it in a data function (file.py:fn)"
+
 
 def open_source(data: DataSpec) -> Source:
-    """Open one part of a set; pixels become float32 (n, c, h, w) in [0, 1], no transform is applied."""
+    """Open one part of a set; pictures become float32 (n, c, h, w) in [0, 1], in the size and colours asked for.
+
+    The faces of CelebA have 40 attributes: `label` is one of them (or `identity`), `attributes` are others, and
+    `identity` may be the user.
+    """
     kind = _dataset_class(data.source.partition(":")[2])
     dataset = _open(kind, data)
+    if kind.__name__ == "CelebA":
+        return _faces(dataset, data)
     classes = getattr(dataset, "classes", None)
     count = len(classes) if isinstance(classes, list | tuple) else None
     pixels = getattr(dataset, "data", None)
     labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
     if pixels is None or labels is None or getattr(pixels, "ndim", 0) < 3:
-        inputs, targets = stacked_items(dataset, data.limit, data.source)
+        inputs, targets = _items(dataset, data)
         return fixed_source(inputs, targets, where=data.source, limit=None, classes=count)
     # Cut before the conversion to float: the whole of a large set need not fit four times.
-    return fixed_source(pixels[: data.limit], labels[: data.limit], where=data.source, limit=None, classes=count)
+    source = fixed_source(pixels[: data.limit], labels[: data.limit], where=data.source, limit=None, classes=count)
+    return _adjusted(source, data)
+
+
+def _items(dataset: Any, data: DataSpec) -> tuple[Any, Any]:
+    """Inputs and targets of a set that is read item by item, without the further columns that no set has."""
+    size = asked_size(data)
+    if size is None and not data.grayscale:
+        found = read_items(dataset, data.limit, data.source)
+    else:
+        found = read_items(dataset, data.limit, data.source, lambda image: picture_array(image, size, data.grayscale))
+    if isinstance(found, dict) or len(found) != 2:
+        raise DataError("its items are not pairs (input, target)", where=data.source, remedy=_BY_FUNCTION)
+    return found[0], found[1]
+
+
+def _adjusted(source: FixedSource, data: DataSpec) -> Source:
+    size, inputs = asked_size(data), source.fixed.inputs
+    if size is None and not data.grayscale:
+        return source
+    if not isinstance(inputs, Tensor) or inputs.dim() != 4:
+        key = "resize" if size else "grayscale"
+        raise DataError(f"data.{key} is for pictures; {data.source} has none", where="data", remedy="remove it")
+    return FixedSource(replace(source.fixed, inputs=adjusted(inputs, size, data.grayscale)))
+
+
+def _faces(dataset: Any, data: DataSpec) -> Source:
+    """CelebA: what torchvision has read of the lists, and the pictures decoded in parallel."""
+    names = [name for name in dataset.attr_names if name]
+    columns = {name: dataset.attr[:, place].numpy() for place, name in enumerate(names)}
+    columns["identity"] = dataset.identity[:, 0].numpy()
+    check_column(str(data.label), "label", columns, data.source)
+    _, targets = np.unique(columns[str(data.label)][: data.limit], return_inverse=True)
+    kept = {name: column[: data.limit] for name, column in kept_columns(data, columns, data.source).items()}
+    folder = Path(dataset.root, dataset.base_folder, "img_align_celeba")
+    paths = [folder / name for name in dataset.filename[: data.limit]]
+    pictures = read_pictures(paths, asked_size(data), data.grayscale)
+    return fixed_source(pictures, targets, where=data.source, limit=None, columns=kept)
 
 
 def _dataset_class(name: str) -> Any:
@@ -63,7 +113,7 @@ def _open(kind: Any, data: DataSpec) -> Any:
         raise DataError(
             f"{kind.__name__} cannot be opened with {', '.join(arguments)} alone: {error}",
             where="data.source",
-            remedy="open it in a data function (file.py:fn)",
+            remedy=_BY_FUNCTION,
         ) from error
 
 

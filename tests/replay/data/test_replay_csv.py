@@ -100,6 +100,15 @@ def test_constant_number_among_the_members_is_only_centred(table):
         (TABLE.replace("30,nurse", "inf,nurse"), {}, "column 'age' is infinite in record 1"),
         ("a,b,bought\n1,,x\n2,,y\n3,,x\n4,,y\n5,1,x\n", {}, "column 'b' has no value in any member.*data.drop"),
         (TABLE + "1,2,3,4,5,6,7\n", {}, "not a readable table: .*line 7"),
+        (
+            "a,bought\n1,x,3\n2,y,4\n",
+            {},
+            "not a readable table: Length of header or names does not match length of data",
+        ),
+        ("a,bought\n1,1\n1e300,2\n-1e300,1\n3,2\n", {}, "column 'a' has numbers too large to be standardised"),
+        ("a,bought\n1,1\n2,inf\n3,1\n3,2\n", {}, "column 'bought' is infinite in record 1"),
+        (TABLE, {"categorical": ["jobs"]}, r"no column 'jobs' \(data\.categorical\) \(did you mean 'job'\?\)"),
+        (TABLE, {"split_by": "whose"}, r"no column 'whose' \(data\.split_by\)"),
         ("bought\nx\ny\n", {"members": None}, "no column is left"),
         ("a,bought\n", {}, "0 records are too few"),
         ("", {}, "not a readable table"),
@@ -115,6 +124,22 @@ def test_identifier_column_is_not_spread_out(table):
     rows = "\n".join(f"name{index},{index % 2}" for index in range(2001))
     with pytest.raises(DataError, match=r"column 'id' has 2001 categories.*data\.drop"):
         table(f"id,bought\n{rows}\n", members=np.arange(2001))
+
+
+def test_codes_and_rare_categories(table):
+    text = "a,code,bought\n1,3,0\n2,3,1\n3,1,0\n4,1,1\n5,2,0\n6,9,1\n"
+    members = np.arange(5)
+    found = table(text, members, categorical=["code"]).inputs[:, 1:].numpy()
+    assert found.argmax(1).tolist() == [2, 2, 0, 0, 1, 3]  # 1, 2, 3, other: no member has 9
+    found = table(text, members, categorical=["code"], rare=2).inputs[:, 1:].numpy()
+    assert found.argmax(1).tolist() == [1, 1, 0, 0, 2, 2]  # 1, 3, other: one member has 2
+    assert table(text, members).inputs.shape == (6, 2)
+
+
+def test_the_column_to_split_by_is_no_input(table):
+    found = table(split_by="who")
+    assert torch.equal(found.inputs, table(user="who").inputs)
+    assert found.columns["who"].tolist() == ["u1", "u1", "u2", "u3", "u3"]
 
 
 def test_damaged_gzip(tmp_path):

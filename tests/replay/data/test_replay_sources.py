@@ -108,6 +108,17 @@ def test_npz_errors_name_the_file(tmp_path, arrays, message):
     assert "a.npz" in str(error.value)
 
 
+def test_npz_attributes_and_user(tmp_path):
+    source = save(tmp_path / "a.npz", x=np.eye(4), y=np.arange(4) % 2, sex=np.array(list("fmfm")), who=np.arange(4))
+    found = records(source=source, attributes=["sex"], user="who", limit=3)
+    assert found.columns["sex"].tolist() == ["f", "m", "f"]
+    assert found.columns["who"].tolist() == [0, 1, 2]
+    with pytest.raises(DataError, match=r"a\.npz: no column 'ses' \(data\.attributes\) \(did you mean 'sex'\?\)"):
+        records(source=source, attributes=["ses"])
+    with pytest.raises(DataError, match=r"column 'x' has the shape \(4, 4\), not one entry for each of 4"):
+        records(source=source, user="x")
+
+
 def test_npz_missing_or_damaged(tmp_path):
     with pytest.raises(DataError, match=r"gone\.npz: no such file"):
         records(source=f"npz:{tmp_path}/gone.npz")
@@ -120,6 +131,11 @@ def test_npz_missing_or_damaged(tmp_path):
     content = (tmp_path / "whole.npz", save(tmp_path / "whole.npz", x=np.zeros((50, 9)), y=np.arange(50)))[
         0
     ].read_bytes()
+    locked = bytearray(content)
+    locked[content.index(b"PK\x01\x02") + 8] |= 1  # the flag of an encrypted file
+    (tmp_path / "locked.npz").write_bytes(locked)
+    with pytest.raises(DataError, match=r"locked\.npz: not a readable npz .*encrypted"):
+        records(source=f"npz:{tmp_path}/locked.npz")
     (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"cut\.npz: not a readable npz"):
         records(source=f"npz:{tmp_path}/cut.npz")
@@ -163,6 +179,10 @@ def table():
     return {"x": 1}
 
 
+def text():
+    return "x"
+
+
 def broken():
     raise OSError("the disk is gone")
 """
@@ -188,7 +208,8 @@ def test_function_of_arrays_tensors_and_data_sets(function):
     ("name", "args", "message"),
     [
         ("three", {}, "returned 3 values"),
-        ("table", {}, "returned dict"),
+        ("table", {}, r"no column is called label or .*data\.label; columns: x"),
+        ("text", {}, r"returned str \(return \(inputs, targets\)"),
         ("broken", {}, "the data function failed: OSError: the disk is gone"),
         ("arrays", {"m": 1}, "unexpected keyword argument 'm'"),
         ("Squares", {"ragged": True}, r"input 3 has the shape \(3,\), input 0 has \(2,\)"),

@@ -1,0 +1,239 @@
+"""A table in memory to records: what csv and parquet files, and data frames, have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from ptaudit.errors import DataError
+from ptaudit.replay.data.records import Records, Source, check_column, check_enough, kept_columns
+from ptaudit.replay.data.tensors import MISSING
+
+if TYPE_CHECKING:
+    from ptaudit.spec.model import DataSpec
+
+_MAX_CATEGORIES = 2000
+
+
+@dataclass(frozen=True)
+class InputColumn:
+    """One column that becomes inputs.
+
+    Attributes:
+        name: its name in the table.
+        values: (n,) float64 numbers, NaN where missing; or int codes of categories in sorted order.
+        categories: number of categories; None for numbers.
+    """
+
+    name: str
+    values: NDArray[Any]
+    categories: int | None
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """A table in memory; what the preprocessing learns waits for the split.
+
+    Attributes:
+        where: the file, for errors.
+        inputs: the columns that become inputs, in the order of the table.
+        targets: (n,) int64 codes of the classes in sorted order, or float32 numbers.
+        classes: number of classes, or None.
+        columns: attributes, user and the column to split by, as they stand (missing text entries as `(missing)`).
+        rare: categories that fewer members have are not told apart.
+    """
+
+    where: str
+    inputs: tuple[InputColumn, ...]
+    targets: NDArray[Any]
+    classes: int | None
+    columns: Mapping[str, NDArray[Any]]
+    rare: int
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def records(self, members: NDArray[np.int64]) -> Records:
+        """All records: numbers standardised, categories one-hot, both as the members have them.
+
+        A missing number becomes the members' median. A missing category is a category of its own. What no member has,
+        or fewer than `rare`, falls into `other`, the last column of each category.
+
+        Raises:
+            DataError: a column has no value among the members, or too many categories.
+        """
+        places = {column.name: self._places(column, members) for column in self.inputs if column.categories}
+        widths = [int(places[c.name].max()) + 1 if c.categories else 1 for c in self.inputs]
+        matrix = np.zeros((len(self), sum(widths)), np.float32)
+        everyone, start = np.arange(len(self)), 0
+        for column, width in zip(self.inputs, widths, strict=True):
+            if column.categories:
+                matrix[everyone, start + places[column.name][column.values]] = 1
+            else:
+                matrix[:, start] = self._numbers(column, members)
+            start += width
+        return Records(torch.from_numpy(matrix), torch.from_numpy(self.targets), self.classes, self.columns)
+
+    def _numbers(self, column: InputColumn, members: NDArray[np.int64]) -> NDArray[np.float32]:
+        values, missing = column.values, np.isnan(column.values)
+        if missing[members].all():
+            raise DataError(
+                f"column {column.name!r} has no value in any member",
+                where=self.where,
+                remedy=f"add {column.name} to data.drop",
+            )
+        if missing.any():
+            values = np.where(missing, np.median(values[members][~missing[members]]), values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            spread = values[members].var()
+            scaled = standardised(values[:, None], members)[:, 0].astype(np.float32)
+        if not (np.isfinite(spread) and np.isfinite(scaled).all()):
+            raise DataError(
+                f"column {column.name!r} has numbers too large to be standardised, as in record "
+                f"{np.abs(values).argmax()}",
+                where=self.where,
+                remedy=f"add {column.name} to data.drop, or mend the table",
+            )
+        return scaled
+
+    def _places(self, column: InputColumn, members: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Place of each category in the one-hot columns; the last one is `other`."""
+        known = np.bincount(column.values[members], minlength=column.categories or 0) >= self.rare
+        total = int(known.sum())
+        if total > _MAX_CATEGORIES:
+            raise DataError(
+                f"column {column.name!r} has {total} categories (at most {_MAX_CATEGORIES} are one-hot encoded)",
+                where=self.where,
+                remedy=f"add {column.name} to data.drop if it is an identifier, or set data.rare",
+            )
+        return np.append(np.where(known, np.cumsum(known) - 1, total), total)
+
+
+def table_source(table: pd.DataFrame, data: DataSpec, where: str) -> Source:
+    """Take label, attributes and user out of a table, and drop what is not an input.
+
+    Attributes stay inputs unless `drop` names them; the user and the column to split by never are.
+
+    Raises:
+        DataError: a column that the spec names is not there, or a column has no meaning as input or label.
+    """
+    check_enough(len(table), where)
+    if data.label is None:
+        raise DataError("a table needs data.label", where=where, remedy=f"columns: {_names(table.columns)}")
+    for key, names in (("label", [data.label]), ("drop", data.drop), ("categorical", data.categorical)):
+        for name in names:
+            check_column(name, key, table.columns, where)
+    kept = kept_columns(data, {str(name): table[name] for name in table.columns}, where)
+    outside = {data.label, data.user, data.split_by, *data.drop}
+    inputs = [_input(table[name], name in data.categorical, where) for name in table.columns if name not in outside]
+    if not inputs:
+        raise DataError("no column is left as an input", where=where, remedy="shorten data.drop")
+    targets, classes = class_codes(table[data.label], where)
+    columns = {name: column_values(column, where) for name, column in kept.items()}
+    return TableSource(where, tuple(inputs), targets, classes, columns, data.rare)
+
+
+def class_codes(column: pd.Series[Any], where: str) -> tuple[NDArray[Any], int | None]:
+    """Targets from a label column: classes coded in sorted order; a column with decimal fractions stays numbers.
+
+    Raises:
+        DataError: an entry is missing or infinite.
+    """
+    missing = np.flatnonzero(column.isna().to_numpy())
+    if len(missing):
+        raise DataError(
+            f"column {column.name!r} (the label) is empty in {len(missing)} records, first in record {missing[0]}",
+            where=where,
+            remedy="remove these records, or give the missing label a name of its own",
+        )
+    values = column_values(column, where)
+    if values.dtype.kind == "f":
+        _check_finite(values, str(column.name), where)
+        if not np.array_equal(values, np.round(values)):
+            return values.astype(np.float32), None
+    classes, codes = np.unique(values, return_inverse=True)
+    return codes.astype(np.int64), len(classes)
+
+
+def column_values(column: pd.Series[Any], where: str) -> NDArray[Any]:
+    """A column as it stands: numbers, or text with `(missing)` where there is none."""
+    numbers = _as_numbers(column)
+    if numbers is None:
+        codes, names = _as_categories(column, where)
+        return names[codes]
+    plain = column.to_numpy()
+    return plain if plain.dtype.kind in "biuf" else numbers
+
+
+def _input(column: pd.Series[Any], categorical: bool, where: str) -> InputColumn:
+    name = str(column.name)
+    numbers = None if categorical else _as_numbers(column)
+    if numbers is None:
+        codes, names = _as_categories(column, where)
+        return InputColumn(name, codes, len(names))
+    _check_finite(numbers, name, where)
+    return InputColumn(name, numbers, None)
+
+
+def _as_numbers(column: pd.Series[Any]) -> NDArray[np.float64] | None:
+    """Numbers as float64 with NaN where missing; dates and durations as days; None for what is text or categories."""
+    kinds = pd.api.types
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return None
+    if kinds.is_object_dtype(column.dtype):
+        inside = kinds.infer_dtype(column, skipna=True)
+        if inside == "decimal":
+            return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
+        if inside not in ("date", "datetime"):
+            return None
+        column = pd.to_datetime(column, utc=True)
+    if kinds.is_datetime64_any_dtype(column.dtype):
+        # Not by a difference of timestamps: those of the year 1 or 9999 have none in nanoseconds.
+        stamps = pd.to_datetime(column, utc=True).dt.tz_localize(None).to_numpy("datetime64[us]")
+        return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 86_400e6)
+    if kinds.is_timedelta64_dtype(column.dtype):
+        return np.asarray(column.dt.total_seconds().to_numpy(np.float64, na_value=np.nan) / 86400)
+    if kinds.is_numeric_dtype(column.dtype) and not kinds.is_complex_dtype(column.dtype):
+        return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
+    return None
+
+
+def _as_categories(column: pd.Series[Any], where: str) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Codes (n,) and the sorted texts they stand for."""
+    try:
+        found, values = pd.factorize(column)
+    except TypeError as error:  # unhashable: lists, dictionaries, arrays
+        raise DataError(
+            f"column {column.name!r} holds nested values, not one number or text per record",
+            where=where,
+            remedy=f"add {column.name} to data.drop, or unfold it into columns of its own",
+        ) from error
+    texts = np.array([*(str(value) for value in values), MISSING])  # -1, the code of a missing entry, is the last
+    names, place = np.unique(texts, return_inverse=True)
+    return place[found].astype(np.int64), names
+
+
+def _check_finite(values: NDArray[np.float64], name: str, where: str) -> None:
+    infinite = np.flatnonzero(np.isinf(values))
+    if len(infinite):
+        raise DataError(
+            f"column {name!r} is infinite in record {infinite[0]}", where=where, remedy="mend the table, or drop it"
+        )
+
+
+def standardised(values: NDArray[np.float64], members: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Columns (n, d) with the members' mean 0 and variance 1; a column constant among the members is only centred."""
+    scale = values[members].std(axis=0)
+    scale[scale == 0] = 1.0
+    return np.asarray((values - values[members].mean(axis=0)) / scale)
+
+
+def _names(columns: Sequence[Any] | pd.Index[Any]) -> str:
+    names = [str(name) for name in columns]
+    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
