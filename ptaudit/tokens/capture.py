@@ -5,31 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from ptaudit.errors import ModelError
 from ptaudit.replay.batch import Inputs, call
+from ptaudit.tokens.expand import expanding, places_of
+from ptaudit.tokens.functional import watching
 from ptaudit.tokens.layers import Layer
 from ptaudit.tokens.quiet import without_gradients
-from ptaudit.tokens.rules.base import Contribution, ContributionOf, UnsupportedError, Use
+from ptaudit.tokens.rules import rule_for
+from ptaudit.tokens.rules.base import Contribution
+from ptaudit.tokens.rules.expanded import expanded
+from ptaudit.tokens.rules.layout import SHARED
 from ptaudit.tokens.sketch import LayerSketch
+from ptaudit.tokens.tap import HALF, Reading, Tap, first_line
+
+__all__ = ["HALF", "PerRecordLoss", "Reading", "Sweep", "first_line", "per_record", "reading_of", "reentrant", "sweep"]
 
 PerRecordLoss = Callable[[Tensor, Tensor], Tensor]
 """(output, target) -> one loss per record, shape (n,)."""
-
-HALF = (torch.bfloat16, torch.float16)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A layer to be read by its rule; without a sketch only its norm is wanted."""
-
-    layer: Layer
-    rule: ContributionOf
-    sketch: LayerSketch | None
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,15 @@ class Sweep:
     half: bool = False
 
 
+def reading_of(layer: Layer, layout: str, sketch: LayerSketch | None) -> Reading | None:
+    """How the layer is read in that layout, or None if no rule is for it."""
+    places = places_of(layer, layout)
+    if places is not None:
+        return Reading(layer, expanded, sketch, places)
+    rule = rule_for(layer.module, layout)
+    return None if rule is None else Reading(layer, rule.contribution, sketch, shared=layout == SHARED)
+
+
 def sweep(model: nn.Module, loss: PerRecordLoss, readings: Sequence[Reading], inputs: Inputs, targets: Tensor) -> Sweep:
     """Reads the layers on one chunk of records (n, ...); the model must be in the mode it is to be read in.
 
@@ -59,21 +65,43 @@ def sweep(model: nn.Module, loss: PerRecordLoss, readings: Sequence[Reading], in
         ModelError: the loss does not return one number per record.
     """
     roots: list[Tensor] = []
-    taps = [_Tap(reading, len(targets), roots) for reading in readings]
+    taps = [Tap(reading, len(targets), roots) for reading in readings]
     with ExitStack() as stack:
         stack.enter_context(without_gradients(p for p in model.parameters() if p.requires_grad))
+        stack.enter_context(watching(model, taps))
+        stack.enter_context(expanding(taps, len(targets)))
         for tap in taps:
-            handle = tap.reading.layer.module.register_forward_hook(tap.forward, with_kwargs=True)
-            stack.callback(handle.remove)
+            if tap.reading.places is None:
+                stack.callback(tap.layer.module.register_forward_pre_hook(tap.before).remove)
+                stack.callback(tap.layer.module.register_forward_hook(tap.after, with_kwargs=True).remove)
         losses = per_record(loss, call(model, inputs), targets)
-        if roots and losses.requires_grad:
-            torch.autograd.grad(losses.sum(), roots, allow_unused=True)
+        if roots and losses.grad_fn is not None:
+            if reentrant(losses.grad_fn):
+                losses.sum().backward()  # type: ignore[no-untyped-call]
+            else:
+                torch.autograd.grad(losses.sum(), roots, allow_unused=True)
     for tap in taps:
         tap.finish()
-    found = {tap.name: tap.result for tap in taps if tap.result is not None}
-    failed = {tap.name: tap.failure for tap in taps if tap.failure}
+    found = {tap.layer.name: tap.result for tap in taps if tap.result is not None}
+    failed = {tap.layer.name: tap.failure for tap in taps if tap.failure}
     half = losses.dtype in HALF or any(tap.half for tap in taps)
     return Sweep(losses.detach().float(), found, failed, half)
+
+
+def reentrant(last: Node) -> bool:
+    """Whether a reentrant activation checkpoint is among what led there.
+
+    It takes a full `backward` only, and to `torch.autograd.grad` parameters inside of it look unused.
+    """
+    seen, ahead = set[Node](), [last]
+    while ahead:
+        node = ahead.pop()
+        if "Checkpoint" in node.name():
+            return True
+        before = {parent for parent, _ in node.next_functions if parent is not None} - seen
+        seen |= before
+        ahead += before
+    return False
 
 
 def per_record(loss: PerRecordLoss, output: Tensor, targets: Tensor) -> Tensor:
@@ -86,76 +114,3 @@ def per_record(loss: PerRecordLoss, output: Tensor, targets: Tensor) -> Tensor:
             remedy="return one number per record (reduction='none')",
         )
     return losses
-
-
-@dataclass(eq=False)
-class _Call:
-    input: Tensor
-    grad: Tensor | None = None
-
-
-class _Tap:
-    """Collects the calls of one module; runs its rule when the last awaited gradient has arrived."""
-
-    def __init__(self, reading: Reading, n: int, roots: list[Tensor]) -> None:
-        self.reading = reading
-        self.name = reading.layer.name
-        self.half = False
-        self.result: Contribution | None = None
-        self.failure = ""
-        self._n = n
-        self._roots = roots
-        self._calls: list[_Call] = []
-
-    def forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        """Forward hook; no gradient is wanted inside the first pass of an activation checkpoint."""
-        inputs = [*args, *kwargs.values()]
-        if not torch.is_grad_enabled() or not inputs or not isinstance(output, Tensor):
-            return None
-        call = _Call(inputs[0].detach())
-        self._calls.append(call)
-        output = self._tracked(output)
-        output.register_hook(lambda grad: self._arrive(call, grad))
-        return output
-
-    def finish(self) -> None:
-        """Runs the rule on the calls that got a gradient, when some call never did."""
-        if self.result is None and not self.failure:
-            self._run()
-
-    def _tracked(self, output: Tensor) -> Tensor:
-        if not output.requires_grad:
-            root = output.detach().requires_grad_()
-            self._roots.append(root)
-            return root.clone()
-        # An in-place operation on a view rewrites the history of its base and would lose the hook.
-        return output.clone() if output._base is not None else output
-
-    def _arrive(self, call: _Call, grad: Tensor) -> None:
-        call.grad = grad.detach()
-        self.half |= grad.dtype in HALF
-        if all(other.grad is not None for other in self._calls):
-            self._run()
-
-    def _run(self) -> None:
-        uses = [Use(call.input, call.grad) for call in self._calls if call.grad is not None]
-        self._calls = []
-        if not uses:
-            return
-        if self.result is not None:
-            self.failure = "rule: the module was called again during the backward pass"
-            return
-        reading = self.reading
-        try:
-            with torch.no_grad(), torch.autocast(uses[0].grad.device.type, enabled=False):
-                self.result = reading.rule(reading.layer, uses, self._n, reading.sketch)
-        except torch.OutOfMemoryError:
-            raise
-        except (UnsupportedError, RuntimeError, IndexError, AssertionError) as error:
-            self.failure = f"rule: {first_line(error)}"
-
-
-def first_line(error: Exception) -> str:
-    """An error in at most 160 characters."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:160]}" if text else type(error).__name__

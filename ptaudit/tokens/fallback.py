@@ -11,8 +11,9 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ptaudit.replay.batch import Inputs, call, mapped, rows
-from ptaudit.tokens.capture import PerRecordLoss, per_record
+from ptaudit.tokens.capture import PerRecordLoss, per_record, reentrant
 from ptaudit.tokens.layers import Layer
+from ptaudit.tokens.quiet import grads_aside
 from ptaudit.tokens.rules.base import Contribution, from_gradients, pieces
 from ptaudit.tokens.sketch import LayerSketch
 
@@ -67,8 +68,11 @@ def summed(
     losses = per_record(loss, call(model, inputs), targets)
     if not losses.requires_grad:
         return dict.fromkeys(names)
-    grads = torch.autograd.grad(losses.sum(), list(names.values()), allow_unused=True)
-    return dict(zip(names, grads))
+    if not (losses.grad_fn and reentrant(losses.grad_fn)):
+        return dict(zip(names, torch.autograd.grad(losses.sum(), list(names.values()), allow_unused=True)))
+    with grads_aside(model.parameters()):
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        return {name: parameter.grad for name, parameter in names.items()}
 
 
 def dense(layers: Sequence[Layer], grads: Mapping[str, Tensor | None]) -> dict[str, Tensor]:

@@ -29,6 +29,8 @@ class LayerInfo:
         parameters: number of trainable numbers that the layer owns.
         capture: `rule` (hooks), `vmap` (torch.func), `loop` (one backward pass per record) or `none`.
         reason: why it is not captured, or not by a rule; empty where there is nothing to say.
+        layout: how a rule finds the records in what the layer is given (see `rules/layout.py`), or in what shape each
+            parameter was expanded (see `expand.py`); empty for records in dimension 0.
     """
 
     name: str
@@ -37,6 +39,7 @@ class LayerInfo:
     parameters: int
     capture: Capture
     reason: str = ""
+    layout: str = ""
 
     @property
     def unused(self) -> bool:

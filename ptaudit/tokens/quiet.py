@@ -48,6 +48,19 @@ def without_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 
 @contextmanager
+def grads_aside(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """No gradient is in `.grad` to begin with, and what was there before is there again afterwards."""
+    found = [(parameter, parameter.grad) for parameter in parameters]
+    try:
+        for parameter, _ in found:
+            parameter.grad = None
+        yield
+    finally:
+        for parameter, grad in found:
+            parameter.grad = grad
+
+
+@contextmanager
 def jittered(parameters: Iterable[nn.Parameter], seed: int = 0) -> Iterator[None]:
     """Weights a little beside where they are, and exactly as they were afterwards."""
     found = [(parameter, parameter.detach().clone()) for parameter in parameters]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from ptaudit.errors import ModelError
+from ptaudit.errors import ModelError, PtauditError
 from ptaudit.replay.batch import Inputs, rows, to_device
-from ptaudit.tokens.capture import PerRecordLoss, Reading, sweep
+from ptaudit.tokens.capture import PerRecordLoss, Reading, reading_of, sweep
 from ptaudit.tokens.fallback import loop_contributions, vmap_contributions
 from ptaudit.tokens.layers import Capture, Layer, LayerInfo, find_layers, select
 from ptaudit.tokens.proof import PROOF_RECORDS, USE_RECORDS, prove, still_holds
@@ -108,15 +108,18 @@ class TokenReader:
     def read(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> Tokens:
         """Reads the records in chunks; tokens do not depend on the chunk.
 
-        If the rules no longer hold at the present weights, the proof is made again and `layers` may change.
+        If the rules no longer hold at the present weights, the proof is made again and `layers` may change; a rule that
+        does not apply to some of the records gives way to one backward pass per record.
 
         Args:
             inputs: records (N, ...).
             targets: (N, ...).
-            chunk: records in one forward and backward pass; bounds memory.
+            chunk: records in one forward and backward pass; bounds memory. Halved for the rest of the call when the
+                device runs out of memory.
 
         Raises:
-            ModelError: the trainable parameters are not those of `prepare`, or a rule that held there no longer does.
+            PtauditError: not even one record fits the memory of the device.
+            ModelError: the trainable parameters are not those of `prepare`.
         """
         self._check_unchanged()
         self._prove_again_if_needed(inputs, targets)
@@ -124,9 +127,17 @@ class TokenReader:
         chosen = [info for info in captured if info.name in self._selected]
         parts = []
         with quiet(self._model, self._device):
-            for start in range(0, len(targets), chunk):
+            start = 0
+            while start < len(targets):
                 here = self._here(inputs, targets, slice(start, start + chunk))
-                parts.append(self._read_chunk(*here, captured, chosen))
+                try:
+                    parts.append(self._read_chunk(*here, captured, chosen))
+                    start += chunk
+                    continue
+                except torch.OutOfMemoryError as error:
+                    _check_can_halve(len(here[1]), error)
+                chunk = len(here[1]) // 2  # outside of the handler, whose traceback holds the tensors of the pass
+                _free(self._device)
         values, norm_sq, total, loss, unforeseen = zip(*parts)
         missing = any(info.capture == "none" and not info.unused for info in self.layers)
         return Tokens(
@@ -134,7 +145,7 @@ class TokenReader:
             torch.cat(norm_sq, dim=1),
             torch.cat(total),
             torch.cat(loss),
-            tuple(chosen),
+            tuple(info for info in self.layers if info.name in {chosen_info.name for chosen_info in chosen}),
             complete=not (missing or any(unforeseen)),
         )
 
@@ -144,7 +155,7 @@ class TokenReader:
         args = (self._sketches, inputs, targets)
         swept = sweep(self._model, self._loss, self._readings(), inputs, targets)
         for name, why in swept.failed.items():
-            raise ModelError(why, where=name, remedy="the layer was read by a rule on the first records")
+            self._demote(name, why)
         found = dict(swept.found)
         if by_vmap := self._captured_by("vmap"):
             found |= vmap_contributions(self._model, self._loss, by_vmap, *args)
@@ -164,19 +175,26 @@ class TokenReader:
         """Rules of the layers that have one, and a watch on unused layers: a later record may use them."""
         readings = []
         for layer, info in zip(self._found, self.layers):
-            rule = rule_for(layer.module)
-            if rule is not None and info.capture == "rule":
-                readings.append(Reading(layer, rule.contribution, self._sketches[layer.name]))
-            elif rule is not None and info.unused:
+            if info.capture == "rule":
+                reading = reading_of(layer, info.layout, self._sketches[layer.name])
+                assert reading is not None
+                readings.append(reading)
+            elif info.unused and rule_for(layer.module) is not None:
                 readings.append(Reading(layer, _watch, None))
         return readings
+
+    def _demote(self, name: str, why: str) -> None:
+        """From here on the layer is read one record at a time: which records reach it depends on the records."""
+        self._infos = tuple(
+            replace(info, capture="loop", reason=why, layout="") if info.name == name else info for info in self._infos
+        )
 
     def _captured_by(self, capture: Capture) -> list[Layer]:
         return [layer for layer, info in zip(self._found, self.layers) if info.capture == capture]
 
     def _prove_again_if_needed(self, inputs: Inputs, targets: Tensor) -> None:
         by_rule = {layer.name for layer in self._captured_by("rule")}
-        readings = [Reading(r.layer, r.rule, self._all_sketches[r.layer.name]) for r in self._readings()]
+        readings = [replace(r, sketch=self._all_sketches[r.layer.name]) for r in self._readings()]
         few = self._here(inputs, targets, slice(PROOF_RECORDS))
         with quiet(self._model, self._device):
             holds = still_holds(self._model, self._loss, [r for r in readings if r.layer.name in by_rule], *few)
@@ -199,3 +217,17 @@ class TokenReader:
 def _watch(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
     """A rule that only tells whether a gradient arrived."""
     return None, torch.stack([use.grad.float().abs().amax() for use in uses]).amax().expand(n)
+
+
+def _check_can_halve(records: int, error: torch.OutOfMemoryError) -> None:
+    if records == 1:
+        raise PtauditError(
+            "the device has no memory left to read the gradient of one record",
+            where="audit",
+            remedy="use a device with more memory, or --device cpu",
+        ) from error
+
+
+def _free(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -24,14 +24,14 @@ STRUCTURES = {
     "frames folded into rows, time first": (
         lambda: models.Frames(time_first=True),
         (3, 1, 5, 5),
-        {"conv": "vmap", "norm": "vmap", "fc": "vmap", "embed": "vmap"},
+        {"conv": "rule", "norm": "rule", "fc": "rule", "embed": "rule"},
     ),
     "in-place operations": (
         models.InPlace,
         (2, 4, 4),
         {"conv1": "rule", "bn1": "rule", "conv2": "rule", "fc": "rule", "head": "rule"},
     ),
-    "own parameters and functional use": (models.Custom, (4, 6), {"(root)": "vmap", "fc": "vmap"}),
+    "own parameters and functional use": (models.Custom, (4, 6), {"(root)": "rule", "fc": "rule"}),
     "unused and frozen": (
         models.Heads,
         (6,),
@@ -67,22 +67,15 @@ def test_structures(name):
 
 def test_shared_weight_belongs_to_its_first_module():
     torch.manual_seed(0)
-    captures = {"embed": "vmap", "mix": "rule", "decode": "rule"}
+    captures = {"embed": "rule", "mix": "rule", "decode": "rule"}
     index = torch.randint(0, 7, (N, 4))
     reader, _ = assert_reads_truly(models.Tied(), index, targets(classes=7), captures)
     assert [info.parameters for info in reader.layers] == [35, 30, 7]
 
 
-def test_attention_falls_back_and_the_rest_does_not():
+def test_attention_with_a_table_of_positions():
     torch.manual_seed(0)
-    captures = {
-        "embed": "rule",
-        "place": "vmap",
-        "attend": "vmap",
-        "attend.out_proj": "vmap",
-        "norm": "rule",
-        "head": "rule",
-    }
+    captures = dict.fromkeys(("embed", "place", "attend", "attend.out_proj", "norm", "head"), "rule")
     assert_reads_truly(models.Attention(), torch.randint(0, 9, (N, 4)), targets(), captures)
 
 

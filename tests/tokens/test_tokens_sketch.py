@@ -123,3 +123,19 @@ def test_token_norm_does_not_depend_on_the_shape():
             ratios.append((tokens.values[0].square().sum(1) / tokens.norm_sq[0]).mean())
         ratio = torch.stack(ratios)
         assert abs(float(ratio.mean()) - 1) < 4.5 * float(ratio.std()) / math.sqrt(60) + 1e-4
+
+
+def test_a_separable_projection_is_unbiased_and_dense_as_its_factors_say():
+    shapes = {"weight": torch.Size((12, 9, 3, 3)), "bias": torch.Size((12,))}
+    generator = torch.Generator().manual_seed(0)
+    grads = {name: torch.randn(2, *shape, generator=generator) for name, shape in shapes.items()}
+    flat = torch.cat([g.flatten(1) for g in grads.values()], dim=1)
+    sketches = [LayerSketch("layer", shapes, 16, seed, separable=True) for seed in range(1500)]
+    tokens = torch.stack([one(grads) for one in sketches])
+    found = tokens @ tokens.mT / (flat.norm(dim=1)[:, None] * flat.norm(dim=1))
+    truth = flat @ flat.T / (flat.norm(dim=1)[:, None] * flat.norm(dim=1))
+    assert bool(((found.mean(0) - truth).abs() < 4.5 * found.std(0) / len(sketches) ** 0.5).all())
+    block = sketches[0].matrix()
+    channels, positions = block.factors
+    torch.testing.assert_close(block.right.view(4, 9, 9), channels[:, :, None] * positions[:, None, :])
+    assert LayerSketch("layer", shapes, 16, 0).matrix().factors is None

@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional as F
 
+from ptaudit.replay.batch import call, rows
 from ptaudit.tokens import TokenReader
 from ptaudit.tokens.layers import find_layers
 from ptaudit.tokens.sketch import FoldedBlock, LayerSketch, MatrixBlock
@@ -16,12 +17,15 @@ def per_record_gradients(model, loss, inputs, targets):
     """Parameter name -> (n, *shape), zeros where the loss does not depend on it; the model is put in eval mode."""
     model.eval()
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    rows = []
+    found = []
     for i in range(len(targets)):
-        value = loss(model(inputs[i : i + 1]), targets[i : i + 1]).sum()
-        grads = torch.autograd.grad(value, [p for _, p in named], allow_unused=True)
-        rows.append([torch.zeros_like(p) if g is None else g.to_dense() for g, (_, p) in zip(grads, named)])
-    return {name: torch.stack([row[k] for row in rows]).float() for k, (name, _) in enumerate(named)}
+        for _, p in named:
+            p.grad = None
+        loss(call(model, rows(inputs, slice(i, i + 1))), targets[i : i + 1]).sum().backward()
+        found.append([torch.zeros_like(p) if p.grad is None else p.grad.to_dense().clone() for _, p in named])
+    for _, p in named:
+        p.grad = None
+    return {name: torch.stack([row[k] for row in found]).float() for k, (name, _) in enumerate(named)}
 
 
 def dense_projection(block, shapes):
@@ -80,6 +84,6 @@ def assert_reads_truly(
         assert relative(tokens.norm_sq[row], norm_sq) < rtol, info
         assert relative(tokens.values[row], project(layer, grads, dim, seed)) < rtol, info
     assert relative(tokens.total_norm_sq, total) < rtol
-    assert relative(tokens.loss, loss(model(inputs), targets).detach().float()) < rtol
+    assert relative(tokens.loss, loss(call(model, inputs), targets).detach().float()) < rtol
     assert tokens.complete is complete
     return reader, tokens

@@ -29,10 +29,13 @@ class Use:
     Attributes:
         input: what went in, rows of records in dimension 0.
         grad: gradient of the summed loss with respect to what came out.
+        moments: mean and reciprocal standard deviation of the input where the forward pass has kept them, so that they
+            need not be computed again; only the fast tokens of normalisation layers look at them.
     """
 
     input: Tensor
     grad: Tensor
+    moments: tuple[Tensor, Tensor] | None = None
 
 
 ContributionOf = Callable[[Layer, Sequence[Use], int, LayerSketch | None], Contribution]

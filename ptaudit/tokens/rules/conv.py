@@ -38,28 +38,63 @@ def conv(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) 
     if ghost_is_cheaper(positions, rows, columns):
         numbers = max(unfolded, module.groups * positions**2)
         norms = [_ghost(module, padded, s, bias) for s in pieces(n, numbers)]
-        return None if sketch is None else _tokens(module, padded, sketch), torch.cat(norms)
+        return None if sketch is None else conv_tokens(layer, uses, n, sketch), torch.cat(norms)
     numbers = max(unfolded, module.weight.numel())
     parts = [from_gradients(_gradients(module, padded, s, bias), sketch) for s in pieces(n, numbers)]
     tokens = [token for token, _ in parts if token is not None]
     return torch.cat(tokens) if tokens else None, torch.cat([norm_sq for _, norm_sq in parts])
 
 
-def _tokens(module: Conv, uses: Sequence[Use], sketch: LayerSketch) -> Tensor:
+def conv_tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
     """Small convolution of the input times projected output gradient, summed over groups and positions."""
-    block, groups = sketch.matrix(), module.groups
-    kernel = block.right.view(sketch.side, *module.weight.shape[1:]).repeat(groups, *[1] * (module.weight.dim() - 1))
-    corner = None if block.corner is None else block.corner.repeat(groups)
-    left = block.left.view(sketch.side, groups, -1).transpose(0, 1).reshape(groups * sketch.side, -1, 1)
+    module = layer.module
+    assert isinstance(module, Conv)
+    if any(use.input.dim() != module.weight.dim() for use in uses):
+        raise UnsupportedError("no dimension for records")
+    if "weight" not in layer.parameters:
+        return sketch({"bias": _bias([use.grad for use in uses], n)})
+    return torch.stack([_token(module, use.input.float(), use.grad.float(), n, sketch) for use in uses]).sum(0)
+
+
+def _token(module: Conv, x: Tensor, grad: Tensor, n: int, sketch: LayerSketch) -> Tensor:
+    """Tokens (n, dim) of one use: rows x (rows, in, ...) and gradients (rows, out, ...)."""
+    groups, side = module.groups, sketch.side
+    small = by_record(_small(module, x, sketch).flatten(2), n)  # (n, rows, groups * side, positions)
+    g = by_record(_projected(sketch.matrix().left, grad.flatten(2), groups), n)
+    if small.shape[1] * groups == 1:
+        return torch.bmm(g[:, 0], small[:, 0].mT).flatten(1)
+    left, right = (part.reshape(-1, side, part.shape[-1]) for part in (g, small))
+    return torch.bmm(left, right.mT).view(n, -1, side * side).sum(1)
+
+
+def _small(module: Conv, x: Tensor, sketch: LayerSketch) -> Tensor:
+    """The right projection of all patches, as a convolution to `side` channels per group; the bias is its corner."""
+    block, groups, side = sketch.matrix(), module.groups, sketch.side
+    if block.factors is not None and groups == 1:
+        on_channels, on_positions = block.factors
+        x = _projected(on_channels, x.flatten(2), 1).view(len(x), side, *x.shape[2:])
+        return _convolved(module, x, on_positions.view(side, 1, *module.kernel_size), block.corner, side)
+    kernel, corner = block.right.view(side, *module.weight.shape[1:]), block.corner
+    if groups > 1:
+        kernel = kernel.repeat(groups, *[1] * (kernel.dim() - 1))
+        corner = None if corner is None else corner.repeat(groups)
+    return _convolved(module, x, kernel, corner, groups)
+
+
+def _convolved(module: Conv, x: Tensor, kernel: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+    """Another kernel over the very patches that the module sees."""
     convolve = (F.conv1d, F.conv2d, F.conv3d)[module.weight.dim() - 3]
-    total = torch.zeros((), device=left.device)
-    for use in uses:
-        n, rows = use.grad.shape[:2]
-        small = convolve(use.input.flatten(0, 1), kernel, corner, module.stride, 0, module.dilation, groups)
-        grad = F.conv1d(use.grad.flatten(0, 1).flatten(2), left, groups=groups)
-        a, g = (x.reshape(n, rows * groups, sketch.side, -1).transpose(1, 2).flatten(2) for x in (small, grad))
-        total = total + g @ a.mT
-    return total.flatten(1)
+    if module.padding_mode == "zeros":
+        return convolve(x, kernel, bias, module.stride, module.padding, module.dilation, groups)
+    return convolve(_pad(module, x), kernel, bias, module.stride, 0, module.dilation, groups)
+
+
+def _projected(left: Tensor, grad: Tensor, groups: int) -> Tensor:
+    """(side, out) by (rows, out, positions) to (rows, groups * side, positions), each group by its part of `left`."""
+    if groups == 1:
+        return torch.bmm(left.expand(len(grad), *left.shape), grad)
+    by_group = left.view(len(left), groups, -1).transpose(0, 1).reshape(groups * len(left), -1, 1)
+    return F.conv1d(grad, by_group, groups=groups)
 
 
 def _ghost(module: Conv, uses: Sequence[Use], s: slice, bias: bool) -> Tensor:

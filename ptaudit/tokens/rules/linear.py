@@ -27,6 +27,30 @@ def linear(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None
     return _explicit(a, g, bias, sketch)
 
 
+def linear_tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
+    """Both sides projected as flat matrices, then one small product per record."""
+    if "weight" not in layer.parameters:
+        return sketch({"bias": _positions([use.grad for use in uses], n).sum(1)})
+    block = sketch.matrix()
+    total: Tensor | None = None
+    for use in uses:
+        if use.input.dim() < 2:
+            raise UnsupportedError("no dimension for records")
+        right = _projected(use.input, block.right, n)
+        if block.corner is not None:
+            right = right + block.corner[:, None]
+        token = _projected(use.grad, block.left, n) @ right.mT
+        total = token if total is None else total + token
+    assert total is not None
+    return total.flatten(1)
+
+
+def _projected(x: Tensor, matrix: Tensor, n: int) -> Tensor:
+    """(rows, ..., features) by (side, features) to (n, side, positions of a record)."""
+    flat = by_record(x, n).flatten(0, -2).float()
+    return by_record((matrix @ flat.mT).mT, n).mT
+
+
 def _positions(tensors: Sequence[Tensor], n: int) -> Tensor:
     """All positions of each record: (n, positions, features)."""
     if any(x.dim() < 2 for x in tensors):
