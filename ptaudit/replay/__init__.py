@@ -9,6 +9,7 @@ from ptaudit.replay.model import build_model
 from ptaudit.replay.moment import EpochStats, Moment, Observer
 from ptaudit.replay.split import Split, make_split
 from ptaudit.replay.trainer import Progress, Replay
+from ptaudit.replay.walk import Walk
 
 __all__ = [
     "Checkpoint",
@@ -23,6 +24,7 @@ __all__ = [
     "Replay",
     "Source",
     "Split",
+    "Walk",
     "build_model",
     "check_loss",
     "make_loss",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import io
+import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ptaudit.errors import RunFolderError
+from ptaudit.files import write_whole
 from ptaudit.replay.moment import EpochStats
 
 _REMEDY = "use --fresh to start again"
@@ -26,11 +28,13 @@ class Checkpoint:
         model: state dict of the model.
         optimizer: state dict of the optimizer.
         stats: the statistics of all epochs so far; the last one names the epoch.
+        extra: what the way of stepping keeps besides, such as the scale of the loss in fp16.
     """
 
     model: dict[str, Any]
     optimizer: dict[str, Any]
     stats: tuple[EpochStats, ...]
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class CheckpointStore:
@@ -47,20 +51,22 @@ class CheckpointStore:
         self.key = {name: str(value) for name, value in key.items()}
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint beside its name and rename it when whole."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
+        """Write the checkpoint beside its name and rename it when whole.
+
+        Raises:
+            RunFolderError: it cannot be written; the one before it is as it was.
+        """
         content = {
             "key": self.key,
             "model": checkpoint.model,
             "optimizer": checkpoint.optimizer,
             "stats": [asdict(stats) for stats in checkpoint.stats],
+            "extra": checkpoint.extra,
         }
-        with partial.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
+        # Through memory: `torch.save` would turn a full disk, or Ctrl-C, into an error about its own archive.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_whole(self.path, buffer.getbuffer())
 
     def latest(self) -> Checkpoint | None:
         """The last whole epoch, on the CPU; None when there is none.
@@ -71,10 +77,10 @@ class CheckpointStore:
         if not self.path.exists():
             return None
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            content = load_archive(self.path)
             key = dict(content["key"])
             stats = tuple(EpochStats(**entry) for entry in content["stats"])
-            checkpoint = Checkpoint(content["model"], content["optimizer"], stats)
+            checkpoint = Checkpoint(content["model"], content["optimizer"], stats, content["extra"])
         except Exception as error:  # a damaged file can fail in any way
             raise RunFolderError(
                 f"the checkpoint is damaged ({type(error).__name__})", where=str(self.path), remedy=_REMEDY
@@ -88,6 +94,20 @@ class CheckpointStore:
             raise RunFolderError(
                 f"the checkpoint belongs to another run: {changes}", where=str(self.path), remedy=_REMEDY
             )
+
+
+def load_archive(path: Path) -> Any:
+    """What `torch.save` wrote, on the CPU, without running code in it, and its check sums compared.
+
+    Raises:
+        Exception: of any kind, where the file is damaged.
+    """
+    if zipfile.is_zipfile(path):  # older files are none
+        with zipfile.ZipFile(path) as archive:
+            summed = any(member.CRC for member in archive.infolist())  # torch can leave the sums out
+            if summed and (bad := archive.testzip()):
+                raise ValueError(f"check sum of {bad}")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ class EpochStats:
         train_accuracy: the same for the accuracy; NaN unless targets are classes.
         held_out_loss: mean loss over the held-out records, in eval mode.
         held_out_accuracy: the same for the accuracy; NaN unless targets are classes.
+        epsilon: privacy spent on the members so far; None where training promises none.
     """
 
     epoch: int
@@ -31,6 +32,7 @@ class EpochStats:
     train_accuracy: float
     held_out_loss: float
     held_out_accuracy: float
+    epsilon: float | None = None
 
 
 @dataclass(frozen=True)

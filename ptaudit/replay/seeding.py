@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-WEIGHTS, ORDER, NOISE = range(3)
-"""The streams of one training seed: initial weights, order of the records, dropout."""
+WEIGHTS, ORDER, NOISE, AUGMENT, PRIVACY = range(5)
+"""The streams of one training seed: initial weights, order of the records, dropout, augmentation, noise of DP-SGD."""
 
 
 def derived_seed(seed: int, stream: int, epoch: int = 0) -> int:

@@ -82,13 +82,14 @@ def _layers(report: CheckFacts) -> Grid:
 def _facts(report: CheckFacts) -> tuple[tuple[str, str], ...]:
     captured = percent(report.captured_parameters / report.parameters if report.parameters else None)
     phases = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in report.estimate_seconds.items())
+    step = f", one training step {report.step_seconds * 1000:.1f} ms" if report.step_seconds else ""
     return (
         ("parameters", f"{count(report.captured_parameters)} of {count(report.parameters)} captured ({captured})"),
         (
             "records",
             f"{plural(report.members, 'member')}, {count(report.audited)} audited, {count(report.held_out)} held out",
         ),
-        ("device", f"{report.device}, one training step {report.step_seconds * 1000:.1f} ms"),
+        ("device", report.device + step),
         ("time", f"about {duration(sum(report.estimate_seconds.values()))} ({phases})"),
         ("memory", f"about {size(report.memory_bytes)} at the peak"),
     )

@@ -27,16 +27,17 @@ def facts(run: Run) -> tuple[tuple[str, str], ...]:
 
 
 def final_epoch(run: Run) -> str:
-    """How well the model does at the last epoch: accuracy, or loss where there is none."""
+    """How well the model does at the last epoch: accuracy, or loss where there is none; and the epsilon it cost."""
     if not run.epochs:
         return ""
     last = run.epochs[-1]
+    spent = "" if math.isnan(last.epsilon) else f", epsilon {last.epsilon:.3g}"
     for what, train, held_out in (
         ("accuracy", last.train_accuracy, last.held_out_accuracy),
         ("loss", last.train_loss, last.held_out_loss),
     ):
         if math.isfinite(train) and math.isfinite(held_out):
-            return f"{what} {train:.3f}, held out {held_out:.3f}"
+            return f"{what} {train:.3f}, held out {held_out:.3f}{spent}"
     return ""
 
 

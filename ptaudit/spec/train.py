@@ -92,13 +92,49 @@ class ScheduleSpec(Part):
         return self
 
 
+class SamSpec(Part):
+    """Sharpness-aware minimisation: the step follows the gradient at the worst weights nearby."""
+
+    rho: Annotated[Number, Field(gt=0)] = 0.05
+    """Radius of the neighbourhood; with `adaptive` larger ones are usual (0.5 to 2)."""
+    adaptive: Flag = False
+    """Measure the neighbourhood relative to the size of each weight (ASAM)."""
+
+
+class DpSgdSpec(Part):
+    """DP-SGD: every record's gradient is clipped and noise is added to their sum. Needs the extra `dp` (Opacus)."""
+
+    name: Literal["dp_sgd"]
+    """Which defense."""
+    clip: Annotated[Number, Field(gt=0)]
+    """Largest norm of a record's gradient over all parameters."""
+    noise_multiplier: Annotated[Number, Field(ge=0)] | None = None
+    """Standard deviation of the noise, in units of `clip`; 0 for clipping alone, with infinite epsilon."""
+    epsilon: Annotated[Number, Field(gt=0)] | None = None
+    """Epsilon to have spent after the last epoch, in place of `noise_multiplier`; the noise is chosen for it."""
+    delta: Annotated[Number, Field(gt=0, lt=1)] = 1e-5
+    """Delta that epsilon is stated at; it should be below 1 / members."""
+    sampling: Literal["poisson", "shuffle"] = "poisson"
+    """How a step draws its records: each by itself with probability batch_size / members, as the accountant assumes;
+    or in shuffled batches, as is common, to which epsilon does not apply as it stands."""
+
+    @model_validator(mode="after")
+    def _noise_is_given_once(self) -> DpSgdSpec:
+        if (self.noise_multiplier is None) == (self.epsilon is None):
+            found = "neither" if self.epsilon is None else "both"
+            raise fault(
+                f"defense `dp_sgd` takes `noise_multiplier` or `epsilon`, {found} given", remedy="give one of them"
+            )
+        return self
+
+
 class TrainSpec(Part):
     """The training run that is replayed."""
 
-    epochs: Count
+    epochs: Annotated[Count, Field(le=1_000_000)]
     """Passes over the members."""
     batch_size: Count = 64
-    """Records in a step."""
+    """Records in a step; their expected number where `defense` samples them."""
     optimizer: OptimizerSpec = Field(default_factory=OptimizerSpec)
     """The optimizer; default sgd with learning rate 0.1."""
     schedule: ScheduleSpec = Field(default_factory=ScheduleSpec)
@@ -106,6 +142,20 @@ class TrainSpec(Part):
     loss: Text = "cross_entropy"
     """`cross_entropy`, `bce`, `mse`, or a function (output, target) -> loss of each record: `file.py:function` or
     `package.module:function`."""
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    """Share of the target of `cross_entropy` that is spread over all classes. The smoothed loss is the one that is
+    trained and reported, and whose gradient is read."""
+    accumulate: Count = 1
+    """Micro-batches that the records of a step are split into, to bound memory; at most `batch_size`."""
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    """Type of numbers in the forward pass: mixed precision by autocast, fp16 with loss scaling. Weights stay float32,
+    and gradients for the audit are read in float32."""
+    clip_norm: Annotated[Number, Field(gt=0)] | None = None
+    """Largest norm of the gradient of a step, over all parameters."""
+    sam: SamSpec | None = None
+    """Sharpness-aware minimisation; default none."""
+    defense: DpSgdSpec | None = None
+    """Privacy in the training itself; default none."""
     seed: Seed = 0
     """Seed of the weights, the order of records and dropout; not used when `seeds` is given."""
     seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
@@ -117,8 +167,13 @@ class TrainSpec(Part):
         return (self.seed,) if self.seeds is None else tuple(self.seeds)
 
     def idle(self) -> Mapping[str, str]:
-        """`seed`, when `seeds` stands in its place."""
-        return {} if self.seeds is None else {"seed": "a spec with `seeds`"}
+        """Keys that the loss, the defense, or `seeds` in the place of `seed`, leave without use."""
+        found = {} if self.seeds is None else {"seed": "a spec with `seeds`"}
+        if self.loss != "cross_entropy":
+            found["label_smoothing"] = f"loss `{self.loss}`"
+        if self.defense is not None:
+            found["clip_norm"] = found["sam"] = "training with `defense: dp_sgd`"
+        return found
 
     @field_validator("loss")
     @classmethod
@@ -130,6 +185,12 @@ class TrainSpec(Part):
     @model_validator(mode="after")
     def _parts_fit(self) -> TrainSpec:
         unique(self.seeds or (), "seed", lambda index: ("seeds", index))
+        if self.accumulate > self.batch_size:
+            what = f"{self.accumulate} micro-batches of a batch of {self.batch_size} records"
+            raise fault(what, at=("accumulate",), remedy="give every micro-batch a record")
+        if self.defense is not None and self.precision != "float32":
+            what = f"clipping of single records is not exact in {self.precision}"
+            raise fault(what, at=("precision",), remedy="train with `defense: dp_sgd` in float32")
         if self.schedule.warmup_epochs >= self.epochs:
             raise fault(
                 f"{self.schedule.warmup_epochs} epochs of warm-up in a run of {self.epochs}",

@@ -51,6 +51,6 @@ def replay(blobs: Records, small_net: Callable[..., nn.Module]) -> Callable[...,
         spec = TrainSpec.model_validate(settings)
         split: Split = make_split(len(records), DataSpec(source="sklearn:iris"))
         model = small_net() if model is None else model
-        return Replay(model, records, split, spec, make_loss(spec.loss), seed, CPU)
+        return Replay(model, records, split, spec, make_loss(spec.loss, spec.label_smoothing), seed, CPU)
 
     return make

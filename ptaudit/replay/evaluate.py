@@ -1,0 +1,36 @@
+"""Loss and accuracy over records."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ptaudit.replay.batch import call, to_device
+from ptaudit.replay.data.records import Records
+from ptaudit.replay.loss import PerRecordLoss
+from ptaudit.replay.tally import Tally
+
+_BATCH = 512
+
+
+def evaluate(model: nn.Module, records: Records, loss: PerRecordLoss, index: NDArray[np.int64]) -> tuple[float, float]:
+    """Mean loss and accuracy over some records, in eval mode; the accuracy is NaN unless targets are classes.
+
+    Args:
+        model: on any device; left in eval mode.
+        records: all records.
+        loss: per-record loss.
+        index: which records.
+    """
+    device = next(model.parameters()).device
+    tally = Tally(records.classes)
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, len(index), _BATCH):
+            inputs, targets = records.batch(torch.from_numpy(index[start : start + _BATCH]))
+            targets = targets.to(device)
+            output = call(model, to_device(inputs, device))
+            tally.add(loss(output, targets), output, targets)
+    return tally.loss, tally.accuracy

@@ -1,0 +1,168 @@
+"""State dicts as others save them: found in the file, freed of wrappers' prefixes, fitted to the model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ptaudit.errors import ModelError, RunFolderError
+from ptaudit.replay.checkpoint import load_archive
+
+StateDict = Mapping[str, Any]
+
+_WRAPPED = ("state_dict", "model_state_dict", "model")
+_STEPS = ("global_step", "step")
+_PREFIXES = ("module.", "model.")  # of DistributedDataParallel and of Lightning
+_COMPILED = "_orig_mod."  # of torch.compile, also in the middle of a name
+_NAMED = 3
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        RunFolderError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def load_state(path: Path, key: str | None = None) -> tuple[StateDict, int]:
+    """Read the state dict of a model from a file, onto the CPU. No code in the file is run.
+
+    Args:
+        path: safetensors, or what `torch.save` wrote: a state dict, or a mapping that holds one.
+        key: where the mapping holds it; None for the usual names.
+
+    Returns:
+        The state dict, and the optimizer steps before it where the file tells them, else 0.
+
+    Raises:
+        RunFolderError: the file is missing or damaged.
+        ModelError: it holds no state dict, or more than tensors and plain values.
+    """
+    content = _content(path)
+    if not isinstance(content, Mapping):
+        raise ModelError(f"holds {type(content).__name__}, not a state dict", where=str(path), remedy=_HOW_TO_SAVE)
+    if key is not None and not isinstance(content.get(key), Mapping):
+        there = ", ".join(map(str, list(content)[:_NAMED]))
+        raise ModelError(f"holds no state dict `{key}`", where=str(path), remedy=f"replay.state; there are: {there}")
+    found = next((k for k in _WRAPPED if isinstance(content.get(k), Mapping)), None) if key is None else key
+    state = content if found is None else content[found]
+    named = all(isinstance(name, str) for name in state)
+    if not (named and any(isinstance(value, Tensor) for value in state.values())):
+        inside = [str(name) for name, value in content.items() if isinstance(value, Mapping)]
+        remedy = f"name the key with replay.state; there are: {', '.join(inside)}" if inside else _HOW_TO_SAVE
+        raise ModelError("holds no state dict", where=str(path), remedy=remedy)
+    steps = [content[name] for name in _STEPS if found is not None and isinstance(content.get(name), int)]
+    return state, steps[0] if steps else 0
+
+
+def load_into(model: nn.Module, state: StateDict, path: Path) -> None:
+    """Give the model the weights and buffers of a state dict.
+
+    Raises:
+        ModelError: names or shapes differ; the first of each kind are named.
+    """
+    fitted = fit(model, state, path)
+    try:
+        model.load_state_dict(fitted)
+    except (RuntimeError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise ModelError(f"does not fit the model: {said}", where=str(path), remedy=_HOW_TO_FIT) from error
+
+
+def fit(model: nn.Module, state: StateDict, path: Path) -> StateDict:
+    """The state dict under the model's own names.
+
+    Prefixes of `DistributedDataParallel`, `torch.compile` and Lightning are taken off where that makes it fit; what
+    lies beside the prefixed names (a criterion, metrics) is then left out. A shared weight may be saved once.
+
+    Raises:
+        ModelError: names or shapes differ; the first of each kind are named.
+    """
+    own = model.state_dict()
+    found = max(_readings(own, state), key=lambda reading: len(own.keys() & reading.keys()))
+    faults = {
+        "missing": [name for name in own if name not in found],
+        "unexpected": [name for name in found if name not in own],
+        "misshaped": [
+            f"{name} {_shape(found[name])}, the model's is {_shape(own[name])}"
+            for name in own
+            if name in found and _shape(found[name]) != _shape(own[name])
+        ],
+    }
+    if any(faults.values()):
+        said = "; ".join(f"{kind}: {_first(names)}" for kind, names in faults.items() if names)
+        raise ModelError(f"does not fit the model: {said}", where=str(path), remedy=_HOW_TO_FIT)
+    return found
+
+
+_HOW_TO_SAVE = "save the weights alone: torch.save(model.state_dict(), FILE)"
+_HOW_TO_FIT = "check model.entry and model.args, or replay.state"
+
+
+def _readings(own: StateDict, state: StateDict) -> list[StateDict]:
+    """The state dict as it is, and without prefixes, one after the other."""
+    found = [{name.replace(_COMPILED, ""): value for name, value in state.items()}]
+    for reading in found:  # grows while it is read
+        inner = [{n.removeprefix(p): v for n, v in reading.items() if n.startswith(p)} for p in _PREFIXES]
+        found += [shorter for shorter in inner if shorter]
+    return [_completed(own, reading) for reading in (state, *found)]
+
+
+def _completed(own: StateDict, state: StateDict) -> StateDict:
+    """With the other names of weights that the model shares and a file holds once, as safetensors do."""
+    twins: dict[tuple[int, Any], list[str]] = {}
+    for name, value in own.items():
+        if isinstance(value, Tensor) and value.numel():
+            twins.setdefault((value.data_ptr(), value.shape), []).append(name)
+    more: dict[str, Any] = {}
+    for names in twins.values():
+        saved = next((state[name] for name in names if name in state), None)
+        if saved is not None:
+            more |= {name: saved for name in names if name not in state}
+    return {**state, **more}
+
+
+def _content(path: Path) -> Any:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        return load_file(path, device="cpu") if path.suffix == ".safetensors" else load_archive(path)
+    except Exception as error:  # a damaged file can fail in any way
+        if any(word in str(error) for word in ("Unsupported global", "Unsupported class")):
+            what = "holds more than tensors and plain values"
+            raise ModelError(what, where=str(path), remedy=_HOW_TO_SAVE) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> RunFolderError:
+    return RunFolderError(
+        f"this checkpoint is damaged or no checkpoint ({type(error).__name__})",
+        where=str(path),
+        remedy="restore it, or leave it out of replay.checkpoints",
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> RunFolderError:
+    return RunFolderError(f"this checkpoint cannot be read: {error.strerror or error}", where=str(path))
+
+
+def _shape(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,80 @@
+"""What the trainer knows of a step: it is given a batch and changes the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptaudit.replay.batch import Inputs, rows
+from ptaudit.replay.moment import StepWatch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The records of one step, or of a part of it, on the device.
+
+    Attributes:
+        index: (n,) which records these are; n may be 0 where records are sampled.
+        inputs: n records.
+        targets: (n, ...).
+    """
+
+    index: NDArray[np.int64]
+    inputs: Inputs
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def split(self, size: int) -> list[Batch]:
+        """The same records in micro-batches of `size`, the last one perhaps smaller."""
+        parts = [slice(start, start + size) for start in range(0, len(self), size)]
+        return [Batch(self.index[part], rows(self.inputs, part), self.targets[part]) for part in parts]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a forward pass of training showed, cut from its graph.
+
+    Attributes:
+        losses: (n,).
+        output: what the model returned.
+        targets: (n, ...).
+    """
+
+    losses: Tensor
+    output: Any
+    targets: Tensor
+
+
+class Step(Protocol):
+    """A way to take one step of an optimizer. All its randomness is a function of the seed and the epoch."""
+
+    def begin(self, epoch: int) -> None:
+        """Called before the first step of an epoch."""
+
+    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Seen]:
+        """Change the weights.
+
+        Args:
+            batch: the records; the model is in training mode.
+            number: which step of the run this is, from 1.
+            watch: entered around every forward and backward pass at the weights before the step.
+
+        Returns:
+            What was seen at the weights before the step, micro-batch by micro-batch.
+        """
+
+    def epsilon(self, steps: int) -> float | None:
+        """Privacy spent by the first `steps` steps; None where this way of training promises none."""
+
+    def state(self) -> dict[str, Any]:
+        """What the next epoch depends on besides weights and optimizer: numbers only."""
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""

@@ -1,0 +1,38 @@
+"""The step of ordinary training: the gradient of the mean loss, then the optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ptaudit.replay.moment import StepWatch
+from ptaudit.replay.steps.base import Batch, Seen
+from ptaudit.replay.steps.passes import Passes
+
+
+class Plain:
+    """Ordinary steps."""
+
+    def __init__(self, passes: Passes) -> None:
+        self._passes = passes
+
+    def begin(self, epoch: int) -> None:
+        """Nothing depends on the epoch."""
+
+    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Seen]:
+        """Follow the gradient of the batch."""
+        seen = self._passes.backward(batch, number, watch)
+        self._passes.update()
+        return seen
+
+    def epsilon(self, steps: int) -> float | None:
+        """None: no privacy is promised."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """The scale of the loss."""
+        return self._passes.state()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on with a scale of the loss."""
+        self._passes.load(state)
