@@ -6,6 +6,7 @@ learns nothing says so. Scores are `(R, G, K)` log-likelihoods; the secret of ga
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,9 +26,9 @@ class Calibration:
     slope: Tensor
     share: Tensor
 
-    def at(self, rows: Tensor) -> Calibration:
+    def at(self, rows: Sequence[int]) -> Calibration:
         """The calibration of some rows."""
-        return Calibration(self.slope[rows], self.share[rows])
+        return Calibration(self.slope[list(rows)], self.share[list(rows)])
 
 
 def shifted(scores: Tensor) -> Tensor:
@@ -65,10 +66,32 @@ COARSE = Grid(((0.0883883, 5),), (0.003, 0.05, 0.3, 1.0))
 """For the choice of a member."""
 
 
-def mean_bits(scores: Tensor, prior: Tensor, secret: Tensor, grid: Grid) -> Tensor:
-    """Mean bits of every point of the grid.
+def log_totals(low: Tensor, prior: Tensor, grid: Grid) -> Tensor:
+    """Log of the likelihood of each game under the prior, for every slope of the grid: `(R, slopes, G)`.
 
     Doubling a slope squares a likelihood, so a chain of slopes costs one exponential.
+    """
+    weights, found = prior.to(low), []
+    for slope, length in grid.chains:
+        likelihood = (low * slope).exp_()
+        for doubling in range(length):
+            if doubling:
+                likelihood.square_()
+            found.append(likelihood @ weights)
+    return torch.stack(found, 1).log_()
+
+
+def points(own: Tensor, totals: Tensor, grid: Grid) -> Tensor:
+    """Mean bits of every point of the grid, from the secrets' shifted scores `(R, G)`: `(R, slopes, shares)`."""
+    slopes, shares = (
+        torch.tensor(values, dtype=torch.float64, device=own.device) for values in (grid.slopes, grid.shares)
+    )
+    ratio = (slopes[:, None] * own[:, None] - totals).exp_()
+    return torch.stack([torch.log2((1.0 - share) * ratio + share).mean(-1) for share in shares], -1)
+
+
+def mean_bits(scores: Tensor, prior: Tensor, secret: Tensor, grid: Grid) -> Tensor:
+    """Mean bits of every point of the grid.
 
     Args:
         scores: log-likelihoods, `(R, G, K)`.
@@ -80,16 +103,7 @@ def mean_bits(scores: Tensor, prior: Tensor, secret: Tensor, grid: Grid) -> Tens
         `(R, slopes, shares)`.
     """
     low = shifted(scores)
-    own = at(low, secret)
-    shares = torch.tensor(grid.shares, dtype=torch.float64, device=low.device)[None, :, None]
-    lines = []
-    for slope, length in grid.chains:
-        likelihood = (low * slope).exp_()
-        for doubling in range(length):
-            log_ratio = slope * 2.0**doubling * own - (likelihood @ prior.to(likelihood)).log()
-            lines.append(gain(log_ratio[:, None], shares).mean(-1))
-            likelihood.square_()
-    return torch.stack(lines, 1)
+    return points(at(low, secret), log_totals(low, prior, grid), grid)
 
 
 def calibrated_gain(low: Tensor, prior: Tensor, calibration: Calibration, secret: Tensor) -> Tensor:
@@ -122,8 +136,8 @@ def cautious(bits: Tensor, tail: Tensor) -> Tensor:
 
 def top_hit(scores: Tensor, secret: Tensor) -> Tensor:
     """Whether the secret has the highest score, 1/ties where it shares it: `(R, G, K)`, `(G,)` -> `(R, G)`."""
-    first = scores == scores.amax(-1, keepdim=True)
-    return at(first, secret).double() / first.sum(-1)
+    first = (scores == scores.amax(-1, keepdim=True)).float()
+    return at(first, secret).double() / (first @ first.new_ones(first.shape[-1]))
 
 
 def unseen(others: int, records: int) -> float:
@@ -151,13 +165,12 @@ def calibrate(bits: Tensor, least_share: float) -> Calibration:
     slopes, shares = (
         torch.tensor(grid, dtype=torch.float64, device=bits.device) for grid in (FINE.slopes, FINE.shares)
     )
-    allowed = torch.where(shares >= least_share, 0.0, -torch.inf)
     by_share, slope_of = bits.mean(-1).max(1)
+    by_share = torch.where(shares >= least_share, by_share, -torch.inf)
     lines = bits.gather(1, slope_of[:, None, :, None].expand(-1, 1, -1, n)).squeeze(1)
-    lost = lines - lines[index, (by_share + allowed).argmax(1)][:, None]
-    equals = by_share + allowed >= (by_share + allowed).amax(1, keepdim=True) - 1e-9
-    best_share = torch.where(equals, shares, 0.0).amax(1)
+    lost = lines - lines[index, by_share.argmax(1)][:, None]
+    best_share = torch.where(by_share >= by_share.amax(1, keepdim=True) - 1e-9, shares, 0.0).amax(1)
     most = best_share.clamp_min(MOST_CAUTIOUS)[:, None]
-    eligible = (lost.mean(-1) >= -lost.std(-1) / n**0.5) & (shares >= least_share) & (shares <= most)
+    eligible = (lost.mean(-1) >= -lost.std(-1) / n**0.5) & (shares <= most)
     share = torch.where(eligible, torch.arange(len(shares), device=bits.device), -1).argmax(1)
     return Calibration(slopes[slope_of[index, share]], shares[share])

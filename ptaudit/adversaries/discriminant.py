@@ -8,38 +8,28 @@ adversary's own records.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ptaudit.adversaries.calibration import (
-    COARSE,
-    FINE,
-    Calibration,
-    calibrate,
-    calibrated_gain,
-    cautious,
-    mean_bits,
-    shifted,
-    top_hit,
-    unseen,
+from ptaudit.adversaries.calibration import Calibration, calibrated_gain, shifted, top_hit, unseen
+from ptaudit.adversaries.interference import RADIAL_DEGREES, Interference, cholesky, ledoit_wolf
+from ptaudit.adversaries.likelihood_ratio import sub_tokens
+from ptaudit.adversaries.rehearsal import (
+    FOLD_GAMES,
+    Member,
+    Rehearsal,
+    Rows,
+    coordinates_of,
+    prepare,
+    roles,
+    rows_of,
 )
-from ptaudit.adversaries.interference import (
-    RADIAL_DEGREES,
-    cholesky,
-    ledoit_wolf,
-    log_density,
-    squared_distances,
-    whitened,
-)
-from ptaudit.adversaries.likelihood_ratio import sub_tokens, sum_of
 from ptaudit.views.aggregate import draw_games, observe
 from ptaudit.views.view import View
-
-FOLD_GAMES = 256
-"""Games the adversary plays against herself, per fold and role."""
 
 
 @dataclass(frozen=True)
@@ -51,27 +41,31 @@ class Look:
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Tokens or sums as they are looked at, `(R, n, k)` -> `(R, n, d)`."""
-        seen = tokens[..., self.coordinates]
+        seen = coordinates_of(tokens, self.coordinates)
         return to_unit(seen) if self.unit else seen
 
 
 @dataclass(frozen=True)
 class Discriminant:
-    """Class centres and common scatter: `centres` `(R, C, d)`, lower Cholesky factor of the scatter `(R, d, d)`."""
+    """Class centres `(R, C, d)` and the common scatter around them."""
 
     centres: Tensor
-    factor: Tensor
+    around: Interference
 
     def distances(self, views: Tensor) -> Tensor:
-        """Squared Mahalanobis distances to the class centres, `(R, G, d)` -> `(R, G, C)`."""
-        return squared_distances(whitened(self.factor, views), whitened(self.factor, self.centres))
+        """Squared Mahalanobis distances to the class centres, `(R, G, d)` -> `(R, G, C)`, float32."""
+        return self.around.distances(views, self.centres)
+
+    def at(self, rows: Rows) -> Discriminant:
+        """The model of some rows."""
+        return Discriminant(rows_of(self.centres, rows), self.around.at(rows))
 
 
 @dataclass(frozen=True)
 class ClassPosterior:
     """A fitted and calibrated adversary for R rows; see `likelihood_ratio.Posterior`."""
 
-    parts: tuple[tuple[Tensor, Look, float, Discriminant], ...]
+    parts: tuple[tuple[Rows, Member, Look, Discriminant], ...]
     prior: Tensor
     real: Calibration
     shuffled: Calibration
@@ -81,8 +75,9 @@ class ClassPosterior:
         """Bits over the prior, hits and null bits of each game: `(3, R, G)`."""
         rows, games = len(self.fold_bits), len(secret)
         out = self.prior.new_zeros(3, rows, games)
-        for part, look, nu, model in self.parts:
-            scores = _scores(_distances(look, model, [view[part] for view in views]), look, nu)
+        for mine, member, look, model in self.parts:
+            part = list(mine)
+            scores = member.scores([model.distances(look(rows_of(view, mine))) for view in views])
             low = shifted(scores)
             out[0, part] = calibrated_gain(low, self.prior, self.real.at(part), secret)
             out[1, part] = top_hit(scores + self.prior.log(), secret)
@@ -113,11 +108,25 @@ def fit_discriminant(tokens: Tensor, labels: Tensor, classes: int, others: int, 
     centres = (one_hot.T @ tokens + mean) / (count + 1.0)
     scatter = ledoit_wolf(tokens - centres[:, labels]) + others * ledoit_wolf(tokens - mean)
     scatter.diagonal(dim1=-2, dim2=-1).add_(noise * noise)
-    return Discriminant(centres + others * mean, cholesky(scatter))
+    around = Interference(torch.zeros_like(mean[:, 0]), cholesky(scatter), RADIAL_DEGREES)
+    return Discriminant(centres + others * mean, around)
+
+
+def fits(
+    tokens: Tensor, labels: Tensor, classes: int, view: View, looks: Sequence[Look]
+) -> Callable[[int, Rows], Discriminant]:
+    """Models fitted on the given records when they are first asked for, by look and rows."""
+
+    @functools.cache
+    def fitted(place: int, rows: Rows) -> Discriminant:
+        seen = looks[place](rows_of(tokens, rows))
+        return fit_discriminant(seen, labels, classes, view.others, view.noise_std)
+
+    return fitted
 
 
 def fit(tokens: Tensor, labels: Tensor, classes: int, view: View, generator: torch.Generator) -> ClassPosterior:
-    """Fit, choose and calibrate on the adversary's records.
+    """Fit, choose and calibrate on the adversary's records; see `rehearsal`.
 
     Args:
         tokens: `(R, n, k)`.
@@ -128,27 +137,18 @@ def fit(tokens: Tensor, labels: Tensor, classes: int, view: View, generator: tor
     """
     rows, n, k = tokens.shape
     looks = _looks(k, view)
-    family = [(look, nu) for look in looks for nu in RADIAL_DEGREES]
+    family = [Member(i, len(look.coordinates), nu) for i, look in enumerate(looks) for nu in RADIAL_DEGREES]
     half = n // 2
-    folds = (torch.arange(half), torch.arange(half, 2 * half))
-    rehearsals = [
-        rehearsal
-        for known, played in (folds, folds[::-1])
-        for rehearsal in _rehearse(looks, tokens, labels, classes, view, known, played, generator)
-    ]
-    by_member = torch.stack([r.mean_bits() for r in rehearsals]).mean(0).flatten(2).amax(2)
-    choice = cautious(by_member, torch.tensor([1.0 / nu for _, nu in family], device=tokens.device))
-    fold_bits = by_member.gather(1, choice[:, None]).squeeze(1)
-    real, null = (Calibration(tokens.new_ones(rows), tokens.new_ones(rows)) for _ in range(2))
-    parts = []
-    for chosen in sorted(set(choice.tolist())):
-        (look, nu), mine = family[chosen], (choice == chosen).nonzero().flatten()
-        played = [r.grid(mine, chosen) for r in rehearsals]
-        for kept, bits in zip((real, null), zip(*played)):
-            found = calibrate(torch.stack(bits, -1), unseen(view.others, n))
-            kept.slope[mine], kept.share[mine] = found.slope, found.share
-        parts.append((mine, look, nu, _fitted(look, tokens[mine], labels, classes, view)))
-    return ClassPosterior(tuple(parts), class_prior(labels, classes), real, null, fold_bits)
+    folds = [(tokens[:, part], labels[part]) for part in (slice(half), slice(half, 2 * half))]
+    whole, chosen = (fits(*fold, classes, view, looks) for fold in folds)
+    every = tuple(range(rows))
+    priors = [class_prior(known, classes) for _, known in folds]
+    first = _rehearse(lambda place, some: whole(place, every).at(some), priors[0], *folds[1], looks, view, generator)
+    second = _rehearse(chosen, priors[1], *folds[0], looks, view, generator)
+    prepared = prepare(first, second, family, rows, unseen(view.others, n))
+    final = fits(tokens, labels, classes, view, looks)
+    parts = [(mine, member, looks[member.place], final(member.place, mine)) for mine, member in prepared.parts]
+    return ClassPosterior(tuple(parts), class_prior(labels, classes), prepared.real, prepared.shuffled, prepared.bits)
 
 
 def _looks(k: int, view: View) -> list[Look]:
@@ -157,68 +157,27 @@ def _looks(k: int, view: View) -> list[Look]:
     return [Look(coordinates, unit) for coordinates in sub_tokens(k) for unit in ((False, True) if alone else (False,))]
 
 
-def _fitted(look: Look, tokens: Tensor, labels: Tensor, classes: int, view: View) -> Discriminant:
-    return fit_discriminant(look(tokens), labels, classes, view.others, view.noise_std)
-
-
-def _distances(look: Look, model: Discriminant, views: Sequence[Tensor]) -> list[Tensor]:
-    return [model.distances(look(view)) for view in views]
-
-
-def _scores(distances: Sequence[Tensor], look: Look, nu: float) -> Tensor:
-    """Log-likelihoods of the classes, summed over the rounds."""
-    return sum_of(log_density(distance, nu, len(look.coordinates)) for distance in distances)
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """Games the adversary plays against herself on one fold, fitted on the other.
-
-    Attributes:
-        low: shifted scores of each member, `(R, G, C)`.
-        prior: class frequencies of the other fold.
-        secret: class of the target, `(G,)`.
-        wrong: class that shuffling puts in its place, `(G,)`.
-    """
-
-    low: Sequence[Tensor]
-    prior: Tensor
-    secret: Tensor
-    wrong: Tensor
-
-    def mean_bits(self) -> Tensor:
-        """Mean bits of every member and calibration, `(R, members, slopes, shares)`."""
-        return torch.stack([mean_bits(low, self.prior, self.secret, COARSE) for low in self.low], 1)
-
-    def grid(self, rows: Tensor, member: int) -> list[Tensor]:
-        """Mean bits of every calibration, `(R, slopes, shares)`, with the true and with the shuffled secret."""
-        return [mean_bits(self.low[member][rows], self.prior, secret, FINE) for secret in (self.secret, self.wrong)]
-
-
 def _rehearse(
-    looks: Sequence[Look],
+    model: Callable[[int, Rows], Discriminant],
+    prior: Tensor,
     tokens: Tensor,
     labels: Tensor,
-    classes: int,
+    looks: Sequence[Look],
     view: View,
-    known: Tensor,
-    played: Tensor,
     generator: torch.Generator,
-) -> Iterator[Rehearsal]:
-    """Both roles: half of the played fold are the targets, the other half fills the batches."""
-    quarter = len(played) // 2
+) -> list[Rehearsal]:
+    """Both roles: half of the played records are the targets, the other half fills the batches."""
+    quarter = tokens.shape[1] // 2
     per_target = max(1, FOLD_GAMES // quarter)
-    prior = class_prior(labels[known], classes)
-    models = [_fitted(look, tokens[:, known], labels[known], classes, view) for look in looks]
-    halves = (played[:quarter], played[quarter : 2 * quarter])
-    for targets, fillers in (halves, halves[::-1]):
+    found = []
+    for targets, fillers in roles(slice(quarter), slice(quarter, 2 * quarter)):
         games = draw_games(quarter, quarter, per_target, view.others, view.rounds, generator)
         views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
-        low = [
-            shifted(_scores(distances, look, nu))
-            for look, model in zip(looks, models)
-            for distances in [_distances(look, model, views)]
-            for nu in RADIAL_DEGREES
-        ]
-        wrong = labels[targets][(games.secret + 1) % quarter]
-        yield Rehearsal(low, prior, labels[targets][games.secret], wrong)
+
+        def distances(place: int, rows: Rows, views: Sequence[Tensor] = views) -> list[Tensor]:
+            fitted = model(place, rows)
+            return [fitted.distances(looks[place](rows_of(view, rows))) for view in views]
+
+        mine = labels[targets]
+        found.append(Rehearsal(distances, prior, mine[games.secret], mine[(games.secret + 1) % quarter]))
+    return found

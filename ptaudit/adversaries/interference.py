@@ -11,6 +11,7 @@ Student-t M-estimate, regularised as in Ollila & Tyler, IEEE Trans. Signal Proce
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,7 @@ GAUSSIAN = math.inf
 RADIAL_DEGREES = (GAUSSIAN, 100.0, 30.0, 5.0)
 """Tails tried on a Gaussian's location and scatter, beside the Gaussian's own."""
 
-_PLAIN_DEGREES = (GAUSSIAN, 30.0)
+PLAIN_DEGREES = (GAUSSIAN, 30.0)
 """Tails tried on the scatter that is shrunk to a sphere."""
 
 STUDENT_DEGREES = (1.0, 3.0, 10.0)
@@ -32,6 +33,9 @@ REFINEMENTS = 2
 
 _STEPS = (3, 1, 1)
 _TINY = 1e-300
+_RIDGE = {torch.float64: 1e-9, torch.float32: 1e-6}
+_FAR = 1e15
+"""Farthest coordinate in units of the scatter: its square is still a float32."""
 
 
 @dataclass(frozen=True)
@@ -55,25 +59,44 @@ class Interference:
     def distances(self, views: Tensor, candidates: Tensor) -> Tensor:
         """Squared Mahalanobis length of what is left of each view when each candidate is taken out.
 
+        In float32, for speed: origin and scale are taken out before, so that only the spread of the tokens is rounded.
+
         Args:
             views: sums of the tokens of a batch, `(R, G, k)`.
             candidates: tokens of the candidates, `(R, K, k)`.
 
         Returns:
-            `(R, G, K)`.
+            `(R, G, K)`, float32.
         """
-        return squared_distances(self.whiten(views - self.mean[:, None]), self.whiten(candidates))
+        origin = candidates.mean(1)
+        size, factor = _unit(self.factor)
+        seen = whitened(factor, _single(views, self.mean + origin, size)).clamp_(-_FAR, _FAR)
+        known = whitened(factor, _single(candidates, origin, size)).clamp_(-_FAR, _FAR)
+        return squared_distances(seen, known)
+
+    def at(self, rows: Sequence[int]) -> Interference:
+        """The density of some rows."""
+        if len(rows) == len(self.mean):
+            return self
+        return Interference(self.mean[list(rows)], self.factor[list(rows)], self.tails)
+
+
+def _unit(factor: Tensor) -> tuple[Tensor, Tensor]:
+    """The size of a Cholesky factor, `(R,)`, and the factor in units of it, in float32."""
+    size = factor.abs().amax((-1, -2))
+    return size, (factor / size[:, None, None]).float()
+
+
+def _single(points: Tensor, origin: Tensor, size: Tensor) -> Tensor:
+    """Points `(R, n, k)` from an origin `(R, k)` in units of a size `(R,)`, in float32."""
+    return (points - origin[:, None]).div_(size[:, None, None]).float().clamp_(-_FAR, _FAR)
 
 
 def log_density(distance_sq: Tensor, nu: float, k: int) -> Tensor:
-    """Log-density of k coordinates, from squared Mahalanobis distances `(..., K)`, up to a constant for each game.
-
-    In float32, for speed, where nothing is lost by it: the logarithm keeps relative errors small, and the Gaussian's
-    exponent is taken from the smallest of each game.
-    """
+    """Log-density of k coordinates, from squared Mahalanobis distances `(..., K)`, up to a constant for each game."""
     if math.isinf(nu):
-        return (-0.5 * (distance_sq - distance_sq.amin(-1, keepdim=True))).float()
-    return (distance_sq / nu).clamp_max(1e30).float().log1p_().mul_(-0.5 * (nu + k))
+        return (distance_sq - distance_sq.amin(-1, keepdim=True)).mul_(-0.5)
+    return (distance_sq + nu).log_().mul_(-0.5 * (nu + k))
 
 
 def whitened(factor: Tensor, points: Tensor) -> Tensor:
@@ -91,9 +114,9 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 def shrinkage(centred: Tensor, scatter: Tensor) -> Tensor:
     """Ledoit-Wolf intensity toward the scaled identity, in [0, 1]; points `(R, n, k)` and their scatter -> `(R,)`."""
     _, n, k = centred.shape
-    frobenius = scatter.square().sum((-1, -2))
+    frobenius = torch.linalg.vector_norm(scatter, dim=(-1, -2)).square()
     spread = frobenius / k - scale_of(scatter).square()
-    error = (centred.square().sum(-1).square().mean(-1) - frobenius) / (n * k)
+    error = (torch.linalg.vector_norm(centred, dim=-1).pow(4).mean(-1) - frobenius) / (n * k)
     return torch.where(spread > 0, error / spread.clamp_min(_TINY), torch.ones_like(spread)).clamp(0.0, 1.0)
 
 
@@ -113,7 +136,7 @@ def ledoit_wolf(centred: Tensor) -> Tensor:
 
 def cholesky(scatter: Tensor) -> Tensor:
     """Cholesky factor; a ridge far below any gradient's scale keeps rank-deficient rows (zero gradients) alive."""
-    ridge = (1e-9 * scale_of(scatter)).clamp_min(1e-200)
+    ridge = (_RIDGE[scatter.dtype] * scale_of(scatter)).clamp_min(1e-200)
     ridged = scatter.clone()
     ridged.diagonal(dim1=-2, dim2=-1).add_(ridge[:, None])
     factor, info = torch.linalg.cholesky_ex(ridged)
@@ -135,20 +158,24 @@ def sharpened(factor: Tensor, white: Tensor) -> Tensor:
         white: centred points in the coordinates where that is the identity, `(R, n, k)`.
     """
     scatter = ledoit_wolf(white)
-    # Points that are all equal have no scatter: the earlier estimate stays.
-    scatter[scale_of(scatter) < 1e-9] = torch.eye(scatter.shape[-1], dtype=scatter.dtype, device=scatter.device)
+    flat = scale_of(scatter) < 1e-9
+    if bool(flat.any()):  # points that are all equal have no scatter: the earlier estimate stays
+        scatter[flat] = torch.eye(scatter.shape[-1], dtype=scatter.dtype, device=scatter.device)
     return factor @ cholesky(scatter)
 
 
-def refined(centred: Tensor) -> Tensor:
-    """Scatter shrunk toward the estimate before it: a sphere lifts the small directions of a gradient.
+def refined(factor: Tensor, centred: Tensor) -> Tensor:
+    """A scatter shrunk toward the estimate before it: a sphere lifts the small directions of a gradient.
 
-    The spread of a gradient's directions covers orders of magnitude.
+    The spread of a gradient's directions covers orders of magnitude. Cholesky factors `(R, k, k)`, of the estimate that
+    is shrunk toward a sphere and of the refined one; the centred points are `(R, n, k)`. In float32: where the first
+    estimate is the identity, the scatter is well conditioned.
     """
-    factor = cholesky(ledoit_wolf(centred))
+    size, unit = _unit(factor)
+    points = _single(centred, torch.zeros_like(size)[:, None], size)
     for _ in range(REFINEMENTS):
-        factor = sharpened(factor, whitened(factor, centred))
-    return factor @ factor.mT
+        unit = sharpened(unit, whitened(unit, points))
+    return unit.to(factor) * size[:, None, None]
 
 
 def fit_gaussian(tokens: Tensor, others: int, noise: float, refine: bool = False) -> Interference:
@@ -162,11 +189,20 @@ def fit_gaussian(tokens: Tensor, others: int, noise: float, refine: bool = False
     """
     mean = tokens.mean(1)
     centred = tokens - mean[:, None]
-    scatter = (refined if refine else ledoit_wolf)(centred)
-    mean = _stein(mean, cholesky(scatter), tokens.shape[1])
-    scatter *= others
+    factor = cholesky(ledoit_wolf(centred))
+    if refine:
+        factor = refined(factor, centred)
+    mean = _stein(mean, factor, tokens.shape[1])
+    return Interference(mean * others, _summed(factor, others, noise), RADIAL_DEGREES if refine else PLAIN_DEGREES)
+
+
+def _summed(factor: Tensor, others: int, noise: float) -> Tensor:
+    """Cholesky factor of the scatter of a sum of `others` tokens and noise, from that of one token."""
+    if noise == 0.0:
+        return math.sqrt(others) * factor
+    scatter = factor @ factor.mT * others
     scatter.diagonal(dim1=-2, dim2=-1).add_(noise * noise)
-    return Interference(mean * others, cholesky(scatter), RADIAL_DEGREES if refine else _PLAIN_DEGREES)
+    return cholesky(scatter)
 
 
 def _stein(mean: Tensor, factor: Tensor, n: int) -> Tensor:
@@ -184,34 +220,53 @@ def fit_noise(tokens: Tensor, noise: float) -> Interference:
     return Interference(tokens.new_zeros(rows, k), (noise * eye).expand(rows, k, k), (GAUSSIAN,))
 
 
-def fit_student(sums: Tensor) -> list[Interference]:
-    """Student-t models for all of `STUDENT_DEGREES`, by M-estimation on re-aggregated sums.
-
-    Starts from the coordinate-wise median and a sphere of median size, so that a few records a thousand times larger
-    than the rest do not set the scale.
+def fit_student(sums: Tensor, upto: float = math.inf) -> list[Interference]:
+    """Student-t models for those of `STUDENT_DEGREES` up to `upto`, by M-estimation on re-aggregated sums.
 
     Args:
         sums: sums of m-1 tokens (plus noise) drawn from the adversary's records, `(R, n, k)`.
+        upto: most degrees of freedom that are needed; each model starts from the one before.
     """
+    fits: list[Interference] = []
+    for nu in STUDENT_DEGREES:
+        if nu <= upto:
+            fits.append(next_student(sums, fits[-1] if fits else None, nu))
+    return fits
+
+
+def next_student(sums: Tensor, before: Interference | None, nu: float) -> Interference:
+    """The Student-t model of one of `STUDENT_DEGREES`, from the one before.
+
+    The first starts from the coordinate-wise median and a sphere of median size, so that a few records a thousand times
+    larger than the rest do not set the scale.
+    """
+    steps = _STEPS[STUDENT_DEGREES.index(nu)]
+    if before is None:
+        before, steps = _reweighted(sums, _median_sphere(sums), nu), steps - 1
+    # Where the estimate before is the identity, float32 is enough.
+    size, unit = _unit(before.factor)
+    points = _single(sums, before.mean, size)
+    current = Interference(torch.zeros_like(points[:, 0]), unit, ())
+    for _ in range(steps):
+        current = _reweighted(points, current, nu)
+    mean = before.mean + current.mean.to(sums) * size[:, None]
+    return Interference(mean, current.factor.to(sums) * size[:, None, None], (nu,))
+
+
+def _median_sphere(sums: Tensor) -> Interference:
     k = sums.shape[-1]
     median = sums.median(1).values
     size = ((sums - median[:, None]).square().sum(-1).median(1).values / k).clamp_min(1e-200).sqrt()
     eye = torch.eye(k, dtype=sums.dtype, device=sums.device)
-    current = Interference(median, size[:, None, None] * eye, ())
-    fits: list[Interference] = []
-    for nu, steps in zip(STUDENT_DEGREES, _STEPS):
-        for _ in range(steps):
-            current = _reweighted(sums, current, nu)
-        fits.append(current)
-    return fits
+    return Interference(median, size[:, None, None] * eye, ())
 
 
 def _reweighted(sums: Tensor, current: Interference, nu: float) -> Interference:
     """One fixed-point step of the M-estimate (Kent & Tyler 1991, eq. 1.2), shrunk toward the scatter before it."""
     k = sums.shape[-1]
     white = current.whiten(sums - current.mean[:, None])
-    weights = (nu + k) / (nu + white.square().sum(-1))
-    shift = (weights[..., None] * white).sum(1, keepdim=True) / weights.sum(1)[:, None, None]
-    scaled = (white - shift) * weights.sqrt()[..., None]
+    weights = (nu + k) / (nu + torch.linalg.vector_norm(white, dim=-1).square())
+    shift = (weights[:, None] @ white) / weights.sum(1)[:, None, None]
+    scaled = (white - shift).mul_(weights.sqrt()[..., None])
     mean = current.mean + (current.factor @ shift.mT).squeeze(-1)
     return Interference(mean, sharpened(current.factor, scaled), (nu,))

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import expit, ndtri
 from scipy.stats import rankdata
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from ptaudit.adversaries.interference import Interference, fit_student, log_density
@@ -21,6 +20,8 @@ LIKELIHOOD_DIM = 64
 """Coordinates of the token that the gradient likelihood looks at: a scatter needs several records for each."""
 
 _NU = 3.0
+_NEWTON_STEPS = 50
+_NEWTON_TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ def fit_gradient_likelihood(members: Tensor, others: Tensor) -> GradientLikeliho
     """Fit both densities by M-estimation, on tokens `(R, n, k)` each."""
     k = members.shape[-1]
     coordinates = sub_token(k, min(k, LIKELIHOOD_DIM))
-    fits = [next(f for f in fit_student(t[..., coordinates]) if f.tails == (_NU,)) for t in (members, others)]
-    return GradientLikelihood(fits[0], fits[1], coordinates)
+    one, two = (fit_student(tokens[..., coordinates], upto=_NU)[-1] for tokens in (members, others))
+    return GradientLikelihood(one, two, coordinates)
 
 
 def _log_likelihood(density: Interference, points: Tensor) -> Tensor:
@@ -57,12 +58,12 @@ class Calibrated:
 
     Attributes:
         reference: sorted scores of the calibrating half, members and non-members.
-        model: probability of membership from the normal score.
+        line: intercept and slope of the log-odds of membership in the normal score.
         cut: normal score with the best balanced accuracy on the calibrating half.
     """
 
     reference: Array
-    model: LogisticRegression
+    line: tuple[float, float]
     cut: float
 
     def normal_score(self, scores: Array) -> Array:
@@ -73,16 +74,34 @@ class Calibrated:
 
     def bits(self, scores: Array, member: NDArray[np.bool_]) -> Array:
         """Bits of each record over the guess one half: 1 + log2 q(truth)."""
-        p = self.model.predict_proba(self.normal_score(scores)[:, None])[:, 1]
-        return np.asarray(1.0 + np.log2(np.where(member, p, 1.0 - p).clip(1e-6)))
+        odds = self.line[0] + self.line[1] * self.normal_score(scores)
+        return np.asarray(1.0 + np.log2(expit(np.where(member, odds, -odds)).clip(1e-6)))
 
 
 def calibrate(scores: Array, member: NDArray[np.bool_]) -> Calibrated:
     """Fit the posterior, at even odds, and the threshold on one half; `member` says which scores are members'."""
     reference = np.sort(scores)
     quantile = np.asarray(ndtri(rankdata(scores) / (len(scores) + 1.0)))
-    model = LogisticRegression(C=1.0, class_weight="balanced").fit(quantile[:, None], member)
-    return Calibrated(reference, model, _best_cut(quantile, member))
+    return Calibrated(reference, log_odds(quantile, member), _best_cut(quantile, member))
+
+
+def log_odds(scores: Array, member: NDArray[np.bool_]) -> tuple[float, float]:
+    """Logistic regression on one score at even odds, with a unit Gaussian prior on the slope: intercept and slope.
+
+    By Newton's method. The weight of a record is n / (2 * records of its side), as scikit-learn's "balanced".
+    """
+    weight = np.where(member, 0.5 / member.mean(), 0.5 / (1.0 - member.mean()))
+    columns = np.stack([np.ones_like(scores), scores])
+    found, penalty = np.zeros(2), np.array([0.0, 1.0])
+    for _ in range(_NEWTON_STEPS):
+        p = expit(found @ columns)
+        gradient = columns @ (weight * (p - member)) + penalty * found
+        hessian = (columns * (weight * p * (1.0 - p))) @ columns.T + np.diag(penalty)
+        step = np.linalg.solve(hessian + 1e-9 * np.eye(2), gradient)
+        found -= step
+        if np.abs(step).max() < _NEWTON_TOLERANCE:
+            break
+    return float(found[0]), float(found[1])
 
 
 def _best_cut(scores: Array, member: NDArray[np.bool_]) -> float:

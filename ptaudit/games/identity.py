@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ptaudit.adversaries.interference import squared_distances
 from ptaudit.adversaries.likelihood_ratio import Posterior, fit
 from ptaudit.games.crossfit import (
     GAMES_PER_QUARTER,
@@ -161,9 +162,10 @@ def _exact(tokens: Tensor, order: Tensor, groups: Sequence[Sequence[int]], k: in
 
 def _same_token(tokens: Tensor) -> Tensor:
     """How many of the K candidates have the token of each candidate (at least itself): `(R, K, k)` -> `(R, K)`."""
-    distance: Tensor = torch.cdist(tokens, tokens, compute_mode="donot_use_mm_for_euclid_dist")
     norm = torch.linalg.vector_norm(tokens, dim=-1)
-    same: Tensor = distance <= EQUAL_TOLERANCE * (norm[:, :, None] + norm[:, None, :])
+    near = EQUAL_TOLERANCE * (norm[:, :, None] + norm[:, None, :])
+    # A matrix product finds distances to 1e-8 of the norms in float64.
+    same: Tensor = squared_distances(tokens, tokens) <= near.square()
     return same.sum(-1).to(tokens.dtype)
 
 

@@ -15,15 +15,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from torch import Tensor
 
 from ptaudit.adversaries.threshold import calibrate, fit_gradient_likelihood, shuffled_halves
-from ptaudit.stats.bootstrap import from_values
+from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.permutation import derangement
-from ptaudit.stats.roc import auc, auc_estimate, tpr_at_fpr_estimate
+from ptaudit.stats.roc import auc_estimate, tpr_at_fpr_estimate
 
 Array = NDArray[np.float64]
+Halves = tuple[NDArray[np.int64], NDArray[np.int64]]
+Key = tuple[str, int]
+"""Adversary and row."""
+Lines = dict[str, Estimate]
+"""One estimate for each metric."""
 
 LOW_FPRS = (0.01, 0.001)
 MIN_RECORDS = 40
@@ -48,7 +54,7 @@ class Side:
     loss: Tensor
 
 
-def measure(members: Side, others: Side, joint: int, seed: int = 0) -> dict[tuple[str, int], dict[str, Estimate]]:
+def measure(members: Side, others: Side, joint: int, seed: int = 0) -> dict[Key, Lines]:
     """Play the game.
 
     Args:
@@ -69,7 +75,7 @@ def measure(members: Side, others: Side, joint: int, seed: int = 0) -> dict[tupl
         )
     halves = [_halves(side, seed + i) for i, side in enumerate((members, others))]
     scores = _scores((members, others), halves, joint)
-    found = {key: _estimates(*scores[key], halves, seed) for key in keys}
+    found = _estimates(scores, halves, seed)
     return {key: _learned(lines) if key[0] == "gradient-likelihood" else lines for key, lines in found.items()}
 
 
@@ -78,18 +84,16 @@ def metric(fpr: float) -> str:
     return f"tpr_at_fpr_{fpr:g}"
 
 
-def _halves(side: Side, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _halves(side: Side, seed: int) -> Halves:
     return shuffled_halves(len(side.loss), torch.Generator().manual_seed(seed))
 
 
-def _scores(
-    sides: tuple[Side, Side], halves: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], joint: int
-) -> Mapping[tuple[str, int], tuple[Array, Array]]:
+def _scores(sides: tuple[Side, Side], halves: Sequence[Halves], joint: int) -> Mapping[Key, tuple[Array, Array]]:
     """Scores of members and of non-members, higher for members, for each adversary and row.
 
     The likelihood of each half is fitted on the other.
     """
-    found: dict[tuple[str, int], tuple[Array, Array]] = {}
+    found: dict[Key, tuple[Array, Array]] = {}
     loss_in, loss_out = (-side.loss.double().cpu().numpy() for side in sides)
     found["loss", joint] = (loss_in, loss_out)
     norms = [-(side.norm_sq.double() + _TINY).log().cpu().numpy() for side in sides]
@@ -105,48 +109,66 @@ def _scores(
     return found
 
 
-def _estimates(
-    scores_in: Array, scores_out: Array, halves: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], seed: int
-) -> dict[str, Estimate]:
-    """All metrics of one score: threshold and posterior of each half come from the other."""
-    z, bits, right, null_bits, member = [], [], [], [], []
-    for half in range(2):
-        played = [scores_in[halves[0][half]], scores_out[halves[1][half]]]
-        known = [scores_in[halves[0][1 - half]], scores_out[halves[1][1 - half]]]
-        if not all(np.isfinite(np.concatenate(s)).all() for s in (played, known)):
-            return _all_inconclusive("scores that are not finite", 0)
-        truth = np.repeat([True, False], [len(s) for s in played])
-        labels = np.repeat([True, False], [len(s) for s in known])
-        score, reference = np.concatenate(played), np.concatenate(known)
-        posterior = calibrate(reference, labels)
-        normal = posterior.normal_score(score)
-        z.append(normal)
-        member.append(truth)
-        bits.append(_balanced(posterior.bits(score, truth), truth))
-        right.append(_balanced((normal > posterior.cut) == truth, truth))
-        shuffle = np.random.default_rng([seed, half])
-        blind = calibrate(reference, labels[derangement(len(labels), shuffle)])
-        mixed = truth[derangement(len(truth), shuffle)]
-        null_bits.append(_balanced(blind.bits(score, mixed), mixed))
-    truth, normal = np.concatenate(member), np.concatenate(z)
-    return _summarised(
-        normal, truth, np.concatenate(bits), np.concatenate(right), float(np.mean(np.concatenate(null_bits))), seed
+@dataclass(frozen=True)
+class _Played:
+    """One score after the game: threshold and posterior of each half come from the other.
+
+    Attributes:
+        normal: normal scores of all records, `(n,)`.
+        bits: bits of each record, weighted by `_balanced`.
+        right: whether the threshold was right, weighted likewise.
+        null_bits: mean bits with membership shuffled.
+    """
+
+    normal: Array
+    bits: Array
+    right: Array
+    null_bits: float
+
+
+def _estimates(scores: Mapping[Key, tuple[Array, Array]], halves: Sequence[Halves], seed: int) -> dict[Key, Lines]:
+    """All metrics of every score; those of one metric together, as all are of the same records."""
+    finite = {key: both for key, both in scores.items() if all(np.isfinite(side).all() for side in both)}
+    lost = _all_inconclusive("scores that are not finite", 0)
+    if not finite:
+        return dict.fromkeys(scores, lost)
+    truth = [np.repeat([True, False], [len(side[half]) for side in halves]) for half in range(2)]
+    played = {key: _play(both, halves, truth, seed) for key, both in finite.items()}
+    bits = from_matrix(
+        np.stack([p.bits for p in played.values()]), null=[p.null_bits for p in played.values()], ceiling=1.0, seed=seed
     )
+    right = from_matrix(np.stack([p.right for p in played.values()]), null=0.5, ceiling=1.0, seed=seed)
+    member = np.concatenate(truth)
+    nulls = _shuffled_auc([p.normal for p in played.values()], member, seed)
+    found = {}
+    for i, (key, p) in enumerate(played.items()):
+        inside, outside = p.normal[member], p.normal[~member]
+        found[key] = {
+            "auc": auc_estimate(inside, outside, seed=seed, null=nulls[i]),
+            "bits": bits[i].clipped(0.0, 1.0),
+            "accuracy": right[i].clipped(0.0, 1.0),
+            **{metric(f): tpr_at_fpr_estimate(inside, outside, f, seed=seed, null=f) for f in LOW_FPRS},
+        }
+    return {key: found.get(key, lost) for key in scores}
 
 
-def _summarised(
-    z: Array, member: NDArray[np.bool_], bits: Array, right: Array, null_bits: float, seed: int
-) -> dict[str, Estimate]:
-    inside, outside = z[member], z[~member]
-    null = _shuffled_auc(z, member, seed)
-    found = {
-        "auc": auc_estimate(inside, outside, seed=seed, null=null),
-        "bits": from_values(bits, null=null_bits, ceiling=1.0, seed=seed).clipped(0.0, 1.0),
-        "accuracy": from_values(right, null=0.5, ceiling=1.0, seed=seed).clipped(0.0, 1.0),
-    }
-    for fpr in LOW_FPRS:
-        found[metric(fpr)] = tpr_at_fpr_estimate(inside, outside, fpr, seed=seed, null=fpr)
-    return found
+def _play(
+    scores: tuple[Array, Array], halves: Sequence[Halves], truth: Sequence[NDArray[np.bool_]], seed: int
+) -> _Played:
+    normal, bits, right, null_bits = [], [], [], []
+    by_half = [np.concatenate([side[h[half]] for side, h in zip(scores, halves)]) for half in range(2)]
+    for half, (score, member) in enumerate(zip(by_half, truth)):
+        reference, known = by_half[1 - half], truth[1 - half]
+        posterior = calibrate(reference, known)
+        normal.append(posterior.normal_score(score))
+        bits.append(_balanced(posterior.bits(score, member), member))
+        right.append(_balanced((normal[-1] > posterior.cut) == member, member))
+        shuffle = np.random.default_rng([seed, half])
+        blind = calibrate(reference, known[derangement(len(known), shuffle)])
+        mixed = member[derangement(len(member), shuffle)]
+        null_bits.append(_balanced(blind.bits(score, mixed), mixed))
+    z, b, r, null = (np.concatenate(part) for part in (normal, bits, right, null_bits))
+    return _Played(z, b, r, float(null.mean()))
 
 
 def _balanced(values: Array | NDArray[np.bool_], member: NDArray[np.bool_]) -> Array:
@@ -155,7 +177,7 @@ def _balanced(values: Array | NDArray[np.bool_], member: NDArray[np.bool_]) -> A
     return np.asarray(values * weight)
 
 
-def _learned(lines: dict[str, Estimate]) -> dict[str, Estimate]:
+def _learned(lines: Lines) -> Lines:
     return {metric: _widened(estimate) for metric, estimate in lines.items()}
 
 
@@ -177,16 +199,16 @@ def _widened(estimate: Estimate) -> Estimate:
     ).clipped(0.0, estimate.ceiling)
 
 
-def _shuffled_auc(z: Array, member: NDArray[np.bool_], seed: int) -> float:
-    """Mean AUC of the same scores with membership shuffled."""
-    generator = np.random.default_rng([seed, len(z)])
-    found = []
-    for _ in range(_NULL_SHUFFLES):
-        shuffled = member[derangement(len(member), generator)]
-        found.append(float(auc(z[shuffled], z[~shuffled])))
-    return float(np.mean(found))
+def _shuffled_auc(scores: Sequence[Array], member: NDArray[np.bool_], seed: int) -> Array:
+    """Mean AUC of each score with membership shuffled, from the sum of the members' ranks (Mann and Whitney 1947)."""
+    generator = np.random.default_rng([seed, len(member)])
+    shuffled = np.stack([member[derangement(len(member), generator)] for _ in range(_NULL_SHUFFLES)])
+    ranks = rankdata(np.stack(scores), axis=1)
+    inside = member.sum()
+    sums = (ranks @ shuffled.T).mean(1)
+    return np.asarray((sums - inside * (inside + 1) / 2) / (inside * (len(member) - inside)))
 
 
-def _all_inconclusive(reason: str, n: int) -> dict[str, Estimate]:
+def _all_inconclusive(reason: str, n: int) -> Lines:
     names = ("auc", "bits", "accuracy", *(metric(fpr) for fpr in LOW_FPRS))
     return {name: replace(inconclusive(reason, ceiling=1.0), n=n) for name in names}

@@ -29,6 +29,7 @@ from ptaudit.stats.simultaneous import Z
 Array = NDArray[np.float64]
 
 DRAWS = 1000
+_AT_ONCE = 100
 _TAILS = (0.025, 0.975)
 _FLOOR = 0.25
 """Least standard error of a resample, as a share of the sample's: one that misses the few odd records has none."""
@@ -45,12 +46,16 @@ def resample_weights(n: int, draws: int, seed: int, stream: int = 0) -> Array:
         stream: another number for another sample of the same size that is resampled independently.
 
     Returns:
-        Read-only array (draws, n), rows summing to 1.
+        Read-only array (draws, n), rows summing to 1; a record's weights of all draws lie side by side.
     """
     generator = np.random.default_rng([seed, n, stream])
-    weights = generator.multinomial(n, np.full(n, 1 / n), size=draws) / n
+    weights = np.empty((n, draws))
+    for start in range(0, draws, _AT_ONCE):
+        size = min(_AT_ONCE, draws - start)
+        place = generator.integers(n, size=(n, size)) * size + np.arange(size)
+        weights[:, start : start + size] = np.bincount(place.ravel(), minlength=n * size).reshape(n, size) / n
     weights.flags.writeable = False
-    return weights
+    return weights.T
 
 
 def from_values(

@@ -21,7 +21,8 @@ MIN_FALSE_POSITIVES = 5
 """A true-positive rate at FPR f needs n_out · f of at least this."""
 
 _ROUNDING = 1e-12
-_CHUNK = 4_000_000
+_CHUNK = 1 << 17
+_FIRST_LEVELS = 32
 
 
 def auc(scores_in: Array, scores_out: Array) -> float:
@@ -41,7 +42,7 @@ def auc_influence(scores_in: Array, scores_out: Array) -> tuple[Array, Array]:
 
 def tpr_at_fpr(scores_in: Array, scores_out: Array, fpr: float) -> float:
     """Largest true-positive rate of a threshold whose false-positive rate is at most `fpr` (no interpolation)."""
-    ones = np.full((1, len(scores_in)), 1 / len(scores_in)), np.full((1, len(scores_out)), 1 / len(scores_out))
+    ones = np.full((len(scores_in), 1), 1 / len(scores_in)), np.full((len(scores_out), 1), 1 / len(scores_out))
     found = float(_weighted_tpr(scores_in, scores_out, fpr, *ones)[0])
     return round(found * len(scores_in)) / len(scores_in)
 
@@ -113,14 +114,9 @@ def tpr_at_fpr_estimate(
     if problem:
         return inconclusive(problem, ceiling=1.0, n=n_in + n_out)
     value = tpr_at_fpr(scores_in, scores_out, fpr)
-    weights_in = resample_weights(n_in, draws, seed)
-    weights_out = resample_weights(n_out, draws, seed, stream=1)
-    drawn = np.concatenate(
-        [
-            _weighted_tpr(scores_in, scores_out, fpr, weights_in[part], weights_out[part])
-            for part in _parts(draws, n_in + n_out)
-        ]
-    )
+    weights_in = resample_weights(n_in, draws, seed).T
+    weights_out = resample_weights(n_out, draws, seed, stream=1).T
+    drawn = _weighted_tpr(scores_in, scores_out, fpr, weights_in, weights_out)
     exact_lo, exact_hi = clopper_pearson(round(value * n_in), n_in)
     low, high = np.quantile(drawn, [0.025, 0.975])
     lo, hi = min(exact_lo, float(low)), max(exact_hi, float(high))
@@ -158,40 +154,49 @@ def _bootstrap_auc(scores_in: Array, scores_out: Array, draws: int, seed: int) -
     order = np.argsort(scores_out, kind="stable")
     ordered = scores_out[order]
     left, right = (np.searchsorted(ordered, scores_in, side=side) for side in ("left", "right"))
-    weights_in = resample_weights(len(scores_in), draws, seed)
-    weights_out = resample_weights(len(scores_out), draws, seed, stream=1)
+    weights_in = resample_weights(len(scores_in), draws, seed).T
+    weights_out = resample_weights(len(scores_out), draws, seed, stream=1).T
     drawn = np.empty(draws)
     for part in _parts(draws, len(scores_in) + len(scores_out)):
-        below = _cumulated(weights_out[part][:, order])
-        drawn[part] = (weights_in[part] * (below[:, left] + below[:, right])).sum(axis=1) / 2
+        below = _cumulated(weights_out[order, part])
+        drawn[part] = np.einsum("nb,nb->b", weights_in[:, part], below[left] + below[right]) / 2
     return drawn
 
 
 def _weighted_tpr(scores_in: Array, scores_out: Array, fpr: float, weights_in: Array, weights_out: Array) -> Array:
-    """True-positive rates (draws,) under record weights (draws, n_in) and (draws, n_out).
+    """True-positive rates (draws,) under record weights (n_in, draws) and (n_out, draws).
 
     It suffices to look at the classifiers "score > v" for each score v of a non-member: the lowest such v whose
-    false-positive rate is allowed lets in the most members.
+    false-positive rate is allowed lets in the most members. Only the highest non-members are looked at, as many as are
+    needed to use up the allowed rate in every draw.
     """
     if fpr >= 1:
-        return np.ones(len(weights_in))
-    order_out, order_in = np.argsort(scores_out, kind="stable"), np.argsort(scores_in, kind="stable")
-    levels = np.unique(scores_out)
-    upto_out = np.searchsorted(scores_out[order_out], levels, side="right")
-    upto_in = np.searchsorted(scores_in[order_in], levels, side="right")
-    false_positive = 1 - _cumulated(weights_out[:, order_out])[:, upto_out]
-    lowest = (false_positive <= fpr + _ROUNDING).argmax(axis=1)
-    true_positive = 1 - _cumulated(weights_in[:, order_in])[:, upto_in]
-    found = np.take_along_axis(true_positive, lowest[:, None], axis=1)[:, 0]
-    return np.clip(found, 0.0, 1.0)
+        return np.ones(weights_in.shape[1])
+    order_out, order_in = np.argsort(-scores_out, kind="stable"), np.argsort(-scores_in, kind="stable")
+    levels = np.unique(-scores_out)
+    above_out = np.searchsorted(-scores_out[order_out], levels)
+    above_in = np.searchsorted(-scores_in[order_in], levels)
+    looked = min(len(levels), _FIRST_LEVELS + math.ceil(2 * fpr * len(levels)))
+    while True:
+        false_positive = _cumulated(weights_out[order_out[: above_out[looked - 1]]])[above_out[:looked]]
+        allowed = false_positive <= fpr + _ROUNDING
+        if looked == len(levels) or not allowed[-1].any():
+            break
+        looked = min(len(levels), 4 * looked)
+    lowest = allowed.sum(axis=0) - 1  # the rate only grows
+    true_positive = _cumulated(weights_in[order_in[: above_in[looked - 1]]])[above_in[:looked]]
+    found = np.take_along_axis(true_positive, lowest[None], axis=0)[0]
+    return np.asarray(np.clip(found, 0.0, 1.0))
 
 
 def _cumulated(weights: Array) -> Array:
-    """Cumulative sums along the records with a leading zero, (draws, n + 1)."""
-    return np.pad(np.cumsum(weights, axis=1), ((0, 0), (1, 0)))
+    """Cumulative sums along the records with a leading zero: (n, draws) -> (n + 1, draws)."""
+    total = np.zeros((len(weights) + 1, weights.shape[1]))
+    np.cumsum(weights, axis=0, out=total[1:])
+    return total
 
 
 def _parts(draws: int, n: int) -> list[slice]:
-    """Slices of the draws small enough that an array (slice, n) stays in memory."""
-    step = max(1, _CHUNK // max(n, 1))
+    """Slices of the draws small enough that an array (n, slice) stays in the processor's cache."""
+    step = max(16, _CHUNK // max(n, 1))
     return [slice(start, start + step) for start in range(0, draws, step)]

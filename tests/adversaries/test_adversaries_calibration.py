@@ -205,7 +205,7 @@ def test_calibrate_leaves_a_hopeless_row_with_the_prior():
 def test_calibrate_chooses_for_each_row():
     found = calibrate(torch.cat([bits_of({(1, 1): 1.0}), bits_of({(3, 0): 1.0})]), 0.0)
     assert found.slope.tolist() == [FINE.slopes[1], FINE.slopes[3]]
-    assert found.at(torch.tensor([1])).share.tolist() == [FINE.shares[0]]
+    assert found.at([1]).share.tolist() == [FINE.shares[0]]
 
 
 def test_cautious_takes_the_heaviest_tail_that_is_nearly_best():

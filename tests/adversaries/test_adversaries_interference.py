@@ -19,6 +19,7 @@ from ptaudit.adversaries.interference import (
     fit_student,
     ledoit_wolf,
     log_density,
+    next_student,
     refined,
     sharpened,
     shrinkage,
@@ -73,6 +74,12 @@ def excess(found, scatter):
     return 0.5 * float(log_det + torch.linalg.solve(found, scatter).diagonal().sum() - len(scatter))
 
 
+def covariance(sample):
+    """The refined scatter."""
+    factor = refined(cholesky(ledoit_wolf(sample)), sample)[0]
+    return factor @ factor.T
+
+
 @pytest.mark.parametrize(
     ("n", "k", "spread", "share"), [(64, 16, 100.0, 0.5), (256, 16, 100.0, 0.25), (512, 64, 30.0, 0.75)]
 )
@@ -85,14 +92,14 @@ def test_refined_shrinkage_is_better_on_anisotropic_points(n, k, spread, share):
     for seed in range(0, 10, 2):
         sample, scatter = stretched(n, k, spread, seed)
         plain.append(excess(ledoit_wolf(sample[None])[0], scatter))
-        better.append(excess(refined(sample[None])[0], scatter))
+        better.append(excess(covariance(sample[None]), scatter))
     assert 0.0 < np.mean(better) < share * np.mean(plain)
 
 
 def test_refined_shrinkage_costs_little_on_a_sphere():
     """256 points of 16 coordinates without any shrinkage cost about k(k+1)/4n = 0.27 nats."""
     sample, eye = points(1, 256, 16, 40), torch.eye(16, dtype=torch.float64)
-    assert excess(refined(sample)[0], eye) < 0.1
+    assert excess(covariance(sample), eye) < 0.1
 
 
 def test_sharpened_shrinks_toward_the_estimate_before_it():
@@ -234,3 +241,30 @@ def test_flat_tokens_still_have_a_finite_fit(tokens):
     for density in [*gaussians, *fit_student(tokens.double())]:
         assert bool(torch.isfinite(density.factor).all())
         assert bool(torch.isfinite(density.distances(tokens.double(), tokens.double())).all())
+
+
+@pytest.mark.parametrize(("scale", "origin"), [(1.0, 0.0), (1e-30, 0.0), (1e-3, 1e3), (1e20, 0.0)])
+def test_distances_in_float32_lose_nothing(scale, origin):
+    """Against float64: directions that span a factor of 1000, any size, and a mean a million times the spread."""
+    sample, _ = stretched(400, 16, 1000.0, 50)
+    tokens = (scale * sample + origin)[None]
+    density = fit_gaussian(tokens[:, :200], 3, 0.0, refine=True)
+    views, known = tokens[:, 200:300] + 3 * tokens.mean(1, keepdim=True), tokens[:, 300:]
+    expected = squared_distances(density.whiten(views - density.mean[:, None]), density.whiten(known))
+    found = density.distances(views, known)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_distances_stay_finite_where_the_known_records_were_all_equal():
+    density = fit_gaussian(torch.zeros(1, 50, 8, dtype=torch.float64), 3, 0.0)
+    found = density.distances(points(1, 5, 8), points(1, 4, 8, 1))
+    assert bool(torch.isfinite(found).all())
+
+
+def test_a_student_by_steps_is_that_of_the_whole_chain():
+    sample = points(2, 300, 8, 51)
+    whole, first = fit_student(sample), fit_student(sample, upto=1.0)
+    assert [f.tails for f in first] == [(1.0,)]
+    torch.testing.assert_close(first[0].factor, whole[0].factor)
+    torch.testing.assert_close(next_student(sample, first[0], 3.0).factor, whole[1].factor)

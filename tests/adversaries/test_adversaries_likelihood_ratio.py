@@ -37,7 +37,7 @@ def test_rows_choose_their_own_member():
     light = gaussian(1, 256, 16)
     heavy = gaussian(1, 256, 16, 1) / gaussian(1, 256, 1, 2).abs()
     posterior = fit(torch.cat([light, heavy]), View("v", 2), seeded())
-    chosen = {row: member.nu for rows, member, _ in posterior.parts for row in rows.tolist()}
+    chosen = {row: member.nu for rows, member, *_ in posterior.parts for row in rows}
     assert set(chosen) == {0, 1}
     assert chosen[0] > 3.0 >= chosen[1]
     assert bool((posterior.fold_bits > 0.5).all())
@@ -69,7 +69,7 @@ def test_anisotropic_tokens_do_not_choose_shrinkage_to_a_sphere():
     """That is the Gaussian at place 0; standard deviations span a factor of 1000."""
     scales = torch.logspace(0, 3, 16, dtype=torch.float64)
     posterior = fit(gaussian(1, 256, 16, 8) * scales, View("v", 2), seeded())
-    [(_, member, _)] = posterior.parts
+    [(_, member, *_)] = posterior.parts
     assert member.place >= 1
     plain = fit(gaussian(1, 256, 16, 8), View("v", 2), seeded())
     # A linear map leaves the exact posterior as it is; a sphere alone loses most of it.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from identity_truth import exact_bits, gaussian, student
 
-from ptaudit.adversaries import interference
+from ptaudit.adversaries import interference, likelihood_ratio
 from ptaudit.adversaries.calibration import unseen
 from ptaudit.estimate import identity_bits
 
@@ -116,8 +116,9 @@ def test_the_share_of_the_prior_bounds_the_certainty(m):
 def test_aggregation_hides_as_the_closed_form_says(k, m):
     closed = k / 2 * math.log2(m / (m - 1))
     assert exact_bits(k, 256, m - 1) == pytest.approx(closed, rel=0.05)
-    found = identity_bits(gaussian(2048, k, 11), m, seed=1)
-    assert found.value == pytest.approx(closed, rel=0.1)
+    # Of 2048 records: the standard error of one table is 7 % of so few bits.
+    found = [identity_bits(gaussian(2048, k, 11 + seed), m, seed=seed).value for seed in range(4)]
+    assert sum(found) / 4 == pytest.approx(closed, rel=0.1)
 
 
 @pytest.mark.parametrize(("k", "s"), [(16, 4.0), (64, 8.0), (64, 15.0)])
@@ -155,8 +156,8 @@ def test_student_tokens_need_the_heavy_tailed_family(monkeypatch):
     exact = student_truth(16, 128, 2)
     assert whole.lo <= exact
     assert whole.value == pytest.approx(exact, rel=0.1)
-    monkeypatch.setattr(interference, "RADIAL_DEGREES", (interference.GAUSSIAN,))
-    monkeypatch.setattr("ptaudit.adversaries.likelihood_ratio.fit_student", lambda sums: [])
+    monkeypatch.setattr(likelihood_ratio, "RADIAL_DEGREES", (interference.GAUSSIAN,))
+    monkeypatch.setattr(likelihood_ratio, "STUDENT_DEGREES", ())
     whitening = identity_bits(tokens, 2, seed=1)
     assert whitening.hi < whole.lo
     assert whole.value - whitening.value > 0.5
@@ -167,5 +168,5 @@ def test_m_estimates_help_beyond_heavy_tails_on_the_sample_covariance(monkeypatc
     tokens = gaussian(512, 16, 32)
     tokens[:10] *= 1000.0
     whole = identity_bits(tokens, 2, seed=1)
-    monkeypatch.setattr("ptaudit.adversaries.likelihood_ratio.fit_student", lambda sums: [])
+    monkeypatch.setattr(likelihood_ratio, "STUDENT_DEGREES", ())
     assert identity_bits(tokens, 2, seed=1).hi < whole.lo

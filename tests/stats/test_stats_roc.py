@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from ptaudit.stats.bootstrap import resample_weights
-from ptaudit.stats.roc import auc, auc_estimate, auc_influence, tpr_at_fpr, tpr_at_fpr_estimate
+from ptaudit.stats.roc import _weighted_tpr, auc, auc_estimate, auc_influence, tpr_at_fpr, tpr_at_fpr_estimate
 
 
 def tied_scores(generator):
@@ -106,3 +106,17 @@ def test_not_a_number_and_too_few_records_are_inconclusive():
         assert "not numbers" in estimate(np.append(scores, math.nan), scores, seed=0).status
         assert "there are 1 and 10" in estimate(scores[:1], scores, seed=0).status
     assert auc_estimate(np.append(scores, math.inf), scores, seed=0).conclusive
+
+
+@pytest.mark.parametrize("fpr", [0.002, 0.01, 0.3, 0.9])
+@pytest.mark.parametrize("shift", [0.0, 1.0, 4.0])
+def test_looking_at_the_highest_non_members_alone_changes_nothing(fpr, shift):
+    """Every resample against a plain reading of its ROC curve; some weights leave the whole top out."""
+    generator = np.random.default_rng(3)
+    inside, outside = generator.standard_normal(80).round(1) + shift, generator.standard_normal(1500).round(2)
+    weights_in, weights_out = resample_weights(80, 20, 0).T, resample_weights(1500, 20, 0, stream=1).T.copy()
+    weights_out[np.argsort(-outside)[:300], 0] = 0.0
+    found = _weighted_tpr(inside, outside, fpr, weights_in, weights_out)
+    for b in range(20):
+        rates = [(weights_out[outside > v, b].sum(), weights_in[inside > v, b].sum()) for v in np.unique(outside)]
+        assert found[b] == pytest.approx(max(t for f, t in rates if f <= fpr + 1e-12), abs=1e-9)
