@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ptaudit.cli import check, compare, gate, init, run, schema, selftest, show
-from ptaudit.cli.guard import guarded
+from ptaudit.cli.guard import guarded, leaving_when_told
 
 EXIT_CODES = "Exit codes: 0 ok, 1 a gate failed, 2 usage, spec or internal error, 3 inconclusive, 130 interrupted."
 RUNS_CODE = "A spec runs the Python that it names (model, loss, data): run only specs that you trust."
@@ -59,4 +59,5 @@ for _name, _verb in _VERBS.items():
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    with leaving_when_told():
+        app()

@@ -10,18 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ptaudit.cli.options import FormatName, Inconclusive, Outputs, Quiet, RunFolder, Verbose
-from ptaudit.cli.output import (
-    choose_format,
-    emit,
-    page_for,
-    parse_inconclusive,
-    parse_outputs,
-    report_gates,
-    verdict_line,
-    write_outputs,
-)
+from ptaudit.cli.output import Showing
 from ptaudit.errors import PtauditError
-from ptaudit.report import open_format
 
 if TYPE_CHECKING:
     from ptaudit.spec import GateSpec
@@ -43,8 +33,7 @@ def gate(
     verbose: Verbose = False,
 ) -> None:
     """Decide the gates of a finished run. Needs no torch, trains nothing, leaves the run folder as it is."""
-    chosen, sinks = choose_format(format_name), parse_outputs(output)
-    undecided = parse_inconclusive(inconclusive)
+    showing = Showing.asked(format_name, output, inconclusive, quiet)
 
     from ptaudit.gate import decide, exit_code
     from ptaudit.tables.folder import read_run
@@ -53,12 +42,8 @@ def gate(
     gates = gates_of(run, run_folder, spec)
     verdicts = tuple(decide(gates, run, read_run(baseline) if baseline else None))
     judged = replace(run, verdicts=verdicts)
-    page = page_for(chosen, forced=format_name is not None, folder=run_folder, inconclusive=undecided)
-    brief = quiet and format_name is None
-    emit(verdict_line(judged) if brief else open_format(chosen).render_gates(judged, page))
-    write_outputs(sinks, lambda to, on: to.render_gates(judged, on), page)
-    report_gates(verdicts)
-    raise typer.Exit(exit_code(verdicts, undecided))
+    showing.show(judged, run_folder, lambda to, page: to.render_gates(judged, page))
+    raise typer.Exit(exit_code(verdicts, showing.inconclusive))
 
 
 def gates_of(run: Run, folder: Path, spec: Path | None) -> Sequence[GateSpec]:

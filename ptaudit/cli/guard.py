@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -19,50 +21,95 @@ INTERNAL = 2
 INTERRUPTED = 130
 
 
+_PATIENCE = 2.0
+"""Seconds in which a further Ctrl-C is the same wish: it must not cut short how the first one ends the verb."""
+
+
 def guarded(verb: Callable[..., None]) -> Callable[..., None]:
     """The verb with its exceptions turned into a line on stderr and an exit code."""
 
     @functools.wraps(verb)
     def wrapper(*args: Any, **options: Any) -> None:
         verbose = bool(options.get("verbose"))
-        try:
-            with _terminable():
+        with _interruptible() as interrupted:
+            try:
                 verb(*args, **options)
-        except (typer.Exit, typer.Abort, typer.BadParameter):
-            raise
-        except KeyboardInterrupt as interrupt:
-            advice = f": {interrupt}" if str(interrupt) else ""
-            _end(f"interrupted{advice}", INTERRUPTED, verbose)
-        except PtauditError as error:
-            _end(f"error: {error}", error.exit_code, verbose)
-        except Exception as error:
-            said = " ".join(str(error).split())
-            name = type(error).__name__ + (f": {said}" if said else "")
-            again = "" if verbose else " (re-run with -v for the traceback)"
-            _end(f"internal error: {name}{again}", INTERNAL, verbose)
+            except (typer.Exit, typer.Abort, typer.BadParameter):
+                raise
+            except KeyboardInterrupt as interrupt:
+                advice = f": {interrupt}" if str(interrupt) else ""
+                _end(f"interrupted{advice}", INTERRUPTED, verbose)
+            except PtauditError as error:
+                _end(f"error: {error}", error.exit_code, verbose)
+            except SystemExit as error:  # no code of ours: it would pass for success
+                _end(f"error: Python that the spec names ended the process (sys.exit {error.code})", INTERNAL, verbose)
+            except Exception as error:
+                if interrupted():  # C code may turn Ctrl-C into an error of its own
+                    _end("interrupted", INTERRUPTED, verbose)
+                said = " ".join(str(error).split())
+                name = type(error).__name__ + (f": {said}" if said else "")
+                again = "" if verbose else " (re-run with -v for the traceback)"
+                _end(f"internal error: {name}{again}", INTERNAL, verbose)
 
     return wrapper
 
 
-def _end(line: str, code: int, verbose: bool) -> None:
+@contextmanager
+def leaving_when_told() -> Iterator[None]:
+    """The process leaves at a Ctrl-C or SIGTERM without a traceback, also before a verb has begun (verbs do better).
+
+    Once all is done, neither changes how the process ends.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(INTERRUPTED)
+
+    heard = _heard()
+    for number in heard:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _end(line: str, code: int, verbose: bool) -> NoReturn:
     if verbose:
         typer.echo(traceback.format_exc(), err=True, nl=False)
     typer.echo(line, err=True)
     raise typer.Exit(code)
 
 
+def _heard() -> list[signal.Signals]:
+    """The signals that end a verb, without those that whoever started the process has it ignore."""
+    return [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
+
+
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends a verb as Ctrl-C does, so that a run that CI cancels says how to resume it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """SIGTERM ends a verb as Ctrl-C does, so that a run that CI cancels says how to resume it.
+
+    Yields:
+        Whether either came within the last moments.
+    """
+    last = -math.inf
+
+    def interrupted() -> bool:
+        return time.monotonic() - last < _PATIENCE
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal last
+        if not interrupted():
+            last = time.monotonic()
+            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = {number: signal.signal(number, interrupt) for number in _heard()}
     try:
-        yield
+        yield interrupted
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -109,15 +109,52 @@ def write_outputs(sinks: Sequence[Sink], draw: Draw, page: Page) -> None:
     Raises:
         PtauditError: a file cannot be written.
     """
-    from ptaudit.tables.formats import write_whole
+    from ptaudit.files import write_whole
 
     for sink in sinks:
         page_of_file = Page(folder=page.folder, inconclusive=page.inconclusive)
-        text = draw(open_format(sink.format), page_of_file)
-        try:
-            write_whole(sink.path, text)
-        except OSError as error:
-            raise PtauditError(f"cannot be written: {error.strerror}", where=str(sink.path)) from error
+        write_whole(sink.path, draw(open_format(sink.format), page_of_file))
+
+
+@dataclass(frozen=True)
+class Showing:
+    """How a verb shows a run and its verdicts.
+
+    Attributes:
+        format: for stdout.
+        forced: whether the user asked for it.
+        sinks: files to write besides.
+        inconclusive: what an inconclusive gate counts as.
+        quiet: the verdict alone, unless a format was asked for.
+    """
+
+    format: str
+    forced: bool
+    sinks: Sequence[Sink]
+    inconclusive: Literal["pass", "fail"] | None
+    quiet: bool
+
+    @staticmethod
+    def asked(format_name: str | None, output: Sequence[str] | None, inconclusive: str | None, quiet: bool) -> Showing:
+        """From the options of the verb, before it does anything.
+
+        Raises:
+            PtauditError: one of them is malformed.
+        """
+        chosen, sinks = choose_format(format_name), parse_outputs(output)
+        return Showing(chosen, format_name is not None, sinks, parse_inconclusive(inconclusive), quiet)
+
+    def show(self, run: Run, folder: Path, draw: Draw) -> None:
+        """Results to stdout and files, gates that did not pass to stderr.
+
+        Raises:
+            PtauditError: a file cannot be written.
+        """
+        page = page_for(self.format, forced=self.forced, folder=folder, inconclusive=self.inconclusive)
+        brief = self.quiet and not self.forced
+        emit(verdict_line(run) if brief else draw(open_format(self.format), page))
+        write_outputs(self.sinks, draw, page)
+        report_gates(run.verdicts)
 
 
 def verdict_line(run: Run) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
+_WIDE = 110
+
+
 @contextmanager
 def open_progress(quiet: bool = False) -> Iterator[Progress]:
     """The progress that suits stderr, for the time of the block."""
@@ -72,16 +75,21 @@ class RichProgress:
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
+        # The worst layers can be long: their line is cut where the terminal ends, the bar stays whole.
+        note = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        console = Console(stderr=True, highlight=False)
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=28),
+            BarColumn(bar_width=28 if console.width >= _WIDE else 12),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
-            console=Console(stderr=True, highlight=False),
+            TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=note),
+            console=console,
             transient=True,
+            expand=True,
         )
 
     def task(self, description: str, total: int | None = None) -> Task:

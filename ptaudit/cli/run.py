@@ -10,19 +10,9 @@ from typing import Annotated
 import typer
 
 from ptaudit.cli.options import Device, FormatName, Inconclusive, Outputs, Overrides, Quiet, SpecFile, Verbose
-from ptaudit.cli.output import (
-    choose_format,
-    emit,
-    page_for,
-    parse_inconclusive,
-    parse_outputs,
-    report_gates,
-    verdict_line,
-    write_outputs,
-)
+from ptaudit.cli.output import Showing
 from ptaudit.cli.progress import open_progress
 from ptaudit.errors import PtauditError
-from ptaudit.report import open_format
 
 
 def run(
@@ -47,8 +37,7 @@ def run(
     """
     if fresh and resume:
         raise PtauditError("--fresh and --resume exclude each other", remedy="leave one out")
-    chosen, sinks = choose_format(format_name), parse_outputs(output)
-    undecided = parse_inconclusive(inconclusive)
+    showing = Showing.asked(format_name, output, inconclusive, quiet)
     try:
         with open_progress(quiet) as progress:
             from ptaudit.pipeline import audit
@@ -62,15 +51,11 @@ def run(
                 gate=not no_gate,
                 overrides=tuple(overrides or ()),
                 progress=progress,
-                inconclusive=undecided,
+                inconclusive=showing.inconclusive,
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"resume with {resume_command(spec, out, device, overrides or ())}") from None
-    page = page_for(chosen, forced=format_name is not None, folder=result.path, inconclusive=undecided)
-    brief = quiet and format_name is None
-    emit(verdict_line(result.run) if brief else open_format(chosen).render(result.run, page))
-    write_outputs(sinks, lambda to, on: to.render(result.run, on), page)
-    report_gates(result.run.verdicts)
+    showing.show(result.run, result.path, lambda to, page: to.render(result.run, page))
     raise typer.Exit(result.exit_code)
 
 

@@ -9,22 +9,30 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
+from ptaudit.errors import ModelError
 from ptaudit.games import identity
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
 from ptaudit.gate import reachable
 from ptaudit.pipeline.moment import view_tokens
+from ptaudit.pipeline.seed import trajectory
 from ptaudit.pipeline.session import Session, layer_entries, open_session, shared, warnings
-from ptaudit.replay import Replay
+from ptaudit.replay import Replay, Walk
 from ptaudit.replay.device import pick_device
+from ptaudit.replay.evaluate import evaluate
+from ptaudit.replay.sampling import steps_per_epoch
+from ptaudit.replay.saved import load_into, load_state
 from ptaudit.spec import load
 from ptaudit.spec.catalog import MODEL_VIEW, TOKEN_GAMES
 from ptaudit.spec.model import GateSpec
 from ptaudit.tables.run import LayerEntry
 from ptaudit.tokens import TokenReader, Tokens
 from ptaudit.views import View
+
+T = TypeVar("T")
 
 _PROBE_RECORDS = 256
 _PROBE_STEPS = 3
@@ -58,15 +66,15 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     """
     spec = load(spec_path, overrides)
     session = open_session(spec, pick_device(device))
-    model = session.model(spec.train.all_seeds[0])
+    seed = spec.train.all_seeds[0]
+    model = session.model(seed)
     reader = session.reader(model)
     layers = layer_entries(reader.layers)
-    step = _step_seconds(session, model)
-    reading, tokens = _timed(lambda: _probe(session, reader))
+    step, training = _training_seconds(session, model, seed)
+    tokens, reading = _timed(lambda: _probe(session, reader))
     capture = reading / len(tokens.loss)
     games = _games_seconds(session, tokens)
-    epochs, seeds = len(spec.audit.audited_epochs(spec.train.epochs)), len(spec.train.all_seeds)
-    steps = spec.train.epochs * math.ceil(len(session.split.members) / spec.train.batch_size)
+    epochs, seeds = len(spec.audited_epochs), len(spec.train.all_seeds)
     records = len(session.members) + _others(session)
     captured = sum(layer.parameters for layer in layers if layer.capture != "none")
     return CheckReport(
@@ -80,7 +88,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         audited=len(session.members),
         step_seconds=step,
         estimate_seconds={
-            "training": seeds * steps * step,
+            "training": seeds * training,
             "capture": seeds * epochs * records * capture,
             "games": seeds * epochs * games,
         },
@@ -89,24 +97,54 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     )
 
 
-def _timed(work: Callable[[], Tokens]) -> tuple[float, Tokens]:
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
     work()  # the first call pays for kernels and buffers
     began = time.perf_counter()
     found = work()
-    return time.perf_counter() - began, found
+    return found, time.perf_counter() - began
 
 
 def _probe(session: Session, reader: TokenReader) -> Tokens:
     return reader.read(*session.batch(session.members[:_PROBE_RECORDS]))
 
 
-def _step_seconds(session: Session, model: torch.nn.Module) -> float:
-    """Median seconds of a training step, on a copy of the weights that is thrown away."""
+def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tuple[float, float]:
+    """Seconds of a training step, and of the training; or 0, and of walking over the checkpoints.
+
+    The weights are then as they were.
+    """
     saved = {name: value.clone() for name, value in model.state_dict().items()}
-    replay = Replay(model, session.records, session.split, session.spec.train, session.loss, 0, session.device)
-    found = replay.time_steps(_PROBE_STEPS)
+    replay = trajectory(session, model, seed)
+    if isinstance(replay, Replay):
+        _is_a_number(session, model, "the untrained model", "check its initial weights and the scale of the inputs")
+        step, train = replay.time_steps(_PROBE_STEPS), session.spec.train
+        found = step, train.epochs * steps_per_epoch(train, len(session.split.members)) * step
+    else:
+        found = 0.0, _walk_seconds(session, replay)
     model.load_state_dict(saved)
     return found
+
+
+def _walk_seconds(session: Session, walk: Walk) -> float:
+    began = time.perf_counter()
+    walk.prove()
+    loading = time.perf_counter() - began
+    epoch, path = next(iter(walk.saved.items()))
+    load_into(walk.model, load_state(path, walk.key)[0], path)
+    _is_a_number(session, walk.model, f"the checkpoint of epoch {epoch}", "leave it out of replay.checkpoints")
+    probe = session.split.members[:_PROBE_RECORDS]
+    _, seconds = _timed(lambda: evaluate(walk.model, session.records, session.loss, probe))
+    records = len(session.split.members) + len(session.split.held_out)
+    return loading + len(walk.saved) * seconds * records / len(probe)
+
+
+def _is_a_number(session: Session, model: torch.nn.Module, what: str, remedy: str) -> None:
+    """Find the loss of the first members finite, before hours are spent on it."""
+    first = session.split.members[:_PROBE_RECORDS]
+    loss, _ = evaluate(model, session.records, session.loss, first)
+    if not math.isfinite(loss):
+        said = f"the loss of {what} on the first {len(first)} members is {loss}"
+        raise ModelError(said, where=session.spec.model.entry, remedy=remedy)
 
 
 def _others(session: Session) -> int:

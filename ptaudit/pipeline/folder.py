@@ -7,12 +7,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from ptaudit.errors import PtauditError, RunFolderError
 from ptaudit.tables.folder import LEAKAGE, RESUME
 
 _LOCK = "lock"
+_ELSEWHERE = "choose another with --out"
+_REPLACE = "--fresh to replace it, or another --out"
 
 
 def is_whole(folder: Path) -> bool:
@@ -26,63 +29,137 @@ def check(folder: Path, *, fresh: bool, resume: bool) -> None:
     Raises:
         RunFolderError: something lies there already and neither flag says what to do, or it is no run folder.
     """
+    try:
+        _check(folder, fresh=fresh, resume=resume)
+    except OSError as error:
+        raise RunFolderError(f"cannot be used: {error.strerror}", where=str(folder), remedy=_ELSEWHERE) from error
+
+
+def _check(folder: Path, *, fresh: bool, resume: bool) -> None:
     started = (folder / RESUME).is_dir()
     if folder.exists() and not folder.is_dir():
-        raise RunFolderError("is no folder", where=str(folder), remedy="choose another with --out")
+        raise RunFolderError("is no folder", where=str(folder), remedy=_ELSEWHERE)
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (started or is_whole(folder)):
         verb = "replaced" if fresh else "used"
-        raise RunFolderError(
-            f"is not a run folder, so it is not {verb}", where=str(folder), remedy="choose another with --out"
-        )
+        raise RunFolderError(f"is not a run folder, so it is not {verb}", where=str(folder), remedy=_ELSEWHERE)
     if not (fresh or resume):
         state = "holds a run" if is_whole(folder) else "holds an unfinished run"
-        remedy = (
-            "--fresh to replace it, or another --out"
-            if is_whole(folder)
-            else "--resume to go on, --fresh to replace it"
-        )
+        remedy = _REPLACE if is_whole(folder) else "--resume to go on, --fresh to replace it"
         raise RunFolderError(state, where=str(folder), remedy=remedy)
 
 
+@dataclass(frozen=True)
+class Workplace:
+    """A run folder while one process works in it.
+
+    Attributes:
+        folder: the run folder.
+        state: inside it, what a resumed run needs.
+        lock: which file was locked, as device and inode: a folder that was removed and made anew has another.
+    """
+
+    folder: Path
+    state: Path
+    lock: tuple[int, int]
+
+    def confirm(self) -> None:
+        """Find the folder as it was taken.
+
+        Raises:
+            RunFolderError: it was removed, or replaced by another run.
+        """
+        if _identity(self.state / _LOCK) != self.lock:
+            raise RunFolderError(
+                "was removed or replaced while this run was under way",
+                where=str(self.folder),
+                remedy="run it again, and leave the folder alone until it has ended",
+            )
+
+
 @contextmanager
-def working(folder: Path, *, fresh: bool) -> Iterator[Path]:
+def working(folder: Path, *, fresh: bool) -> Iterator[Workplace]:
     """The place for what a resumed run needs; removed when the block ends well.
 
-    It stays where a run was interrupted. What the user must mend first cannot be resumed, so nothing is left of it.
+    It stays where a run was interrupted, or could not be written. What the user must mend first in the spec, the model
+    or the data cannot be resumed, so nothing is left of it.
+
+    Raises:
+        RunFolderError: another run is under way here, or nothing can be written.
     """
     state = folder / RESUME
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        lock = (state / _LOCK).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise RunFolderError(
-            f"cannot be written: {error.strerror}", where=str(folder), remedy="choose another with --out"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system however this process ends
-        except OSError as error:
-            raise _occupied(folder, state / _LOCK) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    with _locked(folder, state / _LOCK) as lock:
+        place = Workplace(folder, state, (os.fstat(lock).st_dev, os.fstat(lock).st_ino))
+        place.confirm()
         if fresh:
-            _empty(folder, state / _LOCK)
+            with _writing(folder):
+                _empty(folder, state / _LOCK)
+        elif is_whole(folder):
+            raise RunFolderError("another run has just ended here", where=str(folder), remedy=_REPLACE)
         try:
-            yield state
-        except RunFolderError:
-            raise
+            yield place
+            place.confirm()
+        except RunFolderError as error:
+            place.confirm()  # a folder that is gone explains the error
+            if error.remedy is not None:
+                raise
+            raise RunFolderError(error.what, where=error.where, remedy="mend that, then go on with --resume") from error
         except PtauditError:
             _leave(folder, state)
             raise
-        shutil.rmtree(state)
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove what a run that ended left because it was killed right then; not while it is still at it."""
+    state = folder / RESUME
+    if state.is_dir():
+        with suppress(RunFolderError), _locked(folder, state / _LOCK):
+            shutil.rmtree(state, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, path: Path) -> Iterator[int]:
+    """A lock of the system on a file: let go however this process ends."""
+    with _writing(folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+", encoding="utf-8")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise _occupied(folder, path) from error
+        with _writing(folder):
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+        yield lock.fileno()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(f"cannot be written: {error.strerror}", where=str(folder), remedy=_ELSEWHERE) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _occupied(folder: Path, lock: Path) -> RunFolderError:
+    try:
+        process = f" (process {lock.read_text(encoding='utf-8')})"
+    except OSError:
+        process = ""
     return RunFolderError(
-        f"another run is under way here (process {lock.read_text(encoding='utf-8')})",
+        f"another run is under way here{process}",
         where=str(folder),
         remedy="wait for it, or choose another with --out",
     )
@@ -101,6 +178,6 @@ def _empty(folder: Path, lock: Path) -> None:
 
 
 def _leave(folder: Path, state: Path) -> None:
-    shutil.rmtree(state)
+    shutil.rmtree(state, ignore_errors=True)
     with suppress(OSError):
         folder.rmdir()  # stays where it holds anything else

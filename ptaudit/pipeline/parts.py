@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ptaudit.errors import RunFolderError
+from ptaudit.files import write_whole
 from ptaudit.pipeline.moment import Seconds
-from ptaudit.tables.formats import write_whole
 from ptaudit.tables.row import COLUMNS, Row
 
 

@@ -4,57 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ptaudit.errors import PtauditError, RunFolderError, TrainingDivergedError
+from ptaudit.errors import PtauditError, TrainingDivergedError
 from ptaudit.gate import decide, exit_code
 from ptaudit.pipeline import folder as places
-from ptaudit.pipeline.moment import EpochAudit
-from ptaudit.pipeline.parts import Parts
+from ptaudit.pipeline.code import sources
+from ptaudit.pipeline.live import LIVE, publish
 from ptaudit.pipeline.result import AuditResult
-from ptaudit.pipeline.session import (
-    Session,
-    key,
-    layer_entries,
-    model_digest,
-    open_session,
-    settings,
-    versions,
-    warnings,
-)
-from ptaudit.progress import Progress, Silent, Task
-from ptaudit.replay import CheckpointStore, EpochStats, Moment, Replay
-from ptaudit.replay.checkpoint import difference
+from ptaudit.pipeline.seed import SeedRun, prove, run_seed
+from ptaudit.pipeline.session import Session, model_digest, open_session, versions
+from ptaudit.pipeline.training import promise, training_versions
+from ptaudit.pipeline.whole import check_same
+from ptaudit.progress import Progress, Silent
 from ptaudit.replay.device import pick_device
 from ptaudit.report import Page
 from ptaudit.report.markdown import render
 from ptaudit.spec import Spec, dump, load
 from ptaudit.tables.folder import read_run, write_run
-from ptaudit.tables.row import JOINT, Row
-from ptaudit.tables.run import EpochEntry, LayerEntry, Run
+from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import pool
-from ptaudit.tables.wide import primary_rows
 
 DEFAULT_FOLDER = Path("runs")
-
-
-@dataclass(frozen=True)
-class SeedRun:
-    """One training run, audited: what is left of it when training diverged, with the reason."""
-
-    rows: tuple[Row, ...]
-    stats: tuple[EpochStats, ...]
-    layers: tuple[LayerEntry, ...]
-    warnings: tuple[str, ...]
-    seconds: dict[str, float]
-    diverged: TrainingDivergedError | None = None
 
 
 def audit(
@@ -94,15 +71,15 @@ def audit(
     target = Path(out) if out is not None else DEFAULT_FOLDER / spec.name
     chosen = pick_device(device)
     places.check(target, fresh=fresh, resume=resume)
-    if resume and places.is_whole(target):
-        return _already_whole(spec, target, progress, gate, inconclusive)
     session = open_session(spec, chosen)
-    session.reader(session.model(spec.train.all_seeds[0]))  # what can be wrong is found before the folder is touched
+    if resume and places.is_whole(target):
+        return _as_it_ended(session, target, progress, gate, inconclusive)
+    prove(session)  # what can be wrong is found before the folder is touched
     started = _now()
-    with places.working(target, fresh=fresh) as state:
+    with places.working(target, fresh=fresh) as place:
         seeds: list[SeedRun] = []
         for seed in spec.train.all_seeds:
-            seeds.append(_run_seed(session, seed, state / f"seed-{seed}", progress))
+            seeds.append(run_seed(session, seed, place, progress))
             if seeds[-1].diverged:
                 break
         if seeds[0].diverged and not seeds[0].stats:
@@ -112,6 +89,8 @@ def audit(
         if gate and not diverged:
             run, refused = _judged(run, spec)
             _say_undecided(spec, target, progress)
+        place.confirm()
+        publish([(seed, place.state / f"seed-{seed}" / LIVE) for seed in spec.train.all_seeds], target)
         write_run(run, target, render(run, Page(folder=str(target))))
     if diverged:
         raise _with_place(diverged, target)
@@ -128,65 +107,6 @@ def _judged(run: Run, spec: Spec) -> tuple[Run, PtauditError | None]:
         return run, error
 
 
-def _run_seed(session: Session, seed: int, state: Path, progress: Progress) -> SeedRun:
-    """Train with one seed from where it was left, and audit on the way."""
-    spec = session.spec
-    model = session.model(seed)
-    reader = session.reader(model)
-    parts = Parts(state)
-    store = CheckpointStore(state, key(session, dump(spec)))
-    epochs = spec.audit.audited_epochs(spec.train.epochs)
-    observer = EpochAudit(session, reader, progress)
-    replay = Replay(model, session.records, session.split, spec.train, session.loss, seed, session.device)
-    saved = store.latest()
-    done = [epoch for epoch in epochs if saved and epoch <= saved.stats[-1].epoch]
-    observer.rows, before = parts.load(done)
-    observer.seconds.capture, observer.seconds.games = before.get("capture", 0.0), before.get("games", 0.0)
-    trained, began = before.get("training", 0.0), time.perf_counter()
-    spent = observer.seconds.capture + observer.seconds.games
-
-    def training() -> float:
-        now = observer.seconds.capture + observer.seconds.games
-        return trained + time.perf_counter() - began - (now - spent)
-
-    def keep(moment: Moment) -> None:
-        parts.save(moment.epoch, observer.rows[moment.epoch], observer.seconds, training())
-        progress.log(_headline(moment, observer.rows[moment.epoch], seed if len(spec.train.all_seeds) > 1 else None))
-
-    diverged = None
-    batches = math.ceil(len(session.split.members) / spec.train.batch_size)
-    first = saved.stats[-1].epoch if saved else 0
-    name = "training" if len(spec.train.all_seeds) == 1 else f"training, seed {seed}"
-    with progress.task(name, (spec.train.epochs - first) * batches) as task:
-        try:
-            replay.run(epochs, [observer, keep], checkpoint=store, progress=_ticker(task, spec.train.epochs))
-        except TrainingDivergedError as error:
-            diverged = error
-    seconds = {"training": training(), "capture": observer.seconds.capture, "games": observer.seconds.games}
-    rows = tuple(row for epoch in sorted(observer.rows) for row in observer.rows[epoch])
-    return SeedRun(rows, tuple(replay.stats), layer_entries(reader.layers), warnings(session, model), seconds, diverged)
-
-
-def _ticker(task: Task, epochs: int) -> Any:
-    def tick(epoch: int, batch: int, batches: int) -> None:
-        task.advance(note=f"epoch {epoch}/{epochs}")
-
-    return tick
-
-
-def _headline(moment: Moment, rows: Sequence[Row], seed: int | None) -> str:
-    """One line for an audited epoch: how training stands and what leaks of all layers jointly."""
-    stats = moment.stats
-    leaks = [
-        f"{row.game} on {row.view} {row.value:.2f}"
-        for row in primary_rows(rows)
-        if row.layer == JOINT and row.metric == "bits" and row.measured
-    ]
-    of_seed = f"seed {seed}, " if seed is not None else ""
-    loss = f"loss {stats.train_loss:.3f}, held out {stats.held_out_loss:.3f}"
-    return f"{of_seed}epoch {moment.epoch}: {loss}; bits: {', '.join(leaks) or 'none measured'}"
-
-
 def _run(session: Session, seeds: Sequence[SeedRun], started: str) -> Run:
     """What all seeds found, as one run."""
     spec = session.spec
@@ -198,13 +118,16 @@ def _run(session: Session, seeds: Sequence[SeedRun], started: str) -> Run:
     rows = sorted(found, key=lambda r: (r.epoch, position.get((r.epoch, r.view, r.game), 0)))
     manifest = {
         **versions(),
+        **training_versions(spec),
         "device": str(session.device),
-        "seeds": list(spec.train.all_seeds[: len(seeds)]),
+        "seeds": [] if spec.replay else list(spec.train.all_seeds[: len(seeds)]),
         "audit_seed": spec.audit.seed,
         "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "model_sha256": model_digest(spec),
+        "code_sha256": sources(spec),
         "data_sha256": session.records.digest(),
         "split_sha256": session.split.digest(),
+        **_checkpoints(session),
         "records": len(session.members),
         "members": len(session.split.members),
         "held_out": len(session.split.held_out),
@@ -219,15 +142,23 @@ def _run(session: Session, seeds: Sequence[SeedRun], started: str) -> Run:
     return Run(spec.name, tuple(rows), seeds[0].layers, _epochs(seeds), manifest, seconds, text, seeds=several)
 
 
+def _checkpoints(session: Session) -> dict[str, Any]:
+    """For the manifest: the files that were walked over."""
+    saved = session.spec.replay.saved if session.spec.replay else {}
+    entries = [
+        {"epoch": epoch, "file": str(path), "sha256": session.checkpoints[epoch]} for epoch, path in saved.items()
+    ]
+    return {"checkpoints": entries} if entries else {}
+
+
 def _epochs(seeds: Sequence[SeedRun]) -> tuple[EpochEntry, ...]:
     """The training of all seeds, averaged; an epoch that not every seed reached is left out."""
     entries = []
     for same in zip(*(seed.stats for seed in seeds)):
         numbers = [[s.train_loss, s.train_accuracy, s.held_out_loss, s.held_out_accuracy] for s in same]
         loss, accuracy, held_out_loss, held_out_accuracy = (float(mean) for mean in np.mean(numbers, axis=0))
-        entries.append(
-            EpochEntry(same[0].epoch, same[0].step, loss, accuracy, held_out_loss, held_out_accuracy, math.nan)
-        )
+        spent = math.nan if same[0].epsilon is None else same[0].epsilon
+        entries.append(EpochEntry(same[0].epoch, same[0].step, loss, accuracy, held_out_loss, held_out_accuracy, spent))
     return tuple(entries)
 
 
@@ -241,26 +172,24 @@ def _threat_model(spec: Spec) -> tuple[str, ...]:
         )
     if "membership" in names:
         found.append("Membership: holds the model and labelled members and non-members of the other half.")
+    if promised := promise(spec.train):
+        found.append(promised)
     return tuple(found)
 
 
-def _already_whole(
-    spec: Spec, target: Path, progress: Progress, gate: bool, inconclusive: Literal["pass", "fail"] | None
+def _as_it_ended(
+    session: Session, target: Path, progress: Progress, gate: bool, inconclusive: Literal["pass", "fail"] | None
 ) -> AuditResult:
-    """Resuming a run that has ended: it ends as it did, if it is of this spec."""
+    """Resuming a run that has ended: it ends as it did, if it is of this spec, code, data and versions."""
     run = read_run(target)
-    changes = difference(settings(run.spec_text), settings(dump(spec)))
-    if changes:
-        raise RunFolderError(
-            f"holds a run of another spec: {changes}",
-            where=str(target),
-            remedy="--fresh to replace it, or another --out",
-        )
+    check_same(run, session, str(target))
+    places.clear(target)
     progress.log(f"{target}: this run is whole; nothing to resume")
     if str(run.manifest.get("status", "")).startswith("diverged"):
-        raise _with_place(TrainingDivergedError(str(run.manifest["status"]), remedy="lower train.optimizer.lr"), target)
+        remedy = "leave it out of replay.checkpoints" if session.spec.replay else "lower train.optimizer.lr"
+        raise _with_place(TrainingDivergedError(str(run.manifest["status"]), remedy=remedy), target)
     if gate and not run.verdicts:
-        run, refused = _judged(run, spec)
+        run, refused = _judged(run, session.spec)
         if refused:
             raise refused
     return AuditResult(run, target, exit_code(run.verdicts, inconclusive))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 import ptaudit
 from ptaudit.errors import DataError, SpecError
+from ptaudit.pipeline.code import sources
+from ptaudit.pipeline.training import training_notes, training_versions
 from ptaudit.replay import (
     Inputs,
     PerRecordLoss,
@@ -30,6 +32,8 @@ from ptaudit.replay import (
     make_split,
     open_source,
 )
+from ptaudit.replay.augment import Augment, make_augment
+from ptaudit.replay.saved import digest
 from ptaudit.spec.entry import parse_entry
 from ptaudit.spec.model import Spec, ViewSpec
 from ptaudit.tables.run import LayerEntry
@@ -53,6 +57,8 @@ class Session:
         others: as many held-out records, or all there are.
         loss: per-record loss.
         views: the views of the spec.
+        checkpoints: SHA-256 of the checkpoints that are walked over, by epoch; empty where the spec trains.
+        augment: what changes the inputs of a training batch, if anything.
     """
 
     spec: Spec
@@ -63,6 +69,8 @@ class Session:
     others: NDArray[np.int64]
     loss: PerRecordLoss
     views: tuple[View, ...]
+    checkpoints: Mapping[int, str] = field(default_factory=dict)
+    augment: Augment | None = None
 
     def model(self, seed: int) -> nn.Module:
         """The untrained model of a seed, on the device, found to fit the data and the loss."""
@@ -90,7 +98,7 @@ def open_session(spec: Spec, device: torch.device) -> Session:
         DataError: too few records for the audit that the spec asks for.
     """
     source = open_source(spec.data)
-    split = make_split(len(source), spec.data)
+    split = make_split(len(source), spec.data, source.columns)
     records = source.records(split.members)
     wanted = len(split.members) if spec.audit.records == "all" else spec.audit.records
     if wanted > len(split.members):
@@ -101,7 +109,10 @@ def open_session(spec: Spec, device: torch.device) -> Session:
     members = generator.permutation(split.members)[:wanted]
     others = generator.permutation(split.held_out)[:wanted]
     views = tuple(make_view(view) for view in spec.audit.views)
-    return Session(spec, device, records, split, members, others, make_loss(spec.train.loss), views)
+    loss = make_loss(spec.train.loss, spec.train.label_smoothing)
+    saved = {epoch: digest(path) for epoch, path in spec.replay.saved.items()} if spec.replay else {}
+    augment = make_augment(spec.data.augment, records)
+    return Session(spec, device, records, split, members, others, loss, views, saved, augment)
 
 
 def make_view(view: ViewSpec) -> View:
@@ -167,22 +178,53 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
         )
     if any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules()):
         found.append("Dropout was off while gradients were read: in training it hides part of them.")
+    found += _of_users(session)
+    if session.spec.data.augment is not None:
+        found.append("Records were read without the augmentation that they were trained with.")
     if len(session.others) < 0.9 * len(session.members) and any(
         g.name == "membership" for g in session.spec.audit.games
     ):
         found.append(f"Only {len(session.others)} held-out records stand against {len(session.members)} members.")
-    return tuple(found)
+    return (*found, *training_notes(session.spec, len(session.split.members)), *_of_checkpoints(session.spec))
+
+
+def _of_users(session: Session) -> Iterator[str]:
+    name = session.spec.data.user
+    if name is None:
+        return
+    user, split = session.records.columns[name], session.split
+    both = len(np.intersect1d(user[split.members], user[split.held_out]))
+    if both:
+        yield (
+            f"{both} users have records among the members and among those held out, which are then no strangers to the "
+            f"model (data.split_by: {name} keeps users together)."
+        )
+
+
+def _of_checkpoints(spec: Spec) -> Iterator[str]:
+    """What a reader must know of an audit that trained nothing itself."""
+    if spec.replay is None:
+        return
+    given = spec.data.members or spec.data.non_members
+    split = "the index files of `data`" if given else "`data.held_out` and `data.seed`, for no index file names it"
+    yield (
+        f"Nothing was trained: the weights are those of saved checkpoints. Members and held-out records are told apart "
+        f"by {split}; the tables are right only if that training saw the members and none of the held-out records."
+    )
+    yield f"Of the checkpoints, {spec.replay.numbering}. Losses and accuracies are those in eval mode."
 
 
 def key(session: Session, spec_text: str) -> dict[str, str]:
     """What the tables of a run depend on; a checkpoint with another key is refused with the difference named."""
     return {
         **settings(spec_text),
-        "code": model_digest(session.spec),
+        **{f"code of {path}": sha for path, sha in sources(session.spec).items()},
         "data": session.records.digest(),
         "split": session.split.digest(),
         "device": session.device.type,
+        **{f"checkpoint of epoch {epoch}": sha for epoch, sha in session.checkpoints.items()},
         **versions(),
+        **training_versions(session.spec),
     }
 
 

@@ -101,6 +101,14 @@ class Every(Part):
     """Audit epoch 0, every n-th epoch and the last one."""
 
 
+class LiveSpec(Part):
+    """Watching the training while it runs: rolling leakage of its own batches."""
+
+    budget: Annotated[Number, Field(gt=0, le=1)] = 0.1
+    """Share of the bare training's time that looking may take; what is captured depends on what it is measured to
+    cost."""
+
+
 def _default_views() -> list[ViewSpec]:
     return [ViewSpec(name="record", batch_size=1), ViewSpec(name="batch-32", batch_size=32)]
 
@@ -135,6 +143,8 @@ class AuditSpec(Part):
     """What adversaries see; default `record` (one record) and `batch-32` (the sum over 32)."""
     games: Annotated[list[GameSpec], Field(min_length=1)] = Field(default_factory=_default_games)
     """The games that are played; default identity, label and membership."""
+    live: LiveSpec | None = None
+    """Also watch the training while it runs; default no. The tables stay the same."""
     seed: Seed = 0
     """Seed of sketches, games and intervals."""
 

@@ -98,6 +98,14 @@ def absolute(path: str, base: Path) -> Path:
     return Path(os.path.normpath(base.absolute() / Path(path).expanduser()))
 
 
+def exists(path: Path | str, *, folder: bool = False) -> bool:
+    """Whether there is such a file (or folder); one whose name the system does not take is not there."""
+    try:
+        return Path(path).is_dir() if folder else Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _is_file(target: str) -> bool:
     return target.endswith(".py")
 

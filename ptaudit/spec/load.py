@@ -21,7 +21,8 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Spec:
     """Read, complete and check a spec. Nothing that it names is imported or run.
 
     Args:
-        path: the YAML file. Paths inside it, and inside overrides, are relative to its folder.
+        path: the YAML file. Paths inside it, and inside overrides, are relative to its folder; of a link, to the
+            folder of the file that it points to.
         overrides: `a.b.c=value` settings, applied in turn before anything is checked; values are YAML.
 
     Returns:
@@ -37,7 +38,7 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Spec:
         raise SpecError(what, where=document.where(()), remedy="start from the one that `ptaudit init` writes")
     for text in overrides:
         override(document, text)
-    problems = resolve_paths(document, path.parent)
+    problems = resolve_paths(document, path.resolve().parent)
     try:
         spec = Spec.model_validate(document.values)
     except ValidationError as error:

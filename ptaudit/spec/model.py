@@ -6,25 +6,31 @@ them from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ptaudit.spec.audit import AuditSpec, DefenseSpec, Every, GameSpec, GateSpec, TokenSpec, ViewSpec
+from ptaudit.spec.audit import AuditSpec, DefenseSpec, Every, GameSpec, GateSpec, LiveSpec, TokenSpec, ViewSpec
 from ptaudit.spec.base import Label, Part, fault, nearest, unique
 from ptaudit.spec.catalog import MODEL_VIEW, TOKEN_GAMES
 from ptaudit.spec.data import DataSpec
-from ptaudit.spec.train import ModelSpec, OptimizerSpec, ScheduleSpec, TrainSpec
+from ptaudit.spec.replay import ReplaySpec
+from ptaudit.spec.train import DpSgdSpec, ModelSpec, OptimizerSpec, SamSpec, ScheduleSpec, TrainSpec
 
 __all__ = [
     "AuditSpec",
     "DataSpec",
     "DefenseSpec",
+    "DpSgdSpec",
     "Every",
     "GameSpec",
     "GateSpec",
+    "LiveSpec",
     "ModelSpec",
     "OptimizerSpec",
+    "ReplaySpec",
+    "SamSpec",
     "ScheduleSpec",
     "Spec",
     "TokenSpec",
@@ -33,7 +39,25 @@ __all__ = [
 ]
 
 
-class Spec(Part):
+_OF_THE_LOSS = ("loss", "label_smoothing")
+"""Keys of `train` that say what is differentiated, not how it was trained."""
+
+
+def _train_may_be_over(schema: dict[str, Any]) -> None:
+    """JSON Schema: `train` with its epochs, or `replay` and of `train` what belongs to the loss."""
+    schema["required"].remove("train")
+    train, about = schema["properties"]["train"], schema["properties"]["train"]["description"]
+    schema["properties"]["train"] = {"description": about, "type": "object"}
+    keys = {name: {"description": f"As in `train` without `replay`: `{name}`."} for name in _OF_THE_LOSS}
+    loss = {"description": about, "type": "object", "properties": keys, "additionalProperties": False}
+    none = {"description": "Nothing: the spec trains.", "type": "null"}
+    schema["anyOf"] = [
+        {"required": ["train"], "properties": {"train": train, "replay": none}},
+        {"required": ["replay"], "properties": {"train": loss}},
+    ]
+
+
+class Spec(Part, json_schema_extra=_train_may_be_over):
     """One audit of one training run. Unknown keys are errors; paths are relative to the spec's own folder."""
 
     version: Literal[1]
@@ -45,7 +69,10 @@ class Spec(Part):
     data: DataSpec
     """The records, and which of them the model is trained on."""
     train: TrainSpec
-    """The training run that is replayed."""
+    """The training run that is replayed. With `replay` only its `loss` and `label_smoothing` have a use, and it may be
+    left out."""
+    replay: ReplaySpec | None = None
+    """Audit a training that already happened, from its checkpoints, instead of training."""
     audit: AuditSpec = Field(default_factory=AuditSpec)
     """What is measured, on which records, when."""
     gates: list[GateSpec] = Field(default_factory=list)
@@ -58,13 +85,61 @@ class Spec(Part):
             raise fault(f"`version`: expected 1, given {version!r}", remedy="this release reads version 1")
         return version
 
+    @property
+    def audited_epochs(self) -> tuple[int, ...]:
+        """The audited epochs, ascending; 0 is before training. With `replay` they are the epochs of its checkpoints."""
+        if self.replay is None:
+            return self.audit.audited_epochs(self.train.epochs)
+        epochs = self.audit.epochs
+        return self.replay.audited(None if epochs == "all" else epochs.every if isinstance(epochs, Every) else epochs)
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch that training ends with, or the last that has a checkpoint."""
+        return self.train.epochs if self.replay is None else max(self.replay.saved)
+
+    def plain(self) -> dict[str, Any]:
+        """What a spec file would say; with `replay` nothing of a training."""
+        values = super().plain()
+        if self.replay is not None:
+            values["train"] = {name: value for name, value in values["train"].items() if name in _OF_THE_LOSS}
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _training_is_over(cls, values: Any) -> Any:
+        """With `replay`, refuses what only training uses, and completes `train`."""
+        if not isinstance(values, Mapping) or values.get("replay") is None:
+            return values
+        train = {} if values.get("train") is None else values["train"]
+        if not isinstance(train, Mapping):
+            return values
+        idle = [("train", key) for key in train if key in TrainSpec.model_fields and key not in _OF_THE_LOSS]
+        data, audit = values.get("data"), values.get("audit")
+        idle += [("data", "augment")] if isinstance(data, Mapping) and data.get("augment") is not None else []
+        idle += [("audit", "live")] if isinstance(audit, Mapping) and audit.get("live") is not None else []
+        if idle:
+            what = f"`{'.'.join(idle[0])}` is not used by a spec with `replay`, which trains nothing"
+            raise fault(what, at=idle[0], remedy="remove it")
+        return {**values, "train": {"epochs": 1, **train}}
+
     @model_validator(mode="after")
     def _epochs_are_there(self) -> Spec:
         listed = self.audit.epochs if isinstance(self.audit.epochs, list) else []
         for index, epoch in enumerate(listed):
-            if epoch > self.train.epochs:
-                what = f"epoch {epoch} is audited, but training ends with epoch {self.train.epochs}"
-                raise fault(what, at=("audit", "epochs", index))
+            at = ("audit", "epochs", index)
+            if self.replay is not None and epoch not in self.replay.saved:
+                what = f"epoch {epoch} is audited, but has no checkpoint"
+                raise fault(what, at=at, remedy=f"there are: {self.replay.listing}; {self.replay.numbering}")
+            if self.replay is None and epoch > self.train.epochs:
+                raise fault(f"epoch {epoch} is audited, but training ends with epoch {self.train.epochs}", at=at)
+        return self
+
+    @model_validator(mode="after")
+    def _live_sees_what_is_followed(self) -> Spec:
+        if self.audit.live is not None and self.train.defense is not None:
+            what = "`audit.live` watches the gradients of bare training, and `train.defense` takes those of each record"
+            raise fault(what, at=("audit", "live"), remedy="remove one of them")
         return self
 
     @model_validator(mode="after")
@@ -87,7 +162,7 @@ class Spec(Part):
         if gate.view not in views:
             what = f"gate `{gate.id}` is on view `{gate.view}`, on which game `{gate.game}` is not played"
             raise fault(what, at=(*at, "view"), remedy=nearest(gate.view, views))
-        epochs = self.audit.audited_epochs(self.train.epochs)
+        epochs = self.audited_epochs
         if isinstance(gate.epoch, int) and gate.epoch not in epochs:
             raise fault(
                 f"gate `{gate.id}` is on epoch {gate.epoch}, which is not audited",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from ptaudit.errors import RunFolderError
-from ptaudit.tables.formats import csv_text, json_text, parse, read_csv, read_json, read_text, write_whole
+from ptaudit.files import write_whole
+from ptaudit.tables.formats import csv_text, json_text, parse, read_csv, read_json, read_text
 from ptaudit.tables.row import COLUMNS, Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
 from ptaudit.tables.summary import summary
@@ -71,8 +71,11 @@ def read_run(folder: Path) -> Run:
         RunFolderError: if there is no run, an unfinished one, or a file that is malformed (with its line).
     """
     leakage = folder / LEAKAGE
-    if not leakage.is_file():
-        raise _no_run(folder)
+    try:
+        if not leakage.is_file():
+            raise _no_run(folder)
+    except OSError as error:  # a name that is too long, a folder that may not be searched
+        raise RunFolderError(f"cannot be read: {error.strerror}", where=str(folder)) from error
     manifest = _json_object(folder / "manifest.json")
     name, layers = str(manifest.pop("name", folder.resolve().name)), manifest.pop("layers", None)
     rows = read_leakage(leakage)
@@ -85,7 +88,7 @@ def read_run(folder: Path) -> Run:
         layers=tuple(entries),
         epochs=_read_epochs(folder / "epochs.csv"),
         manifest=manifest,
-        timings=_json_object(folder / "timings.json"),
+        timings=_timings(folder / "timings.json"),
         spec_text=read_text(spec) if spec.is_file() else "",
         verdicts=tuple(_records(Verdict, read_json(verdicts), verdicts)) if verdicts.is_file() else (),
         seeds=_read_seeds(folder / "seeds", manifest.get("seeds", ())),
@@ -139,7 +142,7 @@ def _with_draws(rows: tuple[Row, ...], path: Path, leakage: Path) -> tuple[Row, 
     try:
         with np.load(path, allow_pickle=False) as stored:
             draws, index, table = stored["draws"], stored["rows"], str(stored["table"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file can fail in any way
         raise RunFolderError("damaged file", where=str(path), remedy="delete it: intervals remain") from error
     if table != _digest(read_text(leakage)):
         raise RunFolderError(f"belongs to another {LEAKAGE}", where=str(path), remedy="delete it: intervals remain")
@@ -184,21 +187,35 @@ def _json_object(path: Path) -> dict[str, Any]:
     return content
 
 
+def _timings(path: Path) -> dict[str, float]:
+    found = _json_object(path)
+    if not all(isinstance(value, float | int) for value in found.values()):
+        raise RunFolderError("not seconds by phase", where=str(path))
+    return found
+
+
 def _records(kind: type, content: object, path: Path) -> list[Any]:
     """JSON objects as dataclasses; null is NaN where a number belongs."""
     hints = get_type_hints(kind)
     try:
         return [
-            kind(
-                **{
-                    f.name: float("nan") if entry[f.name] is None and hints[f.name] is float else entry[f.name]
-                    for f in fields(kind)
-                }
-            )
+            kind(**{f.name: _value(entry[f.name], hints[f.name], f.name) for f in fields(kind)})
             for entry in content  # type: ignore[attr-defined]
         ]
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError) as error:
         raise RunFolderError(f"not a list of {kind.__name__}: {error}", where=str(path)) from error
+
+
+_JSON_TYPES: dict[object, tuple[type, ...]] = {float: (float, int), int: (int,), str: (str,)}
+
+
+def _value(value: Any, hint: object, name: str) -> Any:
+    if value is None and hint is float:
+        return float("nan")
+    fits = value in get_args(hint) if get_origin(hint) is Literal else isinstance(value, _JSON_TYPES.get(hint, object))
+    if not fits:
+        raise ValueError(f"{name} is {value!r}")
+    return value
 
 
 def _layers_of(rows: Sequence[Row]) -> list[LayerEntry]:

@@ -44,17 +44,6 @@ def _finite(content: object) -> object:
     return content
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes beside the file's name and renames, so that nobody ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(content.encode() if isinstance(content, str) else content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def read_text(path: Path) -> str:
     """Text of a UTF-8 file.
 

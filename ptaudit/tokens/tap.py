@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ptaudit.tokens.functional import UseOf
 from ptaudit.tokens.layers import Layer
-from ptaudit.tokens.rules.base import Contribution, ContributionOf, Use
+from ptaudit.tokens.rules.base import Contribution, ContributionOf, UnsupportedError, Use
 from ptaudit.tokens.rules.projection import Projection, plain, projection
 from ptaudit.tokens.rules.tied import tied
 from ptaudit.tokens.sketch import LayerSketch
@@ -39,6 +39,14 @@ class Reading:
 class _Call:
     use_of: UseOf
     grad: Tensor | None = None
+
+    def forget(self) -> None:
+        """Lets go of all tensors: the hook that holds this call lives as long as the graph."""
+        self.use_of, self.grad = _over, None
+
+
+def _over(grad: Tensor) -> Use:
+    raise UnsupportedError("a gradient came after the layer was read")
 
 
 class Tap:
@@ -106,6 +114,8 @@ class Tap:
 
     def _run(self) -> None:
         found = [(call.use_of, call.grad) for call in self._calls if call.grad is not None]
+        for call in self._calls:
+            call.forget()
         self._calls = []
         if not found:
             return

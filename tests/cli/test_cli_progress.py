@@ -4,6 +4,7 @@ import io
 import re
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from ptaudit.cli.duration import parse_duration
@@ -53,6 +54,18 @@ def test_bars_on_a_terminal_keep_logged_lines_whole(monkeypatch):
         work(progress)
     assert "epoch [1]: loss 0.5" in stream.getvalue()
     assert "games" in stream.getvalue()
+
+
+def test_a_long_note_is_cut_and_the_bar_stays_on_one_line(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    progress = RichProgress()
+    progress.task("training", 100).advance(40, note="epoch 1/5; bits: * 4.2, " + "layer1.0.conv1 3.1, " * 5)
+    console = Console(width=80, file=io.StringIO())
+    console.print(progress._bars.get_renderable())
+    (line,) = console.file.getvalue().splitlines()
+    assert "40/100" in line
+    assert "bits: * 4.2" in line
+    assert line.rstrip().endswith("…")
 
 
 @pytest.mark.parametrize(("quiet", "terminal", "kind"), [(True, "xterm", Silent), (False, "dumb", LogLines)])

@@ -102,12 +102,18 @@ def call(*words: object):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-def start(*words: object) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
+def start(*words: object, before=None) -> subprocess.Popen[str]:
+    """The command in a process of its own, which calls `before` first."""
     command = [sys.executable, "-m", "ptaudit", *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        preexec_fn=before,
     )
 
 

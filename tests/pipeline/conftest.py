@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from audit_case import call, write_spec
+from fault_case import SHORT
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +14,11 @@ def whole(tmp_path_factory) -> Path:
     result = call("run", write_spec(home), "--out", home / "run")
     assert result.exit_code == 0, result.output
     return home / "run"
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A folder with a spec, `spec.yaml`, and the run of it that nobody disturbed, `undisturbed`."""
+    folder = tmp_path_factory.mktemp("faults")
+    assert call("run", write_spec(folder, **SHORT), "--out", folder / "undisturbed", "-q").exit_code == 0
+    return folder

@@ -158,18 +158,28 @@ def test_killed_at_a_random_moment_and_resumed_is_as_undisturbed(home, tmp_path)
     kill_and_resume(home, tmp_path / "run", 1, random.Random().uniform(0, 0.3))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("epoch", [0, 1, 2, 3])
-def test_killed_at_many_moments(home, tmp_path, epoch):
-    kill_and_resume(home, tmp_path / "run", epoch, random.Random().uniform(0, 0.3))
+DAMAGES = {
+    "cut off": lambda content: content[:100],
+    "empty": lambda content: b"",
+    "flipped": lambda content: content[:900] + bytes([content[900] ^ 1]) + content[901:],
+}
 
 
-def test_a_file_that_was_cut_off_is_named(home, interrupted):
-    part = interrupted / ".resume" / "seed-0" / "epoch-000001.npz"
-    part.write_bytes(part.read_bytes()[:100])
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["epoch-000001.npz", "checkpoint.pt"])
+def test_a_file_that_was_damaged_is_named(home, interrupted, name, damage):
+    part = interrupted / ".resume" / "seed-0" / name
+    part.write_bytes(DAMAGES[damage](part.read_bytes()))
     result = run(home, interrupted, "--resume")
     assert result.exit_code == 2
-    assert f"{part}: the rows of epoch 1 are missing or damaged (use --fresh to start again)" in result.stderr
+    what = "the checkpoint is damaged" if name == "checkpoint.pt" else "the rows of epoch 1 are missing or damaged"
+    line = result.stderr.splitlines()[-1]
+    assert f"{part}: {what}" in line
+    assert line.endswith("(use --fresh to start again)")
+
+
+def test_afresh_after_damage(home, interrupted):
+    (interrupted / ".resume" / "seed-0" / "checkpoint.pt").write_bytes(b"")
     assert run(home, interrupted, "--fresh").exit_code == 0
     assert tables(interrupted) == tables(home / "undisturbed")
 
@@ -210,7 +220,7 @@ def test_another_model_is_refused(tmp_path, monkeypatch):
     (tmp_path / "models.py").write_text(MODELS + "\n# changed\n", encoding="utf-8")
     result = call("run", path, "--out", tmp_path / "run", "--resume")
     assert result.exit_code == 2
-    assert "the checkpoint belongs to another run: code was " in result.stderr
+    assert f"the checkpoint belongs to another run: code of {tmp_path / 'models.py'} was " in result.stderr
 
 
 # Folders that are there already

@@ -41,7 +41,7 @@ def failure(path: Path | str, *overrides: str) -> str:
 MISTAKES = [
     ("  epochs: 3", "  epoch: 3", "8: unknown key `epoch` in `train` (did you mean `epochs`?)"),
     ("      batch_size: 1", "      batchsize: 1", "12: unknown key `batchsize` in `audit.views.0` (did you mean `batch_size`?)"),
-    ("name: small", "title: small", "2: unknown key `title` (known: version, name, model, data, train, audit, gates)"),
+    ("name: small", "title: small", "2: unknown key `title` (known: version, name, model, data, train, replay, audit, gates)"),
     ("name: small", "nmae: small", "2: unknown key `nmae` (did you mean `name`?)"),
     ("  epochs: 3", "  epochs: 3\n  optimizer: {name: sgd, learning_rate: 1}", "9: unknown key `learning_rate` in `train.optimizer`"),
     ("audit:", "audit:\n  epochs: {evry: 2}", "10: unknown key `evry` in `audit.epochs` (did you mean `every`?)"),
@@ -78,8 +78,8 @@ MISTAKES = [
     ("model:\n  entry: net.py:net", "model: net.py:net", "3: `model`: expected a mapping, given the text 'net.py:net'"),
     ("  entry: net.py:net", "  entry: net.py", "4: `net.py` names no model (known: file.py:function"),
     ("  source: sklearn:digits", "  source: sklearn:digit", "6: unknown scikit-learn set `digit` (did you mean `digits`?)"),
-    ("  source: sklearn:digits", "  source: folder:images", "6: unknown data source `folder:images` (known: sklearn:digits"),
-    ("  source: sklearn:digits", "  source: parquet:x/a.parquet", "6: unknown data source `parquet:x/a.parquet`"),
+    ("  source: sklearn:digits", "  source: images/", "6: unknown data source `images/` (known: sklearn:digits"),
+    ("  source: sklearn:digits", "  source: avro:x/a.avro", "6: unknown data source `avro:x/a.avro`"),
     ("  source: sklearn:digits", "  source: sklearn:digits\n  label: y", "7: `label` is not used by source `sklearn:digits`"),
     ("  source: sklearn:digits", "  source: sklearn:digits\n  download: false", "7: `download` is not used by source"),
     ("  source: sklearn:digits", "  source: csv:net.py", "5: a csv source needs `label` (name the column"),
@@ -171,7 +171,7 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_several_errors_are_a_line_each(write: Write) -> None:
     path = write("version: 1\ntitle: x\nmodel: {}\ndata: {source: 3}\ntrain: {epochs: x}\n")
     assert failure(path).splitlines() == [
-        f"{path}:2: unknown key `title` (known: version, name, model, data, train, audit, gates)",
+        f"{path}:2: unknown key `title` (known: version, name, model, data, train, replay, audit, gates)",
         f"{path}:1: `name` is missing",
         f"{path}:3: `model.entry` is missing",
         f"{path}:4: `data.source`: expected text, given 3 (put it in quotes)",

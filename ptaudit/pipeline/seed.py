@@ -1,0 +1,158 @@
+"""One training run of an audit: trained, or walked over from its checkpoints, and read on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from ptaudit.errors import TrainingDivergedError
+from ptaudit.pipeline.folder import Workplace
+from ptaudit.pipeline.live import LIVE, LiveLog, LiveWatch
+from ptaudit.pipeline.moment import EpochAudit
+from ptaudit.pipeline.parts import Parts
+from ptaudit.pipeline.session import Session, key, layer_entries, warnings
+from ptaudit.progress import Progress, Task
+from ptaudit.replay import Checkpoint, CheckpointStore, EpochStats, Moment, Replay, Walk
+from ptaudit.replay.sampling import steps_per_epoch
+from ptaudit.spec import dump
+from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.run import LayerEntry
+from ptaudit.tables.wide import primary_rows
+from ptaudit.tokens import TokenReader
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One training run, audited: what is left of it when training diverged, with the reason."""
+
+    rows: tuple[Row, ...]
+    stats: tuple[EpochStats, ...]
+    layers: tuple[LayerEntry, ...]
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+    diverged: TrainingDivergedError | None = None
+
+
+def prove(session: Session) -> None:
+    """Show that the model can be read, and so can the checkpoints that are walked over.
+
+    Raises:
+        PtauditError: what is wrong.
+    """
+    seed = session.spec.train.all_seeds[0]
+    model = session.model(seed)
+    session.reader(model)
+    replay = trajectory(session, model, seed)
+    if isinstance(replay, Walk):
+        replay.prove()
+
+
+def trajectory(session: Session, model: nn.Module, seed: int) -> Replay | Walk:
+    """Where the weights of the epochs come from: training, or checkpoints."""
+    spec = session.spec
+    if spec.replay is None:
+        where, augment = session.device, session.augment
+        return Replay(model, session.records, session.split, spec.train, session.loss, seed, where, augment)
+    saved, state = spec.replay.saved, spec.replay.state
+    return Walk(model, session.records, session.split, saved, session.loss, session.device, key=state)
+
+
+def run_seed(session: Session, seed: int, place: Workplace, progress: Progress) -> SeedRun:
+    """Go through the epochs of one seed from where they were left, and audit on the way."""
+    spec = session.spec
+    state = place.state / f"seed-{seed}"
+    model = session.model(seed)
+    reader = session.reader(model)
+    parts = Parts(state)
+    store = CheckpointStore(state, key(session, dump(spec)))
+    observer = EpochAudit(session, reader, progress)
+    replay = trajectory(session, model, seed)
+    saved = store.latest()
+    done = [epoch for epoch in spec.audited_epochs if saved and epoch <= saved.stats[-1].epoch]
+    observer.rows, before = parts.load(done)
+    observer.seconds.capture, observer.seconds.games = before.get("capture", 0.0), before.get("games", 0.0)
+    trained, began = before.get("training", 0.0), time.perf_counter()
+    spent = observer.seconds.capture + observer.seconds.games
+
+    def training() -> float:
+        now = observer.seconds.capture + observer.seconds.games
+        return trained + time.perf_counter() - began - (now - spent)
+
+    def keep(moment: Moment) -> None:
+        place.confirm()
+        parts.save(moment.epoch, observer.rows[moment.epoch], observer.seconds, training())
+        progress.log(_headline(moment, observer.rows[moment.epoch], seed if len(spec.train.all_seeds) > 1 else None))
+
+    diverged, live = None, _live(session, model, reader, state / LIVE, saved)
+    with progress.task(_title(session, seed), _ticks_left(session, saved)) as task:
+        ticker = _ticker(task, spec.last_epoch, live)
+        watch = {} if live is None else {"watch": live}
+        try:
+            replay.run(spec.audited_epochs, [observer, keep], checkpoint=store, progress=ticker, **watch)
+        except TrainingDivergedError as error:
+            diverged = error
+    if live is not None:
+        progress.log(live.summary())
+    seconds = {"training": training(), "capture": observer.seconds.capture, "games": observer.seconds.games}
+    rows = tuple(row for epoch in sorted(observer.rows) for row in observer.rows[epoch])
+    return SeedRun(rows, tuple(replay.stats), layer_entries(reader.layers), warnings(session, model), seconds, diverged)
+
+
+def _title(session: Session, seed: int) -> str:
+    if session.spec.replay is not None:
+        return "checkpoints"
+    return "training" if len(session.spec.train.all_seeds) == 1 else f"training, seed {seed}"
+
+
+def _ticks_left(session: Session, saved: Checkpoint | None) -> int:
+    """How often progress will be told: after every step, or every checkpoint."""
+    spec = session.spec
+    if spec.replay is not None:
+        return len(spec.replay.saved) - (len(saved.stats) if saved else 0)
+    first = saved.stats[-1].epoch if saved else 0
+    return (spec.train.epochs - first) * steps_per_epoch(spec.train, len(session.split.members))
+
+
+def _live(
+    session: Session, model: nn.Module, reader: TokenReader, log: Path, saved: Checkpoint | None
+) -> LiveWatch | None:
+    """Who looks on while the seed is trained, if the spec wants it."""
+    spec = session.spec
+    if spec.audit.live is None:
+        return None
+    steps = steps_per_epoch(spec.train, len(session.split.members))
+    return LiveWatch(
+        model,
+        spec.audit.live.budget,
+        layers=spec.audit.layers,
+        proven=reader.layers,
+        seed=spec.audit.seed,
+        epoch_of=lambda step: 1 + (step - 1) // steps,
+        write=LiveLog(log, done=saved.stats[-1].step if saved else 0),
+    )
+
+
+def _ticker(task: Task, epochs: int, live: LiveWatch | None) -> Callable[[int, int, int], None]:
+    def tick(epoch: int, batch: int, batches: int) -> None:
+        seen = live.headline() if live is not None else ""
+        task.advance(note=f"epoch {epoch}/{epochs}{'; ' if seen else ''}{seen}")
+
+    return tick
+
+
+def _headline(moment: Moment, rows: Sequence[Row], seed: int | None) -> str:
+    """One line for an audited epoch: how training stands and what leaks of all layers jointly."""
+    stats = moment.stats
+    leaks = [
+        f"{row.game} on {row.view} {row.value:.2f}"
+        for row in primary_rows(rows)
+        if row.layer == JOINT and row.metric == "bits" and row.measured
+    ]
+    of_seed = f"seed {seed}, " if seed is not None else ""
+    loss = f"loss {stats.train_loss:.3f}, held out {stats.held_out_loss:.3f}"
+    loss += "" if stats.epsilon is None else f", epsilon {stats.epsilon:.3g}"
+    return f"{of_seed}epoch {moment.epoch}: {loss}; bits: {', '.join(leaks) or 'none measured'}"
