@@ -109,6 +109,22 @@ def test_the_spec_shown_loads(tmp_path):
     assert spec.train.all_seeds == (0, 1, 2)
 
 
+@pytest.mark.parametrize("start", ["train:", "replay:"])
+def test_the_parts_shown_load_in_a_spec(start, tmp_path):
+    (part,) = (block for block in blocks("yaml") if block.startswith(start))
+    (tmp_path / "ckpts").mkdir()
+    (tmp_path / "ckpts" / "epoch-1.pt").touch()
+    rest = {
+        "version": 1,
+        "name": "part",
+        "model": {"entry": "torchvision:resnet18"},
+        "data": {"source": "sklearn:digits"},
+    }
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(rest | yaml.safe_load(part)), encoding="utf-8")
+    assert (load(path).replay is not None) == (start == "replay:")
+
+
 def test_every_key_of_a_spec_is_in_the_table():
     table = README[README.index("| part | keys |") : README.index("An unknown key")]
     assert keys_of(json_schema()) <= set(re.findall(r"`([a-z_]+)`", table))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ptaudit.errors import ModelError
-from ptaudit.tokens import TokenReader
+from ptaudit.tokens import TokenReader, tap
 from ptaudit.tokens.layers import find_layers
 from ptaudit.tokens.live import LiveReader, matrix_layers
 from ptaudit.tokens.rules import rule_for
@@ -299,3 +300,15 @@ def test_the_sweep_and_the_run_agree_in_eval_mode():
     assert relative(tokens.values, slow.read(x, y).values) < 1e-5
     grads = per_record_gradients(model, cross_entropy, x, y)
     assert relative(tokens.values[0], project(find_layers(model)[0], grads, DIM, SEED)) < 2e-4
+
+
+def test_no_gradient_is_kept_while_the_graph_lives():
+    """Hooks live as long as the graph; if they kept what they saw, a captured step would need far more memory."""
+    torch.manual_seed(0)
+    model, x, y = Pictures(), torch.randn(N, 2, 7, 7), targets()
+    _, tokens, losses = read(model, x, y)
+    calls = [thing for thing in gc.get_objects() if isinstance(thing, tap._Call)]
+    assert losses.grad_fn is not None
+    assert len(calls) >= 4
+    assert all(call.grad is None and call.use_of is tap._over for call in calls)
+    assert_true(model, tokens, losses)
