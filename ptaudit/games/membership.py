@@ -128,7 +128,13 @@ class _Played:
 
 def _estimates(scores: Mapping[Key, tuple[Array, Array]], halves: Sequence[Halves], seed: int) -> dict[Key, Lines]:
     """All metrics of every score; those of one metric together, as all are of the same records."""
-    finite = {key: both for key, both in scores.items() if all(np.isfinite(side).all() for side in both)}
+    # With an odd number of records one is in neither half, and has no likelihood.
+    used = [np.concatenate(side) for side in halves]
+    finite = {
+        key: both
+        for key, both in scores.items()
+        if all(np.isfinite(side[index]).all() for side, index in zip(both, used))
+    }
     lost = _all_inconclusive("scores that are not finite", 0)
     if not finite:
         return dict.fromkeys(scores, lost)

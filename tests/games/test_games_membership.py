@@ -203,6 +203,11 @@ def test_too_few_records_are_inconclusive_with_the_number_needed(inside, outside
             assert math.isnan(estimate.value)
 
 
+def test_an_odd_number_of_records_is_played():
+    found = membership.measure(null_side(401, 5), null_side(403, 6), 0)
+    assert all(found[name, 0]["auc"].conclusive for name in ADVERSARIES)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_losses_that_are_not_finite_are_inconclusive(bad):
     members = null_side(100, 74)

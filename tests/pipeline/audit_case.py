@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,8 +103,16 @@ def call(*words: object):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-def start(*words: object, before=None) -> subprocess.Popen[str]:
-    """The command in a process of its own, which calls `before` first."""
+def start(*words: object, before=lambda: None) -> subprocess.Popen[str]:
+    """The command in a process of its own, which calls `before` first and hears of Ctrl-C.
+
+    A shell that starts the tests in the background tells them, and so their processes, to ignore it.
+    """
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        before()
+
     command = [sys.executable, "-m", "ptaudit", *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -113,7 +122,7 @@ def start(*words: object, before=None) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        preexec_fn=before,
+        preexec_fn=prepare,
     )
 
 
