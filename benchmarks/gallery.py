@@ -1,6 +1,6 @@
 """Runs the ready specs on real data, and puts specs and terminal pages into docs/gallery.md.
 
-    python benchmarks/gallery.py                     # all five, about an hour on two cores
+    python benchmarks/gallery.py                     # all five, about six minutes
     python benchmarks/gallery.py adult location30    # some
     python benchmarks/gallery.py --quick             # one epoch of each, few records; leaves the page as it is
 
@@ -16,19 +16,22 @@ import os
 import re
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ptaudit
 from ptaudit.cli.progress import open_progress
 from ptaudit.report import Page, open_format
-from ptaudit.tables.row import JOINT
+from ptaudit.tables.folder import read_run
+from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.run import Run
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "gallery.md"
 NAMES = ("fashion-mnist", "cifar10-4k", "adult", "diabetes130", "location30")
 QUICK = ("train.epochs=1", "audit.epochs=[1]", "audit.records=400", "audit.games=[identity, membership]")
+VIEWS = ("batch-8", "batch-32", "dp")
 WIDTH = 100
 
 
@@ -40,6 +43,8 @@ def main() -> int:
         return 2
     os.environ["PTAUDIT_DATA"] = str(options.data.resolve())
     rows = [_run(name, options.runs, options.quick) for name in options.names or NAMES]
+    if not options.quick:
+        _fill("overview", _overview([read_run(options.runs / name) for name in NAMES]))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -65,9 +70,9 @@ def _run(name: str, runs: Path, quick: bool) -> dict[str, Any]:
         result = ptaudit.audit(spec, out=runs / name, fresh=True, overrides=QUICK if quick else (), progress=progress)
     seconds = time.perf_counter() - began
     if not quick:
-        _fill(f"spec:{name}", "yaml", spec.read_text(encoding="utf-8"))
-        run = replace(result.run, name=name)
-        _fill(f"output:{name}", "text", open_format("rich").render(run, Page(folder=f"runs/{name}", width=WIDTH)))
+        _fill(f"spec:{name}", _fenced("yaml", spec.read_text(encoding="utf-8")))
+        page = open_format("rich").render(result.run, Page(folder=f"runs/{name}", width=WIDTH))
+        _fill(f"output:{name}", _fenced("text", page))
     last = result.leakage[result.leakage.epoch == result.leakage.epoch.max()]
     joint = last[(last.layer == JOINT) & last.metric.isin(["bits", "auc"])]
     bits = joint[(joint.game == "identity") & (joint.metric == "bits")]
@@ -82,10 +87,32 @@ def _run(name: str, runs: Path, quick: bool) -> dict[str, Any]:
     }
 
 
-def _fill(mark: str, language: str, text: str) -> None:
-    """Replace the block between `<!-- mark -->` and `<!-- /mark -->`."""
+def _overview(runs: Sequence[Run]) -> str:
+    """A Markdown table: a row for each data set, first and last epoch of the joint rows."""
+    lines = ["| | " + " | ".join([*VIEWS, "membership AUC"]) + " |", "|---" * (len(VIEWS) + 2) + "|"]
+    for run in runs:
+        epochs = sorted({row.epoch for row in run.rows})
+        ends = [[row for row in run.rows if row.epoch == e and row.layer == JOINT] for e in (epochs[0], epochs[-1])]
+        cells = [" → ".join(f"{_value(rows, 'bits', view):.2f}" for rows in ends) for view in VIEWS]
+        cells.append(" → ".join(f"{_value(rows, 'auc', 'model'):.3f}" for rows in ends))
+        lines.append(f"| {run.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _value(rows: Sequence[Row], metric: str, view: str) -> float:
+    """Of the best adversary."""
+    game = "membership" if view == "model" else "identity"
+    return max(r.value for r in rows if (r.game, r.metric, r.view) == (game, metric, view) and r.measured)
+
+
+def _fenced(language: str, text: str) -> str:
     lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
-    block = f"<!-- {mark} -->\n```{language}\n{lines}\n```\n<!-- /{mark} -->"
+    return f"```{language}\n{lines}\n```"
+
+
+def _fill(mark: str, text: str) -> None:
+    """Replace what stands between `<!-- mark -->` and `<!-- /mark -->`."""
+    block = f"<!-- {mark} -->\n{text}\n<!-- /{mark} -->"
     page = PAGE.read_text(encoding="utf-8")
     filled, found = re.subn(rf"<!-- {mark} -->.*?<!-- /{mark} -->", lambda _: block, page, flags=re.DOTALL)
     if found != 1:
