@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_spec_schema import fits
 
 from ptaudit.errors import SpecError
 from ptaudit.spec import dump, json_schema, load
 from ptaudit.spec.data import AugmentSpec
-from tests.spec.test_spec_schema import fits
 
 Write = Callable[..., Path]
 
