@@ -26,6 +26,7 @@ from ptaudit.games.crossfit import (
     quarters,
     spread_over,
 )
+from ptaudit.stats.channel import channel_bits
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games, observe
 from ptaudit.views.view import View
@@ -83,16 +84,10 @@ def measure(
 
 
 def noise_ceiling(view: View, parameters: int | None) -> float:
-    """Capacity in bits of r uses of a Gaussian channel with d inputs of total power C^2 and noise sigma * C each.
-
-    r * d/2 * log2(1 + 1/(d sigma^2)), at most 0.72 r / sigma^2. Infinite without noise.
-    """
-    if view.noise_std == 0.0 or view.clip is None:
+    """Most bits that the noise of a view lets through, see `channel_bits`; infinite without noise or clipping."""
+    if view.clip is None:
         return math.inf
-    sigma_sq = (view.noise_std / view.clip) ** 2
-    if parameters is None:
-        return view.rounds / (2.0 * math.log(2.0) * sigma_sq)
-    return view.rounds * parameters / 2.0 * math.log2(1.0 + 1.0 / (parameters * sigma_sq))
+    return channel_bits(view.noise_std, view.clip, parameters, view.rounds)
 
 
 def play(tokens: Tensor, view: View, groups: Sequence[Sequence[int]], k: int, seed: int) -> Scores:

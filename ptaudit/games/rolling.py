@@ -41,18 +41,19 @@ class _Adversary:
     share: Tensor
 
 
-def rolling_bits(tokens: Tensor, batch_size: int = BATCH, seed: int = 0) -> list[Estimate]:
+def rolling_bits(tokens: Tensor, batch_size: int = BATCH, seed: int = 0, noise: float = 0.0) -> list[Estimate]:
     """Bits that the sum of a batch gives away about which of N/4 candidates was in it, for R rows at once.
 
     Args:
         tokens: tokens of N records for R rows, `(R, N, k)`.
         batch_size: records in a batch (m), at least 2.
         seed: seed of the split, the draws and the resamples.
+        noise: standard deviation per coordinate of Gaussian noise on the sum of a batch.
 
     Returns:
         One estimate per row; inconclusive with fewer than 20 records for each one of a batch.
     """
-    view, (rows, n, _) = View("rolling", batch_size), tokens.shape
+    view, (rows, n, _) = View("rolling", batch_size, noise_std=noise), tokens.shape
     k = n // 4
     ceiling = math.log2(k) if k > 1 else math.nan
     tokens = tokens.double()
@@ -77,7 +78,7 @@ def _family(tokens: Tensor, view: View) -> list[tuple[Interference, Tensor]]:
     """Gaussians on evenly spread coordinates, with these."""
     k = tokens.shape[-1]
     sets = [torch.linspace(0, k - 1, dim).round().long() for dim in dict.fromkeys(min(dim, k) for dim in _DIMS)]
-    return [(fit_gaussian(tokens[..., some], view.others, 0.0), some) for some in sets]
+    return [(fit_gaussian(tokens[..., some], view.others, view.noise_std), some) for some in sets]
 
 
 def _scores(family: Sequence[tuple[Interference, Tensor]], seen: Tensor, candidates: Tensor) -> Iterator[Tensor]:
@@ -105,7 +106,7 @@ def _rehearse(known: Tensor, played: Tensor, view: View, generator: torch.Genera
     k = played.shape[1] // 2
     candidates = played[:, :k]
     games = draw_games(k, k, max(1, _GAMES // 2 // k), view.others, 1, generator)
-    seen = observe(candidates, played[:, k : 2 * k], games, 0.0, generator)[0]
+    seen = observe(candidates, played[:, k : 2 * k], games, view.noise_std, generator)[0]
     secret = games.secret.to(played.device)
     shares = torch.tensor(_SHARES, dtype=torch.float64, device=played.device)
     tables = [
@@ -144,7 +145,7 @@ def _quarter(
     rows, k, _ = candidates.shape
     per_target = max(1, _GAMES // k)
     games = draw_games(k, fillers.shape[1], per_target, view.others, 1, generator)
-    seen = observe(candidates, fillers, games, 0.0, generator)[0]
+    seen = observe(candidates, fillers, games, view.noise_std, generator)[0]
     secret = games.secret.to(candidates.device)
     scored = candidates.new_zeros(3, rows, len(secret))
     for place, scores in enumerate(_scores(family, seen, candidates)):

@@ -7,27 +7,29 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from ptaudit.errors import ModelError
-from ptaudit.games import identity
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
 from ptaudit.gate import reachable
-from ptaudit.pipeline.moment import view_tokens
-from ptaudit.pipeline.seed import trajectory
+from ptaudit.pipeline.plays import on_model, on_view
+from ptaudit.pipeline.scene import Scene
+from ptaudit.pipeline.seed import encoders, trajectory
 from ptaudit.pipeline.session import Session, layer_entries, open_session, shared, warnings
+from ptaudit.progress import Silent
 from ptaudit.replay import Replay, Walk
 from ptaudit.replay.device import pick_device
 from ptaudit.replay.evaluate import evaluate
 from ptaudit.replay.sampling import steps_per_epoch
 from ptaudit.replay.saved import load_into, load_state
 from ptaudit.spec import load
-from ptaudit.spec.catalog import MODEL_VIEW, TOKEN_GAMES
-from ptaudit.spec.model import GateSpec
+from ptaudit.spec.catalog import MODEL_VIEW
+from ptaudit.spec.games import make_game
+from ptaudit.spec.model import GateSpec, IdentityGame
 from ptaudit.tables.run import LayerEntry
 from ptaudit.tokens import TokenReader, Tokens
 from ptaudit.views import View
@@ -36,6 +38,7 @@ T = TypeVar("T")
 
 _PROBE_RECORDS = 256
 _PROBE_STEPS = 3
+_LIKE_IDENTITY = frozenset({"identity", "label", "membership"})
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     step, training = _training_seconds(session, model, seed)
     tokens, reading = _timed(lambda: _probe(session, reader))
     capture = reading / len(tokens.loss)
-    games = _games_seconds(session, tokens)
+    games = _games_seconds(session, reader, model, tokens)
     epochs, seeds = len(spec.audited_epochs), len(spec.train.all_seeds)
     records = len(session.members) + _others(session)
     captured = sum(layer.parameters for layer in layers if layer.capture != "none")
@@ -149,23 +152,28 @@ def _is_a_number(session: Session, model: torch.nn.Module, what: str, remedy: st
 
 def _others(session: Session) -> int:
     games = session.spec.audit.games
-    return 0 if all(game.name in TOKEN_GAMES for game in games) else len(session.others)
+    return len(session.others) if any(game.name == "membership" for game in games) else 0
 
 
-def _games_seconds(session: Session, tokens: Tokens) -> float:
-    """Seconds of the games of one epoch: one identity game timed, scaled to rows, views and records.
+def _games_seconds(session: Session, reader: TokenReader, model: torch.nn.Module, tokens: Tokens) -> float:
+    """Seconds of the games of one epoch: each kind timed once on a sample, scaled to the views.
 
-    A game's cost grows with the rows and hardly with the records, so the sample stands for all; label costs less than
-    identity and membership about as much.
+    Their cost grows with the rows and hardly with the records. Label costs less than identity and membership about as
+    much, so identity stands for both.
     """
-    audit = session.spec.audit
-    plays = sum(len(session.views) if game.name in TOKEN_GAMES else 1 for game in audit.games)
+    games = session.spec.audit.games
     view = max(session.views, key=lambda v: _batches(v) if RECORDS_PER_MEMBER * _batches(v) <= len(tokens.loss) else 0)
-    places = [i for i, layer in enumerate(tokens.layers) if shared(view, layer.name)]
-    values, groups = view_tokens(view, tokens, places)
-    began = time.perf_counter()
-    identity.measure(values, view, groups, [None] * len(groups), seed=audit.seed)
-    return plays * (time.perf_counter() - began)
+    sample = replace(session, members=session.members[: len(tokens.loss)])
+    scene = Scene(sample, 0, 0, model, reader.layers, tokens, None, encoders(sample, Silent()))
+    seconds: dict[str, float] = {}
+    for game in [make_game("identity") if game.name in _LIKE_IDENTITY else game for game in games]:
+        if game.title not in seconds:
+            began = time.perf_counter()
+            play, once = on_view(game), on_model(game)
+            _ = play(scene, game, view) if play else once(scene, game) if once else None
+            seconds[game.title] = time.perf_counter() - began
+    each = [seconds["identity" if game.name in _LIKE_IDENTITY else game.title] for game in games]
+    return sum(cost * (len(session.views) if on_view(game) else 1) for cost, game in zip(each, games))
 
 
 def _memory(session: Session, tokens: Tokens, records: int) -> int:
@@ -208,15 +216,17 @@ def _gate_warnings(session: Session, layers: Sequence[LayerEntry]) -> list[str]:
 
 def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> float | None:
     """The largest value that the gate's metric can have on its view; None where it is not known beforehand."""
-    if gate.view == MODEL_VIEW or gate.measure != "bits":
+    if gate.view == MODEL_VIEW or not gate.measure.endswith("bits"):
         return 1.0
+    if gate.measure != "bits":
+        return None
     view = next(v for v in session.views if v.name == gate.view)
-    if gate.game == "identity":
-        candidates = next(g.candidates for g in session.spec.audit.games if g.name == "identity")
+    game = next(game for game in session.spec.audit.games if game.title == gate.game)
+    if isinstance(game, IdentityGame):
         largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)
         total = sum(layer.parameters for layer in layers)
         size = largest if gate.over == "layers" else total
-        k = min(candidates, len(session.members) // 4)
+        k = min(game.candidates, len(session.members) // 4)
         return min(math.log2(max(k, 1)), noise_ceiling(view, size))
     classes = session.records.classes
-    return math.log2(classes) if classes else None
+    return math.log2(classes) if game.name == "label" and classes else None

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from ptaudit.errors import RunFolderError
@@ -39,7 +38,16 @@ WINDOW = 256
 MIXED = "inconclusive: BatchNorm in training mode mixes the records of a batch, so that tokens cannot be added up again"
 
 _SHOWN = 3
-_PLAY, _CAPTURE = "play", "capture"
+_PLAY, _CAPTURE, _IN_VAIN = "play", "capture", "in vain"
+
+
+class Which(Protocol):
+    """Which records are in a batch; asked for only where the batch is captured."""
+
+    def __len__(self) -> int: ...
+
+    def tolist(self) -> list[int]:
+        """A number for each record, the same whenever it comes."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,10 @@ class LiveWatch:
         seed: of sketches and games.
         epoch_of: the epoch of a step.
         write: given the rows of each round.
+
+    Attributes:
+        noise: standard deviation per coordinate of the noise that hides the sum of a batch, in units of the tokens.
+        obstacle: why passes cannot be captured, in the words of a status; empty as long as they can.
     """
 
     def __init__(
@@ -93,27 +105,37 @@ class LiveWatch:
         epoch_of: Callable[[int], int] = lambda step: 0,
         write: Callable[[Sequence[LiveRow]], None] = lambda rows: None,
     ) -> None:
-        self.reader = LiveReader(model, seed=seed, layers=layers, proven=proven)
-        self.window = Window(WINDOW)
+        self._model, self._layers = model, layers
+        self._seed, self._epoch_of, self._write = seed, epoch_of, write
+        self.begin(proven)
         self.purse = Purse(budget)
         self.rows: tuple[LiveRow, ...] = ()
         self.passes, self.captures = 0, 0
-        self._seed, self._epoch_of, self._write = seed, epoch_of, write
+        self.noise, self.obstacle = 0.0, ""
         self._device = next(model.parameters()).device
         self._said: str | None = None
 
+    def begin(self, proven: Sequence[LayerInfo] | None) -> None:
+        """Reads the layers as proven from here on, with an empty window; again when others are trained."""
+        self.reader = LiveReader(self._model, seed=self._seed, layers=self._layers, proven=proven)
+        self.window = Window(WINDOW)
+
     @contextmanager
-    def __call__(self, step: int, index: NDArray[np.int64], factor: float) -> Iterator[None]:
-        """See `StepWatch`."""
+    def __call__(self, step: int, index: Which, factor: float, look: bool | None = None) -> Iterator[None]:
+        """See `StepWatch`; whether to look is decided here unless the caller has asked before (`wants`)."""
         self.passes += 1
-        if not self._wants_to_capture(len(index)):
-            began = self._now()
+        look = self.wants(len(index)) if look is None else look
+        began = self._now()
+        if not look:
             yield
             self.purse.earn(self._now() - began, len(index))
         else:
-            began = self._now()
-            with self.reader.capture(len(index), factor) as seen:
-                yield
+            try:
+                with self.reader.capture(len(index), factor) as seen:
+                    yield
+            except BaseException:
+                self.purse.pay(_IN_VAIN, self._now() - began)
+                raise
             self.captures += 1
             if not seen.tokens.mixed:
                 self.window.add(index.tolist(), seen.tokens)
@@ -137,8 +159,11 @@ class LiveWatch:
         cost = f"{self.captures} of {self.passes} passes, overhead {self.purse.overhead:.1%}"
         return f"live: {cost}; {self.headline() or 'too few records to say what leaked'}"
 
-    def _wants_to_capture(self, records: int) -> bool:
-        """While the game is due, the purse saves up for it; what cannot be added up is not captured at all."""
+    def wants(self, records: int) -> bool:
+        """Whether to capture a pass of so many records.
+
+        While the game is due, the purse saves up for it; what cannot be added up is not captured at all.
+        """
         due = records > 0 and not self._mute() and not self._is_due()
         return due and bool(self.reader.sketched) and self.purse.affords(_CAPTURE)
 
@@ -148,8 +173,8 @@ class LiveWatch:
         return self._is_due() and self.purse.affords(_PLAY)
 
     def _mute(self) -> str:
-        if self.reader.mixes:
-            return MIXED
+        if self.obstacle or self.reader.mixes:
+            return self.obstacle or MIXED
         return "" if self.reader.sketched else "inconclusive: no layer can be captured in a training run"
 
     def _is_due(self) -> bool:
@@ -166,7 +191,7 @@ class LiveWatch:
         else:
             tokens = self.window.read()
             names = [JOINT, *(layer.name for layer in self.window.layers)]
-            estimates = rolling_bits(torch.cat([mixed(tokens)[None], tokens]), seed=self._seed)
+            estimates = rolling_bits(torch.cat([mixed(tokens)[None], tokens]), seed=self._seed, noise=self.noise)
             found = dict(zip(names, estimates, strict=True))
             for info in self.reader.layers:
                 if info.capture == "none" and not info.unused:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ptaudit.errors import PtauditError, TrainingDivergedError
 from ptaudit.gate import decide, exit_code
+from ptaudit.pipeline import encoding
 from ptaudit.pipeline import folder as places
 from ptaudit.pipeline.code import sources
 from ptaudit.pipeline.live import LIVE, publish
@@ -27,6 +28,7 @@ from ptaudit.replay.device import pick_device
 from ptaudit.report import Page
 from ptaudit.report.markdown import render
 from ptaudit.spec import Spec, dump, load
+from ptaudit.spec.catalog import TOKEN_GAMES
 from ptaudit.tables.folder import read_run, write_run
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import pool
@@ -91,6 +93,7 @@ def audit(
             _say_undecided(spec, target, progress)
         place.confirm()
         publish([(seed, place.state / f"seed-{seed}" / LIVE) for seed in spec.train.all_seeds], target)
+        encoding.publish([(seed, done.encoders) for seed, done in zip(spec.train.all_seeds, seeds)], target)
         write_run(run, target, render(run, Page(folder=str(target))))
     if diverged:
         raise _with_place(diverged, target)
@@ -165,13 +168,16 @@ def _epochs(seeds: Sequence[SeedRun]) -> tuple[EpochEntry, ...]:
 def _threat_model(spec: Spec) -> tuple[str, ...]:
     """Who the adversary is, in words."""
     names = {game.name for game in spec.audit.games}
+    encoder = spec.audit.tokens.encoder
     found = []
-    if names & {"identity", "label"}:
+    if names & TOKEN_GAMES:
         found.append(
             "Sees the summed gradients of a view; knows the weights and half of the audited records as reference."
         )
     if "membership" in names:
         found.append("Membership: holds the model and labelled members and non-members of the other half.")
+    if encoder != "sketch":
+        found.append(f"Mutual and usable information: sees tokens of one {encoder} that half of the records trained.")
     if promised := promise(spec.train):
         found.append(promised)
     return tuple(found)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
 
 from ptaudit.errors import TrainingDivergedError
+from ptaudit.pipeline.encoding import Encoders
 from ptaudit.pipeline.folder import Workplace
 from ptaudit.pipeline.live import LIVE, LiveLog, LiveWatch
 from ptaudit.pipeline.moment import EpochAudit
 from ptaudit.pipeline.parts import Parts
-from ptaudit.pipeline.session import Session, key, layer_entries, warnings
+from ptaudit.pipeline.session import Session, audited, key, layer_entries, shared, warnings
 from ptaudit.progress import Progress, Task
 from ptaudit.replay import Checkpoint, CheckpointStore, EpochStats, Moment, Replay, Walk
 from ptaudit.replay.sampling import steps_per_epoch
@@ -35,6 +36,7 @@ class SeedRun:
     warnings: tuple[str, ...]
     seconds: dict[str, float]
     diverged: TrainingDivergedError | None = None
+    encoders: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def prove(session: Session) -> None:
@@ -69,11 +71,14 @@ def run_seed(session: Session, seed: int, place: Workplace, progress: Progress) 
     reader = session.reader(model)
     parts = Parts(state)
     store = CheckpointStore(state, key(session, dump(spec)))
-    observer = EpochAudit(session, reader, progress)
+    learned = encoders(session, progress)
+    observer = EpochAudit(session, reader, progress, learned)
     replay = trajectory(session, model, seed)
     saved = store.latest()
     done = [epoch for epoch in spec.audited_epochs if saved and epoch <= saved.stats[-1].epoch]
     observer.rows, before = parts.load(done)
+    if learned is not None and done:
+        learned.load(state, done[-1])
     observer.seconds.capture, observer.seconds.games = before.get("capture", 0.0), before.get("games", 0.0)
     trained, began = before.get("training", 0.0), time.perf_counter()
     spent = observer.seconds.capture + observer.seconds.games
@@ -84,6 +89,8 @@ def run_seed(session: Session, seed: int, place: Workplace, progress: Progress) 
 
     def keep(moment: Moment) -> None:
         place.confirm()
+        if learned is not None:
+            learned.save(state, moment.epoch)
         parts.save(moment.epoch, observer.rows[moment.epoch], observer.seconds, training())
         progress.log(_headline(moment, observer.rows[moment.epoch], seed if len(spec.train.all_seeds) > 1 else None))
 
@@ -99,7 +106,25 @@ def run_seed(session: Session, seed: int, place: Workplace, progress: Progress) 
         progress.log(live.summary())
     seconds = {"training": training(), "capture": observer.seconds.capture, "games": observer.seconds.games}
     rows = tuple(row for epoch in sorted(observer.rows) for row in observer.rows[epoch])
-    return SeedRun(rows, tuple(replay.stats), layer_entries(reader.layers), warnings(session, model), seconds, diverged)
+    notes, states = warnings(session, model), {}
+    if learned is not None:
+        notes, states = (*notes, *learned.warnings(_seen(session, reader))), learned.files()
+    entries = layer_entries(reader.layers)
+    return SeedRun(rows, tuple(replay.stats), entries, notes, seconds, diverged, states)
+
+
+def _seen(session: Session, reader: TokenReader) -> dict[str, list[str]]:
+    """Names of the captured layers of each view."""
+    names = [i.name for i in reader.layers if i.capture != "none" and audited(session.spec, i.name)]
+    return {view.name: [name for name in names if shared(view, name)] for view in session.views}
+
+
+def encoders(session: Session, progress: Progress) -> Encoders | None:
+    """Learned encoders, if the spec wants them."""
+    audit = session.spec.audit
+    if audit.tokens.encoder == "sketch":
+        return None
+    return Encoders(audit.tokens.encoder, len(session.members), audit.seed, progress)
 
 
 def _title(session: Session, seed: int) -> str:

@@ -16,6 +16,13 @@ LOWER_BOUND = "Attack scores are lower bounds: a stronger adversary may do bette
 ONE_SEED = "One seed: the noise of retraining is not in the intervals."
 DIM_LIMITED = "dim-limited: the largest sketch won; an adversary with the full gradient may do better."
 SATURATED = "saturated: within one bit of the ceiling, more candidates could show more leakage."
+BOUNDS = (
+    "mutual-information: infonce and nwj are lower bounds, sliced is of projections; ksg, gaussian, mine and smile may "
+    "be too high."
+)
+INFINITE = (
+    "mutual-information of continuous data with a noiseless gradient is infinite: its numbers are what n records tell."
+)
 _MOST_REASONS = 3
 
 
@@ -25,6 +32,8 @@ def caveats(run: Run) -> tuple[str, ...]:
     if len(run.manifest.get("seeds", (0, 0))) == 1:
         sentences.append(ONE_SEED)
     sentences += [str(warning) for warning in run.manifest.get("warnings", ())]
+    if any(row.instrument for row in run.rows):
+        sentences += [BOUNDS, INFINITE]
     for status, sentence in (("dim-limited", DIM_LIMITED), ("saturated", SATURATED)):
         if any(row.status.startswith(status) for row in run.rows):
             sentences.append(sentence)

@@ -25,6 +25,10 @@ FILES = (
 )
 
 
+_OF_LAYERS = ("bits", "top_share")
+"""Metrics that have a table of layers; membership has bits too."""
+
+
 def full_report(run: Run, folder: str | None = None) -> Document:
     """The report as a document of many tables; `folder` is used in the commands it suggests."""
     summary = summarise(run)
@@ -81,13 +85,16 @@ def _joint(run: Run) -> Grid:
 
 
 def _layers(run: Run) -> list[Grid]:
-    """One table for each view and game: every layer's bits, first, last and highest."""
-    rows = [row for row in run.rows if row.layer != JOINT and row.metric == "bits"]
-    return [_layer_table(view, game, rows) for view, game in dict.fromkeys((row.view, row.game) for row in rows)]
+    """One table for each view and game, and each estimator: every layer's number, first, last and highest."""
+    groups: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in run.rows:
+        if row.layer != JOINT and row.metric in _OF_LAYERS:
+            by = f" by {row.adversary}" if row.instrument else ""
+            groups.setdefault((row.view, row.game, row.metric, by), []).append(row)
+    return [_layer_table(*key, rows) for key, rows in groups.items()]
 
 
-def _layer_table(view: str, game: str, rows: Sequence[Row]) -> Grid:
-    here = [row for row in rows if row.view == view and row.game == game]
+def _layer_table(view: str, game: str, metric: str, by: str, here: Sequence[Row]) -> Grid:
     index = layer_index(here)
     epochs = sorted({row.epoch for row in here})
     columns = (
@@ -107,7 +114,7 @@ def _layer_table(view: str, game: str, rows: Sequence[Row]) -> Grid:
     )
     cells = []
     for layer in dict.fromkeys(row.layer for row in sorted(here, key=lambda row: row.layer_index)):
-        course = [strongest_row(index.get((epoch, layer, view, game, "bits"), [])) for epoch in epochs]
+        course = [strongest_row(index.get((epoch, layer, view, game, metric), [])) for epoch in epochs]
         last = next(row for row in reversed(course) if row is not None)
         highest = max((row for row in course if row and row.measured), key=lambda row: row.value, default=last)
         cells.append(
@@ -127,7 +134,7 @@ def _layer_table(view: str, game: str, rows: Sequence[Row]) -> Grid:
                 Cell(last.status),
             )
         )
-    return Grid("layer", f"Layers: {game} bits in view {view}", columns, tuple(cells))
+    return Grid("layer", f"Layers: {game} {metric} in view {view}{by}", columns, tuple(cells))
 
 
 def _epochs(run: Run) -> Grid:

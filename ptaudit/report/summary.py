@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from ptaudit.report.caveats import caveats
 from ptaudit.report.facts import facts
 from ptaudit.report.words import plural, share
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.row import JOINT, Row, strongest
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
     from ptaudit.tables.verdict import Verdict
 
 Outcome = Literal["pass", "fail", "inconclusive", "none", "unfinished"]
-HEADLINE_METRICS = ("bits", "auc")
+HEADLINE_METRICS = ("bits", "upper_bits", "auc", "top_share")
 """Metrics that the summary shows; the others are in the tables."""
 
 
@@ -132,12 +132,11 @@ def conclude(verdicts: Sequence[Verdict], status: str = "complete") -> Conclusio
 
 
 def strongest_row(rows: Iterable[Row]) -> Row | None:
-    """The row with the highest lower bound; a row without a number only when there is no other.
+    """The row with the highest lower bound, of estimators the first; one without a number only if there is no other.
 
     An adversary that does not know the defense says nothing about what the view gives away: it is left out.
     """
-    rows = [row for row in rows if row.adaptive]
-    return max(rows, key=lambda row: row.lo if row.measured else -math.inf, default=None)
+    return strongest((row for row in rows if row.adaptive), lambda row: row.lo if row.measured else -math.inf)
 
 
 def layer_index(rows: Iterable[Row]) -> dict[tuple[object, ...], list[Row]]:
@@ -149,15 +148,17 @@ def layer_index(rows: Iterable[Row]) -> dict[tuple[object, ...], list[Row]]:
 
 
 def _joint_lines(rows: Sequence[Row], epochs: Sequence[int]) -> tuple[JointLine, ...]:
-    index = layer_index(row for row in rows if row.layer == JOINT)
-    wanted = dict.fromkeys(
-        (row.view, row.game, row.metric) for row in rows if row.layer == JOINT and row.metric in HEADLINE_METRICS
-    )
+    joint = [row for row in rows if row.layer == JOINT and row.metric in HEADLINE_METRICS]
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in joint:
+        # Adversaries compete; every estimator has a line of its own.
+        groups.setdefault((row.view, row.game, row.metric, row.adversary if row.instrument else ""), []).append(row)
     lines = []
-    for view, game, metric in wanted:
-        row = strongest_row(index.get((epochs[-1], JOINT, view, game, metric), []))
-        if row is not None:
-            lines.append(JointLine(row, _series(index, (JOINT, view, game, metric), epochs)))
+    for (view, game, metric, _), group in groups.items():
+        index = layer_index(group)
+        last = strongest_row(index.get((epochs[-1], JOINT, view, game, metric), []))
+        if last is not None:
+            lines.append(JointLine(last, _series(index, (JOINT, view, game, metric), epochs)))
     return tuple(lines)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptaudit.games import identity, membership
-from ptaudit.pipeline.moment import view_tokens
+from ptaudit.pipeline.scene import view_tokens
 from ptaudit.selftest.answer import Answer
 from ptaudit.selftest.bits import unclipped
 from ptaudit.stats.estimate import Estimate

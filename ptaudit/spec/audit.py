@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Tag, field_validator, model_validator
 
 from ptaudit.errors import SpecError
-from ptaudit.spec.base import Count, Flag, Label, Number, Part, Seed, Text, Whole, choice, fault, nearest, unique
-from ptaudit.spec.catalog import ADVERSARIES, GAMES, MODEL_VIEW, TOKEN_GAMES
+from ptaudit.spec.base import Count, Flag, Label, Number, Part, Seed, Text, Whole, choice, fault, unique
+from ptaudit.spec.catalog import MODEL_VIEW, TOKEN_GAMES
+from ptaudit.spec.games import Game, make_game
 
 Epoch = Annotated[Whole, Field(ge=0)]
 Patterns = Annotated[list[Text], Field(min_length=1)]
@@ -20,7 +21,10 @@ class TokenSpec(Part):
     """The embeddings of the gradients."""
 
     dim: Annotated[Whole, Field(ge=16, le=1024)] = 256
-    """Numbers in the token of a layer: a perfect square from 16 to 1024."""
+    """Numbers in the sketch of a layer's gradient: a perfect square from 16 to 1024."""
+    encoder: Literal["sketch", "autoencoder", "transformer"] = "sketch"
+    """What the tokens of mutual-information and usable-information are: the `sketch` itself, or what an `autoencoder`
+    or `transformer` makes of it, trained on half of the audited records and used on the other half."""
 
     @field_validator("dim")
     @classmethod
@@ -63,37 +67,6 @@ class ViewSpec(Part):
         return name
 
 
-def _bare_name_too(schema: dict[str, Any]) -> None:
-    whole = dict(schema)
-    schema.clear()
-    schema |= {"title": "GameSpec", "anyOf": [{"type": "string", "enum": list(GAMES)}, whole]}
-
-
-class GameSpec(Part, json_schema_extra=_bare_name_too):
-    """A game that is played; a bare name will do."""
-
-    name: Annotated[str, Field(json_schema_extra={"enum": list(GAMES)})]
-    """Which game: `identity` (which record was in the batch), `label` (which class), `membership` (trained on it?)."""
-    candidates: Annotated[Whole, Field(ge=2)] = 256
-    """Records among which the adversary looks for the target (identity)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_bare_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    @field_validator("name")
-    @classmethod
-    def _game_is_known(cls, name: str) -> str:
-        if name not in GAMES:
-            raise fault(f"unknown game `{name}`", remedy=nearest(name, GAMES))
-        return name
-
-    def idle(self) -> Mapping[str, str]:
-        """`candidates`, for games that have none."""
-        return {} if self.name == "identity" else {"candidates": f"game `{self.name}`"}
-
-
 class Every(Part):
     """Epochs at a regular distance."""
 
@@ -113,8 +86,8 @@ def _default_views() -> list[ViewSpec]:
     return [ViewSpec(name="record", batch_size=1), ViewSpec(name="batch-32", batch_size=32)]
 
 
-def _default_games() -> list[GameSpec]:
-    return [GameSpec(name="identity"), GameSpec(name="label"), GameSpec(name="membership")]
+def _default_games() -> list[Game]:
+    return [make_game(name) for name in ("identity", "label", "membership")]
 
 
 class AuditSpec(Part):
@@ -141,7 +114,7 @@ class AuditSpec(Part):
     """The embeddings of the gradients."""
     views: list[ViewSpec] = Field(default_factory=_default_views)
     """What adversaries see; default `record` (one record) and `batch-32` (the sum over 32)."""
-    games: Annotated[list[GameSpec], Field(min_length=1)] = Field(default_factory=_default_games)
+    games: Annotated[list[Game], Field(min_length=1)] = Field(default_factory=_default_games)
     """The games that are played; default identity, label and membership."""
     live: LiveSpec | None = None
     """Also watch the training while it runs; default no. The tables stay the same."""
@@ -168,7 +141,7 @@ class AuditSpec(Part):
     @model_validator(mode="after")
     def _parts_fit(self) -> AuditSpec:
         unique((view.name for view in self.views), "view name", lambda index: ("views", index, "name"))
-        unique((game.name for game in self.games), "game", lambda index: ("games", index))
+        unique((game.title for game in self.games), "game", lambda index: ("games", index))
         on_tokens = [game.name for game in self.games if game.name in TOKEN_GAMES]
         if on_tokens and not self.views:
             raise fault(
@@ -176,6 +149,10 @@ class AuditSpec(Part):
                 at=("views",),
                 remedy="name one, or leave `views` out for the default ones",
             )
+        if self.tokens.encoder != "sketch" and not any(game.needs_encoder for game in self.games):
+            users = "mutual-information and usable-information"
+            what = f"`encoder: {self.tokens.encoder}` is not used: only {users} play on learned tokens"
+            raise fault(what, at=("tokens", "encoder"), remedy="add one of these games, or remove it")
         return self
 
 
@@ -185,7 +162,7 @@ class GateSpec(Part):
     id: Label
     """Name in verdicts and reports."""
     metric: Text
-    """`game.metric`, e.g. `identity.bits` or `membership.auc`."""
+    """`game.metric`, e.g. `identity.bits` or `membership.auc`; a game that has an `id` goes by it."""
     view: Text
     """Name of a view; `model` for membership."""
     over: Text = "layers"
@@ -224,23 +201,12 @@ class GateSpec(Part):
     def _default_rows(cls, values: Any) -> Any:
         if isinstance(values, dict) and "over" not in values:
             game = str(values.get("metric")).partition(".")[0]
-            if game in GAMES and game not in TOKEN_GAMES:
+            if game == "membership":
                 return values | {"over": "joint"}
         return values
-
-    @field_validator("metric")
-    @classmethod
-    def _metric_is_known(cls, metric: str) -> str:
-        known = [f"{game}.{name}" for game, names in GAMES.items() for name in names]
-        if metric not in known:
-            raise fault(f"unknown metric `{metric}`", remedy=nearest(metric, known))
-        return metric
 
     @model_validator(mode="after")
     def _parts_fit(self) -> GateSpec:
         if (self.max is None) == (self.max_increase is None):
             raise fault(f"gate `{self.id}` needs exactly one of `max` and `max_increase`")
-        if self.adversary is not None and self.adversary not in ADVERSARIES[self.game]:
-            remedy = nearest(self.adversary, ADVERSARIES[self.game])
-            raise fault(f"game `{self.game}` has no adversary `{self.adversary}`", at=("adversary",), remedy=remedy)
         return self

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ptaudit.spec.base import FAULT, SHAPES, closest, nearest
+from ptaudit.spec.base import FAULT, closest, nearest
 from ptaudit.spec.document import Loc
 from ptaudit.spec.model import Spec
 from ptaudit.spec.paths import Problem
@@ -60,7 +60,7 @@ def _location(details: ErrorDetails) -> Loc:
     """Keys and indices without the tags of choices; the last part of an unknown key is what the user wrote."""
     loc = details["loc"]
     key = loc[-1:] if details["type"] == "extra_forbidden" else ()
-    return (*(part for part in loc[: len(loc) - len(key)] if part not in SHAPES), *key)
+    return (*(part for part in loc[: len(loc) - len(key)] if not str(part).startswith("<")), *key)
 
 
 def _unknown_key(loc: Loc) -> Problem:

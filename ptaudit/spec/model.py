@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ptaudit.spec.audit import AuditSpec, DefenseSpec, Every, GameSpec, GateSpec, LiveSpec, TokenSpec, ViewSpec
+from ptaudit.spec.audit import AuditSpec, DefenseSpec, Every, GateSpec, LiveSpec, TokenSpec, ViewSpec
 from ptaudit.spec.base import Label, Part, fault, nearest, unique
-from ptaudit.spec.catalog import MODEL_VIEW, TOKEN_GAMES
+from ptaudit.spec.catalog import ADVERSARIES, CHANNEL, GAMES, MODEL_VIEW, TOKEN_GAMES
 from ptaudit.spec.data import DataSpec
+from ptaudit.spec.games import GameSpec, IdentityGame, MutualInformationGame, UsableInformationGame
 from ptaudit.spec.replay import ReplaySpec
 from ptaudit.spec.train import DpSgdSpec, ModelSpec, OptimizerSpec, SamSpec, ScheduleSpec, TrainSpec
 
@@ -26,8 +27,10 @@ __all__ = [
     "Every",
     "GameSpec",
     "GateSpec",
+    "IdentityGame",
     "LiveSpec",
     "ModelSpec",
+    "MutualInformationGame",
     "OptimizerSpec",
     "ReplaySpec",
     "SamSpec",
@@ -35,6 +38,7 @@ __all__ = [
     "Spec",
     "TokenSpec",
     "TrainSpec",
+    "UsableInformationGame",
     "ViewSpec",
 ]
 
@@ -136,6 +140,24 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
         return self
 
     @model_validator(mode="after")
+    def _secrets_are_there(self) -> Spec:
+        known = self.data.attributes
+        for index, game in enumerate(self.audit.games):
+            if not isinstance(game, UsableInformationGame) or game.secret != "attribute":
+                continue
+            at = ("audit", "games", index)
+            if not known:
+                what = f"game `{game.title}` is about an attribute, and the data have none"
+                raise fault(what, at=at, remedy="name the column in data.attributes")
+            if game.attribute is None and len(known) > 1:
+                what = f"game `{game.title}` does not say which attribute is secret"
+                raise fault(what, at=at, remedy=f"add attribute: one of {', '.join(known)}")
+            if game.attribute is not None and game.attribute not in known:
+                what = f"`{game.attribute}` is not among data.attributes"
+                raise fault(what, at=(*at, "attribute"), remedy=nearest(game.attribute, known))
+        return self
+
+    @model_validator(mode="after")
     def _live_sees_what_is_followed(self) -> Spec:
         if self.audit.live is not None and self.train.defense is not None:
             what = "`audit.live` watches the gradients of bare training, and `train.defense` takes those of each record"
@@ -151,14 +173,25 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
 
     def _check_gate(self, gate: GateSpec, at: tuple[str | int, ...]) -> None:
         """Refuses a gate that can match no row, as far as the spec alone tells."""
-        games = [game.name for game in self.audit.games]
-        if gate.game not in games:
+        played = {game.title: game for game in self.audit.games}
+        names = {**{name: name for name in GAMES}, **{title: game.name for title, game in played.items()}}
+        known = [f"{title}.{metric}" for title, name in names.items() for metric in GAMES[name]]
+        if gate.metric not in known:
+            raise fault(f"unknown metric `{gate.metric}`", at=(*at, "metric"), remedy=nearest(gate.metric, known))
+        name = names[gate.game]
+        if gate.adversary is not None and gate.adversary not in ADVERSARIES[name]:
+            what, remedy = (
+                f"game `{gate.game}` has no adversary `{gate.adversary}`",
+                nearest(gate.adversary, ADVERSARIES[name]),
+            )
+            raise fault(what, at=(*at, "adversary"), remedy=remedy)
+        if gate.game not in played:
             raise fault(
                 f"gate `{gate.id}` is on game `{gate.game}`, which is not played",
                 at=(*at, "metric"),
-                remedy=f"add it to audit.games; played: {', '.join(games)}",
+                remedy=f"add it to audit.games; played: {', '.join(played)}",
             )
-        views = {view.name: view for view in self.audit.views} if gate.game in TOKEN_GAMES else {MODEL_VIEW: None}
+        views = {view.name: view for view in self.audit.views} if name in TOKEN_GAMES else {MODEL_VIEW: None}
         if gate.view not in views:
             what = f"gate `{gate.id}` is on view `{gate.view}`, on which game `{gate.game}` is not played"
             raise fault(what, at=(*at, "view"), remedy=nearest(gate.view, views))
@@ -169,17 +202,22 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
                 at=(*at, "epoch"),
                 remedy=f"audited: {', '.join(map(str, epochs))}",
             )
-        alone = _cannot_play(gate, views[gate.view])
+        alone = _cannot_play(gate, played[gate.game], views[gate.view])
         if alone:
             what, remedy = alone
             raise fault(f"gate `{gate.id}`: adversary `{gate.adversary}` {what}", at=(*at, "adversary"), remedy=remedy)
 
 
-def _cannot_play(gate: GateSpec, view: ViewSpec | None) -> tuple[str, str] | None:
+def _cannot_play(gate: GateSpec, game: GameSpec, view: ViewSpec | None) -> tuple[str, str] | None:
     """Why the adversary of a gate has no row in its view, with the remedy; None if it has."""
+    if gate.adversary is not None and game.adversaries is not None and gate.adversary not in game.adversaries:
+        return "is not asked in its game", f"there are: {', '.join(game.adversaries)}"
+    noisy = view is not None and view.defense is not None and view.defense.noise_multiplier > 0
+    if (gate.adversary == CHANNEL or gate.measure == "upper_bits") and not noisy:
+        return f"needs noise, which view `{gate.view}` has none of", "give it a defense with a noise_multiplier"
     if gate.adversary == "loss" and gate.over not in ("joint", "all"):
         return "plays on the whole model, not on layers", "set over: joint"
-    if gate.game != "identity" or view is None:
+    if game.name != "identity" or view is None:
         return None
     if gate.adversary == "exact" and not _closed_form(view):
         remedy = "the posterior is in closed form only with batch_size 1 and without noise"

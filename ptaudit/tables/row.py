@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ptaudit.spec.catalog import ESTIMATORS
 from ptaudit.stats.estimate import Estimate
 
 JOINT = "*"
@@ -60,6 +61,12 @@ class Row:
         return not self.adversary.startswith("static")
 
     @property
+    def instrument(self) -> bool:
+        """Whether the number is an estimator's reading and no adversary's gain: the largest of several is no stronger,
+        so the first one of the spec speaks for its game."""
+        return self.adversary in ESTIMATORS
+
+    @property
     def centre(self) -> float:
         """The value before it was clipped to [0, ceiling], as far as the draws tell."""
         clipped = self.value == 0.0 or self.value >= self.ceiling
@@ -81,6 +88,14 @@ Table = Sequence[Row]
 def find(rows: Iterable[Row], **wanted: object) -> list[Row]:
     """Rows whose columns equal the given values, e.g. `find(rows, view="record", metric="bits")`."""
     return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
+
+
+def strongest(rows: Iterable[Row], key: Callable[[Row], float]) -> Row | None:
+    """The row of the adversary that does best; of estimators the first one's. None of no rows."""
+    there = list(rows)
+    if there and there[0].instrument:
+        there = [row for row in there if row.adversary == there[0].adversary]
+    return max(there, key=key, default=None)
 
 
 _BY_WEIGHT = ("ok", "dim-limited", "saturated")

@@ -29,13 +29,13 @@ def joint_rows(run: Run) -> list[Row]:
 def most_leaking(run: Run, top: int = TOP) -> list[Row]:
     """Layers of the last audited epoch, the largest values first; at most `top` per game and view.
 
-    Where several adversaries play, a layer counts with the strongest.
+    Where several adversaries play, a layer counts with the strongest; of several estimators with the first.
     """
     best: dict[tuple[str, str], dict[str, Row]] = {}
     for row in _last_epoch(run):
         if row.layer != JOINT:
             layers = best.setdefault((row.game, row.view), {})
-            if row.layer not in layers or row.value > layers[row.layer].value:
+            if row.layer not in layers or (row.value > layers[row.layer].value and not row.instrument):
                 layers[row.layer] = row
     ranked = (sorted(layers.values(), key=lambda row: -row.value)[:top] for layers in best.values())
     return [row for layers in ranked for row in layers]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ptaudit.spec.catalog import GAMES
 from ptaudit.tables.bounds import row_bounds
-from ptaudit.tables.row import JOINT, Row, worst_status
+from ptaudit.tables.row import JOINT, Row, strongest, worst_status
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import degrees_of_freedom
 
@@ -119,7 +119,7 @@ def _peak(
 
 
 def _largest(rows: Iterable[Row]) -> Row | None:
-    return max(rows, key=lambda row: row.value, default=None)
+    return strongest(rows, lambda row: row.value)
 
 
 def _cells(row: Row, columns: Sequence[str]) -> tuple[Cell, ...]:

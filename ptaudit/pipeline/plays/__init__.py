@@ -1,0 +1,33 @@
+"""How each game of the spec is played in an audit: one file each, from a scene to rows."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from ptaudit.pipeline.scene import Scene
+from ptaudit.spec.catalog import TOKEN_GAMES
+from ptaudit.spec.model import GameSpec
+from ptaudit.tables.row import Row
+from ptaudit.views import View
+
+__all__ = ["on_model", "on_view"]
+
+OnView = Callable[[Scene, GameSpec, View], list[Row]]
+OnModel = Callable[[Scene, GameSpec], list[Row]]
+
+
+def on_view(game: GameSpec) -> OnView | None:
+    """How a game is played on a view; None for one on the model."""
+    return _play(game) if game.name in TOKEN_GAMES else None
+
+
+def on_model(game: GameSpec) -> OnModel | None:
+    """How a game is played on the model, once an epoch; None for one on views."""
+    return None if game.name in TOKEN_GAMES else _play(game)
+
+
+def _play(game: GameSpec) -> Any:
+    """`play` of the game's file, imported when it is first needed: some bring large libraries along."""
+    return importlib.import_module(f"{__name__}.{game.name.replace('-', '_')}").play

@@ -1,0 +1,39 @@
+"""What a view shows to those who do not need tokens that add up: sketches, or what an encoder makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptaudit.pipeline.scene import Scene, clipped, view_tokens
+from ptaudit.views import View
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What can be drawn from.
+
+    Attributes:
+        tokens: of the audited records, `(R, N, k)`.
+        records: those of the N that games may use.
+        encode: from what is seen of G batches, `(R, G, k)`, to observations `(rows, G, w)`.
+        groups: for all layers jointly and for each layer, the rows of the observations that belong to it.
+    """
+
+    tokens: Tensor
+    records: Tensor
+    encode: Callable[[Tensor], Tensor]
+    groups: list[list[int]]
+
+
+def observe(scene: Scene, view: View, places: list[int]) -> Observed:
+    """Sketches of the layers and of all jointly; or the tokens of the view's encoder."""
+    if scene.encoders is None:
+        tokens, groups = view_tokens(view, scene.inside, places)
+        return Observed(tokens, torch.arange(tokens.shape[1]), lambda seen: seen, groups)
+    tokens = clipped(view, scene.inside, places)
+    encode = scene.encoders.of(view, tokens, scene.epoch)
+    return Observed(tokens, scene.encoders.left, encode, [[i] for i in range(1 + len(places))])

@@ -1,0 +1,153 @@
+"""One audited epoch as the games find it, and how what they find becomes rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ptaudit.pipeline.session import Session, audited, shared
+from ptaudit.spec.catalog import GAMES
+from ptaudit.spec.model import GameSpec
+from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.tables.row import JOINT, Row
+from ptaudit.tokens import LayerInfo, Tokens
+from ptaudit.views import View
+from ptaudit.views.joint import mixed, stacked
+
+if TYPE_CHECKING:
+    from ptaudit.pipeline.encoding import Encoders
+
+Found = Mapping[str, Sequence[Estimate]]
+"""Metric to one estimate for each line."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the tables before it has numbers: a layer, or all jointly."""
+
+    name: str
+    index: int
+    type: str
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the games of one epoch are played with.
+
+    Attributes:
+        session: what is audited.
+        epoch: the epoch.
+        step: optimizer steps so far.
+        model: the model at this epoch, on its device; to be left as found.
+        layers: all layers and how each is read.
+        inside: tokens of the audited members.
+        outside: tokens of held-out records, where a game needs them.
+        encoders: learned encoders, where the spec wants them.
+    """
+
+    session: Session
+    epoch: int
+    step: int
+    model: nn.Module
+    layers: Sequence[LayerInfo]
+    inside: Tokens
+    outside: Tokens | None
+    encoders: Encoders | None = None
+
+    @property
+    def seed(self) -> int:
+        """Seed of games and intervals."""
+        return self.session.spec.audit.seed
+
+    @property
+    def targets(self) -> Tensor:
+        """Targets of the audited members, where their tokens are."""
+        return self.session.batch(self.session.members)[1].to(self.inside.values.device)
+
+    def places(self, view: View) -> list[int]:
+        """Captured layers that a view shares, as rows of the tokens."""
+        return [i for i, layer in enumerate(self.inside.layers) if shared(view, layer.name)]
+
+    def lines(self, places: Sequence[int]) -> list[Line]:
+        """All layers jointly, then each."""
+        return [joint_line(self.inside.layers, places), *(layer_line(self.inside.layers[i]) for i in places)]
+
+    def why_not(self, view: View, places: Sequence[int]) -> str:
+        """Why nothing can be said of a view; empty if something can."""
+        if not places:
+            return "no layer of this view is captured"
+        if view.clip is not None and not self.inside.complete:
+            return "a clipped view needs the gradient of every parameter, and some layers are not captured"
+        return ""
+
+    def rows(self, view: str, game: GameSpec, adversary: str, lines: Sequence[Line], found: Found) -> list[Row]:
+        """A row for each line and metric."""
+        return [
+            Row(
+                self.epoch, self.step, line.name, line.index, line.type, line.parameters, view, game.title, adversary,
+                metric, e.value, e.lo, e.hi, e.null, e.ceiling, e.n, e.status, e.draws,
+            )
+            for i, line in enumerate(lines)
+            for metric, e in ((metric, estimates[i]) for metric, estimates in found.items())
+        ]  # fmt: skip
+
+    def lost(self, view: str, game: GameSpec, adversaries: Sequence[str], lines: Sequence[Line], why: str) -> list[Row]:
+        """Rows of a game that could not be played at all."""
+        found = the_same(GAMES[game.name][:2], inconclusive(why), len(lines))
+        return [row for adversary in adversaries for row in self.rows(view, game, adversary, lines, found)]
+
+    def not_captured(
+        self, view: str, game: GameSpec, adversaries: Sequence[str], seen: Callable[[str], bool] = lambda layer: True
+    ) -> list[Row]:
+        """Rows for each layer whose gradient could not be read: it leaks, nobody knows how much."""
+        rows = []
+        for layer in self.layers:
+            if layer.capture == "none" and seen(layer.name) and audited(self.session.spec, layer.name):
+                why = replace(inconclusive(""), status=f"not captured: {layer.reason}")
+                found = the_same(GAMES[game.name], why, 1)
+                for adversary in adversaries:
+                    rows += self.rows(view, game, adversary, [layer_line(layer)], found)
+        return rows
+
+
+def the_same(metrics: Sequence[str], estimate: Estimate, lines: int) -> dict[str, list[Estimate]]:
+    """The same for every metric and every line."""
+    return {metric: [estimate] * lines for metric in metrics}
+
+
+def view_tokens(view: View, read: Tokens, places: Sequence[int]) -> tuple[Tensor, list[list[int]]]:
+    """Tokens of a view in float64, and for the joint row and each layer the rows its adversary may choose from.
+
+    Who sees all layers may look at the sketch of the whole gradient, at all layers side by side, or at one layer only.
+    With noise, the whole gradient's sketch is the one whose noise is that of the mechanism; single layers carry their
+    own share of it.
+    """
+    layers = clipped(view, read, places)
+    joint = [mixed(layers)] if view.noise_std > 0.0 else [mixed(layers), stacked(layers)]
+    tokens = torch.cat([layers, torch.stack(joint)])
+    singles = [[i] for i in range(len(places))]
+    return tokens, [list(range(len(tokens))), *singles]
+
+
+def clipped(view: View, read: Tokens, places: Sequence[int]) -> Tensor:
+    """Tokens of the layers of a view in float64, each record clipped as the view clips."""
+    layers = read.values[list(places)].double()
+    if view.clip is not None:
+        norm = read.total_norm_sq.double().sqrt()
+        layers = layers * (view.clip / norm.clamp_min(view.clip))[None, :, None]
+    return layers
+
+
+def layer_line(layer: LayerInfo) -> Line:
+    """The line of one layer."""
+    return Line(layer.name, layer.index, layer.type, layer.parameters)
+
+
+def joint_line(layers: Sequence[LayerInfo], places: Sequence[int]) -> Line:
+    """The line of several layers jointly."""
+    return Line(JOINT, -1, "joint", sum(layers[i].parameters for i in places))
