@@ -1,0 +1,133 @@
+"""Games in the spec: names, settings, ids, and what gates make of them."""
+
+# ruff: noqa: E501 - a table is easier to read with one row in a line
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+from test_spec_schema import fits
+
+from ptaudit.errors import SpecError
+from ptaudit.estimators.names import OPTIONS
+from ptaudit.spec import dump, json_schema, load
+from ptaudit.spec.catalog import CRITICS, ESTIMATORS, FAMILIES, NEIGHBOURS
+from ptaudit.spec.games import Estimator, Family
+
+Write = Callable[..., Path]
+
+DATA = "version: 1\nname: small\nmodel: {entry: net.py:net}\ntrain: {epochs: 3}\n"
+NOISY = "{name: noisy, batch_size: 8, defense: {name: dp, clip: 1, noise_multiplier: 1}}"
+
+
+@pytest.fixture
+def spec(write: Write, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a spec with these games (and gates), on data with attributes."""
+    (tmp_path / "t.csv").write_text("a,b,y\n1,2,0\n")
+
+    def make(games: str, gates: str = "", attributes: str = "[a, b]", tokens: str = "{}") -> Path:
+        data = f"data: {{source: csv:t.csv, label: y, attributes: {attributes}}}\n"
+        views = f"  views: [{{name: one, batch_size: 1}}, {NOISY}]\n"
+        audit = f"audit:\n  games: [{games}]\n  tokens: {tokens}\n{views}"
+        return write(DATA + data + audit + (f"gates:\n  - {{id: g, {gates}}}\n" if gates else ""))
+
+    return make
+
+
+RIGHT = [
+    ("mutual-information", "one", "infonce"),
+    ("{name: mutual-information, features: input, estimator: ksg, neighbours: 5}", "one", "ksg"),
+    ("{name: mutual-information, features: label, estimator: [ksg, infonce, smile], critic: joint, neighbours: 1}", "one", "smile"),
+    ("usable-information", "noisy", "linear"),
+    ("{name: usable-information, secret: attribute, attribute: b, family: [mlp, knn]}", "one", "knn"),
+    ("uniqueness", "model", "leave-one-out"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("game", "view", "adversary"), RIGHT)
+def test_a_game_survives_dump_fits_the_schema_and_can_be_gated(
+    spec: Callable[..., Path], game: str, view: str, adversary: str
+) -> None:
+    name = yaml.safe_load(f"[{game}]")[0]
+    name = name if isinstance(name, str) else name["name"]
+    metric = "top_share" if name == "uniqueness" else "bits"
+    path = spec(game, f"metric: {name}.{metric}, view: {view}, adversary: {adversary}, max: 1")
+    loaded, schema = load(path), json_schema()
+    assert fits(yaml.safe_load(path.read_text()), schema, schema)
+    text = dump(loaded)
+    assert fits(yaml.safe_load(text), schema, schema)
+    path.write_text(text)
+    assert load(path) == loaded
+    assert loaded.gates[0].over == "layers"
+
+
+WRONG = [
+    ("mutual_information", "", "unknown game `mutual_information` (did you mean `mutual-information`?)"),
+    ("{name: mutual-information, estimator: infonec}", "", "expected 'ksg', 'gaussian'"),
+    ("{name: mutual-information, estimator: []}", "", "a list of at least 1"),
+    ("{name: mutual-information, estimator: [ksg, ksg]}", "", "estimator `ksg` is used twice"),
+    ("{name: mutual-information, estimator: ksg, critic: joint}", "", "`critic` is not used by `ksg`"),
+    ("{name: mutual-information, neighbours: 4}", "", "`neighbours` is not used by `infonce`"),
+    ("{name: mutual-information, secret: label}", "", "`secret` is not used by game `mutual-information`"),
+    ("{name: mutual-information, featurs: input}", "", "unknown key `featurs` in `audit.games.0` (did you mean `features`?)"),
+    ("{name: mutual-information, features: pixels}", "", "expected 'activations', 'input' or 'label'"),
+    ("{name: usable-information, attribute: a}", "", "`attribute` is not used by `secret: label`"),
+    ("{name: usable-information, secret: attribute}", "", "does not say which attribute is secret (add attribute: one of a, b)"),
+    ("{name: usable-information, secret: attribute, attribute: c}", "", "`c` is not among data.attributes"),
+    ("{name: usable-information, family: tree}", "", "expected 'linear', 'mlp' or 'knn'"),
+    ("usable-information, usable-information", "", "game `usable-information` is used twice"),
+    ("{name: label, id: x}", "", "`id` is not used by game `label`"),
+    ("3", "", "expected the name of a game, or {name: ...}"),
+    ("{candidates: 4}", "", "expected the name of a game, or {name: ...}"),
+    ("mutual-information", "metric: mutual-information.bits, view: one, adversary: ksg, max: 1", "adversary `ksg` is not asked in its game (there are: infonce, gaussian-channel)"),
+    ("mutual-information", "metric: mutual-information.upper_bits, view: one, max: 1", "needs noise, which view `one` has none of"),
+    ("mutual-information", "metric: mutual-information.auc, view: one, max: 1", "unknown metric `mutual-information.auc`"),
+    ("{name: identity, id: id-8, candidates: 8}", "metric: identity.bits, view: one, max: 1", "gate `g` is on game `identity`, which is not played (add it to audit.games; played: id-8)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("games", "gate", "expected"), WRONG)
+def test_a_mistake_is_named(spec: Callable[..., Path], games: str, gate: str, expected: str) -> None:
+    path = spec(games, gate)
+    with pytest.raises(SpecError) as caught:
+        load(path)
+    assert expected in str(caught.value)
+    assert str(caught.value).startswith(f"{path}:")
+
+
+def test_no_attribute_at_all(spec: Callable[..., Path]) -> None:
+    with pytest.raises(SpecError, match="the data have none"):
+        load(spec("{name: usable-information, secret: attribute}", attributes="[]"))
+
+
+def test_a_single_attribute_needs_no_name(spec: Callable[..., Path]) -> None:
+    load(spec("{name: usable-information, secret: attribute}", attributes="[a]"))
+
+
+def test_a_game_played_twice_goes_by_its_id(spec: Callable[..., Path]) -> None:
+    games = "usable-information, {name: usable-information, id: about-a, secret: attribute, attribute: a}"
+    loaded = load(spec(games, "metric: about-a.accuracy, view: one, over: joint, max: 0.7"))
+    assert [game.title for game in loaded.audit.games] == ["usable-information", "about-a"]
+    assert (loaded.gates[0].game, loaded.gates[0].measure) == ("about-a", "accuracy")
+
+
+def test_the_bound_of_known_noise_can_be_gated(spec: Callable[..., Path]) -> None:
+    gate = "metric: mutual-information.upper_bits, view: noisy, adversary: gaussian-channel, over: joint, max: 1"
+    assert load(spec("mutual-information", gate)).gates[0].measure == "upper_bits"
+
+
+def test_an_encoder_without_a_game_that_uses_it(spec: Callable[..., Path]) -> None:
+    with pytest.raises(SpecError, match="only mutual-information and usable-information play on learned tokens"):
+        load(spec("identity, label", tokens="{encoder: autoencoder}"))
+    assert load(spec("mutual-information", tokens="{encoder: transformer}")).audit.tokens.encoder == "transformer"
+
+
+def test_names_are_those_of_the_estimators() -> None:
+    assert tuple(OPTIONS) == ESTIMATORS == get_args(Estimator)
+    assert get_args(Family) == FAMILIES
+    assert {name for name, options in OPTIONS.items() if "critic" in options} == set(CRITICS)
+    assert {name for name, options in OPTIONS.items() if "neighbours" in options} == set(NEIGHBOURS)
