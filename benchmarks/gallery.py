@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from page import fill
 
 import ptaudit
 from ptaudit.cli.progress import open_progress
@@ -44,7 +45,7 @@ def main() -> int:
     os.environ["PTAUDIT_DATA"] = str(options.data.resolve())
     rows = [_run(name, options.runs, options.quick) for name in options.names or NAMES]
     if not options.quick:
-        _fill("overview", _overview([read_run(options.runs / name) for name in NAMES]))
+        fill(PAGE, "overview", _overview([read_run(options.runs / name) for name in NAMES]))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -70,9 +71,9 @@ def _run(name: str, runs: Path, quick: bool) -> dict[str, Any]:
         result = ptaudit.audit(spec, out=runs / name, fresh=True, overrides=QUICK if quick else (), progress=progress)
     seconds = time.perf_counter() - began
     if not quick:
-        _fill(f"spec:{name}", _fenced("yaml", spec.read_text(encoding="utf-8")))
+        fill(PAGE, f"spec:{name}", _fenced("yaml", spec.read_text(encoding="utf-8")))
         page = open_format("rich").render(result.run, Page(folder=f"runs/{name}", width=WIDTH))
-        _fill(f"output:{name}", _fenced("text", page))
+        fill(PAGE, f"output:{name}", _fenced("text", page))
     last = result.leakage[result.leakage.epoch == result.leakage.epoch.max()]
     joint = last[(last.layer == JOINT) & last.metric.isin(["bits", "auc"])]
     bits = joint[(joint.game == "identity") & (joint.metric == "bits")]
@@ -108,16 +109,6 @@ def _value(rows: Sequence[Row], metric: str, view: str) -> float:
 def _fenced(language: str, text: str) -> str:
     lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
     return f"```{language}\n{lines}\n```"
-
-
-def _fill(mark: str, text: str) -> None:
-    """Replace what stands between `<!-- mark -->` and `<!-- /mark -->`."""
-    block = f"<!-- {mark} -->\n{text}\n<!-- /{mark} -->"
-    page = PAGE.read_text(encoding="utf-8")
-    filled, found = re.subn(rf"<!-- {mark} -->.*?<!-- /{mark} -->", lambda _: block, page, flags=re.DOTALL)
-    if found != 1:
-        raise SystemExit(f"{PAGE}: {found} places marked {mark}, not one")
-    PAGE.write_text(filled, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,10 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Replace a run folder that exists.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last whole epoch of a run.")] = False,
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Do not decide the gates of the spec.")] = False,
+    keep_records: Annotated[
+        bool,
+        typer.Option("--keep-records", help="Write scores of single records to samples.csv, under hashed names."),
+    ] = False,
     overrides: Overrides = None,
     inconclusive: Inconclusive = None,
     format_name: FormatName = None,
@@ -52,17 +56,23 @@ def run(
                 overrides=tuple(overrides or ()),
                 progress=progress,
                 inconclusive=showing.inconclusive,
+                keep_records=keep_records,
             )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"resume with {resume_command(spec, out, device, overrides or ())}") from None
+        raise KeyboardInterrupt(
+            f"resume with {resume_command(spec, out, device, overrides or (), keep_records)}"
+        ) from None
     showing.show(result.run, result.path, lambda to, page: to.render(result.run, page))
     raise typer.Exit(result.exit_code)
 
 
-def resume_command(spec: Path, out: Path | None, device: str, overrides: Sequence[str]) -> str:
+def resume_command(
+    spec: Path, out: Path | None, device: str, overrides: Sequence[str], keep_records: bool = False
+) -> str:
     """The command that goes on with an interrupted run: all that decides its tables, in the user's words."""
     words = ["ptaudit", "run", str(spec), "--resume"]
     words += ["--out", str(out)] if out else []
     words += ["--device", device] if device != "auto" else []
     words += [word for override in overrides for word in ("--set", override)]
+    words += ["--keep-records"] if keep_records else []
     return shlex.join(words)

@@ -68,4 +68,4 @@ def split(records: Tensor, shares: Sequence[float], generator: torch.Generator) 
     """Random parts of the records, the last one takes what is left."""
     order = records[torch.randperm(len(records), generator=generator)]
     sizes = [int(share * len(records)) for share in shares[:-1]]
-    return list(order.split([*sizes, len(records) - sum(sizes)]))
+    return list(torch.split(order, [*sizes, len(records) - sum(sizes)]))

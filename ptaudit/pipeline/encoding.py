@@ -103,8 +103,8 @@ class Encoders:
 
     def save(self, folder: Path, epoch: int) -> None:
         """Keep what the encoders have learned after an epoch; a resumed run needs no older states than the last."""
-        for name, content in self.files().items():
-            write_whole(_path(folder, name, epoch), content)
+        for name, state in self._states.items():
+            write_whole(_path(folder, name, epoch), save(state))
         for old in folder.glob(_path(folder, "*", "*").name):
             if int(old.name.split("-")[1]) < epoch - 1:
                 old.unlink()
@@ -124,8 +124,11 @@ class Encoders:
                 ) from error
 
     def files(self) -> dict[str, bytes]:
-        """The encoders as they are now, by view, as safetensors."""
-        return {name: save(state) for name, state in self._states.items()}
+        """The encoders as they are now, by view, as safetensors: without the sketches that they remember."""
+        found = {}
+        for name, state in self._states.items():
+            found[name] = save({key: value for key, value in state.items() if key != "past"})
+        return found
 
 
 def publish(states: Sequence[tuple[int, Mapping[str, bytes]]], target: Path) -> None:

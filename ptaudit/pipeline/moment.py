@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ptaudit.pipeline.plays import on_model, on_view
+from ptaudit.pipeline.samples import Samples
 from ptaudit.pipeline.scene import Scene
 from ptaudit.pipeline.session import Session
 from ptaudit.progress import Progress, Task
@@ -36,6 +37,7 @@ class EpochAudit:
         reader: reads tokens of this run's model.
         progress: where to report.
         encoders: learned encoders, where the spec wants them.
+        samples: where scores of single records go, if they are to be kept.
         rows: the rows of every epoch so far.
         seconds: time spent so far.
     """
@@ -44,6 +46,7 @@ class EpochAudit:
     reader: TokenReader
     progress: Progress
     encoders: Encoders | None = None
+    samples: Samples | None = None
     rows: dict[int, tuple[Row, ...]] = field(default_factory=dict)
     seconds: Seconds = field(default_factory=Seconds)
 
@@ -57,16 +60,8 @@ class EpochAudit:
             task.advance(note="games")
             self.seconds.capture += time.perf_counter() - began
             began = time.perf_counter()
-            scene = Scene(
-                self.session,
-                moment.epoch,
-                moment.step,
-                moment.model,
-                self.reader.layers,
-                inside,
-                outside,
-                self.encoders,
-            )
+            read = (self.reader.layers, inside, outside)
+            scene = Scene(self.session, moment.epoch, moment.step, moment.model, *read, self.encoders, self.samples)
             self.rows[moment.epoch] = tuple(_rows(scene, task))
             self.seconds.games += time.perf_counter() - began
 

@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ptaudit.errors import PtauditError, TrainingDivergedError
+from ptaudit.errors import PtauditError, SpecError, TrainingDivergedError
 from ptaudit.gate import decide, exit_code
-from ptaudit.pipeline import encoding
+from ptaudit.pipeline import encoding, samples
 from ptaudit.pipeline import folder as places
 from ptaudit.pipeline.code import sources
 from ptaudit.pipeline.live import LIVE, publish
 from ptaudit.pipeline.result import AuditResult
+from ptaudit.pipeline.samples import SCORED
 from ptaudit.pipeline.seed import SeedRun, prove, run_seed
 from ptaudit.pipeline.session import Session, model_digest, open_session, versions
 from ptaudit.pipeline.training import promise, training_versions
@@ -47,6 +48,7 @@ def audit(
     overrides: Sequence[str] = (),
     progress: Progress | None = None,
     inconclusive: Literal["pass", "fail"] | None = None,
+    keep_records: bool = False,
 ) -> AuditResult:
     """Audit the training run of a spec. Runs the Python that the spec names.
 
@@ -60,6 +62,7 @@ def audit(
         overrides: `a.b=value` settings on top of the spec.
         progress: where to report.
         inconclusive: count inconclusive gates as passed or failed.
+        keep_records: write scores of single records to `samples.csv`, under hashed names.
 
     Returns:
         The tables as DataFrames, the run folder and the exit code.
@@ -72,6 +75,8 @@ def audit(
     spec = load(spec_path, overrides)
     target = Path(out) if out is not None else DEFAULT_FOLDER / spec.name
     chosen = pick_device(device)
+    if keep_records and not any(game.name in SCORED for game in spec.audit.games):
+        raise SpecError("no game here scores single records", where="--keep-records", remedy="add `uniqueness`")
     places.check(target, fresh=fresh, resume=resume)
     session = open_session(spec, chosen)
     if resume and places.is_whole(target):
@@ -81,7 +86,7 @@ def audit(
     with places.working(target, fresh=fresh) as place:
         seeds: list[SeedRun] = []
         for seed in spec.train.all_seeds:
-            seeds.append(run_seed(session, seed, place, progress))
+            seeds.append(run_seed(session, seed, place, progress, keep_records))
             if seeds[-1].diverged:
                 break
         if seeds[0].diverged and not seeds[0].stats:
@@ -93,6 +98,9 @@ def audit(
             _say_undecided(spec, target, progress)
         place.confirm()
         publish([(seed, place.state / f"seed-{seed}" / LIVE) for seed in spec.train.all_seeds], target)
+        states = [(seed, place.state / f"seed-{seed}") for seed in spec.train.all_seeds[: len(seeds)]]
+        if keep_records:
+            samples.publish(states, sorted({row.epoch for row in run.rows}), target)
         encoding.publish([(seed, done.encoders) for seed, done in zip(spec.train.all_seeds, seeds)], target)
         write_run(run, target, render(run, Page(folder=str(target))))
     if diverged:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ptaudit.pipeline.samples import Samples
 from ptaudit.pipeline.session import Session, audited, shared
 from ptaudit.spec.catalog import GAMES
 from ptaudit.spec.model import GameSpec
@@ -48,6 +49,7 @@ class Scene:
         inside: tokens of the audited members.
         outside: tokens of held-out records, where a game needs them.
         encoders: learned encoders, where the spec wants them.
+        samples: where scores of single records go, if they are to be kept.
     """
 
     session: Session
@@ -58,6 +60,7 @@ class Scene:
     inside: Tokens
     outside: Tokens | None
     encoders: Encoders | None = None
+    samples: Samples | None = None
 
     @property
     def seed(self) -> int:

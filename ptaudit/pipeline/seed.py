@@ -15,6 +15,7 @@ from ptaudit.pipeline.folder import Workplace
 from ptaudit.pipeline.live import LIVE, LiveLog, LiveWatch
 from ptaudit.pipeline.moment import EpochAudit
 from ptaudit.pipeline.parts import Parts
+from ptaudit.pipeline.samples import Samples
 from ptaudit.pipeline.session import Session, audited, key, layer_entries, shared, warnings
 from ptaudit.progress import Progress, Task
 from ptaudit.replay import Checkpoint, CheckpointStore, EpochStats, Moment, Replay, Walk
@@ -63,7 +64,7 @@ def trajectory(session: Session, model: nn.Module, seed: int) -> Replay | Walk:
     return Walk(model, session.records, session.split, saved, session.loss, session.device, key=state)
 
 
-def run_seed(session: Session, seed: int, place: Workplace, progress: Progress) -> SeedRun:
+def run_seed(session: Session, seed: int, place: Workplace, progress: Progress, keep_records: bool) -> SeedRun:
     """Go through the epochs of one seed from where they were left, and audit on the way."""
     spec = session.spec
     state = place.state / f"seed-{seed}"
@@ -72,7 +73,8 @@ def run_seed(session: Session, seed: int, place: Workplace, progress: Progress) 
     parts = Parts(state)
     store = CheckpointStore(state, key(session, dump(spec)))
     learned = encoders(session, progress)
-    observer = EpochAudit(session, reader, progress, learned)
+    samples = Samples(state, session) if keep_records else None
+    observer = EpochAudit(session, reader, progress, learned, samples)
     replay = trajectory(session, model, seed)
     saved = store.latest()
     done = [epoch for epoch in spec.audited_epochs if saved and epoch <= saved.stats[-1].epoch]
@@ -91,6 +93,8 @@ def run_seed(session: Session, seed: int, place: Workplace, progress: Progress) 
         place.confirm()
         if learned is not None:
             learned.save(state, moment.epoch)
+        if samples is not None:
+            samples.save(moment.epoch)
         parts.save(moment.epoch, observer.rows[moment.epoch], observer.seconds, training())
         progress.log(_headline(moment, observer.rows[moment.epoch], seed if len(spec.train.all_seeds) > 1 else None))
 
@@ -172,11 +176,11 @@ def _ticker(task: Task, epochs: int, live: LiveWatch | None) -> Callable[[int, i
 def _headline(moment: Moment, rows: Sequence[Row], seed: int | None) -> str:
     """One line for an audited epoch: how training stands and what leaks of all layers jointly."""
     stats = moment.stats
-    leaks = [
-        f"{row.game} on {row.view} {row.value:.2f}"
-        for row in primary_rows(rows)
-        if row.layer == JOINT and row.metric == "bits" and row.measured
-    ]
+    first: dict[tuple[str, str], Row] = {}
+    for row in primary_rows(rows):
+        if row.layer == JOINT and row.metric == "bits":
+            first.setdefault((row.game, row.view), row)
+    leaks = [f"{game} on {view} {row.value:.2f}" for (game, view), row in first.items()]
     of_seed = f"seed {seed}, " if seed is not None else ""
     loss = f"loss {stats.train_loss:.3f}, held out {stats.held_out_loss:.3f}"
     loss += "" if stats.epsilon is None else f", epsilon {stats.epsilon:.3g}"

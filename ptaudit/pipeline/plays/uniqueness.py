@@ -8,7 +8,7 @@ from ptaudit.estimators import uniqueness
 from ptaudit.pipeline.scene import Scene, joint_line, layer_line
 from ptaudit.spec.catalog import ADVERSARIES, MODEL_VIEW
 from ptaudit.spec.model import GameSpec
-from ptaudit.tables.row import Row
+from ptaudit.tables.row import JOINT, Row
 from ptaudit.views.joint import mixed
 
 (ADVERSARY,) = ADVERSARIES["uniqueness"]
@@ -23,4 +23,7 @@ def play(scene: Scene, game: GameSpec) -> list[Row]:
         return scene.lost(MODEL_VIEW, game, [ADVERSARY], lines, "no layer is captured") + missing
     values = scene.inside.values.double()
     found = uniqueness.measure(torch.cat([mixed(values)[None], values]), scene.seed)
+    if scene.samples is not None:
+        rank = uniqueness.ranks(uniqueness.scores(mixed(values)[None]))[0]
+        scene.samples.add(scene.epoch, JOINT, game.title, "rank", rank)
     return scene.rows(MODEL_VIEW, game, ADVERSARY, lines, found) + missing

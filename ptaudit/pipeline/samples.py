@@ -1,0 +1,77 @@
+"""Scores of single records, kept only when asked for: `samples.csv`.
+
+A record goes by a hash of the data and its index: who has the data can tell which one it is, nobody else can.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from ptaudit.errors import RunFolderError
+from ptaudit.files import write_whole
+from ptaudit.pipeline.session import Session
+from ptaudit.tables.formats import csv_text
+
+SAMPLES = "samples.csv"
+COLUMNS = ("epoch", "record", "layer", "game", "metric", "value")
+SCORED = frozenset({"uniqueness"})
+"""Games that score single records."""
+
+
+class Samples:
+    """Scores of the audited members of one seed, epoch by epoch.
+
+    Args:
+        folder: where they wait until the run is whole.
+        session: what is audited.
+    """
+
+    def __init__(self, folder: Path, session: Session) -> None:
+        self._folder = folder
+        data = session.records.digest()
+        self._names = [record_name(data, index) for index in session.members.tolist()]
+        self._rows: dict[int, list[tuple[object, ...]]] = {}
+
+    def add(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
+        """Keep one score of every audited member, `(N,)`."""
+        rows = self._rows.setdefault(epoch, [])
+        rows += [(epoch, name, layer, game, metric, value) for name, value in zip(self._names, values.tolist())]
+
+    def save(self, epoch: int) -> None:
+        """Write what there is of an epoch."""
+        write_whole(_path(self._folder, epoch), csv_text(COLUMNS, self._rows.pop(epoch, [])))
+
+
+def record_name(data_digest: str, index: int) -> str:
+    """What a record is called: the first 16 digits of SHA-256 over the digest of the data and its index there."""
+    return hashlib.sha256(f"{data_digest}:{index}".encode()).hexdigest()[:16]
+
+
+def publish(seeds: Sequence[tuple[int, Path]], epochs: Sequence[int], target: Path) -> None:
+    """Join the epochs of all seeds in `samples.csv` of the run folder, with the seed in front.
+
+    Raises:
+        RunFolderError: an epoch was audited without keeping its scores.
+    """
+    rows: list[list[str]] = []
+    for seed, folder in seeds:
+        for epoch in epochs:
+            path = _path(folder, epoch)
+            if not path.is_file():
+                raise RunFolderError(
+                    f"the scores of epoch {epoch} were not kept",
+                    where=str(target),
+                    remedy="the run was started without --keep-records: start again with --fresh --keep-records",
+                )
+            with path.open(encoding="utf-8", newline="") as file:
+                rows += [[str(seed), *row] for row in list(csv.reader(file))[1:]]
+    write_whole(target / SAMPLES, csv_text(("seed", *COLUMNS), rows))
+
+
+def _path(folder: Path, epoch: int) -> Path:
+    return folder / f"samples-{epoch:06d}.csv"
