@@ -16,7 +16,7 @@ from ptaudit.games.pairs import draw, split
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.view import View
 
-FOLDS = 5
+FOLDS = 4
 PER_TARGET = 2
 """Batches for each record, where there are others; without others every batch of a record is the same."""
 

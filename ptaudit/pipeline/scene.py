@@ -86,6 +86,8 @@ class Scene:
             return "no layer of this view is captured"
         if view.clip is not None and not self.inside.complete:
             return "a clipped view needs the gradient of every parameter, and some layers are not captured"
+        if self.encoders is not None and not bool(torch.isfinite(self.inside.values[list(places)]).all()):
+            return "gradients that are not finite, from which no encoder learns"
         return ""
 
     def rows(self, view: str, game: GameSpec, adversary: str, lines: Sequence[Line], found: Found) -> list[Row]:
