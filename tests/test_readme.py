@@ -10,9 +10,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 import yaml
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
+import ptaudit
 from ptaudit.cli import app
 from ptaudit.spec import json_schema, load
 from ptaudit.spec.catalog import ADVERSARIES, GAMES
@@ -144,7 +148,7 @@ def test_the_workflow_is_yaml():
 
 
 def test_the_python_example_runs_and_its_folder_is_as_the_table_says(tmp_path, monkeypatch, capsys):
-    (code,) = blocks("python")
+    code, _ = blocks("python")
     shutil.copytree(ROOT / "sample_models", tmp_path / "sample_models")
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "quickstart.yaml").write_text(TINY, encoding="utf-8")
@@ -155,9 +159,19 @@ def test_the_python_example_runs_and_its_folder_is_as_the_table_says(tmp_path, m
     assert re.search(r"^0 runs/from-python$", printed, re.MULTILINE)
     assert re.search(r"1 +\* +\d", printed)  # a row of the table: epoch, layer, value
     files = {path.name for path in (tmp_path / "runs" / "from-python").iterdir()}
-    table = README[README.index("| file | content |") : README.index("The folder holds no record")]
+    table = README[README.index("| file | content |") : README.index("Without `--keep-records`")]
     listed = set(re.findall(r"`([\w.]+)`(?=[^|]*\|[^|]*\|$)", table, re.MULTILINE))
-    assert listed == files
+    assert listed - {"samples.csv"} == files
+
+
+def test_the_training_loop_of_ones_own_runs(capsys):
+    _, code = blocks("python")
+    inputs = torch.randn(256, 64, generator=torch.Generator().manual_seed(0))
+    loader = DataLoader(TensorDataset(inputs, (inputs[:, 0] > 0).long()), batch_size=64)
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    exec(compile(code, "README.md", "exec"), {"ptaudit": ptaudit, **locals(), "nn": nn})
+    assert re.match(r"32 steps: ", capsys.readouterr().out)
 
 
 def test_the_output_shown_is_of_the_quickstart():
