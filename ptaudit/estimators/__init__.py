@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ class Named:
         self.name = name
 
     def __call__(self, pairs: Pairs, seed: int, **options: int | str) -> list[Measured]:
-        """`measure` of the estimator's module.
+        """`measure` of the estimator's module, with intervals that reach up to 0: no truth lies below.
 
         Raises:
             ValueError: for an option that the estimator does not take or a value out of its range.
@@ -30,7 +31,7 @@ class Named:
         if wrong := complaint(self.name, options):
             raise ValueError(wrong)
         found: list[Measured] = importlib.import_module(f"{__name__}.{self.name}").measure(pairs, seed, **options)
-        return found
+        return [replace(one, bits=replace(one.bits, hi=max(one.bits.hi, 0.0))) for one in found]
 
 
 ESTIMATORS: Mapping[str, Named] = MappingProxyType({name: Named(name) for name in OPTIONS})

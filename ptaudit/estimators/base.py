@@ -10,7 +10,7 @@ from torch import Tensor
 from ptaudit.stats.estimate import Estimate
 
 TRAIN, STOP, REPORT = 0, 1, 2
-"""Parts of the pairs: a critic is fitted on the first, its training ended by the second, its value read on the third."""
+"""Parts of the pairs: a critic is fitted on the first, stopped by the second, and its value read on the third."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Pairs:
 
     Attributes:
         x: observations, `(P, G, dx)`.
-        y: what they are about: `(P, G, dy)`, or `(1, G, dy)` where all problems share it; classes are int64, `(P, G)` or
-            `(1, G)`.
+        y: what they are about: `(P, G, dy)`, or `(1, G, dy)` where all problems share it; classes are int64, `(P, G)`
+            or `(1, G)`.
         record: the record of each pair, `(G,)`: the unit of resampling. Several pairs may be about one record.
         part: `TRAIN`, `STOP` or `REPORT` of each pair, `(G,)`; parts have no record in common.
     """

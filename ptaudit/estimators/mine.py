@@ -1,0 +1,77 @@
+"""MINE: the Donsker-Varadhan representation with a neural critic.
+
+E f - log E' exp(f) is at most I(X; Y) for expectations (Donsker and Varadhan 1983; Belghazi et al., ICML 2018, eq. 5,
+10). With the mean of n held-out pairs inside the logarithm it is not: the log of a mean is too small on average, so the
+number is too large, by about the relative variance of exp(f) over 2n. It claims no lower bound on a finite sample.
+Trained with the bias-corrected gradient of Belghazi et al. (section 3.2, eq. 12): the denominator is a moving average.
+
+Ceiling: log2 of the held-out records, beyond which no such number can be trusted (McAllester and Stratos, 2020).
+
+Where it fails: read on its own training pairs, as is common, it reports whatever the network can memorise: that number
+is `matched_minus_mismatched`, beside the held-out one. Held out, it is too high where exp(f) has heavy tails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptaudit.estimators.base import Measured, Pairs
+from ptaudit.estimators.bounds import Rivals, as_x, as_y, diagonal, mismatched_mean, no_choice
+from ptaudit.estimators.variational import measured
+
+RATE = 0.01
+"""Share of a new batch in the moving average of E' exp(f)."""
+
+
+@dataclass(frozen=True)
+class DonskerVaradhan:
+    """Nothing to choose: the representation does not change when a constant is added to the critic.
+
+    Attributes:
+        clip: scores in E' exp(f) are held to [-clip, clip]; infinity leaves them as they are.
+    """
+
+    clip: float = float("inf")
+
+    def loss(self, scores: Tensor, chance: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """The representation with its sign turned, its gradient bias-corrected; `memory` is the moving average."""
+        mean = mismatched_mean(scores, chance)
+        now = mean.detach()
+        memory = torch.where(torch.isnan(memory), now, memory.lerp(now, RATE))
+        return mean / memory - diagonal(scores).mean(-1), memory
+
+    def choices(self, scores: Tensor, rivals: Rivals) -> Tensor:
+        """See `Bound`."""
+        return no_choice(scores, rivals)
+
+    def means(self, scores: Tensor, rivals: Rivals, choices: Tensor) -> Tensor:
+        """See `Bound`."""
+        top, ratio = self._ratios(scores)
+        return rivals.mean(diagonal(scores) - top)[:, None] - rivals.mean(as_x(ratio, rivals)).log()[:, None]
+
+    def values(self, scores: Tensor, rivals: Rivals, choice: Tensor) -> Tensor:
+        """See `Bound`."""
+        top, ratio = self._ratios(scores)
+        one, other = as_x(ratio, rivals), as_y(ratio, rivals)
+        mean = rivals.mean(one)[:, None]
+        return diagonal(scores) - top - mean.log() - (one + other) / mean + 2.0
+
+    def _ratios(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Largest score `(P, 1)` and density ratios less that factor."""
+        held = scores.clamp(-self.clip, self.clip)
+        top = held.amax((1, 2))[:, None]
+        return top, (held - top[..., None]).exp()
+
+
+def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:
+    """Mutual information in bits; not a bound on a finite sample.
+
+    Args:
+        pairs: P problems with at least 30 records to train on, 10 to stop by and 10 to report.
+        seed: of first weights, batches, mismatched pairs and resamples.
+        critic: `separable` or `joint`.
+    """
+    return measured(DonskerVaradhan(), pairs, seed, critic)

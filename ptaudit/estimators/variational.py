@@ -1,0 +1,168 @@
+"""From pairs to estimates: what the four variational estimators share.
+
+A critic is trained on part `TRAIN`, ended and calibrated on `STOP` (a temperature, at 0 of which it says nothing, and
+what its bound may choose), and read on `REPORT`. For the null the same is done with mismatched pairs, in the same
+tensor program.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptaudit.estimators.base import REPORT, STOP, TRAIN, Measured, Pairs
+from ptaudit.estimators.bounds import Bound, Rivals, rivals
+from ptaudit.estimators.critics import CRITICS, Critic, Weights
+from ptaudit.estimators.pairing import entropy, first_of_each, mismatched, near_ceiling, unknown, why_not
+from ptaudit.estimators.start import Start, start
+from ptaudit.estimators.training import Plan, best_choice, train
+from ptaudit.stats.bootstrap import from_matrix
+from ptaudit.stats.estimate import OK, Estimate
+
+LEAST = {TRAIN: 30, STOP: 10, REPORT: 10}
+"""Fewest records of each part."""
+
+MOST_REPORTED = 4096
+"""Most held-out pairs that are scored against each other."""
+
+IN_SAMPLE = 1024
+"""Most training pairs that the in-sample value is read on."""
+
+TEMPERATURES = (0.0, 0.125, 0.25, 0.5, 0.7, 0.85, 1.0)
+"""Factors of the critic's scores that calibration tries."""
+
+_AT_ONCE = 2**22
+"""Scores that are held in memory at once."""
+
+PLAN = Plan()
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Pairs that critics are read on."""
+
+    pairs: Start
+    record: Tensor
+    rivals: Rivals
+
+    @classmethod
+    def at(cls, ready: Start, record: Tensor, index: Tensor) -> _Read:
+        return cls(ready.pairs(index), record[index], rivals(record[index]))
+
+
+def measured(bound: Bound, pairs: Pairs, seed: int, critic: str, plan: Plan = PLAN) -> list[Measured]:
+    """Measure every problem that can be measured.
+
+    Args:
+        bound: what is estimated.
+        pairs: P problems.
+        seed: of everything drawn.
+        critic: a name in `CRITICS`.
+        plan: how long and how fast to train.
+
+    Raises:
+        ValueError: for an unknown critic.
+    """
+    if critic not in CRITICS:
+        raise ValueError(f"unknown critic {critic!r}: one of {', '.join(CRITICS)}")
+    pairs = replace(pairs, y=pairs.y.expand(len(pairs.x), *pairs.y.shape[1:]))
+    records = len(torch.unique(pairs.record[pairs.part == REPORT]))
+    reasons = list(_reasons(pairs))
+    fine = torch.tensor([p for p, reason in enumerate(reasons) if reason is None], dtype=torch.int64)
+    found: Iterator[Measured] = iter(())
+    if len(fine):
+        some = replace(pairs, x=pairs.x[fine.to(pairs.x.device)], y=pairs.y[fine.to(pairs.y.device)])
+        found = iter(_measured(bound, some, seed, CRITICS[critic], plan))
+    return [next(found) if reason is None else unknown(reason, records) for reason in reasons]
+
+
+def _reasons(pairs: Pairs) -> Iterator[str | None]:
+    """Why each problem cannot be measured."""
+    counts = {part: len(torch.unique(pairs.record[pairs.part == part])) for part in LEAST}
+    names = {TRAIN: "train on", STOP: "stop by", REPORT: "report"}
+    short = [f"{counts[p]} records to {names[p]}: needs at least {n}" for p, n in LEAST.items() if counts[p] < n]
+    rows = first_of_each(pairs.record)
+    for x, y in zip(pairs.x, pairs.y, strict=True):
+        yield short[0] if short else why_not(x[rows], y[rows], sum(LEAST.values()))
+
+
+def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic, plan: Plan) -> list[Measured]:
+    generator, device, problems = torch.Generator().manual_seed(seed), pairs.x.device, len(pairs.x)
+    source = mismatched(pairs.record, pairs.part, generator).to(device)
+    both = replace(pairs, x=torch.cat([pairs.x] * 2), y=torch.cat([pairs.y, pairs.y[:, source]]))
+    ready, record = start(both), pairs.record.to(device)
+
+    def part(which: int, most: int) -> Tensor:
+        index = torch.nonzero(pairs.part == which).flatten().cpu()
+        return index[torch.randperm(len(index), generator=generator)[:most]].sort().values.to(device)
+
+    known, seen = part(TRAIN, len(record)), part(TRAIN, IN_SAMPLE)
+    stop, report, inside = (
+        _Read.at(ready, record, index) for index in (part(STOP, critic.stop), part(REPORT, MOST_REPORTED), seen)
+    )
+    trained = train(bound, critic, ready.pairs(known), record[known], stop.pairs, stop.rivals, seed, plan)
+    temperature, choice = _calibrated(bound, critic, trained.best, stop)
+    plain = torch.ones_like(temperature), torch.zeros_like(choice)
+    honest = _values(bound, critic, trained.best, report, temperature, choice)
+    fitted = _values(bound, critic, trained.last, inside, *plain)
+    ceilings = [_ceiling(y, report.rivals.records, pairs.part) for y in pairs.y]
+    bits = from_matrix(honest[:problems], null=honest[problems:].mean(1), ceiling=ceilings, seed=seed)
+    gap = from_matrix(fitted[:problems] - fitted[problems:], null=0.0, ceiling=math.nan, seed=seed)
+    return [Measured(_marked(one), other) for one, other in zip(bits, gap, strict=True)]
+
+
+def _ceiling(y: Tensor, records: int, part: Tensor) -> float:
+    top = math.log2(records)
+    return top if y.is_floating_point() else min(top, entropy(y[part == REPORT]))
+
+
+def _marked(estimate: Estimate) -> Estimate:
+    near = estimate.status == OK and near_ceiling(estimate.value, estimate.ceiling)
+    return replace(estimate, status="saturated") if near else estimate
+
+
+@torch.no_grad()
+def _calibrated(bound: Bound, critic: Critic, weights: Weights, stop: _Read) -> tuple[Tensor, Tensor]:
+    """Temperature and choice of every problem, `(2P,)` each."""
+
+    def choose(scores: Tensor, _: Tensor) -> Tensor:
+        tried = [torch.stack(best_choice(bound, t * scores, stop.rivals)) for t in TEMPERATURES]
+        value, choice = torch.stack(tried, 1)
+        best = value.argmax(0)
+        return torch.stack([scores.new_tensor(TEMPERATURES)[best], choice.gather(0, best[None])[0]], 1)
+
+    temperature, choice = _grouped(critic, weights, stop, choose).unbind(1)
+    return temperature, choice
+
+
+@torch.no_grad()
+def _values(
+    bound: Bound, critic: Critic, weights: Weights, read: _Read, temperature: Tensor, choice: Tensor
+) -> NDArray[np.float64]:
+    """Values of every record in bits, `(2P, R)`."""
+
+    def value(scores: Tensor, rows: Tensor) -> Tensor:
+        return bound.values(temperature[rows][:, None, None] * scores, read.rivals, choice[rows])
+
+    values = _grouped(critic, weights, read, value).double() / math.log(2.0)
+    _, place, count = torch.unique(read.record, return_inverse=True, return_counts=True)
+    per_record = values.new_zeros(len(values), len(count)).index_add_(1, place, values) / count
+    # A critic at temperature 0 says nothing: exactly 0, whatever the last bit of a sum.
+    found: NDArray[np.float64] = torch.where(temperature[:, None] > 0.0, per_record, 0.0).cpu().numpy()
+    return found
+
+
+def _grouped(critic: Critic, weights: Weights, read: _Read, use: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """`use(scores, rows)` on as many problems at once as memory allows."""
+    problems, n = read.pairs.x.shape[:2]
+    found = []
+    for rows in torch.split(torch.arange(problems, device=read.pairs.x.device), max(1, _AT_ONCE // n**2)):
+        side = read.pairs.problems(rows)
+        found.append(use(critic.scores(tuple(w[rows] for w in weights), side, side), rows))
+    return torch.cat(found)

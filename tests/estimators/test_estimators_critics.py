@@ -1,0 +1,195 @@
+"""Coordinates, closed forms, critics and their training: what the variational estimators are made of."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from critic_problems import normal, parts
+from scipy import stats
+
+from ptaudit.estimators.base import STOP, TRAIN, Pairs
+from ptaudit.estimators.bounds import rivals
+from ptaudit.estimators.critics import CRITICS, Joint, Separable
+from ptaudit.estimators.gaussianise import fit_margins, fit_sphere
+from ptaudit.estimators.infonce import InfoNCE
+from ptaudit.estimators.infonce import measure as infonce
+from ptaudit.estimators.mine import DonskerVaradhan
+from ptaudit.estimators.nwj import NWJ
+from ptaudit.estimators.smile import Smile
+from ptaudit.estimators.start import start, true_correlations
+from ptaudit.estimators.training import Plan, train
+
+BOUNDS = {"infonce": InfoNCE(), "nwj": NWJ(), "mine": DonskerVaradhan(), "smile": Smile()}
+
+
+def test_normal_scores_are_ranks_of_the_normal_distribution_and_any_monotone_map_leaves_them() -> None:
+    values = torch.distributions.StudentT(1.0).sample((500,)).double()
+    scores = fit_margins(values[None, :, None])(values[None, :, None])[0, :, 0]
+    expected = stats.norm.ppf((stats.rankdata(values.numpy()) - 0.5) / 500)
+    np.testing.assert_allclose(scores.numpy(), expected, atol=1e-9)
+    mapped = torch.asinh(values)[None, :, None]
+    np.testing.assert_allclose(fit_margins(mapped)(mapped)[0, :, 0].numpy(), expected, atol=1e-9)
+
+
+def test_normal_scores_of_new_values_keep_their_order_inside_and_outside_the_knots() -> None:
+    fit = fit_margins(torch.tensor([0.0, 1.0, 1.0, 1.0, 5.0, 9.0])[None, :, None])
+    new = torch.tensor([-1e9, -1.0, 0.0, 0.5, 1.0, 3.0, 9.0, 10.0, 1e9])[None, :, None]
+    scores = fit(new)[0, :, 0]
+    assert bool((scores.diff() > 0).all())
+    assert bool(torch.isfinite(scores).all())
+    assert scores[4] == pytest.approx(stats.norm.ppf((1 + 1.5) / 6), abs=1e-6), "ties share the rank in their middle"
+
+
+def test_a_constant_coordinate_becomes_a_constant() -> None:
+    points = torch.stack([torch.randn(100, generator=torch.Generator().manual_seed(0)), torch.full((100,), 3.0)], -1)
+    scores = fit_margins(points[None])(points[None])[..., :2]
+    white = fit_sphere(scores, 2)(scores)
+    assert white[0, :, 0].var(correction=0).item() == pytest.approx(1.0, abs=1e-4)
+    assert white[0, :, 1].abs().max().item() == 0.0
+
+
+def test_canonical_correlations_are_corrected_for_the_number_of_coordinates() -> None:
+    rng = np.random.default_rng(0)
+    n, d, rho = 2000, 40, 0.6
+    x, y = rng.standard_normal((2, n, d))
+    y[:, 0] = rho * x[:, 0] + math.sqrt(1 - rho**2) * y[:, 0]
+    qx, qy = (np.linalg.qr(side - side.mean(0))[0] for side in (x, y))
+    found = torch.as_tensor(np.linalg.svd(qx.T @ qy)[1])
+    assert found[0] > 0.615
+    corrected = true_correlations(found, d, d, n)
+    assert corrected[0].item() == pytest.approx(rho, abs=0.03)
+    assert corrected[1:].count_nonzero() <= 1
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+def test_closed_form_of_a_normal_pair_is_its_log_density_ratio(rho: float) -> None:
+    pairs = normal(20_000, [rho])
+    begun = start(pairs)
+    found = ((begun.u * begun.v).sum(-1) + begun.a + begun.b)[0].numpy()
+    x, y = pairs.x[0, :, 0].numpy(), pairs.y[0, :, 0].numpy()
+    joint = stats.multivariate_normal([0, 0], [[1, rho], [rho, 1]]).logpdf(np.stack([x, y], -1))
+    expected = joint - stats.norm.logpdf(x) - stats.norm.logpdf(y)
+    assert np.abs(found - expected).mean() < 0.05
+
+
+def test_closed_form_of_classes_is_the_linear_discriminant() -> None:
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.randint(2, (1, 20_000), generator=generator)
+    x = torch.randn(1, 20_000, 1, generator=generator) + 2.0 * classes[..., None]
+    begun = start(Pairs(x, classes, torch.arange(20_000), parts(20_000)))
+    found = ((begun.u * begun.v).sum(-1) + begun.a + begun.b)[0].numpy()
+    own = stats.norm.logpdf(x[0, :, 0], 2.0 * classes[0])
+    both = np.logaddexp(stats.norm.logpdf(x[0, :, 0]), stats.norm.logpdf(x[0, :, 0], 2.0)) - math.log(2)
+    bits = (own - both).mean() / math.log(2)
+    assert found.mean() / math.log(2) == pytest.approx(bits, abs=0.03)
+
+
+@pytest.mark.parametrize("critic", list(CRITICS))
+def test_a_critic_begins_as_the_closed_form_and_scores_pair_by_pair(critic: str) -> None:
+    begun = start(normal(120, [0.5, 0.8], d=3)).pairs(torch.arange(7))
+    family = CRITICS[critic]
+    weights = family.begin(begun, 0)
+    closed = begun.u @ begun.v.mT + begun.a[..., None] + begun.b[:, None]
+    torch.testing.assert_close(family.scores(weights, begun, begun), closed)
+    moved = tuple(
+        w + 0.1 * torch.randn(w.shape, generator=torch.Generator().manual_seed(i)) for i, w in enumerate(weights)
+    )
+    whole = family.scores(moved, begun, begun)
+    for i in range(7):
+        for j in range(7):
+            alone = family.scores(moved, begun.pairs(torch.tensor([i])), begun.pairs(torch.tensor([j])))
+            torch.testing.assert_close(whole[:, i, j], alone[:, 0, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_a_rival_is_never_of_the_same_record() -> None:
+    found = rivals(torch.tensor([4, 4, 7, 9, 9, 9]))
+    assert found.records == 3
+    torch.testing.assert_close(found.chance.sum(1), torch.ones(6))
+    expected = [0.0, 0.0, 1 / 2, 1 / 6, 1 / 6, 1 / 6]
+    torch.testing.assert_close(found.chance[0], torch.tensor(expected))
+    torch.testing.assert_close(found.mean(torch.tensor([1.0, 3.0, 5.0, 0.0, 0.0, 9.0])), torch.tensor((2 + 5 + 3) / 3))
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+def test_values_of_the_pairs_average_to_the_bound(name: str) -> None:
+    bound = BOUNDS[name]
+    generator = torch.Generator().manual_seed(0)
+    scores = 2.0 * torch.randn(3, 40, 40, generator=generator)
+    who = rivals(torch.randint(15, (40,), generator=generator))
+    choices = bound.choices(scores, who)
+    means = bound.means(scores, who, choices)
+    for c in range(choices.shape[1]):
+        torch.testing.assert_close(
+            who.mean(bound.values(scores, who, choices[:, c])), means[:, c], atol=1e-4, rtol=1e-4
+        )
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+def test_values_of_the_pairs_are_influences(name: str) -> None:
+    """Their spread is the effect on the bound of giving a record more weight, by finite differences."""
+    bound = BOUNDS[name]
+    n = 60
+    scores = 1.5 * torch.randn(1, n, n, generator=torch.Generator().manual_seed(1))
+    scores.diagonal(dim1=1, dim2=2).add_(2.0)
+    who = rivals(torch.arange(n))
+    choice = bound.choices(scores, who)[:, 0]
+    values = bound.values(scores, who, choice)[0]
+    centre = values.mean()
+    without = []
+    for i in range(n):
+        rest = torch.arange(n) != i
+        fewer = rivals(torch.arange(n - 1))
+        left = scores[:, rest][:, :, rest]
+        # The cut and the number of candidates stay those of n records.
+        fewer = type(fewer)(fewer.chance, n)
+        without.append(bound.values(left, fewer, choice)[0].mean())
+    jackknife = (n - 1) * (centre - torch.stack(without))
+    assert torch.corrcoef(torch.stack([jackknife, values]))[0, 1] > 0.98
+    assert (jackknife.std() / values.std()).item() == pytest.approx(1.0, abs=0.1)
+
+
+def test_training_raises_the_bound_that_the_closed_form_cannot() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 1500, 1, generator=generator)
+    sign = torch.randint(2, x.shape, generator=generator) * 2.0 - 1.0
+    y = sign * x + 0.3 * torch.randn(x.shape, generator=generator)
+    pairs = Pairs(x, y, torch.arange(1500), parts(1500))
+    begun, record = start(pairs), torch.arange(1500)
+    known, stop = (torch.nonzero(pairs.part == p).flatten() for p in (TRAIN, STOP))
+    bound, who = InfoNCE(), rivals(record[stop])
+    for critic in (Separable(), Joint()):
+        given = (bound, critic, begun.pairs(known), record[known], begun.pairs(stop), who, 0)
+        before, after = (train(*given, Plan(steps=steps)).best for steps in (1, 150))
+        one, two = (
+            bound.means(critic.scores(w, given[4], given[4]), who, torch.zeros(1, 1)).item() for w in (before, after)
+        )
+        assert one < 0.1
+        assert two > 0.3
+
+
+@pytest.mark.parametrize("critic", list(CRITICS))
+def test_a_problem_gives_the_same_alone_and_beside_others(critic: str) -> None:
+    pairs = normal(100, [0.0, 0.9], d=2)
+    together = infonce(pairs, 3, critic=critic)
+    for p in range(2):
+        (alone,) = infonce(Pairs(pairs.x[p : p + 1], pairs.y, pairs.record, pairs.part), 3, critic=critic)
+        assert alone.bits.value == pytest.approx(together[p].bits.value, abs=5e-3)
+        assert alone.matched_minus_mismatched.value == pytest.approx(
+            together[p].matched_minus_mismatched.value, abs=0.05
+        )
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:
+    pairs = normal(150, [0.7])
+    one, same, other = (infonce(pairs, seed)[0] for seed in (0, 0, 1))
+    assert one.bits.value == same.bits.value
+    assert np.array_equal(one.bits.draws, same.bits.draws)
+    assert one.matched_minus_mismatched.value != other.matched_minus_mismatched.value
+
+
+def test_an_unknown_critic_is_named() -> None:
+    with pytest.raises(ValueError, match="separable, joint"):
+        infonce(normal(300, [0.5]), 0, critic="bilinear")
