@@ -1,6 +1,6 @@
 """Every estimator of mutual information on tasks whose answer is known, beside scikit-learn's.
 
-    python benchmarks/mi.py --json mi.json       # about 25 minutes on two quiet cores
+    python benchmarks/mi.py --json mi.json       # about 25 minutes on two cores; fills docs/mutual-information.md
     python benchmarks/mi.py --json mi.json --resume   # goes on where a killed run stopped
     python benchmarks/mi.py --quick              # under a minute, few tasks, n = 500: only to see that it runs
 
@@ -44,6 +44,7 @@ sys.path.insert(0, str(ROOT))
 
 from mi_samplers import TASKS, Sampler  # noqa: E402
 from mi_tables import PEER, RAW, page  # noqa: E402
+from page import fill  # noqa: E402
 
 from ptaudit.estimate import random_parts  # noqa: E402
 from ptaudit.estimators import ESTIMATORS  # noqa: E402
@@ -51,6 +52,7 @@ from ptaudit.estimators.base import Pairs  # noqa: E402
 from ptaudit.estimators.names import OPTIONS  # noqa: E402
 from ptaudit.stats.estimate import Estimate  # noqa: E402
 
+PAGE = ROOT / "docs" / "mutual-information.md"
 SIZES = (500, 2_000, 10_000)
 SEEDS = {500: 5, 2_000: 3, 10_000: 2}
 """Repetitions of the estimators without a critic."""
@@ -109,7 +111,10 @@ def main() -> int:
             if options.json:
                 _write(options.json, rows)
     minutes = (time.perf_counter() - began) / 60
-    print(f"{_machine()}; {options.workers} processes, {minutes:.1f} minutes\n\n{page(rows, tasks)}")
+    text = f"{_machine()}; {options.workers} processes, {minutes:.1f} minutes\n\n{page(rows, tasks)}"
+    print(text)
+    if not options.quick and len(tasks) == len(TASKS) and set(sizes) == set(SIZES):
+        fill(PAGE, "results", text)
     return 0
 
 

@@ -1,7 +1,7 @@
 """InfoNCE: which of the held-out records does this x belong to?
 
-Bounds I(X; Y) from below, in expectation, for any critic (van den Oord et al., arXiv 1807.03748, eq. 4; Poole et al.,
-ICML 2019, eq. 10): the mean of log2 of the posterior of the true y among R candidates, over its prior 1/R. The
+Bounds I(X; Y) from below, in expectation, for any critic (van den Oord et al., arXiv 1807.03748; Poole et al.,
+arXiv 1905.06922): the mean of log2 of the posterior of the true y among R candidates, over its prior 1/R. The
 candidates are the y of all held-out records, one a record; of a record with several pairs, each pair in equal shares
 (by Jensen this only lowers the bound), and never as a rival of its own record.
 

@@ -1,9 +1,9 @@
 """MINE: the Donsker-Varadhan representation with a neural critic.
 
-E f - log E' exp(f) is at most I(X; Y) for expectations (Donsker and Varadhan 1983; Belghazi et al., ICML 2018, eq. 5,
-10). With the mean of n held-out pairs inside the logarithm it is not: the log of a mean is too small on average, so the
+E f - log E' exp(f) is at most I(X; Y) for expectations (Donsker and Varadhan 1983; Belghazi et al., arXiv 1801.04062).
+With the mean of n held-out pairs inside the logarithm it is not: the log of a mean is too small on average, so the
 number is too large, by about the relative variance of exp(f) over 2n. It claims no lower bound on a finite sample.
-Trained with the bias-corrected gradient of Belghazi et al. (section 3.2, eq. 12): the denominator is a moving average.
+Trained with the bias-corrected gradient of Belghazi et al.: the denominator is a moving average.
 
 Ceiling: log2 of the held-out records, beyond which no such number can be trusted (McAllester and Stratos, 2020).
 

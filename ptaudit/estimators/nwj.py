@@ -1,7 +1,7 @@
 """NWJ: the bound of Nguyen, Wainwright and Jordan on f-divergences, for the Kullback-Leibler divergence.
 
-Bounds I(X; Y) from below, in expectation, for any critic (IEEE Trans. Information Theory 56, 2010, eq. 9; Poole et al.,
-ICML 2019, eq. 5): E f + 1 - E' exp(f), E over matched and E' over mismatched held-out pairs; f is best as the log
+Bounds I(X; Y) from below, in expectation, for any critic (IEEE Trans. Information Theory 56, 2010; Poole et al.,
+arXiv 1905.06922): E f + 1 - E' exp(f), E over matched and E' over mismatched held-out pairs; f is best as the log
 density ratio itself. A critic is shifted on part `STOP` to the level where that is largest, and cut at log R (R
 held-out records): both are functions fixed before the report, so the bound holds.
 

@@ -1,6 +1,6 @@
 """SMILE: Donsker-Varadhan with clipped density ratios.
 
-E f - log E' clip(exp(f), exp(-5), exp(5)) (Song and Ermon, ICLR 2020, eq. 11 with tau = 5), the critic trained with the
+E f - log E' clip(exp(f), exp(-5), exp(5)) (Song and Ermon, arXiv 1910.06222, with tau = 5), the critic trained with the
 Jensen-Shannon objective as in their code (Nowozin et al., NeurIPS 2016), which makes f the log density ratio.
 
 It is NO BOUND, not even in expectation and with the optimal critic: clipping takes away what E' exp(f) has above

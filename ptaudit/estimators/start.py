@@ -95,7 +95,7 @@ def _canonical(x: Tensor, size: Tensor, y: Tensor, other: Tensor, learned: Tenso
 def true_correlations(found: Tensor, p: int, q: int, n: int) -> Tensor:
     """Canonical correlations behind the largest ones of a sample; 0 for those that chance explains.
 
-    Inverts the limit of Bao, Hu, Pan and Zhou (Annals of Statistics 47, 2019, eq. 1.7) for p and q coordinates and n
+    Inverts the limit of Bao, Hu, Pan and Zhou (arXiv 1704.02408) for p and q coordinates and n
     draws: sample r² = (t (1 - c) + c)(t (1 - d) + d) / t with t = rho², c = p/n, d = q/n.
     """
     c, d = min(p / n, 0.5), min(q / n, 0.5)

@@ -15,7 +15,7 @@ HIDDEN = 64
 
 
 class Autoencoder(Network):
-    """The bottleneck is the token (arXiv 2502.02913, section 4: gradients are embedded by an autoencoder).
+    """The bottleneck is the token (arXiv 2502.02913: gradients are embedded by an autoencoder).
 
     Args:
         layers: number of layers (L).

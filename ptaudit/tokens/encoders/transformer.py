@@ -13,7 +13,7 @@ HEADS = 4
 
 
 class Transformer(Network):
-    """The layers' sketches are the sequence, the mean of what comes out is the token (arXiv 2502.02913, section 4).
+    """The layers' sketches are the sequence, the mean of what comes out is the token (arXiv 2502.02913).
 
     It is trained to reconstruct the sketches of the layers that it was shown: all, each one alone, random ones. So one
     network serves the joint row and every single layer.
