@@ -23,12 +23,16 @@ class Pairs:
             or `(1, G)`.
         record: the record of each pair, `(G,)`: the unit of resampling. Several pairs may be about one record.
         part: `TRAIN`, `STOP` or `REPORT` of each pair, `(G,)`; parts have no record in common.
+        side: the side of each pair, `(G,)`, where the x of a pair may hold records of another side (e.g. as the others
+            of its batch): y of another side is then no independent draw, and never stands in for a pair's own. A record
+            is of one side. None: all are of one.
     """
 
     x: Tensor
     y: Tensor
     record: Tensor
     part: Tensor
+    side: Tensor | None = None
 
     @property
     def discrete(self) -> bool:

@@ -25,20 +25,21 @@ PER_COORDINATE = 20
 """Fewest records for each coordinate."""
 
 
-def class_information(points: Array, labels: Index, seed: int) -> Measured:
+def class_information(points: Array, labels: Index, seed: int, side: Index | None = None) -> Measured:
     """Bits of a linear discriminant about the classes; see the head of this file.
 
     Args:
         points: (N, d), white and centred, leading components first: N / 20 of them are used.
         labels: classes 0 to C − 1, (N,).
         seed: of the folds, the derangements and the resamples.
+        side: sides of the records, (N,), see `Pairs`; None: one.
     """
     n = len(points)
     points = points[:, : max(1, n // PER_COORDINATE)]
     fold = np.random.default_rng([seed, n]).permutation(n) % FOLDS
     scatter = np.stack([points[fold == f].T @ points[fold == f] for f in range(FOLDS)])
     values = gains(points, labels, fold, scatter)
-    nulls = [float(gains(points, labels[order], fold, scatter).mean()) for order, _ in derangements(n, seed)]
+    nulls = [float(gains(points, labels[order], fold, scatter).mean()) for order, _ in derangements(n, seed, side)]
     share = np.bincount(labels) / n
     ceiling = -float(share @ np.log2(share))
     null = float(np.mean(nulls))

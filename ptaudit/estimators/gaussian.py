@@ -63,7 +63,7 @@ def _measure(sample: Sample, seed: int, coordinates: int) -> Measured:
     most = max(1, min(coordinates, n // PER_COORDINATE))
     x = principal(normal_scores(sample.x), most)
     if sample.classes is not None:
-        return class_information(x, sample.classes, seed)
+        return class_information(x, sample.classes, seed, sample.side)
     y = principal(normal_scores(sample.y), most)
     left, rho, right = svd(x.T @ y / n, full_matrices=False)
     if 1.0 - rho[0] ** 2 < _EXACT:
@@ -73,7 +73,7 @@ def _measure(sample: Sample, seed: int, coordinates: int) -> Measured:
     values += value - values.mean()
     nulls = [
         _bits(svd(x.T @ y[order] / n, compute_uv=False)) - excess(n, x.shape[1], y.shape[1])
-        for order, _ in derangements(n, seed)
+        for order, _ in derangements(n, seed, sample.side)
     ]
     null = float(np.mean(nulls))
     # Near independence 2N·I is chi-squared and its spread of second order, which no sum over records shows.

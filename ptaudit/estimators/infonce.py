@@ -32,10 +32,10 @@ SHARES = (1e-3, 0.01, 0.05, 0.2)
 class InfoNCE:
     """The posterior may be mixed with the uniform one: it is still a posterior, and the bound holds for any."""
 
-    def loss(self, scores: Tensor, chance: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, scores: Tensor, rivals: Rivals, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the posterior."""
         ahead = (scores - diagonal(scores)[..., None]).clamp(-FAR, 2.0 * FAR)
-        return torch.log1p((ahead.exp() * (chance * (scores.shape[-1] - 1))).sum(-1)).mean(-1), memory
+        return torch.log1p((ahead.exp() * (rivals.chance * rivals.rival_pairs)).sum(-1)).mean(-1), memory
 
     def choices(self, scores: Tensor, rivals: Rivals) -> Tensor:
         """Shares of the uniform posterior."""
@@ -52,7 +52,7 @@ class InfoNCE:
         likelihood, own, others, total = _posterior(scores, rivals)
         ratio, share = (1.0 - choice[:, None]) * own / total, choice[:, None]
         mixed = ratio + share
-        pull = ratio / (mixed * total) * (1.0 - 1.0 / rivals.records)
+        pull = ratio / (mixed * total) * (1.0 - 1.0 / rivals.candidates)
         rival = as_y(likelihood * pull[..., None], rivals) - torch.einsum("pi,ji->pj", pull * others, rivals.chance)
         return mixed.log() - rival
 
@@ -61,7 +61,7 @@ def _posterior(scores: Tensor, rivals: Rivals) -> tuple[Tensor, Tensor, Tensor, 
     """Likelihoods `(P, n, n)`, largest 1 for each x; that of its own y, mean of its rivals, mean of all, `(P, n)`."""
     likelihood = (scores - scores.amax(-1, keepdim=True)).exp()
     own, others = diagonal(likelihood), as_x(likelihood, rivals)
-    return likelihood, own, others, (own + (rivals.records - 1) * others) / rivals.records
+    return likelihood, own, others, (own + (rivals.candidates - 1) * others) / rivals.candidates
 
 
 def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:

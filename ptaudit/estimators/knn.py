@@ -108,11 +108,16 @@ class Problem:
         return float(terms(found, len(self._x), nx, ny).mean()) / math.log(2)
 
 
-def derangements(n: int, seed: int) -> Iterator[tuple[Index, Index]]:
-    """The derangements of a null, each with the records it asks."""
+def derangements(n: int, seed: int, side: Index | None = None) -> Iterator[tuple[Index, Index]]:
+    """The derangements of a null, within each side that has two records, each with the records it asks."""
     generator = torch.Generator().manual_seed(seed)
+    sides = np.zeros(n, np.int64) if side is None else side
+    places = [np.flatnonzero(sides == one) for one in np.unique(sides)]
     for _ in range(SHUFFLES):
-        order = derangement(n, generator).numpy()
+        order = np.arange(n)
+        for here in places:
+            if len(here) > 1:
+                order[here] = here[derangement(len(here), generator).numpy()]
         yield order, torch.randperm(n, generator=generator)[:ASKED].numpy()
 
 

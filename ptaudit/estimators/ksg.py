@@ -65,7 +65,7 @@ def _measure(given: Sample, seed: int, k: int, coordinates: int, margins: str) -
     kept = not_alone(given)
     sample = given.among(kept)
     x, y = (few(points, coordinates, margins, place) for place, points in enumerate((sample.x, sample.y)))
-    sample = Sample(x, y, sample.classes)
+    sample = Sample(x, y, sample.classes, sample.side)
     problem = Problem(sample, seed)
-    nulls = [problem.shuffled(k, *drawn) for drawn in derangements(len(sample.x), seed)]
+    nulls = [problem.shuffled(k, *drawn) for drawn in derangements(len(sample.x), seed, sample.side)]
     return measured(problem.local(k).among(kept), nulls, ceiling(sample, k), seed)

@@ -36,9 +36,9 @@ class DonskerVaradhan:
 
     clip: float = float("inf")
 
-    def loss(self, scores: Tensor, chance: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, scores: Tensor, rivals: Rivals, memory: Tensor) -> tuple[Tensor, Tensor]:
         """The representation with its sign turned, its gradient bias-corrected; `memory` is the moving average."""
-        mean = mismatched_mean(scores, chance)
+        mean = mismatched_mean(scores, rivals)
         now = mean.detach()
         memory = torch.where(torch.isnan(memory), now, memory.lerp(now, RATE))
         return mean / memory - diagonal(scores).mean(-1), memory
@@ -57,7 +57,7 @@ class DonskerVaradhan:
         top, ratio = self._ratios(scores)
         one, other = as_x(ratio, rivals), as_y(ratio, rivals)
         mean = rivals.mean(one)[:, None]
-        return diagonal(scores) - top - mean.log() - (one + other) / mean + 2.0
+        return diagonal(scores) - top - mean.log() - (one + other) / mean + (1.0 + rivals.side_mean(one) / mean)
 
     def _ratios(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Largest score `(P, 1)` and density ratios less that factor."""

@@ -29,9 +29,9 @@ from ptaudit.estimators.variational import measured
 class NWJ:
     """The choice is the shift of the critic."""
 
-    def loss(self, scores: Tensor, chance: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, scores: Tensor, rivals: Rivals, memory: Tensor) -> tuple[Tensor, Tensor]:
         """The bound with its sign turned."""
-        return mismatched_mean(scores, chance) - diagonal(scores).mean(-1), memory
+        return mismatched_mean(scores, rivals) - diagonal(scores).mean(-1), memory
 
     def choices(self, scores: Tensor, rivals: Rivals) -> Tensor:
         """The best shift: log of the mean density ratio."""
@@ -49,7 +49,7 @@ class NWJ:
         cut = _cut(scores, rivals, choice)
         ratio = cut.exp()
         one, other = as_x(ratio, rivals), as_y(ratio, rivals)
-        return diagonal(cut) + 1.0 - (one + other - rivals.mean(one)[:, None])
+        return diagonal(cut) + 1.0 - (one + other - rivals.side_mean(one))
 
 
 def _cut(scores: Tensor, rivals: Rivals, shift: Tensor) -> Tensor:

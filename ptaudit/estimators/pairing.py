@@ -42,25 +42,26 @@ def derangement(n: int, generator: torch.Generator) -> Tensor:
             return drawn
 
 
-def mismatched(record: Tensor, part: Tensor, generator: torch.Generator) -> Tensor:
-    """For each pair another pair to take y from: of another record, in the same part.
+def mismatched(record: Tensor, part: Tensor, generator: torch.Generator, side: Tensor | None = None) -> Tensor:
+    """For each pair another pair to take y from: of another record, in the same part and of the same side.
 
-    The records of each part are deranged; of several pairs of a record, the j-th takes the j-th of the other record
+    The records of each side of a part are deranged; of several pairs of a record, the j-th takes the j-th of the other record
     (counted round where that has fewer).
 
     Args:
         record: the record of each pair, (G,).
         part: the part of each pair, (G,).
         generator: the only source of randomness, on the CPU.
+        side: the side of each pair, (G,); None: one side.
 
     Returns:
         Indices into the pairs, int64 (G,), on the CPU.
 
     Raises:
-        ValueError: for a part with a single record.
+        ValueError: for a side of a part with a single record.
     """
     source = torch.empty(len(record), dtype=torch.int64)
-    record, part = record.cpu(), part.cpu()
+    record, part = record.cpu(), groups(part, side).cpu()
     for one in torch.unique(part):
         here = torch.nonzero(part == one).flatten()
         _, place, count = torch.unique(record[here], return_inverse=True, return_counts=True)
@@ -71,6 +72,11 @@ def mismatched(record: Tensor, part: Tensor, generator: torch.Generator) -> Tens
         other = derangement(len(count), generator)[place]
         source[here] = here[order[start[other] + turn % count[other]]]
     return source
+
+
+def groups(part: Tensor, side: Tensor | None) -> Tensor:
+    """One number for each side of each part, (G,): the parts themselves if there is one side."""
+    return part if side is None else torch.unique(torch.stack([part, side]), dim=1, return_inverse=True)[1]
 
 
 def first_of_each(record: Tensor) -> Tensor:
@@ -120,16 +126,18 @@ class Sample:
         x: (N, dx).
         y: (N, dy); no coordinates if y are classes.
         classes: (N,), None if y are coordinates.
+        side: (N,), None if all are of one side.
     """
 
     x: Array
     y: Array
     classes: Index | None
+    side: Index | None = None
 
     def among(self, kept: NDArray[np.bool_]) -> Sample:
         """Some of the records, their classes numbered anew."""
         classes = None if self.classes is None else np.unique(self.classes[kept], return_inverse=True)[1]
-        return Sample(self.x[kept], self.y[kept], classes)
+        return Sample(self.x[kept], self.y[kept], classes, None if self.side is None else self.side[kept])
 
 
 def samples(pairs: Pairs, least: int) -> Iterator[Sample | str]:
@@ -143,15 +151,16 @@ def samples(pairs: Pairs, least: int) -> Iterator[Sample | str]:
         The sample, or the reason why this problem cannot be measured.
     """
     rows = first_of_each(pairs.record)
+    side = None if pairs.side is None else pairs.side[rows].cpu().numpy()
     for p in range(len(pairs.x)):
         x = pairs.x[p, rows].detach().double().cpu()
         y = pairs.y[p if len(pairs.y) > 1 else 0, rows].detach().cpu()
         if reason := why_not(x, y, least):
             yield reason
         elif pairs.discrete:
-            yield Sample(x.numpy(), np.empty((len(x), 0)), np.unique(y.numpy(), return_inverse=True)[1])
+            yield Sample(x.numpy(), np.empty((len(x), 0)), np.unique(y.numpy(), return_inverse=True)[1], side)
         else:
-            yield Sample(x.numpy(), y.double().numpy(), None)
+            yield Sample(x.numpy(), y.double().numpy(), None, side)
 
 
 def unknown(reason: str, n: int, ceiling: float = math.nan) -> Measured:

@@ -73,7 +73,7 @@ def _measure(given: Sample, seed: int, k: int, projections: int, slice_dim: int)
     found = [one.local(k) for one in slices]
     nulls = [
         float(np.mean([slices[(i * PER_NULL + j) % many].shuffled(k, *drawn) for j in range(min(PER_NULL, many))]))
-        for i, drawn in enumerate(derangements(n, seed))
+        for i, drawn in enumerate(derangements(n, seed, sample.side))
     ]
     local = Local(np.mean([one.term for one in found], axis=0), np.mean([one.pseudo for one in found], axis=0))
     between = float(np.var([one.term.mean() for one in found], ddof=1)) / many if many > 1 else 0.0

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.estimators.base import Measured, Pairs
-from ptaudit.estimators.bounds import FAR, diagonal
+from ptaudit.estimators.bounds import FAR, Rivals, diagonal
 from ptaudit.estimators.mine import DonskerVaradhan
 from ptaudit.estimators.variational import measured
 
@@ -33,10 +33,10 @@ class Smile(DonskerVaradhan):
 
     clip: float = TAU
 
-    def loss(self, scores: Tensor, chance: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, scores: Tensor, rivals: Rivals, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy of matched against mismatched."""
         softplus, held = torch.nn.functional.softplus, scores.clamp(-FAR, FAR)
-        mismatched = (softplus(held) * chance).sum(-1).mean(-1)
+        mismatched = (softplus(held) * rivals.chance).sum(-1).mean(-1)
         return softplus(-diagonal(held)).mean(-1) + mismatched, memory
 
 

@@ -64,7 +64,15 @@ def batches(pairs: int, size: int, generator: torch.Generator) -> Iterator[Tenso
 
 
 def train(
-    bound: Bound, critic: Critic, known: Start, record: Tensor, stop: Start, stopping: Rivals, seed: int, plan: Plan
+    bound: Bound,
+    critic: Critic,
+    known: Start,
+    record: Tensor,
+    stop: Start,
+    stopping: Rivals,
+    seed: int,
+    plan: Plan,
+    side: Tensor | None = None,
 ) -> Trained:
     """Train and end by early stopping.
 
@@ -77,19 +85,20 @@ def train(
         stopping: their rivals.
         seed: of the first weights and of the batches.
         plan: how long and how fast.
+        side: sides of the training pairs, see `Pairs`.
     """
     weights = _first(bound, critic.begin(known, seed), critic, stop, stopping)
     best, last = [w.clone() for w in weights], [w.clone() for w in weights]
     top = _value(bound, critic, weights, stop, stopping)
     drawn = batches(len(record), critic.batch, torch.Generator().manual_seed(seed + 1))
     single = rivals(torch.arange(min(critic.batch, len(record)), device=record.device))
-    alone = len(torch.unique(record)) == len(record)
+    alone = side is None and len(torch.unique(record)) == len(record)
     run = _Run(weights, known, stop, torch.arange(len(top), device=top.device))
     waited = torch.zeros_like(top)
     for step in range(1, plan.steps + 1):
         index = next(drawn).to(record.device)
-        chance = (single if alone else rivals(record[index])).chance
-        run.step(bound, critic, index, chance, plan)
+        among = single if alone else rivals(record[index], None if side is None else side[index])
+        run.step(bound, critic, index, among, plan)
         if step % plan.every:
             continue
         value = _value(bound, critic, run.smooth, run.stop, stopping)
@@ -140,10 +149,10 @@ class _Run:
         self.memory = torch.full((len(live),), torch.nan, device=live.device)
         self.known, self.stop, self.live, self.steps = known, stop, live, 0
 
-    def step(self, bound: Bound, critic: Critic, index: Tensor, chance: Tensor, plan: Plan) -> None:
+    def step(self, bound: Bound, critic: Critic, index: Tensor, among: Rivals, plan: Plan) -> None:
         """One step of Adam with the gradient of each problem held to a longest length."""
         batch = self.known.pairs(index)
-        loss, self.memory = bound.loss(critic.scores(self.weights, batch, batch), chance, self.memory)
+        loss, self.memory = bound.loss(critic.scores(self.weights, batch, batch), among, self.memory)
         gradients = torch.autograd.grad(loss.sum(), self.weights)
         self.steps += 1
         with torch.no_grad():

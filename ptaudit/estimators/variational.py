@@ -19,7 +19,7 @@ from torch import Tensor
 from ptaudit.estimators.base import REPORT, STOP, TRAIN, Measured, Pairs
 from ptaudit.estimators.bounds import Bound, Rivals, rivals
 from ptaudit.estimators.critics import CRITICS, Critic, Weights
-from ptaudit.estimators.pairing import entropy, first_of_each, mismatched, near_ceiling, unknown, why_not
+from ptaudit.estimators.pairing import entropy, first_of_each, groups, mismatched, near_ceiling, unknown, why_not
 from ptaudit.estimators.start import Start, start
 from ptaudit.estimators.training import Plan, best_choice, train
 from ptaudit.stats.bootstrap import from_matrix
@@ -52,8 +52,8 @@ class _Read:
     rivals: Rivals
 
     @classmethod
-    def at(cls, ready: Start, record: Tensor, index: Tensor) -> _Read:
-        return cls(ready.pairs(index), record[index], rivals(record[index]))
+    def at(cls, ready: Start, record: Tensor, side: Tensor | None, index: Tensor) -> _Read:
+        return cls(ready.pairs(index), record[index], rivals(record[index], None if side is None else side[index]))
 
 
 def measured(bound: Bound, pairs: Pairs, seed: int, critic: str, plan: Plan = PLAN) -> list[Measured]:
@@ -88,15 +88,20 @@ def _reasons(pairs: Pairs) -> Iterator[str | None]:
     names = {TRAIN: "train on", STOP: "stop by", REPORT: "report"}
     short = [f"{counts[p]} records to {names[p]}: needs at least {n}" for p, n in LEAST.items() if counts[p] < n]
     rows = first_of_each(pairs.record)
+    if pairs.side is not None:
+        group = groups(pairs.part, pairs.side)[rows]
+        if int(torch.unique(group, return_counts=True)[1].min()) < 2:
+            short.append("a side of a part has a single record: needs at least 2")
     for x, y in zip(pairs.x, pairs.y, strict=True):
         yield short[0] if short else why_not(x[rows], y[rows], sum(LEAST.values()))
 
 
 def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic, plan: Plan) -> list[Measured]:
     generator, device, problems = torch.Generator().manual_seed(seed), pairs.x.device, len(pairs.x)
-    source = mismatched(pairs.record, pairs.part, generator).to(device)
+    source = mismatched(pairs.record, pairs.part, generator, pairs.side).to(device)
     both = replace(pairs, x=torch.cat([pairs.x] * 2), y=torch.cat([pairs.y, pairs.y[:, source]]))
     ready, record = start(both), pairs.record.to(device)
+    side = None if pairs.side is None else pairs.side.to(device)
 
     def part(which: int, most: int) -> Tensor:
         index = torch.nonzero(pairs.part == which).flatten().cpu()
@@ -104,9 +109,10 @@ def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic, plan: Plan)
 
     known, seen = part(TRAIN, len(record)), part(TRAIN, IN_SAMPLE)
     stop, report, inside = (
-        _Read.at(ready, record, index) for index in (part(STOP, critic.stop), part(REPORT, MOST_REPORTED), seen)
+        _Read.at(ready, record, side, index) for index in (part(STOP, critic.stop), part(REPORT, MOST_REPORTED), seen)
     )
-    trained = train(bound, critic, ready.pairs(known), record[known], stop.pairs, stop.rivals, seed, plan)
+    of = None if side is None else side[known]
+    trained = train(bound, critic, ready.pairs(known), record[known], stop.pairs, stop.rivals, seed, plan, of)
     temperature, choice = _calibrated(bound, critic, trained.best, stop)
     plain = torch.ones_like(temperature), torch.zeros_like(choice)
     honest = _values(bound, critic, trained.best, report, temperature, choice)

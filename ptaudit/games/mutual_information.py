@@ -6,6 +6,7 @@ record have infinite information with a noiseless gradient: every estimate is th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -35,7 +36,7 @@ def measure(
     records: Tensor,
     view: View,
     encode: Callable[[Tensor], Tensor],
-    rows: int,
+    most: Sequence[float],
     options: Mapping[str, Mapping[str, int | str]],
     seed: int = 0,
 ) -> dict[str, dict[str, list[Estimate]]]:
@@ -47,7 +48,7 @@ def measure(
         records: those of the N that may be used.
         view: batch size, rounds and noise.
         encode: from what is seen of G batches, `(R, G, k)`, to the observations of the reported rows, `(rows, G, w)`.
-        rows: how many rows are reported.
+        most: bits that the noise of the view allows in each reported row; NaN where there is none.
         options: estimator to its options.
         seed: seed of parts, draws, noise and estimators.
 
@@ -55,15 +56,15 @@ def measure(
         For each estimator and metric one estimate for each row. Bits are clipped to [0, ceiling].
     """
     if reason := why_not(tokens[:, records], view, 2):
-        lost = dict.fromkeys(METRICS, [inconclusive(reason, n=len(records))] * rows)
+        lost = dict.fromkeys(METRICS, [inconclusive(reason, n=len(records))] * len(most))
         return dict.fromkeys(options, lost)
     generator = torch.Generator().manual_seed(seed)
     quiet = view.others == 0 and view.noise_std == 0.0
     drawn = draw(tokens, split(records, SHARES, generator), (1, 1, 1) if quiet else PER_TARGET, view, generator)
     seen = encode(drawn.views)
     about = features[drawn.record][None]
-    pairs = Pairs(seen.float(), about, drawn.record, drawn.part)
-    return {name: _table(ESTIMATORS[name](pairs, seed, **chosen)) for name, chosen in options.items()}
+    pairs = Pairs(seen.float(), about, drawn.record, drawn.part, drawn.side)
+    return {name: _table(ESTIMATORS[name](pairs, seed, **chosen), most) for name, chosen in options.items()}
 
 
 def upper(view: View, parameters: Sequence[int]) -> list[Estimate]:
@@ -71,17 +72,26 @@ def upper(view: View, parameters: Sequence[int]) -> list[Estimate]:
 
     Holds for any record and any adversary; needs no data, so the interval is the number itself.
     """
-    assert view.clip is not None
-    bounds = [channel_bits(view.noise_std, view.clip, d, view.rounds) for d in parameters]
-    return [Estimate(bound, bound, bound, 0.0, float("nan"), 0) for bound in bounds]
+    return [Estimate(bound, bound, bound, 0.0, math.nan, 0) for bound in noise_bits(view, parameters)]
 
 
-def _table(found: Sequence[Measured]) -> dict[str, list[Estimate]]:
+def noise_bits(view: View, parameters: Sequence[int]) -> list[float]:
+    """Capacity of the view's noise in bits for rows of so many parameters; NaN without noise."""
+    if view.clip is None or view.noise_std == 0.0:
+        return [math.nan] * len(parameters)
+    return [channel_bits(view.noise_std, view.clip, d, view.rounds) for d in parameters]
+
+
+def _table(found: Sequence[Measured], most: Sequence[float]) -> dict[str, list[Estimate]]:
     return {
-        "bits": [_closed(one.bits) for one in found],
+        "bits": [_closed(one.bits, top) for one, top in zip(found, most, strict=True)],
         "matched_minus_mismatched_bits": [one.matched_minus_mismatched for one in found],
     }
 
 
-def _closed(estimate: Estimate) -> Estimate:
-    return estimate.clipped(0.0, estimate.ceiling) if estimate.conclusive else replace(estimate)
+def _closed(estimate: Estimate, most: float) -> Estimate:
+    """Clipped to what the estimator and the noise allow."""
+    ceiling = estimate.ceiling if math.isnan(most) else most
+    ceiling = min(ceiling, estimate.ceiling) if math.isfinite(estimate.ceiling) else ceiling
+    found = replace(estimate, ceiling=ceiling)
+    return found.clipped(0.0, math.inf if math.isnan(ceiling) else ceiling) if found.conclusive else found

@@ -24,11 +24,14 @@ class Drawn:
         views: what is seen of each, `(R, G, k)`: the mean over the rounds.
         record: the record that each is about, `(G,)`.
         part: the part that all its records are of, `(G,)`.
+        side: the half of the part that the record is of, `(G,)`. The other half hides it: its records may be in the
+            batch, so they are no rivals of this one.
     """
 
     views: Tensor
     record: Tensor
     part: Tensor
+    side: Tensor
 
 
 def draw(
@@ -43,15 +46,16 @@ def draw(
         view: batch size, rounds and noise.
         generator: of the draws and the noise.
     """
-    views, record, part = [], [], []
+    views, record, part, half = [], [], [], []
     for number, (members, times) in enumerate(zip(parts, per_target, strict=True)):
-        for targets, fillers in _sides(members, view):
+        for side, (targets, fillers) in enumerate(_sides(members, view)):
             games = draw_games(len(targets), len(fillers), times, view.others, view.rounds, generator)
             seen = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
             views.append(torch.stack(seen).mean(0))
             record.append(targets[games.secret])
             part.append(torch.full_like(games.secret, number))
-    return Drawn(torch.cat(views, 1), torch.cat(record), torch.cat(part))
+            half.append(torch.full_like(games.secret, side))
+    return Drawn(torch.cat(views, 1), torch.cat(record), torch.cat(part), torch.cat(half))
 
 
 def _sides(members: Tensor, view: View) -> Iterator[tuple[Tensor, Tensor]]:

@@ -35,7 +35,7 @@ class GateLike(Protocol):
 
     @property
     def adversary(self) -> str | None:
-        """Only this adversary; None for all."""
+        """Only this adversary; None for all, and of estimators for the first of the game."""
 
     @property
     def max(self) -> float | None:
@@ -53,6 +53,9 @@ class GateLike(Protocol):
 def select(gate: GateLike, rows: Sequence[Row]) -> list[Row]:
     """The rows that a gate looks at. Static adversaries and layers without a gradient never feed one.
 
+    Of several estimators the first one of the game speaks, unless the gate names another: they are readings of one
+    quantity, and the worst of them is no worse leak.
+
     Raises:
         PtauditError: if there is none, naming what there is instead.
     """
@@ -64,6 +67,9 @@ def select(gate: GateLike, rows: Sequence[Row]) -> list[Row]:
     if gate.adversary is not None:
         named = gate.adversary
         kept = _narrow(gate, kept, "adversary", named, lambda row: row.adversary, lambda row: row.adversary == named)
+    else:
+        first = next((row.adversary for row in rows if row.game == game and row.instrument), None)
+        kept = [row for row in kept if not row.instrument or row.adversary == first]
     if gate.epoch not in ("all", "max"):
         wanted = {"last": audited[-1], "first": audited[0]}.get(str(gate.epoch), gate.epoch)
         kept = _narrow(gate, kept, "epoch", wanted, lambda row: str(row.epoch), lambda row: row.epoch == wanted)

@@ -102,20 +102,26 @@ class Encoders:
         return tuple(found)
 
     def save(self, folder: Path, epoch: int) -> None:
-        """Keep what the encoders have learned after an epoch; a resumed run needs no older states than the last."""
+        """Keep what the encoders have learned after an epoch, beside what they had before: a run may be killed before
+        the epoch is whole.
+        """
         for name, state in self._states.items():
             write_whole(_path(folder, name, epoch), save(state))
-        for old in folder.glob(_path(folder, "*", "*").name):
-            if int(old.name.split("-")[1]) < epoch - 1:
+        for name in self._states:
+            for old in sorted(folder.glob(_path(folder, name, "??????").name))[:-2]:
                 old.unlink()
 
     def load(self, folder: Path, epoch: int) -> None:
         """Go on from the states that were saved after an epoch.
 
         Raises:
-            RunFolderError: a state is damaged.
+            RunFolderError: a state is damaged or missing.
         """
-        for path in sorted(folder.glob(_path(folder, "*", epoch).name)):
+        there = list(folder.glob(_path(folder, "*", epoch).name))
+        if not there and list(folder.glob(_path(folder, "*", "*").name)):
+            path = folder / f"encoder-{epoch:06d}"
+            raise RunFolderError("the learned encoders are gone", where=str(path), remedy="use --fresh to start again")
+        for path in sorted(there):
             try:
                 self._states[_view(path)] = load_file(path)
             except Exception as error:  # a damaged file can fail in any way

@@ -80,6 +80,8 @@ def audit(
     places.check(target, fresh=fresh, resume=resume)
     session = open_session(spec, chosen)
     if resume and places.is_whole(target):
+        if keep_records:
+            samples.find(target)
         return _as_it_ended(session, target, progress, gate, inconclusive)
     prove(session)  # what can be wrong is found before the folder is touched
     started = _now()

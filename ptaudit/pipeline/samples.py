@@ -42,6 +42,16 @@ class Samples:
         rows = self._rows.setdefault(epoch, [])
         rows += [(epoch, name, layer, game, metric, value) for name, value in zip(self._names, values.tolist())]
 
+    def confirm(self, epochs: Sequence[int]) -> None:
+        """Find the scores of epochs that were audited before.
+
+        Raises:
+            RunFolderError: they were not kept.
+        """
+        for epoch in epochs:
+            if not _path(self._folder, epoch).is_file():
+                raise _not_kept(f"epoch {epoch}", self._folder)
+
     def save(self, epoch: int) -> None:
         """Write what there is of an epoch."""
         write_whole(_path(self._folder, epoch), csv_text(COLUMNS, self._rows.pop(epoch, [])))
@@ -63,14 +73,28 @@ def publish(seeds: Sequence[tuple[int, Path]], epochs: Sequence[int], target: Pa
         for epoch in epochs:
             path = _path(folder, epoch)
             if not path.is_file():
-                raise RunFolderError(
-                    f"the scores of epoch {epoch} were not kept",
-                    where=str(target),
-                    remedy="the run was started without --keep-records: start again with --fresh --keep-records",
-                )
+                raise _not_kept(f"epoch {epoch}", target)
             with path.open(encoding="utf-8", newline="") as file:
                 rows += [[str(seed), *row] for row in list(csv.reader(file))[1:]]
     write_whole(target / SAMPLES, csv_text(("seed", *COLUMNS), rows))
+
+
+def find(target: Path) -> None:
+    """Find the scores in the folder of a run that has ended.
+
+    Raises:
+        RunFolderError: they were not kept.
+    """
+    if not (target / SAMPLES).is_file():
+        raise _not_kept("single records", target)
+
+
+def _not_kept(what: str, where: Path) -> RunFolderError:
+    return RunFolderError(
+        f"the scores of {what} were not kept",
+        where=str(where),
+        remedy="the run was started without --keep-records: start again with --fresh --keep-records",
+    )
 
 
 def _path(folder: Path, epoch: int) -> Path:

@@ -78,6 +78,8 @@ def run_seed(session: Session, seed: int, place: Workplace, progress: Progress, 
     replay = trajectory(session, model, seed)
     saved = store.latest()
     done = [epoch for epoch in spec.audited_epochs if saved and epoch <= saved.stats[-1].epoch]
+    if samples is not None:
+        samples.confirm(done)
     observer.rows, before = parts.load(done)
     if learned is not None and done:
         learned.load(state, done[-1])

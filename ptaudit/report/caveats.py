@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 LOWER_BOUND = "Attack scores are lower bounds: a stronger adversary may do better; a gate that holds is no proof."
 ONE_SEED = "One seed: the noise of retraining is not in the intervals."
 DIM_LIMITED = "dim-limited: the largest sketch won; an adversary with the full gradient may do better."
-SATURATED = "saturated: within one bit of the ceiling, more candidates could show more leakage."
+SATURATED = (
+    "saturated: within one bit of the ceiling, or (ksg) still rising with the records: more of them could show more."
+)
 BOUNDS = (
     "mutual-information: infonce and nwj are lower bounds, sliced is of projections; ksg, gaussian, mine and smile may "
     "be too high."

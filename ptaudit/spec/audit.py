@@ -174,7 +174,7 @@ class GateSpec(Part):
     ] = "last"
     """Which audited epochs: `last`, `first`, `all`, `max` (the worst one) or a number."""
     adversary: Text | None = None
-    """Only this adversary; without it, every one that plays the game."""
+    """Only this adversary; without it, every one that plays the game, and of estimators the first of the spec."""
     max: Number | None = None
     """Largest value allowed."""
     max_increase: Number | None = None

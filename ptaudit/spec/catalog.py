@@ -42,6 +42,3 @@ ADVERSARIES: dict[str, tuple[str, ...]] = {
     "uniqueness": ("leave-one-out",),
 }
 """Game name to the adversaries (or estimators) that play it."""
-
-NOT_RANKED: frozenset[str] = frozenset({"mutual-information"})
-"""Games whose adversaries are instruments of different kinds: the largest of their numbers is not the strongest."""

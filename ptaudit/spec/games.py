@@ -38,12 +38,21 @@ class GameSpec(Part):
 
 class _Titled(GameSpec):
     id: Label | None = None
-    """Name in the tables and gates; default the game's name. Needed where a game is played twice."""
+    """Name in the tables and gates, without a dot; default the game's name. Needed where a game is played twice."""
 
     @property
     def title(self) -> str:
         """Name in the tables."""
         return self.id or self.name
+
+    @model_validator(mode="after")
+    def _id_is_free(self) -> _Titled:
+        if self.id is not None and "." in self.id:
+            what = f"the id `{self.id}` of a game has a dot in it"
+            raise fault(what, at=("id",), remedy="a gate's metric is `game.metric`: use `-` or `_`")
+        if self.id in GAMES and self.id != self.name:
+            raise fault(f"the id `{self.id}` is the name of another game", at=("id",), remedy="choose another")
+        return self
 
 
 class IdentityGame(_Titled):

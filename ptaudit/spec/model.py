@@ -202,6 +202,9 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
                 at=(*at, "epoch"),
                 remedy=f"audited: {', '.join(map(str, epochs))}",
             )
+        if gate.measure == "upper_bits" and not _noisy(views[gate.view]):
+            what = f"gate `{gate.id}`: metric `{gate.metric}` needs noise, which view `{gate.view}` has none of"
+            raise fault(what, at=(*at, "metric"), remedy="give the view a defense with a noise_multiplier")
         alone = _cannot_play(gate, played[gate.game], views[gate.view])
         if alone:
             what, remedy = alone
@@ -212,9 +215,10 @@ def _cannot_play(gate: GateSpec, game: GameSpec, view: ViewSpec | None) -> tuple
     """Why the adversary of a gate has no row in its view, with the remedy; None if it has."""
     if gate.adversary is not None and game.adversaries is not None and gate.adversary not in game.adversaries:
         return "is not asked in its game", f"there are: {', '.join(game.adversaries)}"
-    noisy = view is not None and view.defense is not None and view.defense.noise_multiplier > 0
-    if (gate.adversary == CHANNEL or gate.measure == "upper_bits") and not noisy:
-        return f"needs noise, which view `{gate.view}` has none of", "give it a defense with a noise_multiplier"
+    if gate.adversary == CHANNEL and gate.measure != "upper_bits":
+        return f"does not report `{gate.measure}`", f"it reports {gate.game}.upper_bits"
+    if gate.adversary not in (None, CHANNEL) and gate.measure == "upper_bits":
+        return "reports no `upper_bits`", f"only `{CHANNEL}` does"
     if gate.adversary == "loss" and gate.over not in ("joint", "all"):
         return "plays on the whole model, not on layers", "set over: joint"
     if game.name != "identity" or view is None:
@@ -227,6 +231,10 @@ def _cannot_play(gate: GateSpec, game: GameSpec, view: ViewSpec | None) -> tuple
     return None
 
 
+def _noisy(view: ViewSpec | None) -> bool:
+    return view is not None and view.defense is not None and view.defense.noise_multiplier > 0
+
+
 def _closed_form(view: ViewSpec) -> bool:
     """Whether the adversary sees the token of one record as it is."""
-    return view.batch_size == 1 and (view.defense is None or view.defense.noise_multiplier == 0)
+    return view.batch_size == 1 and not _noisy(view)

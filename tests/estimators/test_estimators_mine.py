@@ -34,15 +34,16 @@ def test_a_constant_added_to_the_critic_changes_nothing() -> None:
 
 def test_the_gradient_has_the_moving_average_in_its_denominator() -> None:
     scores = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    chance = rivals(torch.arange(8)).chance
+    who = rivals(torch.arange(8))
+    chance = who.chance
     average = torch.tensor([2.5])
-    loss, memory = DonskerVaradhan().loss(scores, chance, average)
+    loss, memory = DonskerVaradhan().loss(scores, who, average)
     (gradient,) = torch.autograd.grad(loss.sum(), scores)
     mean = (scores.exp() * chance).sum().detach() / 8
     torch.testing.assert_close(memory, (1 - RATE) * average + RATE * mean)
     expected = scores.exp() * chance / 8 / memory[:, None, None] - torch.eye(8) / 8
     torch.testing.assert_close(gradient, expected.detach())
-    fresh = DonskerVaradhan().loss(scores, chance, torch.tensor([math.nan]))[1]
+    fresh = DonskerVaradhan().loss(scores, who, torch.tensor([math.nan]))[1]
     torch.testing.assert_close(fresh, mean[None], msg="the average begins with the first batch")
 
 

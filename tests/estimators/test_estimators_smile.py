@@ -32,10 +32,10 @@ def test_held_out_it_overshoots_with_the_optimal_critic_where_infonce_does_not()
 
 def test_its_objective_is_least_at_the_log_density_ratio() -> None:
     pairs = normal(2000, [0.8])
-    scores, chance = optimal_scores(pairs.x[0], pairs.y[0], 0.8), rivals(torch.arange(2000)).chance
-    best = Smile().loss(scores, chance, torch.zeros(1))[0].item()
+    scores, who = optimal_scores(pairs.x[0], pairs.y[0], 0.8), rivals(torch.arange(2000))
+    best = Smile().loss(scores, who, torch.zeros(1))[0].item()
     for worse in (0.8 * scores, 1.2 * scores, scores + 0.3, scores - 0.3):
-        assert Smile().loss(worse, chance, torch.zeros(1))[0].item() > best
+        assert Smile().loss(worse, who, torch.zeros(1))[0].item() > best
 
 
 def test_normal_pairs_of_little_information() -> None:

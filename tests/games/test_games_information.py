@@ -12,6 +12,7 @@ from ptaudit.views import View
 
 N = 4000
 EVERY = torch.arange(N)
+NONE = [math.nan] * 3
 
 
 def planted(hidden: float = 1.0, seed: int = 0):
@@ -35,7 +36,7 @@ VIEWS = [View("one"), View("three", 3), View("rounds", 3, 4), View("noisy", 2, c
 def test_mutual_information_of_normal_secrets(view):
     secret, tokens = planted(hidden=0.5)
     found = mutual_information.measure(
-        tokens, secret[:, None], EVERY, view, lambda seen: seen, 3, {"gaussian": {}, "ksg": {}}
+        tokens, secret[:, None], EVERY, view, lambda seen: seen, NONE, {"gaussian": {}, "ksg": {}}
     )
     for name, slack in (("gaussian", 0.01), ("ksg", 0.03)):
         shown, hidden, none = found[name]["bits"]
@@ -44,10 +45,33 @@ def test_mutual_information_of_normal_secrets(view):
         assert none.lo <= 0.0 + slack, name
 
 
+def test_a_batch_of_many_is_told_apart_where_candidates_are_not_among_the_others():
+    """Tokens of 32 coordinates: a batch of 4 gives away 16 * log2(4/3) = 6.6 bits, of which 90 candidates show most."""
+    generator = torch.Generator().manual_seed(3)
+    tokens = torch.randn(1, 4096, 32, generator=generator, dtype=torch.float64)
+    found = mutual_information.measure(
+        tokens, tokens[0].float(), EVERY[:2000], View("four", 4), lambda seen: seen, [math.nan], {"infonce": {}}
+    )
+    (bits,) = found["infonce"]["bits"]
+    assert bits.value > 4.4  # with the others among the candidates it was below 3.9
+
+
+def test_noise_bounds_the_ceiling():
+    secret, tokens = planted()
+    found = mutual_information.measure(
+        tokens, secret[:, None], EVERY, View("dp", 2, clip=1.0, noise_std=3.0), lambda seen: seen, [0.01] * 3,
+        {"gaussian": {}, "ksg": {}},
+    )  # fmt: skip
+    for name in ("gaussian", "ksg"):
+        for bits in found[name]["bits"]:
+            assert bits.ceiling == 0.01
+            assert 0.0 <= bits.lo <= bits.value <= bits.hi <= 0.01
+
+
 def test_a_critic_finds_most_of_it_and_never_more():
     secret, tokens = planted(hidden=0.5)
     view = View("two", 2)
-    found = mutual_information.measure(tokens, secret[:, None], EVERY, view, lambda seen: seen, 3, {"infonce": {}})
+    found = mutual_information.measure(tokens, secret[:, None], EVERY, view, lambda seen: seen, NONE, {"infonce": {}})
     shown, hidden, none = found["infonce"]["bits"]
     assert 0.75 * truth(view, 0.5) < shown.value
     assert shown.lo <= truth(view, 0.5)
@@ -87,7 +111,7 @@ def test_only_the_given_records_are_used():
     tokens[:, 2000:] = math.nan
     some = torch.arange(2000)
     found = mutual_information.measure(
-        tokens, secret[:, None], some, View("two", 2), lambda seen: seen, 3, {"gaussian": {}}
+        tokens, secret[:, None], some, View("two", 2), lambda seen: seen, NONE, {"gaussian": {}}
     )
     assert all(estimate.conclusive for estimate in found["gaussian"]["bits"])
 
@@ -96,7 +120,7 @@ def test_too_few_records_say_how_many_are_needed():
     secret, tokens = planted()
     few = torch.arange(100)
     view = View("ten", 10)
-    found = mutual_information.measure(tokens, secret[:, None], few, view, lambda seen: seen, 3, {"infonce": {}})
+    found = mutual_information.measure(tokens, secret[:, None], few, view, lambda seen: seen, NONE, {"infonce": {}})
     assert all("needs 200 records" in estimate.status for estimate in found["infonce"]["bits"])
     usable = usable_information.measure(tokens, secret, few, view, lambda seen: seen, [[0]], ["linear"])
     assert "needs 200 records" in usable["linear"]["bits"][0].status

@@ -30,6 +30,12 @@ def test_a_batch_holds_its_target_and_others_of_the_same_part(m: int, rounds: in
         assert len(batch) == m
         assert record in batch
         assert batch <= set(parts[part].tolist())
+    if m > 1:
+        for total, record, side in zip(found.views[0, :, 0].tolist(), found.record.tolist(), found.side.tolist()):
+            rivals = set(
+                found.record[(found.side == side) & (found.part == found.part[found.record == record][0])].tolist()
+            )
+            assert members(total) & rivals == {record}
     for number, times in enumerate((3, 2, 1)):
         count = torch.bincount(found.record[found.part == number], minlength=48)
         assert count[parts[number]].tolist() == [times] * len(parts[number])

@@ -9,6 +9,7 @@ import pytest
 from audit_case import ONE_VIEW, call, tables, write_spec
 
 from ptaudit.pipeline.moment import EpochAudit
+from ptaudit.pipeline.parts import Parts
 from ptaudit.pipeline.samples import record_name
 from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import JOINT, find
@@ -131,12 +132,24 @@ def interrupt_after(monkeypatch, epoch):
     monkeypatch.setattr(EpochAudit, "__call__", disturbed)
 
 
+def interrupt_while_kept(monkeypatch, epoch):
+    """When the encoders of an epoch are on disk, and its rows are not."""
+    honest = Parts.save
+
+    def disturbed(self, number, *rest):
+        if number == epoch:
+            raise KeyboardInterrupt
+        honest(self, number, *rest)
+
+    monkeypatch.setattr(Parts, "save", disturbed)
+
+
 @pytest.mark.parametrize("encoder", ["autoencoder", "transformer"])
 def test_learned_tokens_are_used_kept_and_resumed(tmp_path, monkeypatch, encoder):
     changes = {
         "data__limit": 800,
-        "train__epochs": 2,
-        "audit__epochs": [0, 1, 2],
+        "train__epochs": 5,
+        "audit__epochs": [0, 2, 5],
         "audit__views": ONE_VIEW,
         "audit__tokens": {"dim": 16, "encoder": encoder},
         "audit__games": [{"name": "mutual-information", "estimator": "gaussian"}, "usable-information", "uniqueness"],
@@ -144,16 +157,25 @@ def test_learned_tokens_are_used_kept_and_resumed(tmp_path, monkeypatch, encoder
     path = write_spec(tmp_path, **changes)
     assert call("run", path, "--out", tmp_path / "whole", "-q", "--keep-records").exit_code == 0
     with monkeypatch.context() as patch:
-        interrupt_after(patch, 1)
+        interrupt_while_kept(patch, 5)
         assert call("run", path, "--out", tmp_path / "run", "-q", "--keep-records").exit_code == 130
     assert call("run", path, "--out", tmp_path / "run", "-q", "--keep-records", "--resume").exit_code == 0
     assert tables(tmp_path / "run") == tables(tmp_path / "whole")
     for name in ("samples.csv", "encoders/seed-0-batch-2.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     rows = read_run(tmp_path / "whole").rows
-    label = find(rows, epoch=2, game="usable-information", layer="3", metric="bits")[0]
+    label = find(rows, epoch=5, game="usable-information", layer="3", metric="bits")[0]
     assert label.lo > 0.0
     assert label.n == 200  # the other half trained the encoder
+
+
+def test_a_view_too_large_for_half_of_the_records_is_inconclusive(tmp_path):
+    games = [{"name": "mutual-information", "estimator": "gaussian"}, "usable-information"]
+    views = [{"name": "large", "batch_size": 16}]
+    tokens = {"dim": 16, "encoder": "autoencoder"}
+    rows = run(tmp_path, tmp_path / "run", audit__games=games, audit__views=views, audit__tokens=tokens).rows
+    assert rows
+    assert all("needs 320 records" in row.status and "the other half trains the encoder" in row.status for row in rows)
 
 
 def test_a_damaged_encoder_is_named(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ptaudit.estimators.names import OPTIONS
 from ptaudit.games import mutual_information
-from ptaudit.pipeline.plays.observed import observe
+from ptaudit.pipeline.plays.observed import observe, why_not
 from ptaudit.pipeline.scene import Scene
 from ptaudit.pipeline.session import shared
 from ptaudit.spec.catalog import CHANNEL
@@ -20,7 +20,7 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     places = scene.places(view)
     lines = scene.lines(places)
     missing = scene.not_captured(view.name, game, game.estimator, lambda layer: shared(view, layer))
-    if why := scene.why_not(view, places):
+    if why := why_not(scene, view, places):
         return scene.lost(view.name, game, game.estimator, lines, why) + missing
     session = scene.session
     about = features(
@@ -31,12 +31,20 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     # The joint row of the sketches is its last one: all layers side by side, or with noise the whole gradient's.
     order = [group[-1] for group in seen.groups]
     options: dict[str, dict[str, int | str]] = {name: _options(game, name) for name in game.estimator}
+    sizes = [line.parameters for line in lines]
     found = mutual_information.measure(
-        seen.tokens, about, seen.records, view, lambda views: seen.encode(views)[order], len(lines), options, scene.seed
+        seen.tokens,
+        about,
+        seen.records,
+        view,
+        lambda views: seen.encode(views)[order],
+        mutual_information.noise_bits(view, sizes),
+        options,
+        scene.seed,
     )
     rows = [row for name in game.estimator for row in scene.rows(view.name, game, name, lines, found[name])]
     if view.noise_std > 0.0:
-        bound = {"upper_bits": mutual_information.upper(view, [line.parameters for line in lines])}
+        bound = {"upper_bits": mutual_information.upper(view, sizes)}
         rows += scene.rows(view.name, game, CHANNEL, lines, bound)
     return rows + missing
 

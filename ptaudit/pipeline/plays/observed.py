@@ -8,8 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ptaudit.games import identity
 from ptaudit.pipeline.scene import Scene, clipped, view_tokens
 from ptaudit.views import View
+
+
+def why_not(scene: Scene, view: View, places: list[int]) -> str:
+    """Why nothing can be said of a view; empty if something can. Before an encoder is trained for nothing."""
+    if reason := scene.why_not(view, places):
+        return reason
+    records = torch.arange(len(scene.inside.loss)) if scene.encoders is None else scene.encoders.left
+    too_few = identity.why_not(scene.inside.values[places][:, records], view, 2)
+    half = "" if scene.encoders is None else "; the other half trains the encoder"
+    return f"{too_few}{half}" if too_few else ""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def play(scene: Scene, game: GameSpec) -> list[Row]:
         return scene.lost(MODEL_VIEW, game, [ADVERSARY], lines, "no layer is captured") + missing
     values = scene.inside.values.double()
     found = uniqueness.measure(torch.cat([mixed(values)[None], values]), scene.seed)
-    if scene.samples is not None:
+    if scene.samples is not None and found["top_share"][0].conclusive:
         rank = uniqueness.ranks(uniqueness.scores(mixed(values)[None]))[0]
         scene.samples.add(scene.epoch, JOINT, game.title, "rank", rank)
     return scene.rows(MODEL_VIEW, game, ADVERSARY, lines, found) + missing

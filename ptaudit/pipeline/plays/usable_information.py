@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.games import usable_information
-from ptaudit.pipeline.plays.observed import observe
+from ptaudit.pipeline.plays.observed import observe, why_not
 from ptaudit.pipeline.scene import Scene
 from ptaudit.pipeline.session import shared
 from ptaudit.spec.model import GameSpec, UsableInformationGame
@@ -22,7 +22,7 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     lines = scene.lines(places)
     missing = scene.not_captured(view.name, game, game.family, lambda layer: shared(view, layer))
     secret = _label(scene) if game.secret == "label" else _attribute(scene, game)
-    why = scene.why_not(view, places) or ("a label for each record is needed" if secret.dim() > 1 else "")
+    why = why_not(scene, view, places) or ("a label for each record is needed" if secret.dim() > 1 else "")
     if why:
         return scene.lost(view.name, game, game.family, lines, why) + missing
     seen = observe(scene, view, places)
