@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ptaudit.estimators.names import OPTIONS, complaint
+from ptaudit.stats.estimate import Estimate, inconclusive
 
 if TYPE_CHECKING:
     from ptaudit.estimators.base import Measured, Pairs
@@ -25,13 +26,28 @@ class Named:
     def __call__(self, pairs: Pairs, seed: int, **options: int | str) -> list[Measured]:
         """`measure` of the estimator's module, with intervals that reach up to 0: no truth lies below.
 
+        An interval that ends further below 0 than half its width is none that chance pushed there: the estimator
+        failed, and that is inconclusive.
+
         Raises:
             ValueError: for an option that the estimator does not take or a value out of its range.
         """
         if wrong := complaint(self.name, options):
             raise ValueError(wrong)
         found: list[Measured] = importlib.import_module(f"{__name__}.{self.name}").measure(pairs, seed, **options)
-        return [replace(one, bits=replace(one.bits, hi=max(one.bits.hi, 0.0))) for one in found]
+        return [replace(one, bits=_reaching_zero(one.bits)) for one in found]
+
+
+def _reaching_zero(bits: Estimate) -> Estimate:
+    if not bits.conclusive or bits.hi >= 0.0:
+        return bits
+    if -bits.hi > (bits.hi - bits.lo) / 2.0:
+        return inconclusive(
+            f"the estimate is {bits.value:.3g} bits, far below the least that is possible",
+            ceiling=bits.ceiling,
+            n=bits.n,
+        )
+    return replace(bits, hi=0.0)
 
 
 ESTIMATORS: Mapping[str, Named] = MappingProxyType({name: Named(name) for name in OPTIONS})

@@ -117,6 +117,16 @@ def as_y(ratio: Tensor, rivals: Rivals) -> Tensor:
     return torch.einsum("pij,ji->pj", ratio, rivals.chance)
 
 
+def rival_ratios(scores: Tensor, rivals: Rivals) -> tuple[Tensor, Tensor]:
+    """Largest score of a rival `(P,)`, and density ratios less that factor `(P, n, n)`, 0 where there is no rival.
+
+    Matched pairs do not count: where they stand far above every rival they would leave nothing of these.
+    """
+    held = scores.masked_fill(rivals.chance == 0.0, -torch.inf)
+    top = held.amax((1, 2))
+    return top, (held - top[:, None, None]).exp()
+
+
 def no_choice(scores: Tensor, rivals: Rivals) -> Tensor:
     """The critic as it is."""
     return scores.new_zeros(len(scores), 1)

@@ -59,7 +59,8 @@ class InfoNCE:
 
 def _posterior(scores: Tensor, rivals: Rivals) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Likelihoods `(P, n, n)`, largest 1 for each x; that of its own y, mean of its rivals, mean of all, `(P, n)`."""
-    likelihood = (scores - scores.amax(-1, keepdim=True)).exp()
+    seen = scores if rivals.same is None else scores.masked_fill(~rivals.same, -torch.inf)
+    likelihood = (seen - seen.amax(-1, keepdim=True)).exp()
     own, others = diagonal(likelihood), as_x(likelihood, rivals)
     return likelihood, own, others, (own + (rivals.candidates - 1) * others) / rivals.candidates
 

@@ -13,7 +13,7 @@ from scipy.special import digamma
 
 from ptaudit.estimators.base import Measured
 from ptaudit.estimators.neighbours import Classes, balls, jackknife, side, terms
-from ptaudit.estimators.pairing import Array, Index, Sample, derangement, near_ceiling
+from ptaudit.estimators.pairing import Array, Index, Sample, derangement, near_ceiling, why_not
 from ptaudit.stats.bootstrap import from_values
 from ptaudit.stats.estimate import OK
 from ptaudit.stats.simultaneous import Z
@@ -126,10 +126,24 @@ def not_alone(sample: Sample) -> NDArray[np.bool_]:
     return np.ones(len(sample.x), dtype=np.bool_) if sample.classes is None else _sizes(sample.classes) > 1
 
 
+def without_single(sample: Sample, kept: NDArray[np.bool_], least: int) -> Sample | str:
+    """The sample without the classes of a single record, or why what is left cannot be measured."""
+    rest = sample.among(kept)
+    if kept.all() or rest.classes is None:
+        return rest
+    reason = why_not(torch.from_numpy(rest.x), torch.from_numpy(rest.classes), least)
+    return f"without the classes of a single record: {reason}" if reason else rest
+
+
 def too_few_classes(sample: Sample) -> str | None:
     """Why nothing can be told about these classes; None if something can."""
     few = sample.classes is not None and np.count_nonzero(np.bincount(sample.classes) > 1) < 2
     return "fewer than two classes have two records: needs at least two of each" if few else None
+
+
+def fewest(neighbours: int) -> int:
+    """Fewest records for so many neighbours."""
+    return max(FEWEST, 5 * neighbours)
 
 
 def ceiling(sample: Sample, k: int) -> float:

@@ -24,13 +24,14 @@ from __future__ import annotations
 
 from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.knn import (
-    FEWEST,
     Problem,
     ceiling,
     derangements,
+    fewest,
     measured,
     not_alone,
     too_few_classes,
+    without_single,
 )
 from ptaudit.estimators.pairing import Sample, samples, unknown
 from ptaudit.estimators.reduce import few
@@ -55,7 +56,7 @@ def measure(
         unknown(one, len(pairs.record))
         if isinstance(one, str)
         else _measure(one, seed, neighbours, coordinates, margins)
-        for one in samples(pairs, max(FEWEST, 5 * neighbours))
+        for one in samples(pairs, fewest(neighbours))
     ]
 
 
@@ -63,7 +64,9 @@ def _measure(given: Sample, seed: int, k: int, coordinates: int, margins: str) -
     if reason := too_few_classes(given):
         return unknown(reason, len(given.x))
     kept = not_alone(given)
-    sample = given.among(kept)
+    sample = without_single(given, kept, fewest(k))
+    if isinstance(sample, str):
+        return unknown(sample, len(given.x))
     x, y = (few(points, coordinates, margins, place) for place, points in enumerate((sample.x, sample.y)))
     sample = Sample(x, y, sample.classes, sample.side)
     problem = Problem(sample, seed)

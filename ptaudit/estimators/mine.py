@@ -5,7 +5,8 @@ With the mean of n held-out pairs inside the logarithm it is not: the log of a m
 number is too large, by about the relative variance of exp(f) over 2n. It claims no lower bound on a finite sample.
 Trained with the bias-corrected gradient of Belghazi et al.: the denominator is a moving average.
 
-Ceiling: log2 of the held-out records, beyond which no such number can be trusted (McAllester and Stratos, 2020).
+Ceiling: log2 of the held-out records, beyond which no such number can be trusted (McAllester and Stratos, 2020), and
+for classes at most their entropy. What comes out above is shown as the ceiling, `saturated`.
 
 Where it fails: read on its own training pairs, as is common, it reports whatever the network can memorise: that number
 is `matched_minus_mismatched`, beside the held-out one. Held out, it is too high where exp(f) has heavy tails.
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.estimators.base import Measured, Pairs
-from ptaudit.estimators.bounds import Rivals, as_x, as_y, diagonal, mismatched_mean, no_choice
+from ptaudit.estimators.bounds import FAR, Rivals, as_x, as_y, diagonal, mismatched_mean, no_choice, rival_ratios
 from ptaudit.estimators.variational import measured
 
 RATE = 0.01
@@ -49,21 +50,23 @@ class DonskerVaradhan:
 
     def means(self, scores: Tensor, rivals: Rivals, choices: Tensor) -> Tensor:
         """See `Bound`."""
-        top, ratio = self._ratios(scores)
-        return rivals.mean(diagonal(scores) - top)[:, None] - rivals.mean(as_x(ratio, rivals)).log()[:, None]
+        top, ratio = self._ratios(scores, rivals)
+        level = rivals.mean(as_x(ratio, rivals)).log()[:, None]
+        return rivals.mean((diagonal(scores) - top - level).clamp(-FAR, FAR))[:, None]
 
     def values(self, scores: Tensor, rivals: Rivals, choice: Tensor) -> Tensor:
-        """See `Bound`."""
-        top, ratio = self._ratios(scores)
+        """See `Bound`; matched pairs are held to `FAR` of the mean, so that one of them cannot outweigh all others."""
+        top, ratio = self._ratios(scores, rivals)
         one, other = as_x(ratio, rivals), as_y(ratio, rivals)
         mean = rivals.mean(one)[:, None]
-        return diagonal(scores) - top - mean.log() - (one + other) / mean + (1.0 + rivals.side_mean(one) / mean)
+        ahead = diagonal(scores) - top - mean.log()
+        free = rivals.mean((ahead.abs() < FAR).float())[:, None]
+        return ahead.clamp(-FAR, FAR) - free * (one + other) / mean + free * (1.0 + rivals.side_mean(one) / mean)
 
-    def _ratios(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Largest score `(P, 1)` and density ratios less that factor."""
-        held = scores.clamp(-self.clip, self.clip)
-        top = held.amax((1, 2))[:, None]
-        return top, (held - top[..., None]).exp()
+    def _ratios(self, scores: Tensor, rivals: Rivals) -> tuple[Tensor, Tensor]:
+        """See `rival_ratios`; the largest score is `(P, 1)`."""
+        top, ratio = rival_ratios(scores.clamp(-self.clip, self.clip), rivals)
+        return top[:, None], ratio
 
 
 def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:

@@ -45,8 +45,8 @@ def derangement(n: int, generator: torch.Generator) -> Tensor:
 def mismatched(record: Tensor, part: Tensor, generator: torch.Generator, side: Tensor | None = None) -> Tensor:
     """For each pair another pair to take y from: of another record, in the same part and of the same side.
 
-    The records of each side of a part are deranged; of several pairs of a record, the j-th takes the j-th of the other record
-    (counted round where that has fewer).
+    The records of each side of a part are deranged; of several pairs of a record, the j-th takes the j-th of the other
+    record (counted round where that has fewer).
 
     Args:
         record: the record of each pair, (G,).

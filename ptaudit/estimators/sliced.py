@@ -19,14 +19,15 @@ import numpy as np
 
 from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.knn import (
-    FEWEST,
     Local,
     Problem,
     ceiling,
     derangements,
+    fewest,
     measured,
     not_alone,
     too_few_classes,
+    without_single,
 )
 from ptaudit.estimators.pairing import Array, Sample, samples, unknown
 from ptaudit.estimators.reduce import normal_scores
@@ -52,7 +53,7 @@ def measure(pairs: Pairs, seed: int, neighbours: int = 3, projections: int = 64,
         unknown(one, len(pairs.record))
         if isinstance(one, str)
         else _measure(one, seed, neighbours, projections, slice_dim)
-        for one in samples(pairs, max(FEWEST, 5 * neighbours))
+        for one in samples(pairs, fewest(neighbours))
     ]
 
 
@@ -60,7 +61,9 @@ def _measure(given: Sample, seed: int, k: int, projections: int, slice_dim: int)
     if reason := too_few_classes(given):
         return unknown(reason, len(given.x))
     kept = not_alone(given)
-    sample = given.among(kept)
+    sample = without_single(given, kept, fewest(k))
+    if isinstance(sample, str):
+        return unknown(sample, len(given.x))
     n = len(sample.x)
     rng = np.random.default_rng([seed, n])
     x, y = normal_scores(sample.x), normal_scores(sample.y)

@@ -8,7 +8,8 @@ exp(5), so the logarithm is too small. It buys a small variance. With the optima
 coordinates and 1,000 records it gives 3.7, 6.4, 9.5 and 13.6 bits where the truth is 3.6, 6.1, 8.5 and 11.1; the excess
 can reach 7.2 bits.
 
-Ceiling: log2 of the held-out records. Where it fails: above about 4 bits it is too high; below, it is close to MINE.
+Ceiling: log2 of the held-out records, and for classes at most their entropy; what comes out above is shown as the
+ceiling, `saturated`. Where it fails: above about 4 bits it is too high; below, it is close to MINE.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trained:
-    """Critics at their best on the held-out part, and as they were when training ended."""
+    """Critics at their best on the held-out part, and at the last look with finite weights."""
 
     best: Weights
     last: Weights
@@ -108,10 +108,11 @@ def train(
         waited[where] = 0
         for kept, now in zip(best, run.smooth, strict=True):
             kept[where] = now[better]
+        sound = torch.stack([torch.isfinite(w).flatten(1).all(1) for w in run.smooth]).all(0)
+        for kept, now in zip(last, run.smooth, strict=True):
+            kept[run.live[sound]] = now[sound]
         ends = (waited[run.live] >= plan.patience) | ~torch.isfinite(value)
-        if bool(ends.any()) or step == plan.steps:
-            for kept, now in zip(last, run.smooth, strict=True):
-                kept[run.live] = now
+        if bool(ends.any()):
             run.keep(~ends)
         if not len(run.live):
             break

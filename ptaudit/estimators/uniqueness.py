@@ -46,10 +46,11 @@ def scores(tokens: Tensor) -> Tensor:
     """Leave-one-out uniqueness of every record.
 
     Args:
-        tokens: one gradient a record, for L layers, `(L, N, d)`, finite.
+        tokens: one gradient a record, for L layers, `(L, N, d)`.
 
     Returns:
-        `(L, N)`, float64, at least 0; infinite for a record outside the span of all others, 0 for a zero gradient.
+        `(L, N)`, float64, at least 0; infinite for a record outside the span of all others, 0 for a zero gradient, NaN
+        for all records of a layer that has a token that is not finite.
     """
     h = leverage(tokens)
     return torch.where(h > 1.0 - _OUTSIDE, torch.inf, h / (1.0 - h).clamp_min(_OUTSIDE))
@@ -65,11 +66,12 @@ def leverage(tokens: Tensor) -> Tensor:
 
 def _whitened(tokens: Tensor) -> Tensor:
     """Tokens in coordinates where S is the identity on the directions they span; 0 in the others."""
-    left, size, _ = torch.linalg.svd(tokens.double(), full_matrices=False)
+    finite = torch.isfinite(tokens).flatten(1).all(1)[:, None, None]
+    left, size, _ = torch.linalg.svd(torch.where(finite, tokens, 0.0).double(), full_matrices=False)
     real = size > ROUNDING * size.amax(-1, keepdim=True)
     silent = (tokens == 0.0).all(-1)
     found: Tensor = (left * real[:, None]).masked_fill(silent[..., None], 0.0)
-    return found
+    return torch.where(finite, found, torch.nan)
 
 
 def ranks(values: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 """From pairs to estimates: what the four variational estimators share.
 
 A critic is trained on part `TRAIN`, ended and calibrated on `STOP` (a temperature, at 0 of which it says nothing, and
-what its bound may choose), and read on `REPORT`. For the null the same is done with mismatched pairs, in the same
+what its bound may choose), and read on `REPORT`. At temperature 0 the value is 0, and its interval that of the least
+temperature that says something, around 0; a critic that nothing can be read of is inconclusive. A value above the
+ceiling is shown as the ceiling. For the null the same is done with mismatched pairs, in the same
 tensor program.
 """
 
@@ -22,8 +24,9 @@ from ptaudit.estimators.critics import CRITICS, Critic, Weights
 from ptaudit.estimators.pairing import entropy, first_of_each, groups, mismatched, near_ceiling, unknown, why_not
 from ptaudit.estimators.start import Start, start
 from ptaudit.estimators.training import Plan, best_choice, train
+from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_matrix
-from ptaudit.stats.estimate import OK, Estimate
+from ptaudit.stats.estimate import OK, Estimate, inconclusive
 
 LEAST = {TRAIN: 30, STOP: 10, REPORT: 10}
 """Fewest records of each part."""
@@ -36,6 +39,9 @@ IN_SAMPLE = 1024
 
 TEMPERATURES = (0.0, 0.125, 0.25, 0.5, 0.7, 0.85, 1.0)
 """Factors of the critic's scores that calibration tries."""
+
+_NOTHING = 1e-6
+"""Bits by which the values of a critic that says nothing differ, of rounding."""
 
 _AT_ONCE = 2**22
 """Scores that are held in memory at once."""
@@ -113,14 +119,29 @@ def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic, plan: Plan)
     )
     of = None if side is None else side[known]
     trained = train(bound, critic, ready.pairs(known), record[known], stop.pairs, stop.rivals, seed, plan, of)
-    temperature, choice = _calibrated(bound, critic, trained.best, stop)
+    temperature, choice, quiet, failed = _calibrated(bound, critic, trained.best, stop)
     plain = torch.ones_like(temperature), torch.zeros_like(choice)
     honest = _values(bound, critic, trained.best, report, temperature, choice)
+    silent = (temperature == 0.0).cpu().numpy()
+    null = np.where(silent, 0.0, honest.mean(1))[problems:]
+    if silent[:problems].any():
+        least = torch.full_like(temperature, TEMPERATURES[1])
+        later = _calibrated(bound, critic, trained.last, stop)[2]
+        said = ((trained.best, quiet), (trained.last, later))
+        tried = [_values(bound, critic, weights, report, least, chosen) for weights, chosen in said]
+        honest = np.where(silent[:, None], _spread(*tried), honest)
     fitted = _values(bound, critic, trained.last, inside, *plain)
     ceilings = [_ceiling(y, report.rivals.records, pairs.part) for y in pairs.y]
-    bits = from_matrix(honest[:problems], null=honest[problems:].mean(1), ceiling=ceilings, seed=seed)
+    bits = from_matrix(honest[:problems], null=null, ceiling=ceilings, seed=seed)
     gap = from_matrix(fitted[:problems] - fitted[problems:], null=0.0, ceiling=math.nan, seed=seed)
-    return [Measured(_marked(one), other) for one, other in zip(bits, gap, strict=True)]
+    broken = failed.cpu().numpy() | ~np.isfinite(honest).all(1)
+    reason = f"the critic learned nothing from {len(torch.unique(record[known]))} records"
+    return [
+        Measured(
+            inconclusive(reason, ceiling=one.ceiling, n=one.n) if broken[p] else _marked(one, bool(silent[p])), gap[p]
+        )
+        for p, one in enumerate(bits)
+    ]
 
 
 def _ceiling(y: Tensor, records: int, part: Tensor) -> float:
@@ -128,23 +149,44 @@ def _ceiling(y: Tensor, records: int, part: Tensor) -> float:
     return top if y.is_floating_point() else min(top, entropy(y[part == REPORT]))
 
 
-def _marked(estimate: Estimate) -> Estimate:
-    near = estimate.status == OK and near_ceiling(estimate.value, estimate.ceiling)
-    return replace(estimate, status="saturated") if near else estimate
+def _marked(estimate: Estimate, silent: bool) -> Estimate:
+    """Exactly 0 for a critic that says nothing, whatever the last bit of a sum; never above the ceiling."""
+    if silent:
+        return replace(estimate, value=0.0, lo=min(estimate.lo, 0.0), hi=max(estimate.hi, 0.0))
+    if estimate.status != OK or not near_ceiling(estimate.value, estimate.ceiling):
+        return estimate
+    top = estimate.ceiling
+    lo = estimate.lo if estimate.lo < top else rule_of_three(top, estimate.n)
+    return replace(estimate, lo=lo, value=min(estimate.value, top), hi=min(estimate.hi, top), status="saturated")
+
+
+def _spread(*tried: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each row the first that is finite and not constant, around 0: what a critic's word would have weighed."""
+    found = np.full_like(tried[0], np.nan)
+    for values in reversed(tried):
+        with np.errstate(invalid="ignore"):
+            centred = values - values.mean(1, keepdims=True)
+            good = np.isfinite(values).all(1) & (np.abs(centred).max(1) > _NOTHING)
+        found = np.where(good[:, None], centred, found)
+    return found
 
 
 @torch.no_grad()
-def _calibrated(bound: Bound, critic: Critic, weights: Weights, stop: _Read) -> tuple[Tensor, Tensor]:
-    """Temperature and choice of every problem, `(2P,)` each."""
+def _calibrated(bound: Bound, critic: Critic, weights: Weights, stop: _Read) -> tuple[Tensor, ...]:
+    """Temperature and choice of every problem, choice of the least temperature above 0, and whether none of these
+    can be read: `(2P,)` each.
+    """
 
     def choose(scores: Tensor, _: Tensor) -> Tensor:
         tried = [torch.stack(best_choice(bound, t * scores, stop.rivals)) for t in TEMPERATURES]
         value, choice = torch.stack(tried, 1)
         best = value.argmax(0)
-        return torch.stack([scores.new_tensor(TEMPERATURES)[best], choice.gather(0, best[None])[0]], 1)
+        failed = ~torch.isfinite(value[1:]).any(0)
+        chosen = scores.new_tensor(TEMPERATURES)[best], choice.gather(0, best[None])[0]
+        return torch.stack([*chosen, choice[1], failed.to(scores)], 1)
 
-    temperature, choice = _grouped(critic, weights, stop, choose).unbind(1)
-    return temperature, choice
+    temperature, choice, quiet, failed = _grouped(critic, weights, stop, choose).unbind(1)
+    return temperature, choice, quiet, failed > 0.0
 
 
 @torch.no_grad()
@@ -159,8 +201,7 @@ def _values(
     values = _grouped(critic, weights, read, value).double() / math.log(2.0)
     _, place, count = torch.unique(read.record, return_inverse=True, return_counts=True)
     per_record = values.new_zeros(len(values), len(count)).index_add_(1, place, values) / count
-    # A critic at temperature 0 says nothing: exactly 0, whatever the last bit of a sum.
-    found: NDArray[np.float64] = torch.where(temperature[:, None] > 0.0, per_record, 0.0).cpu().numpy()
+    found: NDArray[np.float64] = per_record.cpu().numpy()
     return found
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+from ptaudit.replay.data.tensors import MISSING
 
 MOST_CLASSES = 32
 """Whole numbers with more values than this are numbers, not classes."""
@@ -31,25 +32,18 @@ class Secret:
 def attribute_secret(column: NDArray[Any]) -> Secret:
     """Classes for text, truth values and whole numbers with few values (0.0 and 1.0 too); else numbers.
 
-    NaN, None and the like are missing.
+    Args:
+        column: as sources keep it: numbers with NaN, or text with `(missing)`, where there is none.
     """
-    if column.ndim > 1:  # nothing that a game is about; it will say so
-        return Secret(np.zeros(column.shape), np.ones(len(column), np.bool_), None)
-    known = ~np.asarray(pd.isna(column), np.bool_)
-    there = np.array(column[known].tolist() or [""])
-    if there.dtype.kind in "iuf" and not _few_whole(there):
-        return Secret(_spread(there.astype(np.float64), known), known, None)
-    there = there if there.dtype.kind in "iuf" else there.astype(str)
-    names, classes = np.unique(there, return_inverse=True)
-    return Secret(_spread(classes[: known.sum()].astype(np.int64), known), known, tuple(map(str, names.tolist())))
+    known = column != MISSING if column.dtype.kind == "U" else ~np.isnan(column.astype(np.float64))
+    names, classes = np.unique(column[known], return_inverse=True)
+    if column.dtype.kind in "iuf" and not _few_whole(names):
+        return Secret(np.where(known, column, 0.0).astype(np.float64), known, None)
+    values = np.zeros(len(column), np.int64)
+    values[known] = classes
+    return Secret(values, known, tuple(map(str, names.tolist())))
 
 
 def _few_whole(numbers: NDArray[Any]) -> bool:
-    values = np.unique(numbers)
-    return len(values) <= MOST_CLASSES and bool(np.isfinite(values).all() and (values == np.floor(values)).all())
-
-
-def _spread(values: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[Any]:
-    found = np.zeros(len(known), values.dtype)
-    found[known] = values
-    return found
+    whole = np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()
+    return len(numbers) <= MOST_CLASSES and bool(whole)

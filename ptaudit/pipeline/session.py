@@ -20,6 +20,7 @@ from torch.nn.modules.dropout import _DropoutNd
 import ptaudit
 from ptaudit.errors import DataError, SpecError
 from ptaudit.pipeline.code import sources
+from ptaudit.pipeline.secret import attribute_secret
 from ptaudit.pipeline.training import training_notes, training_versions
 from ptaudit.replay import (
     Inputs,
@@ -35,7 +36,7 @@ from ptaudit.replay import (
 from ptaudit.replay.augment import Augment, make_augment
 from ptaudit.replay.saved import digest
 from ptaudit.spec.entry import parse_entry
-from ptaudit.spec.model import Spec, ViewSpec
+from ptaudit.spec.model import Spec, UsableInformationGame, ViewSpec
 from ptaudit.tables.run import LayerEntry
 from ptaudit.tokens import LayerInfo, TokenReader
 from ptaudit.views import View
@@ -96,6 +97,7 @@ def open_session(spec: Spec, device: torch.device) -> Session:
 
     Raises:
         DataError: too few records for the audit that the spec asks for.
+        SpecError: a gate on the accuracy of a secret that is a number.
     """
     source = open_source(spec.data)
     split = make_split(len(source), spec.data, source.columns)
@@ -112,7 +114,30 @@ def open_session(spec: Spec, device: torch.device) -> Session:
     loss = make_loss(spec.train.loss, spec.train.label_smoothing)
     saved = {epoch: digest(path) for epoch, path in spec.replay.saved.items()} if spec.replay else {}
     augment = make_augment(spec.data.augment, records)
-    return Session(spec, device, records, split, members, others, loss, views, saved, augment)
+    session = Session(spec, device, records, split, members, others, loss, views, saved, augment)
+    _check_accuracies(session)
+    return session
+
+
+def _check_accuracies(session: Session) -> None:
+    """A gate on the accuracy of a secret is about classes: with numbers it would match no row."""
+    games = {game.title: game for game in session.spec.audit.games}
+    for gate in session.spec.gates:
+        game = games[gate.game]
+        if isinstance(game, UsableInformationGame) and gate.measure == "accuracy" and not _of_classes(session, game):
+            raise SpecError(
+                f"the secret of `{game.title}` is a number, which has no accuracy",
+                where=f"gate {gate.id}",
+                remedy=f"gate `{game.title}.bits`",
+            )
+
+
+def _of_classes(session: Session, game: UsableInformationGame) -> bool:
+    if game.secret == "label":
+        targets = session.records.targets
+        return targets.dim() > 1 or not targets.is_floating_point()
+    column = session.records.columns[game.attribute or session.spec.data.attributes[0]]
+    return attribute_secret(column[session.members]).names is not None
 
 
 def make_view(view: ViewSpec) -> View:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from critic_problems import normal, parts
 from scipy import stats
 
+from ptaudit.estimators import ESTIMATORS
 from ptaudit.estimators.base import STOP, TRAIN, Pairs
 from ptaudit.estimators.bounds import rivals
 from ptaudit.estimators.critics import CRITICS, Joint, Separable
@@ -193,3 +195,119 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:
 def test_an_unknown_critic_is_named() -> None:
     with pytest.raises(ValueError, match="separable, joint"):
         infonce(normal(300, [0.5]), 0, critic="bilinear")
+
+
+def hidden_by_the_other_half(n: int, k: int, m: int, seed: int, sides: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Exact log density ratios of sums of m records against each of them, `(1, n, n)`, and the half of each.
+
+    With `sides` the others of a batch are records of the other half; without, draws that nobody else has.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    y, side = torch.randn(n, k, generator=generator), (torch.arange(n) >= n // 2).long()
+    others = math.sqrt(m - 1) * torch.randn(n, k, generator=generator)
+    if sides:
+        for half in (0, 1):
+            pool = y[side != half]
+            drawn = torch.stack([torch.randperm(len(pool), generator=generator)[: m - 1] for _ in range(n // 2)])
+            others[side == half] = pool[drawn].sum(1)
+    x = y + others
+    ratio = -(torch.cdist(x, y) ** 2) / (2 * (m - 1)) + x.square().sum(-1)[:, None] / (2 * m)
+    return (ratio + k / 2 * math.log(m / (m - 1)))[None], side
+
+
+@pytest.mark.parametrize("name", ["infonce", "nwj"])
+def test_halves_that_hide_each_other_give_what_independent_draws_give_only_with_sides(name: str) -> None:
+    found: dict[str, list[float]] = {"with": [], "without": [], "independent": []}
+    for seed in range(4):
+        for sides, kinds in ((True, ("with", "without")), (False, ("independent",))):
+            scores, side = hidden_by_the_other_half(280, 64, 8, seed, sides)
+            for kind in kinds:
+                who = rivals(torch.arange(280), None if kind == "without" else side)
+                found[kind].append(BOUNDS[name].values(scores, who, torch.full((1,), 1e-3)).mean().item())
+    fair, blind, right = (np.mean(found[kind]) / math.log(2) for kind in ("with", "without", "independent"))
+    assert fair == pytest.approx(right, abs=0.25)
+    assert blind < right - 2.0
+
+
+def test_rivals_are_of_the_same_side_and_each_row_knows_among_how_many_it_is() -> None:
+    found = rivals(torch.tensor([4, 4, 7, 9, 9, 5, 6]), torch.tensor([0, 0, 0, 1, 1, 1, 1]))
+    assert found.records == 2
+    torch.testing.assert_close(found.candidates, torch.tensor([2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0]))
+    torch.testing.assert_close(found.chance.sum(1), torch.ones(7))
+    torch.testing.assert_close(found.chance[5], torch.tensor([0.0, 0.0, 0.0, 0.25, 0.25, 0.0, 0.5]))
+    values = torch.tensor([1.0, 3.0, 5.0, 0.0, 8.0, 9.0, 7.0])
+    torch.testing.assert_close(found.mean(values), torch.tensor((2 + 5 + 4 + 9 + 7) / 5))
+    torch.testing.assert_close(found.side_mean(values[None])[0], torch.tensor([3.5] * 3 + [20 / 3] * 4))
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+def test_values_average_to_the_bound_and_two_sides_are_two_problems(name: str) -> None:
+    bound, generator = BOUNDS[name], torch.Generator().manual_seed(0)
+    scores = 2.0 * torch.randn(2, 30, 30, generator=generator)
+    side = (torch.arange(30) >= 14).long()
+    who = rivals(torch.arange(30), side)
+    choice = torch.full((2,), 0.05)
+    values = bound.values(scores, who, choice)
+    torch.testing.assert_close(who.mean(values), bound.means(scores, who, choice[:, None])[:, 0], atol=1e-4, rtol=1e-4)
+    other = scores + 50.0 * (side[:, None] != side)
+    torch.testing.assert_close(bound.values(other, who, choice), values, msg="scores across sides say nothing")
+    if name == "infonce":
+        for half in (0, 1):
+            here = side == half
+            alone = bound.values(scores[:, here][:, :, here], rivals(torch.arange(int(here.sum()))), choice)
+            torch.testing.assert_close(values[:, here], alone)
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+def test_pairs_of_two_sides_are_measured_and_their_null_stays_within_them(name: str) -> None:
+    pairs = normal(300, [0.9])
+    halves = replace(pairs, side=torch.arange(300) % 2)
+    (plain,), (found,) = (ESTIMATORS[name](each, 0) for each in (pairs, halves))
+    assert found.bits.ceiling == pytest.approx(plain.bits.ceiling - 1.0)
+    assert found.bits.value == pytest.approx(plain.bits.value, abs=0.2)
+    assert found.matched_minus_mismatched.conclusive
+    lonely = torch.arange(300) % 2
+    lonely[pairs.part == STOP] = torch.arange(60).clamp_max(1)
+    (few,) = ESTIMATORS[name](replace(pairs, side=lonely), 0)
+    assert "side of a part" in few.bits.status
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+@pytest.mark.parametrize(("d", "noise"), [(1, 0.01), (8, 0.1), (8, 0.01)])
+def test_very_strong_dependence_is_never_zero_negative_or_above_the_ceiling(name: str, d: int, noise: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randn(1, 1000, d, generator=generator)
+    x = y + noise * torch.randn(y.shape, generator=generator)
+    (found,) = ESTIMATORS[name](Pairs(x, y, torch.arange(1000), parts(1000)), 0)
+    assert found.bits.lo <= found.bits.value <= found.bits.hi <= found.bits.ceiling
+    assert found.bits.value > 5.0
+    assert found.matched_minus_mismatched.conclusive, "the number in its own sample is there"
+    assert abs(found.matched_minus_mismatched.value) < 100.0
+    if d == 8:
+        assert found.bits.status == "saturated"
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+def test_a_critic_that_says_nothing_gives_zero_with_a_width(name: str) -> None:
+    found = [ESTIMATORS[name](normal(300, [0.0], seed=seed, d=2), seed)[0].bits for seed in range(3)]
+    assert any(one.value == 0.0 for one in found)
+    for one in found:
+        assert one.lo < 0.0 < one.hi
+        assert one.hi - one.lo > 0.01
+        assert one.draws.std() > 0.0
+        assert one.status == "ok"
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+def test_no_value_is_above_the_entropy_of_the_classes(name: str) -> None:
+    classes = torch.randint(3, (1, 400), generator=torch.Generator().manual_seed(0))
+    x = classes[..., None] + 0.01 * torch.randn(1, 400, 1, generator=torch.Generator().manual_seed(1))
+    (found,) = ESTIMATORS[name](Pairs(x, classes, torch.arange(400), parts(400)), 0)
+    assert found.bits.status == "saturated"
+    assert 0.95 * found.bits.ceiling < found.bits.value <= found.bits.hi <= found.bits.ceiling
+
+
+def test_a_critic_that_cannot_be_read_is_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Separable, "scores", lambda self, w, x, y: torch.nan * sum(v.sum() for v in w) * (x.u @ y.v.mT))
+    (found,) = infonce(normal(200, [0.9]), 0)
+    assert found.bits.status == "inconclusive: the critic learned nothing from 120 records"

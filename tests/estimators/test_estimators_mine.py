@@ -79,3 +79,16 @@ def test_in_sample_it_overshoots_and_held_out_it_does_not() -> None:
     (found,) = measure(pairs, 0)
     assert found.bits.lo <= 0.0 <= found.bits.hi
     assert found.bits.value < 0.3
+
+
+def test_matched_pairs_far_above_all_rivals_leave_a_finite_value() -> None:
+    scores = torch.randn(1, 50, 50, generator=torch.Generator().manual_seed(0))
+    assert value(scores + 300.0 * torch.eye(50)) == pytest.approx(30.0)
+
+
+def test_one_matched_pair_far_below_does_not_outweigh_all_others() -> None:
+    pairs = normal(200, [0.9])
+    scores = optimal_scores(pairs.x[0], pairs.y[0], 0.9)
+    before = value(scores)
+    scores[0, 0, 0] = -20_000.0
+    assert value(scores) == pytest.approx(before, abs=0.3)

@@ -67,3 +67,11 @@ def test_the_optimal_critic_is_rarely_above_the_truth() -> None:
 @pytest.mark.parametrize(("rho", "d"), [(0.3, 1), (0.7, 2), (0.9, 2), (0.97, 2)])
 def test_the_optimal_critic_is_rarely_above_the_truth_in_many_repetitions(rho: float, d: int) -> None:
     assert overshoots(1000, 300, rho, d) <= 0.05
+
+
+def test_the_shift_does_not_depend_on_matched_pairs_far_above_all_rivals() -> None:
+    scores = torch.randn(1, 50, 50, generator=torch.Generator().manual_seed(0))
+    high = scores + 300.0 * torch.eye(50)
+    bound, who = NWJ(), rivals(torch.arange(50))
+    torch.testing.assert_close(bound.choices(high, who), bound.choices(scores, who))
+    assert math.isfinite(bound.means(high, who, bound.choices(high, who)).item())

@@ -1,4 +1,6 @@
+import importlib
 import math
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -7,7 +9,8 @@ import torch
 from scipy.stats import chisquare
 
 from ptaudit.estimators import ESTIMATORS
-from ptaudit.estimators.base import Pairs
+from ptaudit.estimators.base import Measured, Pairs
+from ptaudit.estimators.knn import derangements
 from ptaudit.estimators.names import OPTIONS, complaint
 from ptaudit.estimators.pairing import (
     derangement,
@@ -19,6 +22,7 @@ from ptaudit.estimators.pairing import (
     why_not,
 )
 from ptaudit.estimators.reduce import few, normal_scores, principal, standardised
+from ptaudit.stats.estimate import Estimate
 
 
 def generator(seed=0):
@@ -153,7 +157,6 @@ def test_the_registry_is_complete_ordered_and_knows_its_options():
 
 
 def test_defaults_of_the_options_are_those_of_the_functions():
-    import importlib
     import inspect
 
     for name in ("ksg", "gaussian", "sliced"):
@@ -168,3 +171,59 @@ def test_names_are_known_without_torch():
 
     code = "import sys, ptaudit.estimators.names; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_mismatched_pairs_stay_on_their_side_and_without_sides_nothing_changes():
+    record, part = torch.arange(40) // 2, (torch.arange(40) >= 24).long()
+    side = (torch.arange(40) // 2) % 2
+    for seed in range(20):
+        source = mismatched(record, part, generator(seed), side)
+        assert (record[source] != record).all()
+        assert (part[source] == part).all()
+        assert (side[source] == side).all()
+        one = torch.zeros_like(side)
+        assert mismatched(record, part, generator(seed), one).equal(mismatched(record, part, generator(seed)))
+
+
+def test_derangements_of_a_null_stay_on_their_side():
+    side = np.arange(30) % 2
+    for order, _ in derangements(30, 0, side):
+        assert (side[order] == side).all()
+        assert (order != np.arange(30)).all()
+        assert sorted(order) == list(range(30))
+    for (one, _), (other, _) in zip(derangements(30, 0), derangements(30, 0, np.zeros(30)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["ksg", "gaussian", "sliced"])
+def test_estimators_by_neighbours_and_correlations_take_sides(name):
+    x = torch.randn(1, 100, 1, generator=generator())
+    pairs = Pairs(x, x + torch.randn(1, 100, 1, generator=generator(1)), torch.arange(100), torch.zeros(100))
+    (plain,), (halves,) = (ESTIMATORS[name](replace(pairs, side=side), 0) for side in (None, torch.arange(100) % 2))
+    assert halves.bits.value == plain.bits.value
+    assert halves.bits.null != plain.bits.null
+
+
+@pytest.mark.parametrize("name", ["ksg", "sliced"])
+def test_what_is_left_without_classes_of_one_record_is_looked_at_again(name):
+    x = torch.zeros(1, 60, 2)
+    x[0, :5] = torch.randn(5, 2, generator=generator())
+    classes = torch.cat([torch.arange(2, 7), torch.arange(55) % 2])[None]
+    (found,) = ESTIMATORS[name](Pairs(x, classes, torch.arange(60), torch.zeros(60)), 0)
+    assert found.bits.status == (
+        "inconclusive: without the classes of a single record: x is constant: nothing can be told from it"
+    )
+
+
+@pytest.mark.parametrize(("value", "kept"), [(0.1, True), (-0.1, True), (-131.0, False)])
+def test_an_interval_far_below_zero_is_a_failure_and_one_near_it_reaches_zero(monkeypatch, value, kept):
+    draw = Estimate(value, value - 0.08, value + 0.08, 0.0, 7.0, 100)
+    module = importlib.import_module("ptaudit.estimators.mine")
+    monkeypatch.setattr(module, "measure", lambda pairs, seed: [Measured(draw, draw)])
+    (found,) = ESTIMATORS["mine"](None, 0)
+    assert found.bits.conclusive is kept
+    if kept:
+        assert found.bits.hi >= 0.0
+        assert found.bits.value == value
+    else:
+        assert found.bits.status.startswith("inconclusive: the estimate is -131 bits")

@@ -164,3 +164,14 @@ def test_tokens_that_cannot_be_ranked_are_inconclusive(tokens, reason):
     assert not found[0].conclusive
     assert reason in found[0].status
     assert found[1].conclusive == (tokens.shape[1] >= 100)
+
+
+def test_a_layer_with_tokens_that_are_not_finite_is_nan_and_its_neighbours_are_not():
+    tokens = gaussian(30, 4, 0, rows=3)
+    bad = tokens.clone()
+    bad[1, 3, 2], bad[2, 5, 0] = math.nan, math.inf
+    found = scores(bad)
+    torch.testing.assert_close(found[0], scores(tokens)[0])
+    assert bool(found[1:].isnan().all())
+    assert bool(ranks(found)[1:].isnan().all())
+    torch.testing.assert_close(ranks(found)[0], ranks(scores(tokens))[0])

@@ -84,7 +84,12 @@ WRONG = [
     ("3", "", "expected the name of a game, or {name: ...}"),
     ("{candidates: 4}", "", "expected the name of a game, or {name: ...}"),
     ("mutual-information", "metric: mutual-information.bits, view: one, adversary: ksg, max: 1", "adversary `ksg` is not asked in its game (there are: infonce, gaussian-channel)"),
-    ("mutual-information", "metric: mutual-information.upper_bits, view: one, max: 1", "needs noise, which view `one` has none of"),
+    ("mutual-information", "metric: mutual-information.upper_bits, view: one, max: 1", "gate `g`: metric `mutual-information.upper_bits` needs noise, which view `one` has none of"),
+    ("mutual-information", "metric: mutual-information.upper_bits, view: noisy, adversary: infonce, max: 1", "adversary `infonce` reports no `upper_bits` (only `gaussian-channel` does)"),
+    ("mutual-information", "metric: mutual-information.bits, view: noisy, adversary: gaussian-channel, max: 1", "adversary `gaussian-channel` does not report `bits`"),
+    ("{name: identity, id: id.8}", "", "the id `id.8` of a game has a dot in it"),
+    ("{name: usable-information, id: identity}", "", "the id `identity` is the name of another game (choose another)"),
+    ("{name: identity, id: membership}", "", "the id `membership` is the name of another game"),
     ("mutual-information", "metric: mutual-information.auc, view: one, max: 1", "unknown metric `mutual-information.auc`"),
     ("{name: identity, id: id-8, candidates: 8}", "metric: identity.bits, view: one, max: 1", "gate `g` is on game `identity`, which is not played (add it to audit.games; played: id-8)"),
 ]  # fmt: skip
@@ -113,6 +118,13 @@ def test_a_game_played_twice_goes_by_its_id(spec: Callable[..., Path]) -> None:
     loaded = load(spec(games, "metric: about-a.accuracy, view: one, over: joint, max: 0.7"))
     assert [game.title for game in loaded.audit.games] == ["usable-information", "about-a"]
     assert (loaded.gates[0].game, loaded.gates[0].measure) == ("about-a", "accuracy")
+
+
+def test_a_game_may_go_by_its_own_name_and_metrics_may_have_dots(spec: Callable[..., Path]) -> None:
+    gate = "metric: membership.tpr_at_fpr_0.01, view: model, max: 1"
+    loaded = load(spec("membership, {name: identity, id: identity}", gate))
+    assert [game.title for game in loaded.audit.games] == ["membership", "identity"]
+    assert (loaded.gates[0].game, loaded.gates[0].measure) == ("membership", "tpr_at_fpr_0.01")
 
 
 def test_the_bound_of_known_noise_can_be_gated(spec: Callable[..., Path]) -> None:
