@@ -192,7 +192,7 @@ def _options() -> argparse.Namespace:
 
 def _look(network: str, quick: bool, progress: Progress) -> Looker:
     entry, args = MODELS[network]
-    epochs, records = ([0, 1], 400) if quick else ([0, 1, 2, 5], 2000)
+    epochs, records = ([0, 1], 400) if quick else ([0, 1, 2, 5], 1300)
     views = [{"name": f"batch-{m}", "batch_size": m} for m in (SIZES[:2] if quick else SIZES)]
     spec = {
         "version": 1, "name": network.replace("/", "-"),

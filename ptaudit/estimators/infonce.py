@@ -15,6 +15,7 @@ of `start` or nothing is chosen.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +52,7 @@ class InfoNCE:
         """See `Bound`: a record lowers the posterior of others by its own likelihood, against that of their average."""
         likelihood, own, others, total = _posterior(scores, rivals)
         ratio, share = (1.0 - choice[:, None]) * own / total, choice[:, None]
-        mixed = ratio + share
+        mixed = (ratio + share).clamp_min(math.exp(-FAR))
         pull = ratio / (mixed * total) * (1.0 - 1.0 / rivals.candidates)
         rival = as_y(likelihood * pull[..., None], rivals) - torch.einsum("pi,ji->pj", pull * others, rivals.chance)
         return mixed.log() - rival

@@ -6,13 +6,14 @@ own. A problem that has ended leaves the batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ptaudit.estimators.bounds import Bound, Rivals, rivals
+from ptaudit.estimators.bounds import FAR, Bound, Rivals, rivals
 from ptaudit.estimators.critics import Critic, Weights
 from ptaudit.estimators.start import Start
 
@@ -24,6 +25,8 @@ PROGRESS = 5e-4
 
 _BETAS = (0.9, 0.99)
 _LONGEST_STEP = 1.0
+_LOST = math.exp(FAR / 3.0)
+"""Mean density ratio of mismatched pairs, ideally 1, above which a critic has left the range that its loss sees."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trained:
-    """Critics at their best on the held-out part, and at the last look with finite weights."""
+    """Critics at their best on the held-out part, and at the last look before they diverged, if they did."""
 
     best: Weights
     last: Weights
@@ -109,6 +112,7 @@ def train(
         for kept, now in zip(best, run.smooth, strict=True):
             kept[where] = now[better]
         sound = torch.stack([torch.isfinite(w).flatten(1).all(1) for w in run.smooth]).all(0)
+        sound &= ~(run.memory > _LOST)
         for kept, now in zip(last, run.smooth, strict=True):
             kept[run.live[sound]] = now[sound]
         ends = (waited[run.live] >= plan.patience) | ~torch.isfinite(value)
