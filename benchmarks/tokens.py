@@ -26,6 +26,7 @@ import torch
 import yaml
 from page import fill
 from scipy.stats import spearmanr
+from tokens_plot import plot
 from torch import Tensor
 
 from ptaudit.cli.progress import open_progress
@@ -178,7 +179,7 @@ def main() -> int:
         return 0
     for name, text in pages.items():
         fill(PAGE, name, text)
-    _plot(cells)
+    plot(cells, PLOT, list(GAMES), SIZES[1])
     return 0
 
 
@@ -215,24 +216,31 @@ def _look(network: str, quick: bool, progress: Progress) -> Looker:
 def correlations(cells: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Spearman's rank correlation of every measure with the attack over the cells of a network, and over all.
 
-    The interval resamples layers, whole: the epochs and batch sizes of a layer are no independent cells.
+    Batch sizes differ most of all, so each is looked at alone too: do they find the layer and the epoch? The interval
+    resamples layers, whole: the epochs and batch sizes of a layer are no independent cells.
     """
     rng = np.random.default_rng(seed)
     keys = ["network", "layer", "epoch", "m"]
     wide = cells[cells.layer != JOINT].pivot_table(index=keys, columns="measure", values="value").reset_index()
     rows = []
-    for network in [*wide.network.unique(), "all"]:
-        here = wide if network == "all" else wide[wide.network == network]
+    groups = {network: wide[wide.network == network] for network in dict.fromkeys(cells.network)}
+    groups |= {"all": wide, **{f"all, m = {m}": wide[wide.m == m] for m in sorted(wide.m.unique())}}
+    for network, here in groups.items():
         layers = [group for _, group in here.groupby(["network", "layer"])]
         for measure in GAMES:
             drawn = []
             for _ in range(DRAWS):
                 some = pd.concat([layers[i] for i in rng.integers(len(layers), size=len(layers))])
-                drawn.append(spearmanr(some[measure], some.attack).statistic)
-            value = spearmanr(here[measure], here.attack).statistic
+                drawn.append(_rho(some[measure], some.attack))
+            value = _rho(here[measure], here.attack)
             lo, hi = np.nanquantile(drawn, [0.025, 0.975])
             rows.append({"network": network, "measure": measure, "rho": value, "lo": lo, "hi": hi, "cells": len(here)})
     return pd.DataFrame(rows)
+
+
+def _rho(one: pd.Series, other: pd.Series) -> float:
+    """NaN where one of them is the same everywhere."""
+    return float("nan") if one.nunique() < 2 or other.nunique() < 2 else float(spearmanr(one, other).statistic)
 
 
 def _table(cells: pd.DataFrame) -> str:
@@ -271,35 +279,6 @@ def _cost(looks: Sequence[Looker]) -> str:
         texts = [f"{look.seconds[name] / plays:.2f} s" for name in names]
         lines.append(f"| {look.network} | {' | '.join(texts)} |")
     return "\n".join(lines)
-
-
-def _plot(cells: pd.DataFrame) -> None:
-    """Every measure over the epochs: one panel a network and measure, a line a layer, at the middle batch size."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "tokens"
-    from matplotlib import pyplot as plt
-
-    networks, measures = list(cells.network.unique()), [*GAMES, "attack"]
-    figure, axes = plt.subplots(len(networks), len(measures), figsize=(13, 2.6 * len(networks)), sharex=True)
-    for panels, network in zip(axes, networks):
-        for axis, measure in zip(panels, measures):
-            here = cells[(cells.network == network) & (cells.measure == measure) & (cells.m == SIZES[1])]
-            for layer, line in here.groupby("layer", sort=False):
-                width = 2.4 if layer == JOINT else 1.2
-                (drawn,) = axis.plot(line.epoch, line.value, marker=".", linewidth=width, label=layer)
-                axis.fill_between(line.epoch, line.lo, line.hi, alpha=0.12, color=drawn.get_color())
-            axis.set_ylim(bottom=0)
-            axis.set_title(
-                f"{measure}{'' if measure == 'attack' else ', bits'}" if network == networks[0] else "", fontsize=10
-            )
-        panels[0].set_ylabel(f"{network}\nm = {SIZES[1]}")
-        panels[-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    for axis in axes[-1]:
-        axis.set_xlabel("epoch")
-    figure.tight_layout()
-    figure.savefig(PLOT, metadata={"Date": None})
 
 
 if __name__ == "__main__":
