@@ -233,7 +233,7 @@ def correlations(cells: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                 some = pd.concat([layers[i] for i in rng.integers(len(layers), size=len(layers))])
                 drawn.append(_rho(some[measure], some.attack))
             value = _rho(here[measure], here.attack)
-            lo, hi = np.nanquantile(drawn, [0.025, 0.975])
+            lo, hi = np.quantile([rho for rho in drawn if not np.isnan(rho)] or [np.nan], [0.025, 0.975])
             rows.append({"network": network, "measure": measure, "rho": value, "lo": lo, "hi": hi, "cells": len(here)})
     return pd.DataFrame(rows)
 
