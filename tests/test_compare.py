@@ -133,6 +133,14 @@ def test_token_dimensions_of_the_specs_decide_if_known():
     assert found.reason == "token dimensions 64 and 256"
 
 
+def test_tokens_of_another_encoder_are_other_numbers_of_the_games_that_use_them():
+    rows = [make_row("fc", game="usable-information", adversary="knn"), make_row("fc")]
+    plain, learned = (f"audit: {{tokens: {{dim: 64, encoder: {name}}}}}" for name in ("sketch", "transformer"))
+    found = compare(make_run(rows, spec_text=plain), make_run(rows, spec_text=learned)).changes
+    reasons = {change.game: change.reason for change in found}
+    assert reasons == {"usable-information": "tokens by sketch and transformer", "identity": ""}
+
+
 def test_every_row_of_either_run_is_listed_once_in_order():
     rows = [make_row(layer, epoch=epoch) for epoch in (0, 4) for layer in ("*", "fc")]
     comparison = compare(make_run(rows), make_run([*rows[2:], make_row("new")]))

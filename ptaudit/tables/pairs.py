@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from ptaudit.spec.catalog import ESTIMATORS, FAMILIES
 from ptaudit.stats.simultaneous import Z, sidak_bounds, simultaneous_bounds, spread
 from ptaudit.stats.welch import two_sided_p, welch
 from ptaudit.tables.bounds import joint_draws
@@ -53,8 +54,11 @@ def same_records(before: Run, after: Run) -> bool | None:
 
 
 def mismatch(pair: Pair, before: Run, after: Run) -> str | None:
-    """Why two rows are not numbers of one game, or None: other ceiling, other token dimension."""
+    """Why two rows are not numbers of one game, or None: other ceiling, other tokens."""
     first, second = pair
+    learned = before.encoder, after.encoder
+    if learned[0] != learned[1] and first.adversary in (*ESTIMATORS, *FAMILIES):
+        return f"tokens by {learned[0]} and {learned[1]}"
     if not same_ceiling(first.ceiling, second.ceiling):
         return f"ceilings {first.ceiling:.3g} and {second.ceiling:.3g}: not the same candidates or defense"
     dims = before.token_dim, after.token_dim

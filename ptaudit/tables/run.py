@@ -64,6 +64,14 @@ class Run:
     seeds: tuple[tuple[Row, ...], ...] = field(default=(), repr=False)
 
     @property
+    def encoder(self) -> str:
+        """`audit.tokens.encoder` of the resolved spec; `sketch` where there is none."""
+        try:
+            return str(yaml.safe_load(self.spec_text)["audit"]["tokens"]["encoder"])
+        except (yaml.YAMLError, KeyError, TypeError, ValueError):
+            return "sketch"
+
+    @property
     def token_dim(self) -> int | None:
         """`audit.tokens.dim` of the resolved spec; None for a folder without one."""
         try:
