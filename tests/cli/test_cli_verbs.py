@@ -37,6 +37,7 @@ def test_run_hands_every_option_on(pipeline):
         "gate": False,
         "overrides": ("a=1", "b=[2]"),
         "inconclusive": "fail",
+        "keep_records": False,
     }
 
 
