@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,18 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-from ptaudit.estimators.base import Measured
+from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.neighbours import Classes, balls, jackknife, side, terms
-from ptaudit.estimators.pairing import Array, Index, Sample, derangement, near_ceiling, why_not
+from ptaudit.estimators.pairing import (
+    Array,
+    Index,
+    Sample,
+    derangement,
+    near_ceiling,
+    samples,
+    unknown,
+    why_not,
+)
 from ptaudit.stats.bootstrap import from_values
 from ptaudit.stats.estimate import OK
 from ptaudit.stats.simultaneous import Z
@@ -119,6 +128,28 @@ def derangements(n: int, seed: int, side: Index | None = None) -> Iterator[tuple
             if len(here) > 1:
                 order[here] = here[derangement(len(here), generator).numpy()]
         yield order, torch.randperm(n, generator=generator)[:ASKED].numpy()
+
+
+def of_each(pairs: Pairs, neighbours: int, measure: Callable[[Sample, NDArray[np.bool_]], Measured]) -> list[Measured]:
+    """Measure every problem that can be measured.
+
+    Args:
+        pairs: P problems; the first pair of each record is used.
+        neighbours: k.
+        measure: given the sample without the classes of a single record, and which records those left, `(N,)`.
+    """
+    least = fewest(neighbours)
+
+    def one(given: Sample | str) -> Measured:
+        if isinstance(given, str):
+            return unknown(given, len(pairs.record))
+        if reason := too_few_classes(given):
+            return unknown(reason, len(given.x))
+        kept = not_alone(given)
+        sample = without_single(given, kept, least)
+        return unknown(sample, len(given.x)) if isinstance(sample, str) else measure(sample, kept)
+
+    return [one(given) for given in samples(pairs, least)]
 
 
 def not_alone(sample: Sample) -> NDArray[np.bool_]:

@@ -22,18 +22,12 @@ drown it.
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ptaudit.estimators.base import Measured, Pairs
-from ptaudit.estimators.knn import (
-    Problem,
-    ceiling,
-    derangements,
-    fewest,
-    measured,
-    not_alone,
-    too_few_classes,
-    without_single,
-)
-from ptaudit.estimators.pairing import Sample, samples, unknown
+from ptaudit.estimators.knn import Problem, ceiling, derangements, measured, of_each
+from ptaudit.estimators.pairing import Sample
 from ptaudit.estimators.reduce import few
 
 
@@ -52,21 +46,12 @@ def measure(
     Returns:
         One result a problem; the null is the mean over 20 derangements.
     """
-    return [
-        unknown(one, len(pairs.record))
-        if isinstance(one, str)
-        else _measure(one, seed, neighbours, coordinates, margins)
-        for one in samples(pairs, fewest(neighbours))
-    ]
+    return of_each(
+        pairs, neighbours, lambda sample, kept: _measure(sample, kept, seed, neighbours, coordinates, margins)
+    )
 
 
-def _measure(given: Sample, seed: int, k: int, coordinates: int, margins: str) -> Measured:
-    if reason := too_few_classes(given):
-        return unknown(reason, len(given.x))
-    kept = not_alone(given)
-    sample = without_single(given, kept, fewest(k))
-    if isinstance(sample, str):
-        return unknown(sample, len(given.x))
+def _measure(sample: Sample, kept: NDArray[np.bool_], seed: int, k: int, coordinates: int, margins: str) -> Measured:
     x, y = (few(points, coordinates, margins, place) for place, points in enumerate((sample.x, sample.y)))
     sample = Sample(x, y, sample.classes, sample.side)
     problem = Problem(sample, seed)

@@ -16,20 +16,11 @@ covered 85 % in 40 repetitions, so take enough. Coordinates are replaced by norm
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptaudit.estimators.base import Measured, Pairs
-from ptaudit.estimators.knn import (
-    Local,
-    Problem,
-    ceiling,
-    derangements,
-    fewest,
-    measured,
-    not_alone,
-    too_few_classes,
-    without_single,
-)
-from ptaudit.estimators.pairing import Array, Sample, samples, unknown
+from ptaudit.estimators.knn import Local, Problem, ceiling, derangements, measured, of_each
+from ptaudit.estimators.pairing import Array, Sample
 from ptaudit.estimators.reduce import normal_scores
 
 PER_NULL = 4
@@ -49,21 +40,12 @@ def measure(pairs: Pairs, seed: int, neighbours: int = 3, projections: int = 64,
     Returns:
         One result a problem; the null is the mean over 20 derangements, each on four pairs of subspaces.
     """
-    return [
-        unknown(one, len(pairs.record))
-        if isinstance(one, str)
-        else _measure(one, seed, neighbours, projections, slice_dim)
-        for one in samples(pairs, fewest(neighbours))
-    ]
+    return of_each(
+        pairs, neighbours, lambda sample, kept: _measure(sample, kept, seed, neighbours, projections, slice_dim)
+    )
 
 
-def _measure(given: Sample, seed: int, k: int, projections: int, slice_dim: int) -> Measured:
-    if reason := too_few_classes(given):
-        return unknown(reason, len(given.x))
-    kept = not_alone(given)
-    sample = without_single(given, kept, fewest(k))
-    if isinstance(sample, str):
-        return unknown(sample, len(given.x))
+def _measure(sample: Sample, kept: NDArray[np.bool_], seed: int, k: int, projections: int, slice_dim: int) -> Measured:
     n = len(sample.x)
     rng = np.random.default_rng([seed, n])
     x, y = normal_scores(sample.x), normal_scores(sample.y)

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from ptaudit.estimators import ESTIMATORS
 from ptaudit.estimators.base import Measured, Pairs
-from ptaudit.games.identity import why_not
+from ptaudit.games.identity import noise_ceiling, why_not
 from ptaudit.games.pairs import draw, split
-from ptaudit.stats.channel import channel_bits
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.view import View
 
@@ -48,7 +47,7 @@ def measure(
         records: those of the N that may be used.
         view: batch size, rounds and noise.
         encode: from what is seen of G batches, `(R, G, k)`, to the observations of the reported rows, `(rows, G, w)`.
-        most: bits that the noise of the view allows in each reported row; NaN where there is none.
+        most: bits that the noise of the view allows in each reported row; infinite where there is none.
         options: estimator to its options.
         seed: seed of parts, draws, noise and estimators.
 
@@ -72,14 +71,8 @@ def upper(view: View, parameters: Sequence[int]) -> list[Estimate]:
 
     Holds for any record and any adversary; needs no data, so the interval is the number itself.
     """
-    return [Estimate(bound, bound, bound, 0.0, math.nan, 0) for bound in noise_bits(view, parameters)]
-
-
-def noise_bits(view: View, parameters: Sequence[int]) -> list[float]:
-    """Capacity of the view's noise in bits for rows of so many parameters; NaN without noise."""
-    if view.clip is None or view.noise_std == 0.0:
-        return [math.nan] * len(parameters)
-    return [channel_bits(view.noise_std, view.clip, d, view.rounds) for d in parameters]
+    bounds = [noise_ceiling(view, d) for d in parameters]
+    return [Estimate(bound, bound, bound, 0.0, math.nan, 0) for bound in bounds]
 
 
 def _table(found: Sequence[Measured], most: Sequence[float]) -> dict[str, list[Estimate]]:
@@ -91,7 +84,6 @@ def _table(found: Sequence[Measured], most: Sequence[float]) -> dict[str, list[E
 
 def _closed(estimate: Estimate, most: float) -> Estimate:
     """Clipped to what the estimator and the noise allow."""
-    ceiling = estimate.ceiling if math.isnan(most) else most
-    ceiling = min(ceiling, estimate.ceiling) if math.isfinite(estimate.ceiling) else ceiling
-    found = replace(estimate, ceiling=ceiling)
-    return found.clipped(0.0, math.inf if math.isnan(ceiling) else ceiling) if found.conclusive else found
+    top = most if math.isnan(estimate.ceiling) else min(most, estimate.ceiling)
+    found = replace(estimate, ceiling=top if math.isfinite(top) else math.nan)
+    return found.clipped(0.0, top) if found.conclusive else found

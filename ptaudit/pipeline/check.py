@@ -108,9 +108,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:
     work()  # the first call pays for kernels and buffers
-    began = time.perf_counter()
-    found = work()
-    return found, time.perf_counter() - began
+    return _once(work)
 
 
 def _probe(session: Session, reader: TokenReader) -> Tokens:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +16,7 @@ from ptaudit.spec.model import GameSpec
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.tables.row import JOINT, Row
 from ptaudit.tokens import LayerInfo, Tokens
+from ptaudit.tokens.features import Kind, features
 from ptaudit.views import View
 from ptaudit.views.joint import mixed, stacked
 
@@ -61,6 +62,7 @@ class Scene:
     outside: Tokens | None
     encoders: Encoders | None = None
     samples: Samples | None = None
+    _features: dict[Kind, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def seed(self) -> int:
@@ -71,6 +73,21 @@ class Scene:
     def targets(self) -> Tensor:
         """Targets of the audited members, where their tokens are."""
         return self.session.batch(self.session.members)[1].to(self.inside.values.device)
+
+    def features(self, kind: Kind) -> Tensor:
+        """Data features of the audited members at this epoch, computed once for all views and games."""
+        if kind not in self._features:
+            inputs, targets = self.session.batch(self.session.members)
+            self._features[kind] = features(
+                kind,
+                self.model,
+                inputs,
+                targets,
+                classes=self.session.records.classes,
+                seed=self.seed,
+                device=self.session.device,
+            )
+        return self._features[kind]
 
     def places(self, view: View) -> list[int]:
         """Captured layers that a view shares, as rows of the tokens."""

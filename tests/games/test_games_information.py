@@ -12,7 +12,7 @@ from ptaudit.views import View
 
 N = 4000
 EVERY = torch.arange(N)
-NONE = [math.nan] * 3
+NONE = [math.inf] * 3
 
 
 def planted(hidden: float = 1.0, seed: int = 0):
@@ -50,7 +50,7 @@ def test_a_batch_of_many_is_told_apart_where_candidates_are_not_among_the_others
     generator = torch.Generator().manual_seed(3)
     tokens = torch.randn(1, 4096, 32, generator=generator, dtype=torch.float64)
     found = mutual_information.measure(
-        tokens, tokens[0].float(), EVERY[:2000], View("four", 4), lambda seen: seen, [math.nan], {"infonce": {}}
+        tokens, tokens[0].float(), EVERY[:2000], View("four", 4), lambda seen: seen, [math.inf], {"infonce": {}}
     )
     (bits,) = found["infonce"]["bits"]
     assert bits.value > 4.4  # with the others among the candidates it was below 3.9

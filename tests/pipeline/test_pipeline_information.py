@@ -10,7 +10,9 @@ from audit_case import ONE_VIEW, call, tables, write_spec
 
 from ptaudit.pipeline.moment import EpochAudit
 from ptaudit.pipeline.parts import Parts
+from ptaudit.pipeline.plays.mutual_information import _options
 from ptaudit.pipeline.samples import record_name
+from ptaudit.spec.model import MutualInformationGame
 from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import JOINT, find
 
@@ -189,3 +191,10 @@ def test_a_damaged_encoder_is_named(tmp_path, monkeypatch):
     result = call("run", path, "--out", tmp_path / "run", "-q", "--resume")
     assert result.exit_code == 2
     assert "the learned encoder is damaged" in result.stderr
+
+
+def test_an_estimator_gets_the_options_of_the_spec_that_it_takes():
+    game = MutualInformationGame(
+        name="mutual-information", estimator=["ksg", "gaussian", "infonce"], neighbours=5, critic="joint"
+    )
+    assert [_options(game, name) for name in game.estimator] == [{"neighbours": 5}, {}, {"critic": "joint"}]

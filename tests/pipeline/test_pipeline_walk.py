@@ -143,7 +143,7 @@ def test_a_checkpoint_that_cannot_be_used_is_named_before_anything_is_written(co
 
 def test_check_notices_weights_that_are_no_numbers(copy):
     path = copy / "my ckpts" / "epoch0.pt"
-    state = torch.load(path)
+    state = torch.load(path, weights_only=True)
     state["model"]["1.weight"][:] = float("nan")
     torch.save(state, path)
     result = call("check", copy / "spec.yaml")

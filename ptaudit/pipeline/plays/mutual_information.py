@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ptaudit.estimators.names import OPTIONS
 from ptaudit.games import mutual_information
+from ptaudit.games.identity import noise_ceiling
 from ptaudit.pipeline.plays.observed import observe, why_not
 from ptaudit.pipeline.scene import Scene
 from ptaudit.pipeline.session import shared
 from ptaudit.spec.catalog import CHANNEL
 from ptaudit.spec.model import GameSpec, MutualInformationGame
 from ptaudit.tables.row import Row
-from ptaudit.tokens.features import features
 from ptaudit.views import View
 
 
@@ -22,11 +22,6 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     missing = scene.not_captured(view.name, game, game.estimator, lambda layer: shared(view, layer))
     if why := why_not(scene, view, places):
         return scene.lost(view.name, game, game.estimator, lines, why) + missing
-    session = scene.session
-    about = features(
-        game.features, scene.model, *session.batch(session.members),
-        classes=session.records.classes, seed=scene.seed, device=session.device,
-    )  # fmt: skip
     seen = observe(scene, view, places)
     # The joint row of the sketches is its last one: all layers side by side, or with noise the whole gradient's.
     order = [group[-1] for group in seen.groups]
@@ -34,11 +29,11 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     sizes = [line.parameters for line in lines]
     found = mutual_information.measure(
         seen.tokens,
-        about,
+        scene.features(game.features),
         seen.records,
         view,
         lambda views: seen.encode(views)[order],
-        mutual_information.noise_bits(view, sizes),
+        [noise_ceiling(view, size) for size in sizes],
         options,
         scene.seed,
     )
