@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.adversaries.calibration import Calibration, calibrated_gain, shifted, top_hit, unseen
-from ptaudit.adversaries.interference import RADIAL_DEGREES, Interference, cholesky, ledoit_wolf
+from ptaudit.adversaries.interference import RADIAL_DEGREES, Interference, cholesky, ledoit_wolf, refined
 from ptaudit.adversaries.likelihood_ratio import sub_tokens
 from ptaudit.adversaries.rehearsal import (
     FOLD_GAMES,
@@ -28,8 +28,13 @@ from ptaudit.adversaries.rehearsal import (
     roles,
     rows_of,
 )
-from ptaudit.views.aggregate import draw_games, observe
+from ptaudit.adversaries.sighted import Window, draw, fit_games, gain_of
+from ptaudit.views.aggregate import draw_others, observe
 from ptaudit.views.view import View
+
+CENTRES = ("seen", "token", "alone", "sums")
+"""Ways to fit what a sight shows, see `sighted`: class means of what is shown; a gain times the class means of either
+picture, placed and scattered as what is shown; all as the tokens add up, but for the gain."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +107,18 @@ def fit_discriminant(tokens: Tensor, labels: Tensor, classes: int, others: int, 
 
     A class with few records is drawn toward the mean of all, as if it had one record more at that mean.
     """
-    mean = tokens.mean(1, keepdim=True)
-    one_hot = torch.nn.functional.one_hot(labels, classes).to(tokens)
-    count = one_hot.sum(0)[:, None]
-    centres = (one_hot.T @ tokens + mean) / (count + 1.0)
+    centres, mean = _class_means(tokens, labels, classes)
     scatter = ledoit_wolf(tokens - centres[:, labels]) + others * ledoit_wolf(tokens - mean)
     scatter.diagonal(dim1=-2, dim2=-1).add_(noise * noise)
     around = Interference(torch.zeros_like(mean[:, 0]), cholesky(scatter), RADIAL_DEGREES)
     return Discriminant(centres + others * mean, around)
+
+
+def _class_means(tokens: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Mean of each class, `(R, C, k)`, with one record more at the mean of all, `(R, 1, k)`."""
+    mean = tokens.mean(1, keepdim=True)
+    one_hot = torch.nn.functional.one_hot(labels, classes).to(tokens)
+    return (one_hot.T @ tokens + mean) / (one_hot.sum(0)[:, None] + 1.0), mean
 
 
 def fits(
@@ -125,30 +134,92 @@ def fits(
     return fitted
 
 
-def fit(tokens: Tensor, labels: Tensor, classes: int, view: View, generator: torch.Generator) -> ClassPosterior:
+def fits_on_sight(
+    tokens: Tensor, labels: Tensor, classes: int, window: Window, view: View, looks: Sequence[Look], seed: int
+) -> Callable[[int, Rows], Discriminant]:
+    """Models fitted on batches of the given records as they are shown; looks come in fours, one for each of `CENTRES`.
+
+    Args:
+        tokens: pictures of the given records, `(R, n, 2k)`.
+        labels: class of each record, `(n,)`.
+        classes: number of classes.
+        window: of the same records.
+        view: batch size.
+        looks: each once for every one of `CENTRES`.
+        seed: of the batches.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    members = draw_others(tokens.shape[1], fit_games(tokens.shape[1], 1.0), view.records, generator)
+    (shown,) = window.batches(members[None], generator)
+    about = labels[members[:, 0].to(labels.device)]
+
+    @functools.cache
+    def fitted(place: int, rows: Rows) -> Discriminant:
+        seen, kind = looks[place](rows_of(shown, rows)), CENTRES[place % len(CENTRES)]
+        if kind == "seen":
+            return fit_discriminant(seen, about, classes, 0, 0.0)
+        picture = looks[place](rows_of(tokens.chunk(2, -1)[kind == "alone"], rows))
+        gain = gain_of(picture[:, members[:, 0].to(picture.device)], seen)[:, None, None]
+        sums = fit_discriminant(picture, labels, classes, view.others, 0.0)
+        centres, factor = gain * sums.centres, gain.abs().clamp_min(1e-200) * sums.around.factor
+        if kind != "sums":
+            centres = centres + (seen - centres[:, about]).mean(1, keepdim=True)
+            factor = refined(factor, seen - centres[:, about])
+        return Discriminant(centres, Interference(torch.zeros_like(centres[:, 0]), factor, RADIAL_DEGREES))
+
+    return fitted
+
+
+def fit(
+    tokens: Tensor,
+    labels: Tensor,
+    classes: int,
+    view: View,
+    generator: torch.Generator,
+    window: Window | None = None,
+) -> ClassPosterior:
     """Fit, choose and calibrate on the adversary's records; see `rehearsal`.
 
     Args:
-        tokens: `(R, n, k)`.
+        tokens: `(R, n, k)`; with a window their pictures, see `sighted`.
         labels: class of each record, `(n,)`.
         classes: number of classes C.
         view: batch size, rounds and noise.
         generator: of the games she plays against herself.
+        window: what she sees of her own records, where a view is more than the sum of tokens and noise.
     """
     rows, n, k = tokens.shape
-    looks = _looks(k, view)
+    looks = _looks(k, view) if window is None else [one for one in _looks(k // 2, view) for _ in CENTRES]
     family = [Member(i, len(look.coordinates), nu) for i, look in enumerate(looks) for nu in RADIAL_DEGREES]
     half = n // 2
-    folds = [(tokens[:, part], labels[part]) for part in (slice(half), slice(half, 2 * half))]
-    whole, chosen = (fits(*fold, classes, view, looks) for fold in folds)
+    parts = slice(half), slice(half, 2 * half)
+    whole, chosen = (_fits(tokens, labels, classes, view, looks, window, part, generator) for part in parts)
     every = tuple(range(rows))
-    priors = [class_prior(known, classes) for _, known in folds]
+    folds = [(tokens[:, part], labels[part], None if window is None else window.at(part)) for part in parts]
+    priors = [class_prior(known, classes) for _, known, _ in folds]
     first = _rehearse(lambda place, some: whole(place, every).at(some), priors[0], *folds[1], looks, view, generator)
     second = _rehearse(chosen, priors[1], *folds[0], looks, view, generator)
     prepared = prepare(first, second, family, rows, unseen(view.others, n))
-    final = fits(tokens, labels, classes, view, looks)
-    parts = [(mine, member, looks[member.place], final(member.place, mine)) for mine, member in prepared.parts]
-    return ClassPosterior(tuple(parts), class_prior(labels, classes), prepared.real, prepared.shuffled, prepared.bits)
+    final = _fits(tokens, labels, classes, view, looks, window, slice(n), generator)
+    found = [(mine, member, looks[member.place], final(member.place, mine)) for mine, member in prepared.parts]
+    return ClassPosterior(tuple(found), class_prior(labels, classes), prepared.real, prepared.shuffled, prepared.bits)
+
+
+def _fits(
+    tokens: Tensor,
+    labels: Tensor,
+    classes: int,
+    view: View,
+    looks: Sequence[Look],
+    window: Window | None,
+    part: slice,
+    generator: torch.Generator,
+) -> Callable[[int, Rows], Discriminant]:
+    """Models fitted on some of the records."""
+    if window is None:
+        return fits(tokens[:, part], labels[part], classes, view, looks)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return fits_on_sight(tokens[:, part], labels[part], classes, window.at(part), view, looks, seed)
 
 
 def _looks(k: int, view: View) -> list[Look]:
@@ -162,6 +233,7 @@ def _rehearse(
     prior: Tensor,
     tokens: Tensor,
     labels: Tensor,
+    window: Window | None,
     looks: Sequence[Look],
     view: View,
     generator: torch.Generator,
@@ -170,9 +242,12 @@ def _rehearse(
     quarter = tokens.shape[1] // 2
     per_target = max(1, FOLD_GAMES // quarter)
     found = []
-    for targets, fillers in roles(slice(quarter), slice(quarter, 2 * quarter)):
-        games = draw_games(quarter, quarter, per_target, view.others, view.rounds, generator)
-        views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
+    for targets, fillers in roles(torch.arange(quarter), torch.arange(quarter, 2 * quarter)):
+        games = draw(quarter, quarter, per_target, view, generator)
+        if window is None:
+            views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
+        else:
+            views = window.games(targets, fillers, games, generator)
 
         def distances(place: int, rows: Rows, views: Sequence[Tensor] = views) -> list[Tensor]:
             fitted = model(place, rows)

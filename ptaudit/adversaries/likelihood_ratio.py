@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,13 +36,17 @@ from ptaudit.adversaries.rehearsal import (
     roles,
     rows_of,
 )
-from ptaudit.views.aggregate import add_noise, draw_games, draw_others, observe, sums
+from ptaudit.adversaries.sighted import TAILS, Gained, Window, doubled, draw
+from ptaudit.adversaries.sighted import fits as fits_on_sight
+from ptaudit.views.aggregate import add_noise, draw_others, observe, sums
 from ptaudit.views.view import View
 
 SUB_TOKENS = (16, 64)
 """Sizes of the sub-tokens in the family, beside all coordinates."""
 
 _GAUSSIANS = 2
+
+Density = Interference | Gained
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Posterior:
         full: whether a row chose all coordinates, `(R,)`.
     """
 
-    parts: tuple[tuple[Rows, Member, Tensor, Interference], ...]
+    parts: tuple[tuple[Rows, Member, Tensor, Density], ...]
     real: Calibration
     shuffled: Calibration
     fold_bits: Tensor
@@ -122,9 +126,7 @@ def rival_losses(low: Tensor, secret: Tensor, calibration: Calibration) -> Tenso
     return torch.stack([lost_bits, lost_hits]).double() / (len(secret) * (1.0 - 1.0 / k))
 
 
-def distances_of(
-    density: Interference, views: Sequence[Tensor], candidates: Tensor, coordinates: Tensor
-) -> list[Tensor]:
+def distances_of(density: Density, views: Sequence[Tensor], candidates: Tensor, coordinates: Tensor) -> list[Tensor]:
     """Squared distances of each round on some coordinates: a list of r tensors `(R, G, K)`."""
     known = coordinates_of(candidates, coordinates)
     return [density.distances(coordinates_of(view, coordinates), known) for view in views]
@@ -182,59 +184,89 @@ def _tails(view: View) -> list[tuple[float, ...]]:
     return [*gaussians, *((nu,) for nu in STUDENT_DEGREES)]
 
 
-def fit(tokens: Tensor, view: View, generator: torch.Generator, candidates: int = 256) -> Posterior:
+def fit(
+    tokens: Tensor, view: View, generator: torch.Generator, candidates: int = 256, window: Window | None = None
+) -> Posterior:
     """Fit, choose and calibrate on the adversary's records, `(R, n, k)` with n >= 4; see `rehearsal`.
 
     The chosen member is then fitted again on all records.
 
     Args:
-        tokens: the adversary's records.
+        tokens: the adversary's records; with a window their pictures, see `sighted`.
         view: batch size, rounds and noise.
         generator: of the games she plays against herself.
         candidates: most candidates in those games.
+        window: what she sees of her own records, where a view is more than the sum of tokens and noise.
     """
     rows, n, k = tokens.shape
-    sets = sub_tokens(k) if view.others else [torch.arange(k)]
-    tails = _tails(view)
+    sets = _sets(k, view, window)
+    tails = _tails(view) if window is None else TAILS
     family = [
         Member(i * len(tails) + j, len(c), nu) for i, c in enumerate(sets) for j, t in enumerate(tails) for nu in t
     ]
     seeds = torch.randint(2**62, (3,), generator=generator).tolist()
     half = n // 2
-    folds = tokens[:, :half], tokens[:, half : 2 * half]
-    whole, chosen = (fits(fold, view, sets, seed) for fold, seed in zip(folds, seeds))
+    places = slice(half), slice(half, 2 * half)
+    whole, chosen = (_fits(tokens, view, sets, seed, window, place) for place, seed in zip(places, seeds))
     every = tuple(range(rows))
-    first = _rehearse(lambda place, some: whole(place, every).at(some), folds[1], view, sets, generator, candidates)
-    second = _rehearse(chosen, folds[0], view, sets, generator, candidates)
+    some = [None if window is None else window.at(place) for place in places]
+    first = _rehearse(
+        lambda place, asked: whole(place, every).at(asked),
+        tokens[:, places[1]], view, sets, tails, generator, candidates, some[1],
+    )  # fmt: skip
+    second = _rehearse(chosen, tokens[:, places[0]], view, sets, tails, generator, candidates, some[0])
     prepared = prepare(first, second, family, rows, unseen(view.others, n))
-    final = fits(tokens, view, sets, seeds[2])
+    final = _fits(tokens, view, sets, seeds[2], window, slice(n))
     parts = [
         (mine, member, sets[member.place // len(tails)], final(member.place, mine)) for mine, member in prepared.parts
     ]
     full = torch.zeros(rows, dtype=torch.bool)
     for mine, member in prepared.parts:
-        full[list(mine)] = member.dim == k
+        full[list(mine)] = member.dim == max(map(len, sets))
     return Posterior(tuple(parts), prepared.real, prepared.shuffled, prepared.bits, full)
 
 
+def _sets(k: int, view: View, window: Window | None) -> list[Tensor]:
+    """Coordinates to look at; of pictures those of the one, then those of the other."""
+    if window is not None:
+        return [c + start for start in (0, k // 2) for c in sub_tokens(k // 2)]
+    return sub_tokens(k) if view.others else [torch.arange(k)]
+
+
+def _fits(
+    tokens: Tensor, view: View, sets: Sequence[Tensor], seed: int, window: Window | None, places: slice
+) -> Callable[[int, Rows], Density]:
+    """Densities fitted on some of the records."""
+    if window is None:
+        return fits(tokens[:, places], view, sets, seed)
+    adds_up = fits(tokens[:, places], replace(view, clip=None, noise_std=0.0), sets, seed) if view.others else None
+    return fits_on_sight(tokens[:, places], window.at(places), view, sets, seed, adds_up)
+
+
 def _rehearse(
-    density: Callable[[int, Rows], Interference],
+    density: Callable[[int, Rows], Density],
     played: Tensor,
     view: View,
     sets: Sequence[Tensor],
+    tails: Sequence[tuple[float, ...]],
     generator: torch.Generator,
     most: int,
+    window: Window | None,
 ) -> list[Rehearsal]:
     """Both roles: half of the played fold holds at most `most` candidates, the other half fills the batches."""
     quarter = played.shape[1] // 2
     targets = min(quarter, most)
     per_target = max(1, FOLD_GAMES // targets)
-    kinds = len(_tails(view))
+    kinds = len(tails)
     found = []
-    for known, fillers in roles(played[:, :quarter], played[:, quarter : 2 * quarter]):
-        candidates = known[:, :targets]
-        games = draw_games(targets, quarter, per_target, view.others, view.rounds, generator)
-        views = observe(candidates, fillers, games, view.noise_std, generator)
+    for known, fillers in roles(torch.arange(quarter), torch.arange(quarter, 2 * quarter)):
+        mine = known[:targets]
+        candidates = played[:, mine]
+        games = draw(targets, quarter, per_target, view, generator)
+        if window is None:
+            views = observe(candidates, played[:, fillers], games, view.noise_std, generator)
+        else:
+            views = doubled(window.games(mine, fillers, games, generator))
 
         def distances(
             place: int, rows: Rows, views: Sequence[Tensor] = views, candidates: Tensor = candidates

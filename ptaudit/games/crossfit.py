@@ -104,8 +104,10 @@ def spread_over(values: Tensor, records: int) -> Tensor:
     return out
 
 
-def estimates(values: Tensor, null: Tensor, ceilings: Sequence[float], targets: int, seed: int) -> list[Estimate]:
-    """One estimate for each group, clipped to [0, ceiling] after the interval is formed.
+def estimates(
+    values: Tensor, null: Tensor, ceilings: Sequence[float], targets: int, seed: int, least: float = 0.0
+) -> list[Estimate]:
+    """One estimate for each group, clipped to [least, ceiling] after the interval is formed.
 
     The two halves play against differently fitted adversaries; where their means differ by more than the records
     explain, the difference widens the interval.
@@ -116,6 +118,7 @@ def estimates(values: Tensor, null: Tensor, ceilings: Sequence[float], targets: 
         ceilings: one for each group.
         targets: number of distinct targets.
         seed: seed of the resamples.
+        least: 0 for an adversary who has the prior in her family, minus infinity for one who is wrong about her view.
     """
     per_record = values.double().cpu().numpy()
     half = per_record.shape[1] // 2
@@ -124,14 +127,14 @@ def estimates(values: Tensor, null: Tensor, ceilings: Sequence[float], targets: 
     found = from_matrix(
         per_record, null=null.double().mean(-1).cpu().numpy(), ceiling=list(ceilings), seed=seed, extra_variance=extra
     )
-    return [_closed(estimate, targets) for estimate in found]
+    return [_closed(estimate, targets, least) for estimate in found]
 
 
-def _closed(estimate: Estimate, targets: int) -> Estimate:
+def _closed(estimate: Estimate, targets: int, least: float) -> Estimate:
     """Near the ceiling the few games that were not won say little of those to come: the rule of three widens."""
     if not estimate.conclusive:
         return estimate
     lo = estimate.lo
     if estimate.value >= CEILING_SHARE * estimate.ceiling:
         lo = min(lo, rule_of_three(estimate.ceiling, targets))
-    return replace(estimate, lo=lo, n=targets).clipped(0.0, estimate.ceiling)
+    return replace(estimate, lo=lo, n=targets).clipped(least, estimate.ceiling)

@@ -3,12 +3,15 @@
 White-box: the adversary knows the weights, so she can compute the token of any candidate. Exactly one candidate is in
 the batch; candidates and the other m-1 records come from disjoint quarters of the records, and the adversary is fitted
 on the other half. Score: log2 K minus the adversary's cross-entropy, in bits; a lower bound on I(S;O).
+
+A view that does not add up is played on a sight of it. The adaptive adversary prepares on such a sight too; the static
+one prepares on sums of tokens and is then wrong about what she sees, so her bits may be negative.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,6 +19,7 @@ from torch import Tensor
 
 from ptaudit.adversaries.interference import squared_distances
 from ptaudit.adversaries.likelihood_ratio import Posterior, fit
+from ptaudit.adversaries.sighted import Window, alone, blurred, doubled, draw, hidden, pictures
 from ptaudit.games.crossfit import (
     GAMES_PER_QUARTER,
     Played,
@@ -28,7 +32,8 @@ from ptaudit.games.crossfit import (
 )
 from ptaudit.stats.channel import channel_bits
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.aggregate import draw_games, observe
+from ptaudit.views.aggregate import Games, observe
+from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
 RECORDS_PER_MEMBER = 20
@@ -50,31 +55,39 @@ def measure(
     parameters: Sequence[int | None],
     candidates: int = 256,
     seed: int = 0,
+    sight: Sight | None = None,
+    known: Sight | None = None,
 ) -> tuple[str, dict[str, list[Estimate]]]:
     """Play the game for several rows at once and say what it means.
 
     Args:
-        tokens: tokens of N records for R rows, `(R, N, k)`, float64; clipped already where the view clips.
-        view: batch size, rounds and noise.
+        tokens: tokens of N records for R rows, `(R, N, k)`, float64, as the adversary computes them; clipped already
+            where the view clips.
+        view: batch size, rounds and noise. For a static adversary, clip and noise as she believes them to be.
         groups: for each reported row, the rows of `tokens` that the adversary may choose from.
         parameters: gradient dimensions behind each group; None where they are not known.
         candidates: most candidates K.
         seed: seed of the split, the draws, the noise and the resamples.
+        sight: what the games are played on; left out, sums of the tokens and the noise of the view.
+        known: what the adversary prepares on, in the same rows as `sight`: the same one, or one of earlier weights.
+            Left out where there is a sight: sums of the tokens and the noise of the view (static).
 
     Returns:
-        The adversary's name, and for `bits` and `accuracy` (of naming the record) one estimate for each group.
+        The adversary's name, and for `bits` and `accuracy` (of naming the record) one estimate for each group. The
+        bits of the static adversary are not clipped below.
     """
     n = tokens.shape[1]
     k = min(candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
-    name = "exact" if view.others == 0 and view.noise_std == 0.0 else "likelihood-ratio"
+    static = sight is not None and known is None
+    name = f"{'static-' * static}likelihood-ratio" if sight or not _quiet(view) else "exact"
     if reason := why_not(tokens, view, k):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
-    scores = play(tokens, view, groups, k, seed)
+    scores = play(tokens, view, groups, k, seed, sight, known)
     bits, hits, null = scores.values
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
-    found = estimates(bits, null, ceilings, scores.targets, seed)
+    found = estimates(bits, null, ceilings, scores.targets, seed, least=-math.inf if static else 0.0)
     shuffled_hits = torch.full_like(hits, 1.0 / k)
     accuracy = estimates(hits, shuffled_hits, [1.0] * len(groups), scores.targets, seed)
     marked = [
@@ -90,24 +103,47 @@ def noise_ceiling(view: View, parameters: int | None) -> float:
     return channel_bits(view.noise_std, view.clip, parameters, view.rounds)
 
 
-def play(tokens: Tensor, view: View, groups: Sequence[Sequence[int]], k: int, seed: int) -> Scores:
+def play(
+    tokens: Tensor,
+    view: View,
+    groups: Sequence[Sequence[int]],
+    k: int,
+    seed: int,
+    sight: Sight | None = None,
+    known: Sight | None = None,
+) -> Scores:
     """The scores of every record; see `measure`. Needs `RECORDS_PER_MEMBER` records per batch member."""
     generator = torch.Generator().manual_seed(seed)
     order = quarters(tokens.shape[1], generator)
-    if view.others == 0 and view.noise_std == 0.0:
-        return _exact(tokens, order, groups, k)
+    if _quiet(view):
+        if sight is None:
+            return _exact(tokens, order, groups, k)
+        if known is sight and (shown := _repeatable(sight, tokens.shape[1], generator)) is not None:
+            return _exact(shown, order, groups, k)
+    static = sight is not None and known is None
+    if known is not None:
+        tokens = pictures(tokens, known, generator)
+    elif sight is not None and _quiet(view):
+        tokens, view, sight = blurred(tokens, view, sight)
     full = [True] * len(groups)
 
-    def play_half(known: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
-        posterior = fit(tokens[:, known], view, generator, k)
+    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
+        posterior = fit(tokens[:, own], view, generator, k, Window(known, own) if known else None)
         chosen = torch.tensor([max(g, key=lambda row: float(posterior.fold_bits[row])) for g in groups])
         for i, row in enumerate(chosen.tolist()):
             full[i] = full[i] and bool(posterior.full[row])
-        results = [_quarter(posterior, tokens, *pair, view, k, generator) for pair in pairs]
+
+        def shown(targets: Tensor, fillers: Tensor, games: Games) -> list[Tensor]:
+            if sight is None:
+                return observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
+            seen = Window(sight, torch.arange(tokens.shape[1])).games(targets, fillers, games, generator)
+            return doubled(seen) if known else seen
+
+        results = [_quarter(posterior, tokens, *pair, view, k, generator, shown) for pair in pairs]
         return [(mine[:, chosen], influence[:, chosen]) for mine, influence in results]
 
     values = crossfit(order, play_half)
-    return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), "likelihood-ratio")
+    return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), f"{'static-' * static}likelihood-ratio")
 
 
 def _quarter(
@@ -118,23 +154,22 @@ def _quarter(
     view: View,
     k: int,
     generator: torch.Generator,
+    shown: Callable[[Tensor, Tensor, Games], list[Tensor]],
 ) -> Played:
     """Play all candidate sets of one quarter."""
     sets = targets[: _targets(len(targets), k)].view(-1, k)
     per_target = max(1, GAMES_PER_QUARTER // sets.numel())
-    pool = tokens[:, fillers]
     values, influences = [], []
     for members in sets:
-        games = draw_games(k, len(fillers), per_target, view.others, view.rounds, generator)
-        known = tokens[:, members]
-        views = observe(known, pool, games, view.noise_std, generator)
+        games = draw(k, len(fillers), per_target, view, generator)
+        views = shown(members, fillers, games)
         secret = games.secret.to(tokens.device)
-        outcome = posterior.play(views, known, secret, (secret + 1) % k)
+        outcome = posterior.play(views, tokens[:, members], secret, (secret + 1) % k)
         mine = outcome.scored.view(3, len(tokens), k, per_target).mean(-1)
         rest = outcome.scored - mine.repeat_interleave(per_target, -1)
         rivalry = (k - 1) * (outcome.rivals - outcome.rivals.mean(-1, keepdim=True))
         values.append(mine + rivalry)
-        influences.append(filler_influence(rest, games.others, len(fillers)))
+        influences.append(filler_influence(rest, hidden(games, view), len(fillers)))
     return spread_over(torch.cat(values, -1), len(targets)), torch.stack(influences).mean(0)
 
 
@@ -155,6 +190,19 @@ def _exact(tokens: Tensor, order: Tensor, groups: Sequence[Sequence[int]], k: in
     return Scores(values, bits.shape[-1], (False,) * len(groups), "exact")
 
 
+def _quiet(view: View) -> bool:
+    """Whether what is seen is one record and no noise."""
+    return view.others == 0 and view.noise_std == 0.0
+
+
+def _repeatable(sight: Sight, records: int, generator: torch.Generator) -> Tensor | None:
+    """What a sight shows of every record alone, if that has nothing random in it: `(R, N, k)`, float64."""
+    few = torch.arange(min(records, 16))[:, None]
+    if not torch.equal(sight.see(few, generator), sight.see(few, generator)):
+        return None
+    return alone(records, sight, generator).double()
+
+
 def _same_token(tokens: Tensor) -> Tensor:
     """How many of the K candidates have the token of each candidate (at least itself): `(R, K, k)` -> `(R, K)`."""
     norm = torch.linalg.vector_norm(tokens, dim=-1)
@@ -166,12 +214,12 @@ def _same_token(tokens: Tensor) -> Tensor:
 
 def why_not(tokens: Tensor, view: View, k: int) -> str:
     """Why the game cannot be played, in words with the number needed; empty if it can."""
-    batches = view.batch_size * view.rounds
+    batches = view.records * (1 if view.fixed_batch else view.rounds)
     needed, advised = RECORDS_PER_MEMBER * batches, ADVISED_PER_MEMBER * batches
     n = tokens.shape[1]
     if n < needed or k < 2:
-        rounds = f" in {view.rounds} rounds" if view.rounds > 1 else ""
-        batch = f"batches of {view.batch_size}{rounds}"
+        rounds = f" in {view.rounds} rounds" if batches > view.records else ""
+        batch = f"batches of {view.records}{rounds}"
         return f"needs {max(needed, 8)} records for {batch}, has {n} ({max(advised, 8)} advised)"
     if not bool(torch.isfinite(tokens).all()):
         return "gradients that are not finite"

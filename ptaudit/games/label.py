@@ -13,32 +13,47 @@ import torch
 from torch import Tensor
 
 from ptaudit.adversaries.discriminant import fit
+from ptaudit.adversaries.sighted import Window, draw, hidden, pictures
 from ptaudit.games.crossfit import GAMES_PER_QUARTER, Played, crossfit, estimates, filler_influence, quarters
 from ptaudit.games.identity import why_not
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.aggregate import draw_games, observe
+from ptaudit.views.aggregate import observe
+from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
 ADVERSARY = "likelihood-ratio"
 
 
 def measure(
-    tokens: Tensor, labels: Tensor, classes: int, view: View, groups: Sequence[Sequence[int]], seed: int = 0
+    tokens: Tensor,
+    labels: Tensor,
+    classes: int,
+    view: View,
+    groups: Sequence[Sequence[int]],
+    seed: int = 0,
+    sight: Sight | None = None,
+    known: Sight | None = None,
 ) -> tuple[str, dict[str, list[Estimate]]]:
     """Play the game for several rows at once.
 
     Args:
-        tokens: tokens of N records for R rows, `(R, N, k)`, float64; clipped already where the view clips.
+        tokens: tokens of N records for R rows, `(R, N, k)`, float64, as the adversary computes them; clipped already
+            where the view clips.
         labels: class of each record, `(N,)`.
         classes: number of classes.
         view: batch size, rounds and noise.
         groups: for each reported row, the rows of `tokens` that the adversary may choose from.
         seed: seed of the split, the draws, the noise and the resamples.
+        sight: what the games are played on; left out, sums of the tokens and the noise of the view.
+        known: what the adversary prepares on, see `identity.measure`; left out where there is a sight: static.
 
     Returns:
         The adversary's name, and for `bits` and `accuracy` one estimate for each group. The ceiling of the bits is the
         entropy of the class frequencies; the null of the accuracy is the frequency of the most frequent class.
+        The bits of the static adversary are not clipped below.
     """
+    static = sight is not None and known is None
+    name = f"static-{ADVERSARY}" if static else ADVERSARY
     share = torch.bincount(labels, minlength=classes).double() / len(labels)
     entropy = float(-(share[share > 0] * share[share > 0].log2()).sum())
     reason = why_not(tokens, view, 2) or ("" if entropy > 0 else "one class only")
@@ -47,41 +62,56 @@ def measure(
             "bits": inconclusive(reason, ceiling=entropy, n=len(labels)),
             "accuracy": inconclusive(reason, ceiling=1.0),
         }
-        return ADVERSARY, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
-    values, labelled = play(tokens, labels, classes, view, groups, seed)
+        return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
+    values, labelled = play(tokens, labels, classes, view, groups, seed, sight, known)
     bits, hits, null = values
     # Games are played by the records of whole quarters: their own class frequencies are what a guess can reach.
     found = torch.bincount(labelled, minlength=classes).double() / len(labelled)
     ceiling = float(-(found[found > 0] * found[found > 0].log2()).sum())
     guess = torch.full_like(hits, float(found.max()))
     n = len(labelled)
-    return ADVERSARY, {
-        "bits": estimates(bits, null, [min(ceiling, math.log2(classes))] * len(groups), n, seed),
+    return name, {
+        "bits": estimates(
+            bits, null, [min(ceiling, math.log2(classes))] * len(groups), n, seed, least=-math.inf if static else 0.0
+        ),
         "accuracy": estimates(hits, guess, [1.0] * len(groups), n, seed),
     }
 
 
 def play(
-    tokens: Tensor, labels: Tensor, classes: int, view: View, groups: Sequence[Sequence[int]], seed: int
+    tokens: Tensor,
+    labels: Tensor,
+    classes: int,
+    view: View,
+    groups: Sequence[Sequence[int]],
+    seed: int,
+    sight: Sight | None = None,
+    known: Sight | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Scores of every record, `(3, groups, n)`, and the labels of those records."""
     generator = torch.Generator().manual_seed(seed)
     order = quarters(tokens.shape[1], generator)
+    if known is not None:
+        tokens = pictures(tokens, known, generator)
 
-    def play_half(known: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
-        posterior = fit(tokens[:, known], labels[known], classes, view, generator)
+    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
+        posterior = fit(tokens[:, own], labels[own], classes, view, generator, Window(known, own) if known else None)
         chosen = torch.tensor([max(g, key=lambda row: float(posterior.fold_bits[row])) for g in groups])
         results = []
         for targets, fillers in pairs:
             per_target = max(1, GAMES_PER_QUARTER // len(targets))
-            games = draw_games(len(targets), len(fillers), per_target, view.others, view.rounds, generator)
-            views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
+            games = draw(len(targets), len(fillers), per_target, view, generator)
+            if sight is None:
+                views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
+            else:
+                every = Window(sight, torch.arange(tokens.shape[1]))
+                views = every.games(targets, fillers, games, generator)
             secret = labels[targets][games.secret]
             wrong = labels[targets][(games.secret + 1) % len(targets)]
             scored = posterior.play(views, secret, wrong)
             mine = scored.view(3, len(tokens), len(targets), per_target).mean(-1)
             rest = scored - mine.repeat_interleave(per_target, -1)
-            results.append((mine[:, chosen], filler_influence(rest, games.others, len(fillers))[:, chosen]))
+            results.append((mine[:, chosen], filler_influence(rest, hidden(games, view), len(fillers))[:, chosen]))
         return results
 
     return crossfit(order, play_half), labels[order.flatten()]

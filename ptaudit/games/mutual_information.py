@@ -18,6 +18,7 @@ from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.games.identity import noise_ceiling, why_not
 from ptaudit.games.pairs import draw, split
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
 SHARES = (0.5, 0.15, 0.35)
@@ -38,6 +39,7 @@ def measure(
     most: Sequence[float],
     options: Mapping[str, Mapping[str, int | str]],
     seed: int = 0,
+    sight: Sight | None = None,
 ) -> dict[str, dict[str, list[Estimate]]]:
     """Ask every estimator about every row.
 
@@ -50,6 +52,7 @@ def measure(
         most: bits that the noise of the view allows in each reported row; infinite where there is none.
         options: estimator to its options.
         seed: seed of parts, draws, noise and estimators.
+        sight: what shows the batches of the N records; left out, sums of the tokens and the noise of the view.
 
     Returns:
         For each estimator and metric one estimate for each row. Bits are clipped to [0, ceiling].
@@ -58,8 +61,9 @@ def measure(
         lost = dict.fromkeys(METRICS, [inconclusive(reason, n=len(records))] * len(most))
         return dict.fromkeys(options, lost)
     generator = torch.Generator().manual_seed(seed)
-    quiet = view.others == 0 and view.noise_std == 0.0
-    drawn = draw(tokens, split(records, SHARES, generator), (1, 1, 1) if quiet else PER_TARGET, view, generator)
+    quiet = view.others == 0 and view.noise_std == 0.0 and sight is None
+    times = (1, 1, 1) if quiet else PER_TARGET
+    drawn = draw(tokens, split(records, SHARES, generator), times, view, generator, sight)
     seen = encode(drawn.views)
     about = features[drawn.record][None]
     pairs = Pairs(seen.float(), about, drawn.record, drawn.part, drawn.side)

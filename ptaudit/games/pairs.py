@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.views.aggregate import draw_games, observe
+from ptaudit.adversaries.sighted import Window
+from ptaudit.adversaries.sighted import draw as draw_games
+from ptaudit.views.aggregate import observe
+from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
 
@@ -35,7 +38,12 @@ class Drawn:
 
 
 def draw(
-    tokens: Tensor, parts: Sequence[Tensor], per_target: Sequence[int], view: View, generator: torch.Generator
+    tokens: Tensor,
+    parts: Sequence[Tensor],
+    per_target: Sequence[int],
+    view: View,
+    generator: torch.Generator,
+    sight: Sight | None = None,
 ) -> Drawn:
     """Every record of a part is the target of some batches, with others of the same part.
 
@@ -45,12 +53,17 @@ def draw(
         per_target: batches for each record of a part.
         view: batch size, rounds and noise.
         generator: of the draws and the noise.
+        sight: what shows the batches of the N records; left out, sums of the tokens and the noise of the view.
     """
+    window = None if sight is None else Window(sight, torch.arange(tokens.shape[1]))
     views, record, part, half = [], [], [], []
     for number, (members, times) in enumerate(zip(parts, per_target, strict=True)):
         for side, (targets, fillers) in enumerate(_sides(members, view)):
-            games = draw_games(len(targets), len(fillers), times, view.others, view.rounds, generator)
-            seen = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
+            games = draw_games(len(targets), len(fillers), times, view, generator)
+            if window is None:
+                seen = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
+            else:
+                seen = window.games(targets, fillers, games, generator)
             views.append(torch.stack(seen).mean(0))
             record.append(targets[games.secret])
             part.append(torch.full_like(games.secret, number))

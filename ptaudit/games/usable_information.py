@@ -14,6 +14,7 @@ from ptaudit.adversaries import usable
 from ptaudit.games.identity import why_not
 from ptaudit.games.pairs import draw, split
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
 FOLDS = 4
@@ -30,6 +31,7 @@ def measure(
     groups: Sequence[Sequence[int]],
     families: Sequence[str],
     seed: int = 0,
+    sight: Sight | None = None,
 ) -> dict[str, dict[str, list[Estimate]]]:
     """Ask every family about every group of rows.
 
@@ -42,6 +44,7 @@ def measure(
         groups: for each reported row, the rows of the observations that the predictor may choose from.
         families: `linear`, `mlp`, `knn`.
         seed: seed of folds, draws, noise and predictors.
+        sight: what shows the batches of the N records; left out, sums of the tokens and the noise of the view.
 
     Returns:
         For each family `bits`, and `accuracy` for classes: one estimate for each group.
@@ -51,9 +54,9 @@ def measure(
         lost = dict.fromkeys(metrics, [inconclusive(reason, n=len(records))] * len(groups))
         return dict.fromkeys(families, lost)
     generator = torch.Generator().manual_seed(seed)
-    quiet = view.others == 0 and view.noise_std == 0.0
+    quiet = view.others == 0 and view.noise_std == 0.0 and sight is None
     folds = split(records, [1 / FOLDS] * FOLDS, generator)
-    drawn = draw(tokens, folds, [1 if quiet else PER_TARGET] * FOLDS, view, generator)
+    drawn = draw(tokens, folds, [1 if quiet else PER_TARGET] * FOLDS, view, generator, sight)
     seen, about = encode(drawn.views), secret[drawn.record]
     return {
         family: usable.measure(seen.float(), about, drawn.record, groups, family, seed, folds=drawn.part)

@@ -169,7 +169,7 @@ def _games_seconds(session: Session, reader: TokenReader, model: torch.nn.Module
     others = [game for game in session.spec.audit.games if game.name not in _LIKE_IDENTITY]
     alike = [game for game in session.spec.audit.games if game.name in _LIKE_IDENTITY]
     sample = replace(session, members=session.members[: len(tokens.loss)])
-    scene = Scene(sample, 0, 0, model, reader.layers, tokens, None, encoders(sample, Silent()))
+    scene = Scene(sample, 0, 0, model, reader.layers, tokens, None, reader, encoders=encoders(sample, Silent()))
     times = sum(len(session.views) if on_view(game) else 1 for game in alike)
     seconds = times * _identity_seconds(scene) if alike else 0.0
     for view in session.views if any(game.needs_encoder for game in others) else ():
@@ -237,7 +237,7 @@ def _repeated(scene: Scene, times: int) -> Scene:
 
 def _model_seconds(scene: Scene, game: GameSpec, records: int) -> float:
     """Of a game on the model, on tokens of no record: as many as it needs, if there will be so many."""
-    once = on_model(game)
+    once = on_model(game, scene.session.spec)
     if once is None:
         return 0.0
     layers, n, dim = scene.inside.values.shape
@@ -300,12 +300,14 @@ def _gate_warnings(session: Session, layers: Sequence[LayerEntry]) -> list[str]:
 
 def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> float | None:
     """The largest value that the gate's metric can have on its view; None where it is not known beforehand."""
+    if gate.measure == "epsilon_lo":
+        return None
     if gate.view == MODEL_VIEW or not gate.measure.endswith("bits"):
         return 1.0
     if gate.measure != "bits":
         return None
     view = next(v for v in session.views if v.name == gate.view)
-    game = next(game for game in session.spec.audit.games if game.title == gate.game)
+    game = next(game for game in session.spec.games if game.title == gate.game)
     if isinstance(game, IdentityGame):
         largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)
         total = sum(layer.parameters for layer in layers)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ptaudit.pipeline.plays import on_model, on_view
@@ -13,6 +14,7 @@ from ptaudit.pipeline.scene import Scene
 from ptaudit.pipeline.session import Session
 from ptaudit.progress import Progress, Task
 from ptaudit.replay import Moment
+from ptaudit.spec.play import GameSpec
 from ptaudit.tables.row import Row
 from ptaudit.tokens import TokenReader, Tokens
 
@@ -26,6 +28,18 @@ class Seconds:
 
     capture: float = 0.0
     games: float = 0.0
+    of_game: dict[str, float] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, float]:
+        """Phases, then games by name."""
+        named = {f"game {title}": seconds for title, seconds in self.of_game.items()}
+        return {"capture": self.capture, "games": self.games, **named}
+
+    def take(self, before: Mapping[str, float]) -> None:
+        """Go on from what was spent before."""
+        self.capture, self.games = before.get("capture", 0.0), before.get("games", 0.0)
+        named = {name.removeprefix("game "): s for name, s in before.items() if name.startswith("game ")}
+        self.of_game.update(named)
 
 
 @dataclass
@@ -52,17 +66,19 @@ class EpochAudit:
 
     def __call__(self, moment: Moment) -> None:
         """Audit the model as it is at this epoch."""
-        games = self.session.spec.audit.games
-        plays = sum(len(self.session.views) if on_view(game) else 1 for game in games)
+        spec = self.session.spec
+        plays = sum(len(self.session.views) * bool(on_view(g)) + bool(on_model(g, spec)) for g in spec.games)
         with self.progress.task(f"audit of epoch {moment.epoch}", 1 + plays) as task:
             began = time.perf_counter()
             inside, outside = self._read()
             task.advance(note="games")
             self.seconds.capture += time.perf_counter() - began
             began = time.perf_counter()
-            read = (self.reader.layers, inside, outside)
-            scene = Scene(self.session, moment.epoch, moment.step, moment.model, *read, self.encoders, self.samples)
-            self.rows[moment.epoch] = tuple(_rows(scene, task))
+            scene = Scene(
+                self.session, moment.epoch, moment.step, moment.model, self.reader.layers, inside, outside, self.reader,
+                moment.before, self.encoders, self.samples,
+            )  # fmt: skip
+            self.rows[moment.epoch] = tuple(self._rows(scene, task))
             self.seconds.games += time.perf_counter() - began
 
     def _read(self) -> tuple[Tokens, Tokens | None]:
@@ -73,16 +89,22 @@ class EpochAudit:
             return inside, self.reader.read(*session.batch(session.others))
         return inside, None
 
-
-def _rows(scene: Scene, task: Task) -> Iterator[Row]:
-    """Every game on every view, then those on the model."""
-    games = scene.session.spec.audit.games
-    for view in scene.session.views:
+    def _rows(self, scene: Scene, task: Task) -> Iterator[Row]:
+        """Every game on every view, then those on the model."""
+        games = self.session.spec.games
+        for view in self.session.views:
+            for game in games:
+                if play := on_view(game):
+                    yield from self._timed(game, partial(play, scene, game, view))
+                    task.advance(note=f"{game.title} on {view.name}")
         for game in games:
-            if play := on_view(game):
-                yield from play(scene, game, view)
-                task.advance(note=f"{game.title} on {view.name}")
-    for game in games:
-        if play_once := on_model(game):
-            yield from play_once(scene, game)
-            task.advance(note=game.title)
+            if play_once := on_model(game, self.session.spec):
+                yield from self._timed(game, partial(play_once, scene, game))
+                task.advance(note=game.title)
+
+    def _timed(self, game: GameSpec, play: Callable[[], list[Row]]) -> list[Row]:
+        began = time.perf_counter()
+        rows = play()
+        spent = self.seconds.of_game
+        spent[game.title] = spent.get(game.title, 0.0) + time.perf_counter() - began
+        return rows

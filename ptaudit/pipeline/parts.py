@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ class Parts:
         text = json.dumps(
             {
                 "rows": [[getattr(row, column) for column in COLUMNS] for row in rows],
-                "seconds": {**asdict(seconds), "training": training},
+                "seconds": {**seconds.plain(), "training": training},
             }
         )
         buffer = io.BytesIO()

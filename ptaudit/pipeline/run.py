@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -16,20 +16,21 @@ from ptaudit.errors import PtauditError, SpecError, TrainingDivergedError
 from ptaudit.gate import decide, exit_code
 from ptaudit.pipeline import encoding, samples
 from ptaudit.pipeline import folder as places
+from ptaudit.pipeline.arms import Arm, run_arms, table_of
 from ptaudit.pipeline.code import sources
 from ptaudit.pipeline.live import LIVE, publish
 from ptaudit.pipeline.result import AuditResult
 from ptaudit.pipeline.samples import SCORED
 from ptaudit.pipeline.seed import SeedRun, prove, run_seed
 from ptaudit.pipeline.session import Session, model_digest, open_session, versions
-from ptaudit.pipeline.training import promise, training_versions
+from ptaudit.pipeline.threats import threat_model
+from ptaudit.pipeline.training import training_versions
 from ptaudit.pipeline.whole import check_same
 from ptaudit.progress import Progress, Silent
 from ptaudit.replay.device import pick_device
 from ptaudit.report import Page
 from ptaudit.report.markdown import render
 from ptaudit.spec import Spec, dump, load
-from ptaudit.spec.catalog import TOKEN_GAMES
 from ptaudit.tables.folder import read_run, write_run
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import pool
@@ -93,7 +94,8 @@ def audit(
                 break
         if seeds[0].diverged and not seeds[0].stats:
             raise seeds[0].diverged  # not even the model as it was built: there is nothing to keep
-        run, refused = _run(session, seeds, started), None
+        arms = [] if seeds[-1].diverged else run_arms(session, place, progress)
+        run, refused = _run(session, seeds, arms, started), None
         diverged = seeds[-1].diverged
         if gate and not diverged:
             run, refused = _judged(run, spec)
@@ -120,12 +122,12 @@ def _judged(run: Run, spec: Spec) -> tuple[Run, PtauditError | None]:
         return run, error
 
 
-def _run(session: Session, seeds: Sequence[SeedRun], started: str) -> Run:
-    """What all seeds found, as one run."""
+def _run(session: Session, seeds: Sequence[SeedRun], arms: Sequence[Arm], started: str) -> Run:
+    """What all seeds found, with and without defenses, as one run."""
     spec = session.spec
     text = dump(spec)
     diverged = seeds[-1].diverged
-    tables = [seed.rows for seed in seeds]
+    tables = [table_of(i, seeds, arms) for i in range(len(seeds))]
     found = pool(tables) if len(tables) > 1 else tables[0]
     position = {line: i for i, line in enumerate(dict.fromkeys((r.epoch, r.view, r.game) for r in tables[0]))}
     rows = sorted(found, key=lambda r: (r.epoch, position.get((r.epoch, r.view, r.game), 0)))
@@ -147,12 +149,24 @@ def _run(session: Session, seeds: Sequence[SeedRun], started: str) -> Run:
         "started": started,
         "finished": _now(),
         "status": f"diverged: {diverged.what}" if diverged else "complete",
-        "threat_model": list(_threat_model(spec)),
-        "warnings": list(dict.fromkeys(w for seed in seeds for w in seed.warnings)),
+        "threat_model": list(threat_model(spec)),
+        "warnings": list(dict.fromkeys((*(w for seed in seeds for w in seed.warnings), *_lost(arms)))),
+        **({"defenses": [asdict(arm.entry) for arm in arms]} if arms else {}),
     }
-    seconds = {phase: sum(seed.seconds[phase] for seed in seeds) for phase in ("training", "capture", "games")}
+    every = [*seeds, *(seed for arm in arms for seed in arm.seeds)]
+    seconds = {phase: sum(seed.seconds.get(phase, 0.0) for seed in every) for phase in _phases(every)}
     several = tuple(tables) if len(tables) > 1 else ()
     return Run(spec.name, tuple(rows), seeds[0].layers, _epochs(seeds), manifest, seconds, text, seeds=several)
+
+
+def _phases(seeds: Sequence[SeedRun]) -> list[str]:
+    """Training, capture, games; then each game by its name."""
+    return list(dict.fromkeys(phase for seed in seeds for phase in seed.seconds))
+
+
+def _lost(arms: Sequence[Arm]) -> list[str]:
+    """Defenses that no training survived."""
+    return [f"Defense {arm.entry.title}: {arm.entry.status}." for arm in arms if arm.entry.status != "ok"]
 
 
 def _checkpoints(session: Session) -> dict[str, Any]:
@@ -173,24 +187,6 @@ def _epochs(seeds: Sequence[SeedRun]) -> tuple[EpochEntry, ...]:
         spent = math.nan if same[0].epsilon is None else same[0].epsilon
         entries.append(EpochEntry(same[0].epoch, same[0].step, loss, accuracy, held_out_loss, held_out_accuracy, spent))
     return tuple(entries)
-
-
-def _threat_model(spec: Spec) -> tuple[str, ...]:
-    """Who the adversary is, in words."""
-    names = {game.name for game in spec.audit.games}
-    encoder = spec.audit.tokens.encoder
-    found = []
-    if names & TOKEN_GAMES:
-        found.append(
-            "Sees the summed gradients of a view; knows the weights and half of the audited records as reference."
-        )
-    if "membership" in names:
-        found.append("Membership: holds the model and labelled members and non-members of the other half.")
-    if encoder != "sketch":
-        found.append(f"Mutual and usable information: sees tokens of one {encoder} that half of the records trained.")
-    if promised := promise(spec.train):
-        found.append(promised)
-    return tuple(found)
 
 
 def _as_it_ended(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from ptaudit.spec.catalog import GAMES
 from ptaudit.spec.model import GameSpec
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.tables.row import JOINT, Row
-from ptaudit.tokens import LayerInfo, Tokens
+from ptaudit.tokens import LayerInfo, TokenReader, Tokens
 from ptaudit.tokens.features import Kind, features
 from ptaudit.views import View
 from ptaudit.views.joint import mixed, stacked
@@ -49,8 +49,11 @@ class Scene:
         layers: all layers and how each is read.
         inside: tokens of the audited members.
         outside: tokens of held-out records, where a game needs them.
+        reader: reads the tokens of the model.
+        before: the state of the model one epoch earlier, where an adversary has those weights.
         encoders: learned encoders, where the spec wants them.
         samples: where scores of single records go, if they are to be kept.
+        kept: what a game made on one view of this epoch and needs on the next.
     """
 
     session: Session
@@ -60,8 +63,11 @@ class Scene:
     layers: Sequence[LayerInfo]
     inside: Tokens
     outside: Tokens | None
+    reader: TokenReader
+    before: Mapping[str, Tensor] | None = None
     encoders: Encoders | None = None
     samples: Samples | None = None
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _features: dict[Kind, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,3 +48,30 @@ def attribute_secret(column: NDArray[Any]) -> Secret:
 def _few_whole(numbers: NDArray[Any]) -> bool:
     whole = np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()
     return len(numbers) <= MOST_CLASSES and bool(whole)
+
+
+def having(column: NDArray[Any], values: Sequence[str | float]) -> NDArray[np.bool_]:
+    """Which records have one of some values; numbers are compared as numbers, all else as text.
+
+    Raises:
+        ValueError: a value that no record has, with those there are.
+    """
+    if column.dtype.kind in "biuf":
+        there: list[Any] = [_number(value) for value in values]
+        column = column.astype(np.float64)
+        known = np.unique(column[~np.isnan(column)]).tolist()
+    else:
+        there, column = [str(value) for value in values], column.astype(str)
+        known = np.unique(column[column != MISSING]).tolist()
+    for value, given in zip(there, values):
+        if value not in known:
+            some = ", ".join(f"{one:g}" if isinstance(one, float) else one for one in known[:MOST_CLASSES])
+            raise ValueError(f"no record has the value `{given}`; there are: {some}")
+    return np.asarray(np.isin(column, there))
+
+
+def _number(value: str | float) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return float("nan")

@@ -21,6 +21,7 @@ from ptaudit.progress import Progress, Task
 from ptaudit.replay import Checkpoint, CheckpointStore, EpochStats, Moment, Replay, Walk
 from ptaudit.replay.sampling import steps_per_epoch
 from ptaudit.spec import dump
+from ptaudit.spec.inference import InferenceGame
 from ptaudit.tables.row import JOINT, Row
 from ptaudit.tables.run import LayerEntry
 from ptaudit.tables.wide import primary_rows
@@ -57,17 +58,31 @@ def prove(session: Session) -> None:
 def trajectory(session: Session, model: nn.Module, seed: int) -> Replay | Walk:
     """Where the weights of the epochs come from: training, or checkpoints."""
     spec = session.spec
+    late = any(isinstance(game, InferenceGame) and game.weights == "late" for game in spec.audit.games)
     if spec.replay is None:
         where, augment = session.device, session.augment
-        return Replay(model, session.records, session.split, spec.train, session.loss, seed, where, augment)
+        parts = (session.split, spec.train, session.loss, seed, where, augment)
+        return Replay(model, session.records, *parts, keep_before=late)
     saved, state = spec.replay.saved, spec.replay.state
-    return Walk(model, session.records, session.split, saved, session.loss, session.device, key=state)
+    whole = (session.records, session.split, saved, session.loss, session.device)
+    return Walk(model, *whole, key=state, keep_before=late)
 
 
-def run_seed(session: Session, seed: int, place: Workplace, progress: Progress, keep_records: bool) -> SeedRun:
-    """Go through the epochs of one seed from where they were left, and audit on the way."""
+def run_seed(
+    session: Session, seed: int, place: Workplace, progress: Progress, keep_records: bool, part: str = ""
+) -> SeedRun:
+    """Go through the epochs of one seed from where they were left, and audit on the way.
+
+    Args:
+        session: what is audited.
+        seed: of the training.
+        place: where the run lives.
+        progress: where to report.
+        keep_records: whether to keep scores of single records.
+        part: which of several trainings this is, a folder inside of the place.
+    """
     spec = session.spec
-    state = place.state / f"seed-{seed}"
+    state = place.state / part / f"seed-{seed}"
     model = session.model(seed)
     reader = session.reader(model)
     parts = Parts(state)
@@ -83,7 +98,7 @@ def run_seed(session: Session, seed: int, place: Workplace, progress: Progress, 
     observer.rows, before = parts.load(done)
     if learned is not None and done:
         learned.load(state, done[-1])
-    observer.seconds.capture, observer.seconds.games = before.get("capture", 0.0), before.get("games", 0.0)
+    observer.seconds.take(before)
     trained, began = before.get("training", 0.0), time.perf_counter()
     spent = observer.seconds.capture + observer.seconds.games
 
@@ -110,7 +125,7 @@ def run_seed(session: Session, seed: int, place: Workplace, progress: Progress, 
             diverged = error
     if live is not None:
         progress.log(live.summary())
-    seconds = {"training": training(), "capture": observer.seconds.capture, "games": observer.seconds.games}
+    seconds = {"training": training(), **observer.seconds.plain()}
     rows = tuple(row for epoch in sorted(observer.rows) for row in observer.rows[epoch])
     notes, states = warnings(session, model), {}
     if learned is not None:

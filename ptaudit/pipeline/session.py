@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +20,13 @@ from torch.nn.modules.dropout import _DropoutNd
 
 import ptaudit
 from ptaudit.errors import DataError, SpecError
+from ptaudit.pipeline.about import check_secrets, with_whole_users
 from ptaudit.pipeline.code import sources
+from ptaudit.pipeline.planted import Planted, with_canaries
+from ptaudit.pipeline.planted import notes as planted_notes
 from ptaudit.pipeline.secret import attribute_secret
-from ptaudit.pipeline.training import training_notes, training_versions
+from ptaudit.pipeline.training import label_notes, training_notes, training_versions
+from ptaudit.pipeline.view import make_view
 from ptaudit.replay import (
     Inputs,
     PerRecordLoss,
@@ -34,9 +39,11 @@ from ptaudit.replay import (
     open_source,
 )
 from ptaudit.replay.augment import Augment, make_augment
+from ptaudit.replay.layers import insert, penalised
 from ptaudit.replay.saved import digest
 from ptaudit.spec.entry import parse_entry
-from ptaudit.spec.model import Spec, UsableInformationGame, ViewSpec
+from ptaudit.spec.inference import UserGame
+from ptaudit.spec.model import Spec, UsableInformationGame
 from ptaudit.tables.run import LayerEntry
 from ptaudit.tokens import LayerInfo, TokenReader
 from ptaudit.views import View
@@ -60,6 +67,8 @@ class Session:
         views: the views of the spec.
         checkpoints: SHA-256 of the checkpoints that are walked over, by epoch; empty where the spec trains.
         augment: what changes the inputs of a training batch, if anything.
+        planted: canaries that are trained on; they are among the records, and never audited otherwise.
+        kept: what a game found out about the records and needs at every epoch.
     """
 
     spec: Spec
@@ -72,10 +81,13 @@ class Session:
     views: tuple[View, ...]
     checkpoints: Mapping[int, str] = field(default_factory=dict)
     augment: Augment | None = None
+    planted: tuple[Planted, ...] = ()
+    kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def model(self, seed: int) -> nn.Module:
         """The untrained model of a seed, on the device, found to fit the data and the loss."""
         model = build_model(self.spec.model, seed)
+        insert(model, self.spec.train, self.batch(self.members[:4])[0], seed, self.loss)
         check_loss(model, self.records, self.loss)
         return model.to(self.device)
 
@@ -108,20 +120,30 @@ def open_session(spec: Spec, device: torch.device) -> Session:
     if wanted < MIN_RECORDS:
         raise DataError(f"{wanted} members are too few", where="audit.records", remedy=f"audit at least {MIN_RECORDS}")
     generator = np.random.default_rng(spec.audit.seed)
-    members = generator.permutation(split.members)[:wanted]
+    members = _members(spec, records, split, wanted, generator)
     others = generator.permutation(split.held_out)[:wanted]
     views = tuple(make_view(view) for view in spec.audit.views)
-    loss = make_loss(spec.train.loss, spec.train.label_smoothing)
+    loss = penalised(make_loss(spec.train.loss, spec.train.label_smoothing), spec.train)
     saved = {epoch: digest(path) for epoch, path in spec.replay.saved.items()} if spec.replay else {}
     augment = make_augment(spec.data.augment, records)
     session = Session(spec, device, records, split, members, others, loss, views, saved, augment)
     _check_accuracies(session)
-    return session
+    check_secrets(session)
+    return with_canaries(session)
+
+
+def _members(
+    spec: Spec, records: Records, split: Split, wanted: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Audited members: a random sample; of whole users where a game is about users."""
+    if spec.data.user is not None and any(isinstance(game, UserGame) for game in spec.audit.games):
+        return with_whole_users(records.columns[spec.data.user], split.members, wanted, generator)
+    return generator.permutation(split.members)[:wanted]
 
 
 def _check_accuracies(session: Session) -> None:
     """A gate on the accuracy of a secret is about classes: with numbers it would match no row."""
-    games = {game.title: game for game in session.spec.audit.games}
+    games = {game.title: game for game in session.spec.games}
     for gate in session.spec.gates:
         game = games[gate.game]
         if isinstance(game, UsableInformationGame) and gate.measure == "accuracy" and not _of_classes(session, game):
@@ -138,13 +160,6 @@ def _of_classes(session: Session, game: UsableInformationGame) -> bool:
         return targets.dim() > 1 or not targets.is_floating_point()
     column = session.records.columns[game.attribute or session.spec.data.attributes[0]]
     return attribute_secret(column[session.members]).names is not None
-
-
-def make_view(view: ViewSpec) -> View:
-    """The view of the spec as the games see it."""
-    defense = view.defense
-    clip, sigma = (defense.clip, defense.noise_multiplier) if defense else (None, 0.0)
-    return View(view.name, view.batch_size, view.rounds, tuple(view.layers or ()), clip, sigma * (clip or 0.0))
 
 
 def audited(spec: Spec, layer: str) -> bool:
@@ -210,6 +225,8 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
         g.name == "membership" for g in session.spec.audit.games
     ):
         found.append(f"Only {len(session.others)} held-out records stand against {len(session.members)} members.")
+    found += planted_notes(session)
+    found += label_notes(session.spec.train, session.records, session.split)
     return (*found, *training_notes(session.spec, len(session.split.members)), *_of_checkpoints(session.spec))
 
 

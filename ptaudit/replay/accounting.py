@@ -41,7 +41,7 @@ def noise_multiplier(train: TrainSpec, members: int) -> float:
     Raises:
         PtauditError: no noise is enough.
     """
-    defense = train.defense
+    defense = train.dp
     assert defense is not None
     if defense.noise_multiplier is not None:
         return defense.noise_multiplier
@@ -81,11 +81,11 @@ def epsilon(train: TrainSpec, members: int, noise: float, steps: int) -> float:
     """
     if steps == 0 or noise == 0:
         return 0.0 if steps == 0 else math.inf
-    assert train.defense is not None
+    assert train.dp is not None
     from opacus.accountants import RDPAccountant
 
     accountant = RDPAccountant()
     accountant.history = [(noise, sample_rate(train, members), steps)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that other orders would give less: it is a bound as it stands
-        return float(accountant.get_epsilon(delta=train.defense.delta))
+        return float(accountant.get_epsilon(delta=train.dp.delta))

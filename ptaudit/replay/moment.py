@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,18 @@ class EpochStats:
 
 @dataclass(frozen=True)
 class Moment:
-    """One audited epoch, and the model as it is then: an observer may change its mode, never its state."""
+    """One audited epoch, and the model as it is then: an observer may change its mode, never its state.
+
+    Attributes:
+        before: the state of the model one epoch (or checkpoint) earlier, for adversaries whose weights are late; None
+            where there is none or nobody asked.
+    """
 
     epoch: int
     step: int
     model: nn.Module
     stats: EpochStats
+    before: Mapping[str, Tensor] | None = None
 
 
 Observer = Callable[[Moment], None]

@@ -19,13 +19,15 @@ from ptaudit.replay.batch import to_device
 from ptaudit.replay.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.replay.data.records import Records
 from ptaudit.replay.evaluate import evaluate
+from ptaudit.replay.labels import taught
 from ptaudit.replay.loss import PerRecordLoss
 from ptaudit.replay.moment import EpochStats, Moment, Observer, StepWatch
 from ptaudit.replay.optimizer import make_optimizer, rate_factor
 from ptaudit.replay.sampling import epoch_batches, steps_per_epoch
 from ptaudit.replay.seeding import NOISE, derived_seed, seeded
 from ptaudit.replay.split import Split
-from ptaudit.replay.steps import Batch, Seen, make_step
+from ptaudit.replay.state import kept
+from ptaudit.replay.steps import Batch, Ground, Seen, make_step
 from ptaudit.replay.tally import Tally
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ Progress = Callable[[int, int, int], None]
 """Told (epoch, batch, batches) after every step."""
 
 _EPOCH_0_MEMBERS = 2000
-_TRIAL_RECORDS = 4
 _RESIDENT_SHARE = 0.25  # of the free memory of a device, for the records
 
 
@@ -56,6 +57,7 @@ class Replay:
         seed: seed of the order, of dropout and of other noise.
         device: where to train.
         augment: what changes the inputs of a training batch; the evaluation sees them as they are.
+        keep_before: give observers the weights of the epoch before, too.
 
     Attributes:
         stats: the statistics of the whole epochs so far, kept when training diverges or is interrupted.
@@ -74,8 +76,11 @@ class Replay:
         seed: int,
         device: torch.device,
         augment: Augment | None = None,
+        *,
+        keep_before: bool = False,
     ) -> None:
         self.model = model.to(device)
+        records = taught(records, split, train, seed)
         self.records = records.to(device) if _fits(records, device) else records
         self.split = split
         self.train = train
@@ -83,9 +88,10 @@ class Replay:
         self.seed = seed
         self.device = device
         self.augment = augment
+        self.keep_before = keep_before
         self.optimizer = make_optimizer(self.model, train.optimizer)
-        trial, members = self._batch(split.members[:_TRIAL_RECORDS]), len(split.members)
-        self.step = make_step(self.model, loss, train, self.optimizer, trial, members, seed, device)
+        what = (self.model, loss, self.optimizer, self.records, split.members)
+        self.step = make_step(Ground(*what, self._batch, seed, device), train)
         self.stats: list[EpochStats] = []
 
     def run(
@@ -119,10 +125,11 @@ class Replay:
         if checkpoint is not None:
             self._resume(checkpoint)
         for epoch in range(len(self.stats), self.train.epochs + 1):
+            before = kept(self.model) if self.keep_before and epoch and epoch in audited else None
             stats = self._epoch(epoch, progress, watch) if epoch else self._before_training()
             if epoch in audited:
                 for observe in observers:
-                    observe(Moment(epoch, stats.step, self.model, stats))
+                    observe(Moment(epoch, stats.step, self.model, stats, before))
             self.stats.append(stats)
             if checkpoint is not None:
                 states = self.model.state_dict(), self.optimizer.state_dict()

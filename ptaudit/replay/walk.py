@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from ptaudit.replay.loss import PerRecordLoss
 from ptaudit.replay.moment import EpochStats, Moment, Observer
 from ptaudit.replay.saved import fit, load_into, load_state
 from ptaudit.replay.split import Split
+from ptaudit.replay.state import kept
 from ptaudit.replay.trainer import Progress
 
 
@@ -31,6 +33,7 @@ class Walk:
         loss: per-record loss.
         device: where to evaluate and read.
         key: where a file holds the state dict; None for the usual names.
+        keep_before: give observers the weights of the checkpoint before, too.
 
     Attributes:
         stats: the statistics of the checkpoints so far: in eval mode, over all members and all held-out records; the
@@ -47,6 +50,7 @@ class Walk:
         device: torch.device,
         *,
         key: str | None = None,
+        keep_before: bool = False,
     ) -> None:
         self.model = model.to(device)
         self.records = records
@@ -54,6 +58,7 @@ class Walk:
         self.saved = saved
         self.loss = loss
         self.key = key
+        self.keep_before = keep_before
         self.stats: list[EpochStats] = []
 
     def prove(self) -> None:
@@ -88,19 +93,28 @@ class Walk:
             TrainingDivergedError: a loss is no longer finite; `stats` holds the checkpoints before.
             PtauditError: a checkpoint cannot be read or does not fit.
         """
-        before = checkpoint.latest() if checkpoint is not None else None
-        self.stats = list(before.stats) if before is not None else []
+        done = checkpoint.latest() if checkpoint is not None else None
+        self.stats = list(done.stats) if done is not None else []
         for epoch in list(self.saved)[len(self.stats) :]:
+            before = self._before() if self.keep_before and epoch in audited else None
             stats = self._load(epoch)
             if epoch in audited:
                 for observe in observers:
-                    observe(Moment(epoch, stats.step, self.model, stats))
+                    observe(Moment(epoch, stats.step, self.model, stats, before))
             self.stats.append(stats)
             if checkpoint is not None:
                 checkpoint.save(Checkpoint({}, {}, tuple(self.stats)))
             if progress is not None:
                 progress(epoch, 1, 1)
         return list(self.stats)
+
+    def _before(self) -> dict[str, Any] | None:
+        """The state of the checkpoint that was walked over last, perhaps in a run that this one resumes."""
+        if not self.stats:
+            return None
+        path = self.saved[self.stats[-1].epoch]
+        load_into(self.model, load_state(path, self.key)[0], path)
+        return kept(self.model)
 
     def _load(self, epoch: int) -> EpochStats:
         path = self.saved[epoch]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ptaudit.tables.run import Run
 
 
+_PHASES = ("training", "capture", "games")
+
+
 def facts(run: Run) -> tuple[tuple[str, str], ...]:
     """Named facts in reading order; what the run folder does not tell is left out."""
     spec = _spec(run.spec_text)
@@ -95,11 +98,13 @@ def _time(timings: Mapping[str, float]) -> str:
     """Seconds per phase; what the audit cost on top of the training, as a share of it."""
     if not timings:
         return ""
-    texts = [f"{name} {duration(timings[name])}" for name in ("training", "capture", "games") if name in timings]
+    texts = [f"{name} {duration(timings[name])}" for name in _PHASES if name in timings]
     training, capture = timings.get("training", 0.0), timings.get("capture")
     if training > 0 and capture is not None:
         texts[texts.index(f"capture {duration(capture)}")] += f" (+{percent(capture / training)} of training)"
-    texts += [f"{name} {duration(s)}" for name, s in timings.items() if name not in ("training", "capture", "games")]
+    texts += [
+        f"{name} {duration(s)}" for name, s in timings.items() if name not in _PHASES and not name.startswith("game ")
+    ]
     return ", ".join(texts)
 
 

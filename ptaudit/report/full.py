@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import Block, Cell, Column, Document, Facts, Grid, Lines, Marks, drop_blank_columns
+from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import conclusion_cell, gate_grid
 from ptaudit.report.summary import layer_index, strongest_row, summarise
 from ptaudit.report.words import count, interval_text, number, percent, share
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.defenses import defense_lines
+from ptaudit.tables.localisation import localisation_sheet
+from ptaudit.tables.row import JOINT, Row, as_trained
+from ptaudit.tables.sweeps import threats
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -19,11 +25,21 @@ FILES = (
     ("layers.csv", "first, last and maximum over epochs for each layer, view, game and metric"),
     ("epochs.csv", "losses, accuracies, the joint row and the worst layer of each epoch"),
     ("layer_epoch.csv", "layer by epoch, wide"),
+    ("threats.csv", "what adversaries of each knowledge find, last epoch"),
+    ("defenses.csv", "accuracy and leakage of each defense, static and adaptive adversaries side by side"),
+    ("localisation.csv", "sensitivity, subspace and Jensen-Shannon distance of every layer"),
     ("gates.json", "the verdicts"),
     ("manifest.json", "versions, device, seeds and hashes"),
     ("spec.resolved.yaml", "the spec as it was run; it can be run again"),
 )
 
+
+_SOMETIMES: dict[str, Callable[[Run], bool]] = {
+    "threats.csv": lambda run: bool(threats(run)),
+    "defenses.csv": lambda run: bool(defense_lines(run)),
+    "localisation.csv": lambda run: bool(localisation_sheet(run).rows),
+}
+"""Files that not every run has."""
 
 _OF_LAYERS = ("bits", "top_share")
 """Metrics that have a table of layers; membership has bits too."""
@@ -31,17 +47,21 @@ _OF_LAYERS = ("bits", "top_share")
 
 def full_report(run: Run, folder: str | None = None) -> Document:
     """The report as a document of many tables; `folder` is used in the commands it suggests."""
-    summary = summarise(run)
+    summary, bare = summarise(run), replace(run, rows=as_trained(run.rows))
+    files = [(name, what) for name, what in FILES if name not in _SOMETIMES or _SOMETIMES[name](run)]
     blocks: tuple[Block, ...] = (
         Lines("verdict", "", (conclusion_cell(summary.conclusion),)),
         Facts("facts", summary.facts),
         gate_grid(run.verdicts, folder or f"runs/{run.name}", most=None),
-        _joint(run),
-        *_layers(run),
-        _epochs(run),
+        defense_grid(run, full=True),
+        threat_grid(run),
+        localisation_grid(bare),
+        _joint(bare),
+        *_layers(bare),
+        _epochs(bare),
         _captured(run),
         Lines("caveat", "What this does not show", tuple(map(Cell, summary.caveats)), bullets=True),
-        Lines("file", "Files", tuple(Cell(f"[{name}]({name}): {what}") for name, what in FILES), bullets=True),
+        Lines("file", "Files", tuple(Cell(f"[{name}]({name}): {what}") for name, what in files), bullets=True),
     )
     return Document(f"ptaudit {run.name}", blocks)
 

@@ -12,7 +12,10 @@ from ptaudit.report import PAGE, Page
 from ptaudit.report.comparison import counts, obstacles, shown_changes
 from ptaudit.report.summary import conclude, summarise
 from ptaudit.report.words import share
+from ptaudit.tables.defenses import defenses_sheet
 from ptaudit.tables.row import COLUMNS, Row
+from ptaudit.tables.sweeps import threats_sheet
+from ptaudit.tables.wide import Sheet
 
 if TYPE_CHECKING:
     from ptaudit.compare import Comparison
@@ -39,6 +42,8 @@ def render(run: Run, page: Page = PAGE) -> str:
             "audited_epochs": list(summary.epochs),
             "layers": [asdict(layer) for layer in run.layers],
             "epochs": [asdict(epoch) for epoch in run.epochs],
+            **_sheet("defenses", defenses_sheet(run)),
+            **_sheet("threats", threats_sheet(run)),
             "caveats": list(summary.caveats),
             "rows": [_row(row) for row in run.rows],
         }
@@ -106,6 +111,11 @@ def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> str:
 def to_json(content: object) -> str:
     """JSON text in UTF-8 characters, keys in the order given."""
     return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _sheet(name: str, sheet: Sheet) -> dict[str, Any]:
+    """A table that not every run has."""
+    return {name: [dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows]} if sheet.rows else {}
 
 
 def _finite(value: Any) -> Any:

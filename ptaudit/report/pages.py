@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ptaudit.report import Page
+from ptaudit.report.cells import share_cell, status_cell, status_word
+from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import (
     Block,
     Cell,
@@ -59,6 +61,8 @@ def summary_page(run: Run, page: Page) -> Document:
         Facts("facts", summary.facts),
         Lines("verdict", "", _verdict_lines(summary)),
         joint_grid(summary.joint, summary.epochs),
+        defense_grid(run),
+        threat_grid(run),
     )
     after: tuple[Block, ...] = (
         gate_grid(summary.gates, folder),
@@ -213,26 +217,6 @@ def gate_notes(verdict: Verdict, *, brief: bool = False) -> tuple[Cell, ...]:
     if verdict.advice:
         notes.append(Cell(f"{verdict.id}: advice: {verdict.advice}", "strong"))
     return tuple(notes)
-
-
-def share_cell(row: Row | None, *, with_ceiling: bool = False) -> Cell:
-    """The share of the ceiling; red and yellow say much and some, and nothing is ever green."""
-    part = share(row)
-    if row is None or part is None:
-        return Cell("-", "dim")
-    tone: Tone = "bad" if part >= 0.5 else "warn" if part >= 0.1 else ""
-    text = f"{percent(part)} of {number(row.ceiling)}" if with_ceiling else percent(part)
-    return Cell(text, tone)
-
-
-def status_word(row: Row) -> str:
-    """The status without its reason."""
-    return row.status.split(":")[0]
-
-
-def status_cell(row: Row) -> Cell:
-    """The status in its tone."""
-    return Cell(status_word(row), "dim" if row.status == "ok" else "warn")
 
 
 def _verdict_lines(summary: Summary) -> tuple[Cell, ...]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from ptaudit.report.caveats import caveats
 from ptaudit.report.facts import facts
 from ptaudit.report.words import plural, share
-from ptaudit.tables.row import JOINT, Row, strongest
+from ptaudit.tables.row import JOINT, Row, as_trained, strongest
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
     from ptaudit.tables.verdict import Verdict
 
 Outcome = Literal["pass", "fail", "inconclusive", "none", "unfinished"]
-HEADLINE_METRICS = ("bits", "upper_bits", "auc", "top_share")
+HEADLINE_METRICS = ("bits", "upper_bits", "auc", "top_share", "epsilon_lo")
 """Metrics that the summary shows; the others are in the tables."""
 
 
@@ -92,7 +92,8 @@ class Summary:
 
 
 def summarise(run: Run) -> Summary:
-    """Choose what the summary of a run shows."""
+    """Choose what the summary of a run shows: of the training as it is; its defenses have a table of their own."""
+    run = replace(run, rows=as_trained(run.rows))
     epochs = tuple(sorted({row.epoch for row in run.rows}))
     joint = _joint_lines(run.rows, epochs)
     focus = _focus(run, epochs)

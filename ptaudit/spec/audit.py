@@ -11,7 +11,9 @@ from pydantic import Field, Tag, field_validator, model_validator
 from ptaudit.errors import SpecError
 from ptaudit.spec.base import Count, Flag, Label, Number, Part, Seed, Text, Whole, choice, fault, unique
 from ptaudit.spec.catalog import MODEL_VIEW, TOKEN_GAMES
+from ptaudit.spec.defenses import Defense, DpDefense
 from ptaudit.spec.games import Game, make_game
+from ptaudit.spec.sweep import OrList
 
 Epoch = Annotated[Whole, Field(ge=0)]
 Patterns = Annotated[list[Text], Field(min_length=1)]
@@ -34,15 +36,13 @@ class TokenSpec(Part):
         return dim
 
 
-class DefenseSpec(Part):
-    """A defense between the gradients and the adversary; the training stays as it was."""
+class UpdateSpec(Part):
+    """A federated update: the change of the weights after some steps on the batch, in the place of its gradient."""
 
-    name: Literal["dp"]
-    """`dp`: clip the gradient of each record, add Gaussian noise to their sum."""
-    clip: Annotated[Number, Field(gt=0)]
-    """Norm C that the gradient of a record, over all trainable parameters, is clipped to."""
-    noise_multiplier: Annotated[Number, Field(ge=0)]
-    """Standard deviation of the noise in units of C, per coordinate of the sum."""
+    local_steps: Count
+    """Steps of gradient descent on the whole batch (E)."""
+    lr: Annotated[Number, Field(gt=0)]
+    """Their learning rate."""
 
 
 class ViewSpec(Part):
@@ -50,14 +50,26 @@ class ViewSpec(Part):
 
     name: Label
     """Name in the tables; `model` is taken by the adversary who holds the trained weights."""
-    batch_size: Count
-    """Records whose gradients are summed (m)."""
-    rounds: Count = 1
-    """Batches in a row that contain the same target."""
+    batch_size: Annotated[Count, OrList()]
+    """Records whose gradients are summed (m). A list makes a view for each: NAME-m1, NAME-m8, ..."""
+    rounds: Annotated[Count, OrList()] = 1
+    """Batches in a row that contain the same target. A list makes a view for each: NAME-r1, NAME-r4, ..."""
+    fixed_batch: Annotated[Flag, OrList()] = False
+    """Whether all rounds show the same batch, as of a client who always sends it; needs noise that is drawn anew."""
+    users: Annotated[Count, OrList()] = 1
+    """Secure aggregation: what is seen is the sum over so many batches of `batch_size` records. A list makes a view for
+    each: NAME-u1, ..."""
     layers: Patterns | None = None
     """Glob patterns of the layers that are seen; without it, all that are audited."""
-    defense: DefenseSpec | None = None
-    """What is done to the gradients before they are seen."""
+    defense: Defense | None = None
+    """What is done to the gradients before they are seen; the training stays as it was."""
+    update: UpdateSpec | None = None
+    """Show a federated update in the place of a gradient."""
+
+    @property
+    def records(self) -> int:
+        """Records in what is seen at once."""
+        return self.batch_size * self.users
 
     @field_validator("name")
     @classmethod
@@ -65,6 +77,26 @@ class ViewSpec(Part):
         if name == MODEL_VIEW:
             raise fault(f"the view name `{name}` is taken", remedy="it stands for the trained model; choose another")
         return name
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> ViewSpec:
+        defense = self.defense
+        if self.fixed_batch and self.rounds == 1:
+            raise fault("`fixed_batch` is about several rounds", at=("fixed_batch",), remedy="set rounds, or remove it")
+        if self.fixed_batch and not self.changes:
+            what = f"{self.rounds} rounds of the same batch show the same thing {self.rounds} times"
+            remedy = "give the view a defense with noise (dp, dropout, label_dp), or remove fixed_batch"
+            raise fault(what, at=("fixed_batch",), remedy=remedy)
+        if self.update is not None and isinstance(defense, DpDefense):
+            what = "`dp` clips the gradients of single records, which a federated update does not show"
+            raise fault(what, at=("update",), remedy="remove update or the defense")
+        return self
+
+    @property
+    def changes(self) -> bool:
+        """Whether the same batch looks different every time."""
+        defense = self.defense
+        return defense is not None and defense.stochastic and not (defense.name == "dp" and not defense.strength)
 
 
 class Every(Part):
@@ -149,6 +181,13 @@ class AuditSpec(Part):
                 at=("views",),
                 remedy="name one, or leave `views` out for the default ones",
             )
+        for index, view in enumerate(self.views):
+            linear = view.update is None and (view.defense is None or view.defense.name == "dp")
+            if self.tokens.encoder != "sketch" and not linear:
+                what = (
+                    f"view `{view.name}` is no sum over its records, which `encoder: {self.tokens.encoder}` learns from"
+                )
+                raise fault(what, at=("views", index), remedy="use encoder: sketch, or a view without that")
         if self.tokens.encoder != "sketch" and not any(game.needs_encoder for game in self.games):
             users = "mutual-information and usable-information"
             what = f"`encoder: {self.tokens.encoder}` is not used: only {users} play on learned tokens"
@@ -167,7 +206,7 @@ class GateSpec(Part):
     """Name of a view; `model` for membership."""
     over: Text = "layers"
     """Which rows: `layers` (every single layer), `joint` (all layers together), `all`, or a glob pattern of layers.
-    Default `layers`; `joint` for membership, which is about the model as a whole."""
+    Default `layers`; `joint` for membership and canaries, which are about the model as a whole."""
     epoch: Annotated[
         Annotated[Literal["last", "first", "all", "max"], Tag("<text>")] | Annotated[Epoch, Tag("<number>")],
         choice("`last`, `first`, `all`, `max` or an audited epoch", "last", "first", "all", "max"),
@@ -201,7 +240,7 @@ class GateSpec(Part):
     def _default_rows(cls, values: Any) -> Any:
         if isinstance(values, dict) and "over" not in values:
             game = str(values.get("metric")).partition(".")[0]
-            if game == "membership":
+            if game in ("membership", "canary"):
                 return values | {"over": "joint"}
         return values
 

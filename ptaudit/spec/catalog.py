@@ -5,6 +5,8 @@ from __future__ import annotations
 MODEL_VIEW = "model"
 """The view of an adversary who holds the trained weights; it needs no entry in the spec."""
 
+_INFERENCE = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+
 GAMES: dict[str, tuple[str, ...]] = {
     "identity": ("bits", "accuracy"),
     "label": ("bits", "accuracy"),
@@ -12,10 +14,25 @@ GAMES: dict[str, tuple[str, ...]] = {
     "mutual-information": ("bits", "matched_minus_mismatched_bits", "upper_bits"),
     "usable-information": ("bits", "accuracy"),
     "uniqueness": ("top_share",),
+    "attribute": _INFERENCE,
+    "property": _INFERENCE,
+    "distribution": _INFERENCE,
+    "user": _INFERENCE,
+    "localisation": ("sensitivity", "input_sensitivity", "subspace_distance", "js_distance"),
+    "canary": ("epsilon_lo", "auc", "bits"),
 }
 """Game name to the metrics it reports, the one that stands for it first."""
 
-TOKEN_GAMES: frozenset[str] = frozenset({"identity", "label", "mutual-information", "usable-information"})
+INFERENCE_GAMES: frozenset[str] = frozenset({"attribute", "property", "distribution", "user"})
+"""Games about a secret of a batch or of one of its records."""
+
+TOKEN_GAMES: frozenset[str] = INFERENCE_GAMES | {
+    "identity",
+    "label",
+    "mutual-information",
+    "usable-information",
+    "canary",
+}
 """Games played on the views of the spec; the others are played on the view `model`."""
 
 CRITICS = ("infonce", "nwj", "mine", "smile")
@@ -33,6 +50,9 @@ CHANNEL = "gaussian-channel"
 FAMILIES = ("linear", "mlp", "knn")
 """Families of predictors whose usable information is measured."""
 
+PROBES = ("likelihood-ratio", "linear", "mlp", "knn", "forest")
+"""Families of classifiers of what is seen of a batch."""
+
 ADVERSARIES: dict[str, tuple[str, ...]] = {
     "identity": ("exact", "likelihood-ratio"),
     "label": ("likelihood-ratio",),
@@ -40,5 +60,16 @@ ADVERSARIES: dict[str, tuple[str, ...]] = {
     "mutual-information": (*ESTIMATORS, CHANNEL),
     "usable-information": FAMILIES,
     "uniqueness": ("leave-one-out",),
+    "attribute": PROBES,
+    "property": PROBES,
+    "distribution": PROBES,
+    "user": ("likelihood-ratio", "nearest"),
+    "localisation": ("hutchinson", "principal-angles", "classifier"),
+    "canary": tuple(
+        f"{kind}/{test}/{adjacency}"
+        for kind in ("natural", "mislabelled", "crafted")
+        for test in ("gaussian-dp", "clopper-pearson", "likelihood-ratio", "one-run")
+        for adjacency in ("add-remove", "replace-one")
+    ),
 }
 """Game name to the adversaries (or estimators) that play it."""

@@ -9,53 +9,23 @@ from pydantic import BeforeValidator, Discriminator, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from ptaudit.spec.base import Count, Label, Part, Text, Whole, fault, nearest, unique
-from ptaudit.spec.catalog import CHANNEL, CRITICS, GAMES, NEIGHBOURS
+from ptaudit.spec.base import Count, Text, Whole, fault, nearest, unique
+from ptaudit.spec.catalog import CHANNEL, CRITICS, NEIGHBOURS
+from ptaudit.spec.inference import (
+    AttributeGame,
+    DistributionGame,
+    LocalisationGame,
+    PropertyGame,
+    UserGame,
+    listed,
+)
+from ptaudit.spec.play import GameSpec, Titled
 
 Estimator = Literal["ksg", "gaussian", "sliced", "infonce", "nwj", "mine", "smile"]
 Family = Literal["linear", "mlp", "knn"]
 
 
-class GameSpec(Part):
-    """A game that is played; a bare name will do."""
-
-    name: str
-    """Which game."""
-
-    needs_encoder: ClassVar[bool] = False
-    """Whether it is played on the tokens of `audit.tokens.encoder`; the others need tokens that can be added up."""
-
-    @property
-    def title(self) -> str:
-        """Name in the tables."""
-        return self.name
-
-    @property
-    def adversaries(self) -> tuple[str, ...] | None:
-        """Those that play it; None for all that the catalog lists."""
-        return None
-
-
-class _Titled(GameSpec):
-    id: Label | None = None
-    """Name in the tables and gates, without a dot; default the game's name. Needed where a game is played twice."""
-
-    @property
-    def title(self) -> str:
-        """Name in the tables."""
-        return self.id or self.name
-
-    @model_validator(mode="after")
-    def _id_is_free(self) -> _Titled:
-        if self.id is not None and "." in self.id:
-            what = f"the id `{self.id}` of a game has a dot in it"
-            raise fault(what, at=("id",), remedy="a gate's metric is `game.metric`: use `-` or `_`")
-        if self.id in GAMES and self.id != self.name:
-            raise fault(f"the id `{self.id}` is the name of another game", at=("id",), remedy="choose another")
-        return self
-
-
-class IdentityGame(_Titled):
+class IdentityGame(Titled):
     """`identity`: which record was in the batch?"""
 
     name: Literal["identity"]
@@ -85,11 +55,7 @@ class UniquenessGame(GameSpec):
     """Which game."""
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-class MutualInformationGame(_Titled):
+class MutualInformationGame(Titled):
     """`mutual-information`: bits between a record's data features and the gradient of the batch that it is in."""
 
     name: Literal["mutual-information"]
@@ -98,7 +64,7 @@ class MutualInformationGame(_Titled):
     """What stands for the record: the model's own `activations`, the `input` by random projection, or the `label`."""
     estimator: Annotated[
         list[Estimator],
-        BeforeValidator(_listed, json_schema_input_type=Estimator | list[Estimator]),
+        BeforeValidator(listed, json_schema_input_type=Estimator | list[Estimator]),
         Field(min_length=1),
     ] = ["infonce"]  # noqa: RUF012 - pydantic copies defaults
     """One estimator or several; `infonce`, `nwj` and `sliced` are lower bounds."""
@@ -126,7 +92,7 @@ class MutualInformationGame(_Titled):
         return self
 
 
-class UsableInformationGame(_Titled):
+class UsableInformationGame(Titled):
     """`usable-information`: V-information of a record's secret in the gradient of the batch that it is in."""
 
     name: Literal["usable-information"]
@@ -137,7 +103,7 @@ class UsableInformationGame(_Titled):
     """Which attribute; may be left out where there is one only."""
     family: Annotated[
         list[Family],
-        BeforeValidator(_listed, json_schema_input_type=Family | list[Family]),
+        BeforeValidator(listed, json_schema_input_type=Family | list[Family]),
         Field(min_length=1),
     ] = ["linear"]  # noqa: RUF012 - pydantic copies defaults
     """One family of predictors or several: `linear`, `mlp`, `knn`."""
@@ -166,6 +132,11 @@ _CLASSES: dict[str, type[GameSpec]] = {
     "mutual-information": MutualInformationGame,
     "usable-information": UsableInformationGame,
     "uniqueness": UniquenessGame,
+    "attribute": AttributeGame,
+    "property": PropertyGame,
+    "distribution": DistributionGame,
+    "user": UserGame,
+    "localisation": LocalisationGame,
 }
 
 
@@ -175,8 +146,10 @@ def _whole(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     name = value.get("name")
-    if isinstance(name, str) and name not in GAMES:
-        raise fault(f"unknown game `{name}`", at=("name",), remedy=nearest(name, GAMES))
+    if name == "canary":
+        raise fault("`canary` is played where the spec has `canaries`", at=("name",), remedy="add canaries: {...}")
+    if isinstance(name, str) and name not in _CLASSES:
+        raise fault(f"unknown game `{name}`", at=("name",), remedy=nearest(name, _CLASSES))
     mine = _CLASSES[name].model_fields if isinstance(name, str) else value
     for key in value:
         if key not in mine and any(key in other.model_fields for other in _CLASSES.values()):
@@ -193,7 +166,7 @@ class _BareNameToo:
     """For the JSON Schema: a game with settings, or its name."""
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string", "enum": list(GAMES)}, handler(core)]}
+        return {"anyOf": [{"type": "string", "enum": list(_CLASSES)}, handler(core)]}
 
 
 Game = Annotated[
@@ -202,12 +175,24 @@ Game = Annotated[
     | Annotated[MembershipGame, Tag("<membership>")]
     | Annotated[MutualInformationGame, Tag("<mutual-information>")]
     | Annotated[UsableInformationGame, Tag("<usable-information>")]
-    | Annotated[UniquenessGame, Tag("<uniqueness>")],
+    | Annotated[UniquenessGame, Tag("<uniqueness>")]
+    | Annotated[AttributeGame, Tag("<attribute>")]
+    | Annotated[PropertyGame, Tag("<property>")]
+    | Annotated[DistributionGame, Tag("<distribution>")]
+    | Annotated[UserGame, Tag("<user>")]
+    | Annotated[LocalisationGame, Tag("<localisation>")],
     Discriminator(_name_of, custom_error_type="choice", custom_error_message="the name of a game, or {name: ...}"),
     BeforeValidator(_whole),
     _BareNameToo(),
 ]
 """Any of the games."""
+
+
+class CanaryGame(GameSpec):
+    """`canary`: what the records that `canaries` made give away; played where the spec has them."""
+
+    name: Literal["canary"] = "canary"
+    """Which game."""
 
 
 def make_game(name: str) -> Game:

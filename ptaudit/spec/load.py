@@ -13,6 +13,7 @@ from ptaudit.spec.explain import explain
 from ptaudit.spec.model import Spec
 from ptaudit.spec.overrides import override
 from ptaudit.spec.paths import Problem, find_missing, resolve_paths
+from ptaudit.spec.sweep import unfold
 
 _MOST_LINES = 5
 
@@ -38,6 +39,7 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Spec:
         raise SpecError(what, where=document.where(()), remedy="start from the one that `ptaudit init` writes")
     for text in overrides:
         override(document, text)
+    unfold(document)
     problems = resolve_paths(document, path.resolve().parent)
     try:
         spec = Spec.model_validate(document.values)

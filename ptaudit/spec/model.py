@@ -9,19 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ptaudit.spec.audit import AuditSpec, DefenseSpec, Every, GateSpec, LiveSpec, TokenSpec, ViewSpec
-from ptaudit.spec.base import Label, Part, fault, nearest, unique
-from ptaudit.spec.catalog import ADVERSARIES, CHANNEL, GAMES, MODEL_VIEW, TOKEN_GAMES
+from ptaudit.spec.audit import AuditSpec, Every, GateSpec, LiveSpec, TokenSpec, UpdateSpec, ViewSpec
+from ptaudit.spec.base import FAULT, Label, Part, fault, unique
+from ptaudit.spec.canaries import CanarySpec, check_canaries
 from ptaudit.spec.data import DataSpec
-from ptaudit.spec.games import GameSpec, IdentityGame, MutualInformationGame, UsableInformationGame
+from ptaudit.spec.defenses import Defense, DefenseSpec, VibDefense
+from ptaudit.spec.games import CanaryGame, IdentityGame, MutualInformationGame, UsableInformationGame
+from ptaudit.spec.gates import check_gate
+from ptaudit.spec.play import GameSpec
 from ptaudit.spec.replay import ReplaySpec
+from ptaudit.spec.secrets import check_secrets
 from ptaudit.spec.train import DpSgdSpec, ModelSpec, OptimizerSpec, SamSpec, ScheduleSpec, TrainSpec
 
 __all__ = [
     "AuditSpec",
     "DataSpec",
+    "Defense",
     "DefenseSpec",
     "DpSgdSpec",
     "Every",
@@ -38,6 +43,7 @@ __all__ = [
     "Spec",
     "TokenSpec",
     "TrainSpec",
+    "UpdateSpec",
     "UsableInformationGame",
     "ViewSpec",
 ]
@@ -79,6 +85,11 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
     """Audit a training that already happened, from its checkpoints, instead of training."""
     audit: AuditSpec = Field(default_factory=AuditSpec)
     """What is measured, on which records, when."""
+    defenses: list[Defense] = Field(default_factory=list)
+    """Repeat the training with each of these, and show every view without a defense of its own as that training shows
+    it: what each costs in accuracy and what it hides. A list in the place of a number makes a defense for each."""
+    canaries: CanarySpec | None = None
+    """Records made to be found, for the worst case and for bounds on epsilon."""
     gates: list[GateSpec] = Field(default_factory=list)
     """Thresholds that fail the run."""
 
@@ -96,6 +107,30 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
             return self.audit.audited_epochs(self.train.epochs)
         epochs = self.audit.epochs
         return self.replay.audited(None if epochs == "all" else epochs.every if isinstance(epochs, Every) else epochs)
+
+    @property
+    def games(self) -> tuple[GameSpec, ...]:
+        """The games that are played, with that of the canaries."""
+        return (*self.audit.games, *((CanaryGame(),) if self.canaries else ()))
+
+    @property
+    def arms(self) -> dict[str, Spec]:
+        """A spec for each of the defenses, by its title: trained with it, its views named `VIEW@TITLE`."""
+        return {defense.title: self.arm(defense) for defense in self.defenses}
+
+    def arm(self, defense: Defense) -> Spec:
+        """The spec that trains with a defense and shows what that training shows."""
+        views = [
+            view.model_copy(update={"name": f"{view.name}@{defense.title}", "defense": defense})
+            for view in self.audit.views
+            if view.defense is None
+        ]
+        train = TrainSpec.model_validate({**self.train.plain(), "defense": defense.training()})
+        for view in views:
+            ViewSpec.model_validate({**view.plain(), "name": "view"})
+        audit = self.audit.model_copy(update={"views": views, "live": None})
+        changed = {"train": train, "audit": audit, "defenses": [], "canaries": None, "gates": []}
+        return self.model_copy(update=changed)
 
     @property
     def last_epoch(self) -> int:
@@ -141,26 +176,43 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
 
     @model_validator(mode="after")
     def _secrets_are_there(self) -> Spec:
-        known = self.data.attributes
-        for index, game in enumerate(self.audit.games):
-            if not isinstance(game, UsableInformationGame) or game.secret != "attribute":
-                continue
-            at = ("audit", "games", index)
-            if not known:
-                what = f"game `{game.title}` is about an attribute, and the data have none"
-                raise fault(what, at=at, remedy="name the column in data.attributes")
-            if game.attribute is None and len(known) > 1:
-                what = f"game `{game.title}` does not say which attribute is secret"
-                raise fault(what, at=at, remedy=f"add attribute: one of {', '.join(known)}")
-            if game.attribute is not None and game.attribute not in known:
-                what = f"`{game.attribute}` is not among data.attributes"
-                raise fault(what, at=(*at, "attribute"), remedy=nearest(game.attribute, known))
+        check_secrets(self)
+        check_canaries(self)
+        return self
+
+    @model_validator(mode="after")
+    def _bottlenecks_are_trained(self) -> Spec:
+        for index, view in enumerate(self.audit.views):
+            if isinstance(view.defense, VibDefense) and view.defense != self.train.defense:
+                what = "`vib` is a layer of the model, which no view can put there afterwards"
+                remedy = "train with the same: train.defense, or the list `defenses`"
+                raise fault(what, at=("audit", "views", index, "defense"), remedy=remedy)
+        return self
+
+    @model_validator(mode="after")
+    def _defenses_stand_alone(self) -> Spec:
+        titles = [defense.title for defense in self.defenses]
+        unique(titles, "defense", lambda index: ("defenses", index))
+        if not self.defenses:
+            return self
+        for key, value in (("replay", self.replay), ("train.defense", self.train.defense)):
+            if value is not None:
+                what = f"`defenses` repeats the training with each of them, and there is `{key}`"
+                raise fault(what, at=("defenses",), remedy="remove one of the two")
+        if all(view.defense is not None for view in self.audit.views):
+            what = "`defenses` are shown on the views without a `defense` of their own, and there is none"
+            raise fault(what, at=("defenses",), remedy="add a view without a defense")
+        for index, defense in enumerate(self.defenses):
+            try:
+                self.arm(defense)
+            except ValidationError as error:
+                raise fault(f"cannot train with {defense.title}: {_first(error)}", at=("defenses", index)) from None
         return self
 
     @model_validator(mode="after")
     def _live_sees_what_is_followed(self) -> Spec:
         if self.audit.live is not None and self.train.defense is not None:
-            what = "`audit.live` watches the gradients of bare training, and `train.defense` takes those of each record"
+            what = "`audit.live` watches the gradients of bare training, which `train.defense` changes"
             raise fault(what, at=("audit", "live"), remedy="remove one of them")
         return self
 
@@ -168,73 +220,11 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
     def _gates_meet_rows(self) -> Spec:
         unique((gate.id for gate in self.gates), "gate id", lambda index: ("gates", index, "id"))
         for index, gate in enumerate(self.gates):
-            self._check_gate(gate, ("gates", index))
+            check_gate(gate, ("gates", index), self)
         return self
 
-    def _check_gate(self, gate: GateSpec, at: tuple[str | int, ...]) -> None:
-        """Refuses a gate that can match no row, as far as the spec alone tells."""
-        played = {game.title: game for game in self.audit.games}
-        names = {**{name: name for name in GAMES}, **{title: game.name for title, game in played.items()}}
-        known = [f"{title}.{metric}" for title, name in names.items() for metric in GAMES[name]]
-        if gate.metric not in known:
-            raise fault(f"unknown metric `{gate.metric}`", at=(*at, "metric"), remedy=nearest(gate.metric, known))
-        name = names[gate.game]
-        if gate.adversary is not None and gate.adversary not in ADVERSARIES[name]:
-            what, remedy = (
-                f"game `{gate.game}` has no adversary `{gate.adversary}`",
-                nearest(gate.adversary, ADVERSARIES[name]),
-            )
-            raise fault(what, at=(*at, "adversary"), remedy=remedy)
-        if gate.game not in played:
-            raise fault(
-                f"gate `{gate.id}` is on game `{gate.game}`, which is not played",
-                at=(*at, "metric"),
-                remedy=f"add it to audit.games; played: {', '.join(played)}",
-            )
-        views = {view.name: view for view in self.audit.views} if name in TOKEN_GAMES else {MODEL_VIEW: None}
-        if gate.view not in views:
-            what = f"gate `{gate.id}` is on view `{gate.view}`, on which game `{gate.game}` is not played"
-            raise fault(what, at=(*at, "view"), remedy=nearest(gate.view, views))
-        epochs = self.audited_epochs
-        if isinstance(gate.epoch, int) and gate.epoch not in epochs:
-            raise fault(
-                f"gate `{gate.id}` is on epoch {gate.epoch}, which is not audited",
-                at=(*at, "epoch"),
-                remedy=f"audited: {', '.join(map(str, epochs))}",
-            )
-        if gate.measure == "upper_bits" and not _noisy(views[gate.view]):
-            what = f"gate `{gate.id}`: metric `{gate.metric}` needs noise, which view `{gate.view}` has none of"
-            raise fault(what, at=(*at, "metric"), remedy="give the view a defense with a noise_multiplier")
-        alone = _cannot_play(gate, played[gate.game], views[gate.view])
-        if alone:
-            what, remedy = alone
-            raise fault(f"gate `{gate.id}`: adversary `{gate.adversary}` {what}", at=(*at, "adversary"), remedy=remedy)
 
-
-def _cannot_play(gate: GateSpec, game: GameSpec, view: ViewSpec | None) -> tuple[str, str] | None:
-    """Why the adversary of a gate has no row in its view, with the remedy; None if it has."""
-    if gate.adversary is not None and game.adversaries is not None and gate.adversary not in game.adversaries:
-        return "is not asked in its game", f"there are: {', '.join(game.adversaries)}"
-    if gate.adversary == CHANNEL and gate.measure != "upper_bits":
-        return f"does not report `{gate.measure}`", f"it reports {gate.game}.upper_bits"
-    if gate.adversary not in (None, CHANNEL) and gate.measure == "upper_bits":
-        return "reports no `upper_bits`", f"only `{CHANNEL}` does"
-    if gate.adversary == "loss" and gate.over not in ("joint", "all"):
-        return "plays on the whole model, not on layers", "set over: joint"
-    if game.name != "identity" or view is None:
-        return None
-    if gate.adversary == "exact" and not _closed_form(view):
-        remedy = "the posterior is in closed form only with batch_size 1 and without noise"
-        return f"cannot play on view `{gate.view}`", remedy
-    if gate.adversary == "likelihood-ratio" and _closed_form(view):
-        return f"does not play on view `{gate.view}`", "with batch_size 1 and without noise it is `exact`"
-    return None
-
-
-def _noisy(view: ViewSpec | None) -> bool:
-    return view is not None and view.defense is not None and view.defense.noise_multiplier > 0
-
-
-def _closed_form(view: ViewSpec) -> bool:
-    """Whether the adversary sees the token of one record as it is."""
-    return view.batch_size == 1 and not _noisy(view)
+def _first(error: ValidationError) -> str:
+    """The first problem in words."""
+    details = error.errors(include_url=False)[0]
+    return str(details["ctx"]["what"]) if details["type"] == FAULT else details["msg"]

@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ptaudit.spec.base import Count, Flag, Number, Part, Seed, Text, Whole, fault, nearest, unique
+from ptaudit.spec.defenses import LabelDpDefense
 from ptaudit.spec.entry import FUNCTION_FORMS, is_function
+from ptaudit.spec.train_defenses import DpSgdSpec, TrainDefense, idle_keys
+
+__all__ = [
+    "LOSSES", "DpSgdSpec", "ModelSpec", "OptimizerSpec", "SamSpec", "ScheduleSpec", "TrainDefense", "TrainSpec",
+]  # fmt: skip
 
 LOSSES = ("cross_entropy", "bce", "mse")
 
@@ -101,33 +107,6 @@ class SamSpec(Part):
     """Measure the neighbourhood relative to the size of each weight (ASAM)."""
 
 
-class DpSgdSpec(Part):
-    """DP-SGD: every record's gradient is clipped and noise is added to their sum. Needs the extra `dp` (Opacus)."""
-
-    name: Literal["dp_sgd"]
-    """Which defense."""
-    clip: Annotated[Number, Field(gt=0)]
-    """Largest norm of a record's gradient over all parameters."""
-    noise_multiplier: Annotated[Number, Field(ge=0)] | None = None
-    """Standard deviation of the noise, in units of `clip`; 0 for clipping alone, with infinite epsilon."""
-    epsilon: Annotated[Number, Field(gt=0)] | None = None
-    """Epsilon to have spent after the last epoch, in place of `noise_multiplier`; the noise is chosen for it."""
-    delta: Annotated[Number, Field(gt=0, lt=1)] = 1e-5
-    """Delta that epsilon is stated at; it should be below 1 / members."""
-    sampling: Literal["poisson", "shuffle"] = "poisson"
-    """How a step draws its records: each by itself with probability batch_size / members, as the accountant assumes;
-    or in shuffled batches, as is common, to which epsilon does not apply as it stands."""
-
-    @model_validator(mode="after")
-    def _noise_is_given_once(self) -> DpSgdSpec:
-        if (self.noise_multiplier is None) == (self.epsilon is None):
-            found = "neither" if self.epsilon is None else "both"
-            raise fault(
-                f"defense `dp_sgd` takes `noise_multiplier` or `epsilon`, {found} given", remedy="give one of them"
-            )
-        return self
-
-
 class TrainSpec(Part):
     """The training run that is replayed."""
 
@@ -154,8 +133,9 @@ class TrainSpec(Part):
     """Largest norm of the gradient of a step, over all parameters."""
     sam: SamSpec | None = None
     """Sharpness-aware minimisation; default none."""
-    defense: DpSgdSpec | None = None
-    """Privacy in the training itself; default none."""
+    defense: TrainDefense | None = None
+    """Privacy in the training itself, `{name: ...}`: `dp_sgd`, `prune`, `sign`, `perturb`, `vib`, `dropout` or
+    `label_dp`; default none."""
     seed: Seed = 0
     """Seed of the weights, the order of records and dropout; not used when `seeds` is given."""
     seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
@@ -166,14 +146,17 @@ class TrainSpec(Part):
         """The seeds of the runs: `seeds`, or `seed` alone."""
         return (self.seed,) if self.seeds is None else tuple(self.seeds)
 
+    @property
+    def dp(self) -> DpSgdSpec | None:
+        """The defense, if it is DP-SGD."""
+        return self.defense if isinstance(self.defense, DpSgdSpec) else None
+
     def idle(self) -> Mapping[str, str]:
         """Keys that the loss, the defense, or `seeds` in the place of `seed`, leave without use."""
         found = {} if self.seeds is None else {"seed": "a spec with `seeds`"}
         if self.loss != "cross_entropy":
             found["label_smoothing"] = f"loss `{self.loss}`"
-        if self.defense is not None:
-            found["clip_norm"] = found["sam"] = "training with `defense: dp_sgd`"
-        return found
+        return {**found, **idle_keys(self.defense)}
 
     @field_validator("loss")
     @classmethod
@@ -188,7 +171,10 @@ class TrainSpec(Part):
         if self.accumulate > self.batch_size:
             what = f"{self.accumulate} micro-batches of a batch of {self.batch_size} records"
             raise fault(what, at=("accumulate",), remedy="give every micro-batch a record")
-        if self.defense is not None and self.precision != "float32":
+        if isinstance(self.defense, LabelDpDefense) and self.loss == "mse":
+            what = "defense `label_dp` randomises classes, and loss `mse` is about numbers"
+            raise fault(what, at=("defense",), remedy="use loss `cross_entropy` or `bce`, or another defense")
+        if self.dp is not None and self.precision != "float32":
             what = f"clipping of single records is not exact in {self.precision}"
             raise fault(what, at=("precision",), remedy="train with `defense: dp_sgd` in float32")
         if self.schedule.warmup_epochs >= self.epochs:

@@ -13,10 +13,13 @@ import numpy as np
 
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
+from ptaudit.tables.defenses import defenses_sheet
 from ptaudit.tables.formats import csv_text, json_text, parse, read_csv, read_json, read_text
+from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.row import COLUMNS, Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
 from ptaudit.tables.summary import summary
+from ptaudit.tables.sweeps import threats_sheet
 from ptaudit.tables.verdict import Verdict
 from ptaudit.tables.wide import Sheet, epochs_sheet, layer_epoch_sheet, layers_sheet
 
@@ -55,6 +58,13 @@ def write_run(run: Run, folder: Path, report: str | None = None) -> None:
         SPEC: run.spec_text,
         DRAWS: _draws_bytes(run.rows, leakage),
     }
+    for name, sheet in (
+        ("threats.csv", threats_sheet(run)),
+        ("defenses.csv", defenses_sheet(run)),
+        ("localisation.csv", localisation_sheet(run)),
+    ):
+        if sheet.rows:
+            files[name] = _sheet_text(sheet)
     for name, table in zip(_seed_names(run), run.seeds, strict=True):
         files[f"seeds/{name}/{LEAKAGE}"] = leakage_text(table)
     if report is not None:

@@ -90,6 +90,11 @@ def find(rows: Iterable[Row], **wanted: object) -> list[Row]:
     return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
 
 
+def as_trained(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Rows about the training as it is, without those of its defenses (`VIEW@DEFENSE`)."""
+    return tuple(row for row in rows if "@" not in row.view)
+
+
 def strongest(rows: Iterable[Row], key: Callable[[Row], float]) -> Row | None:
     """The row of the adversary that does best; of estimators the first one's. None of no rows."""
     there = list(rows)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import yaml
@@ -38,6 +39,33 @@ class EpochEntry:
 
 
 @dataclass(frozen=True)
+class DefenseEntry:
+    """A training with a defense, as it ended.
+
+    Attributes:
+        title: name and strength, e.g. `prune-0.9`: the part of a view's name behind `@`.
+        name: the defense.
+        parameter: the setting that says how strong it is; empty for some.
+        strength: its value, NaN for some.
+        train_accuracy: of the last epoch; NaN where there is none.
+        held_out_accuracy: likewise.
+        held_out_loss: likewise.
+        epsilon: privacy spent; NaN without DP.
+        status: `ok`, or `diverged: ...`.
+    """
+
+    title: str
+    name: str
+    parameter: str
+    strength: float
+    train_accuracy: float
+    held_out_accuracy: float
+    held_out_loss: float
+    epsilon: float
+    status: str
+
+
+@dataclass(frozen=True)
 class Run:
     """What a run folder holds.
 
@@ -62,6 +90,14 @@ class Run:
     spec_text: str
     verdicts: tuple[Verdict, ...] = ()
     seeds: tuple[tuple[Row, ...], ...] = field(default=(), repr=False)
+
+    @property
+    def defenses(self) -> tuple[DefenseEntry, ...]:
+        """The trainings with a defense, as the manifest has them."""
+        wanted = [f.name for f in fields(DefenseEntry)]
+        listed = self.manifest.get("defenses") or ()
+        whole = [{**e, **{k: math.nan for k, v in e.items() if v is None}} for e in listed if set(wanted) <= set(e)]
+        return tuple(DefenseEntry(**{name: entry[name] for name in wanted}) for entry in whole)
 
     @property
     def encoder(self) -> str:

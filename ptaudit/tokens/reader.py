@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,6 +39,25 @@ class Tokens:
     loss: Tensor
     layers: tuple[LayerInfo, ...]
     complete: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a reader reads, for those who compute gradients of their own and show them as it does.
+
+    Attributes:
+        model: the model.
+        loss: (output, target) -> one loss per record.
+        layers: all its trainable layers, in model order.
+        sketches: the projection of each, by name.
+        device: where model and projections are.
+    """
+
+    model: nn.Module
+    loss: PerRecordLoss
+    layers: tuple[Layer, ...]
+    sketches: Mapping[str, LayerSketch]
+    device: torch.device
 
 
 class TokenReader:
@@ -82,6 +101,13 @@ class TokenReader:
         if not self._infos:
             raise RuntimeError("call prepare() first")
         return self._infos
+
+    @property
+    def source(self) -> Source:
+        """What is read; known after `prepare`."""
+        if not self._all_sketches:
+            raise RuntimeError("call prepare() first")
+        return Source(self._model, self._loss, self._found, self._all_sketches, self._device)
 
     def prepare(self, inputs: Inputs, targets: Tensor) -> None:
         """Proves on the first few records how each layer is read.

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ptaudit.views.defenses import Defense
+    from ptaudit.views.update import Update
 
 
 @dataclass(frozen=True)
@@ -16,6 +21,10 @@ class View:
         layers: glob patterns of the layers that are shared; empty means all.
         clip: L2 bound on every record's whole gradient (C), or None.
         noise_std: standard deviation per coordinate of the noise on the SUM of the tokens.
+        users: batches of `batch_size` records that are summed before they are seen (secure aggregation).
+        fixed_batch: whether all rounds show the same batch.
+        defense: what else is done to the gradient of a batch; None for nothing but clipping and noise.
+        update: the federated update that is seen in place of a gradient, or None.
 
     The noise is never the projection of full-space noise, which would dilute the signal by token over gradient
     dimension: a token is a near-isometric picture of the gradient, and isotropic noise keeps its size under one.
@@ -27,8 +36,22 @@ class View:
     layers: tuple[str, ...] = ()
     clip: float | None = None
     noise_std: float = 0.0
+    users: int = 1
+    fixed_batch: bool = False
+    defense: Defense | None = None
+    update: Update | None = None
+
+    @property
+    def records(self) -> int:
+        """Records in what is seen at once."""
+        return self.batch_size * self.users
+
+    @property
+    def linear(self) -> bool:
+        """Whether what is seen of a batch is the sum of what is seen of its records (and noise)."""
+        return self.defense is None and self.update is None
 
     @property
     def others(self) -> int:
         """Records of the batch that are not the target."""
-        return self.batch_size - 1
+        return self.records - 1

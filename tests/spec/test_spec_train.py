@@ -75,10 +75,10 @@ MISTAKES = [
     ("sam: {rho: 0}", "7: `train.sam.rho`: expected a number above 0"),
     ("sam: {radius: 1}", "7: unknown key `radius` in `train.sam`"),
     ("sam: {adaptive: 1}", "7: `train.sam.adaptive`: expected true or false, given 1"),
-    ("defense: dp_sgd", "7: `train.defense`: expected a mapping, given the text 'dp_sgd'"),
+    ("defense: dp_sgd", "7: `train.defense`: expected {name: ...} with the name of a defense, given the text 'dp_sgd'"),
     (
         "defense: {name: dp, clip: 1, noise_multiplier: 1}",
-        "7: `train.defense.name`: expected 'dp_sgd', given the text 'dp'",
+        "7: unknown defense `dp` of the training (in training it is `dp_sgd`)",
     ),
     ("defense: {name: dp_sgd, noise_multiplier: 1}", "7: `train.defense.clip` is missing"),
     ("defense: {name: dp_sgd, clip: 0, noise_multiplier: 1}", "7: `train.defense.clip`: expected a number above 0"),

@@ -8,7 +8,8 @@ from typing import Any
 
 from ptaudit.pipeline.scene import Scene
 from ptaudit.spec.catalog import TOKEN_GAMES
-from ptaudit.spec.model import GameSpec
+from ptaudit.spec.model import Spec
+from ptaudit.spec.play import GameSpec
 from ptaudit.tables.row import Row
 from ptaudit.views import View
 
@@ -23,11 +24,18 @@ def on_view(game: GameSpec) -> OnView | None:
     return _play(game) if game.name in TOKEN_GAMES else None
 
 
-def on_model(game: GameSpec) -> OnModel | None:
-    """How a game is played on the model, once an epoch; None for one on views."""
+def on_model(game: GameSpec, spec: Spec) -> OnModel | None:
+    """How a game is played on the model, once an epoch; None for one on views. Canaries are both, if they are trained
+    on."""
+    if game.name == "canary":
+        return _file("canary").play_planted if spec.canaries is not None and spec.canaries.train else None
     return None if game.name in TOKEN_GAMES else _play(game)
 
 
 def _play(game: GameSpec) -> Any:
-    """`play` of the game's file, imported when it is first needed: some bring large libraries along."""
-    return importlib.import_module(f"{__name__}.{game.name.replace('-', '_')}").play
+    return _file(game.name).play
+
+
+def _file(game: str) -> Any:
+    """The game's file, imported when it is first needed: some bring large libraries along."""
+    return importlib.import_module(f"{__name__}.{game.replace('-', '_')}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ptaudit.games import identity
 from ptaudit.pipeline.scene import Scene, view_tokens
 from ptaudit.pipeline.session import shared
+from ptaudit.pipeline.sights import adaptive, static, why_not_seen
 from ptaudit.spec.model import GameSpec, IdentityGame
 from ptaudit.tables.row import Row
 from ptaudit.views import View
@@ -13,14 +14,19 @@ ADVERSARY = "likelihood-ratio"
 
 
 def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
-    """Rows of all layers jointly and of each."""
+    """Rows of all layers jointly and of each; of a static adversary too, where the view has a defense."""
     assert isinstance(game, IdentityGame)
     places = scene.places(view)
     lines = scene.lines(places)
     missing = scene.not_captured(view.name, game, [ADVERSARY], lambda layer: shared(view, layer))
-    if why := scene.why_not(view, places):
+    if why := scene.why_not(view, places) or why_not_seen(scene, view):
         return scene.lost(view.name, game, [ADVERSARY], lines, why) + missing
-    tokens, groups = view_tokens(view, scene.inside, places)
-    sizes = [line.parameters for line in lines]
-    adversary, found = identity.measure(tokens, view, groups, sizes, game.candidates, scene.seed)
-    return scene.rows(view.name, game, adversary, lines, found) + missing
+    groups, sizes = view_tokens(view, scene.inside, places)[1], [line.parameters for line in lines]
+    rows = []
+    for who in (adaptive(scene, view, places), static(scene, view, places)):
+        if who is not None:
+            name, found = identity.measure(
+                who.tokens, who.view, groups, sizes, game.candidates, scene.seed, who.sight, who.known
+            )
+            rows += scene.rows(view.name, game, name, lines, found)
+    return rows + missing

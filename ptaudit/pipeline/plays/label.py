@@ -5,19 +5,27 @@ from __future__ import annotations
 from ptaudit.games import label
 from ptaudit.pipeline.scene import Scene, view_tokens
 from ptaudit.pipeline.session import shared
+from ptaudit.pipeline.sights import adaptive, static, why_not_seen
 from ptaudit.spec.model import GameSpec
 from ptaudit.tables.row import Row
 from ptaudit.views import View
 
 
 def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
-    """Rows of all layers jointly and of each."""
+    """Rows of all layers jointly and of each; of a static adversary too, where the view has a defense."""
     places, classes = scene.places(view), scene.session.records.classes
     lines = scene.lines(places)
     missing = scene.not_captured(view.name, game, [label.ADVERSARY], lambda layer: shared(view, layer))
-    why = scene.why_not(view, places) or ("the targets are no classes" if classes is None else "")
+    why = scene.why_not(view, places) or why_not_seen(scene, view)
+    why = why or ("the targets are no classes" if classes is None else "")
     if classes is None or why:
         return scene.lost(view.name, game, [label.ADVERSARY], lines, why) + missing
-    tokens, groups = view_tokens(view, scene.inside, places)
-    adversary, found = label.measure(tokens, scene.targets, classes, view, groups, scene.seed)
-    return scene.rows(view.name, game, adversary, lines, found) + missing
+    groups = view_tokens(view, scene.inside, places)[1]
+    rows = []
+    for who in (adaptive(scene, view, places), static(scene, view, places)):
+        if who is not None:
+            name, found = label.measure(
+                who.tokens, scene.targets, classes, who.view, groups, scene.seed, who.sight, who.known
+            )
+            rows += scene.rows(view.name, game, name, lines, found)
+    return rows + missing

@@ -36,6 +36,7 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
         [noise_ceiling(view, size) for size in sizes],
         options,
         scene.seed,
+        seen.sight,
     )
     rows = [row for name in game.estimator for row in scene.rows(view.name, game, name, lines, found[name])]
     if view.noise_std > 0.0:

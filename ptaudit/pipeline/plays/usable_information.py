@@ -35,7 +35,7 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     seen = observe(scene, view, places)
     records = seen.records[known[seen.records]]
     found = usable_information.measure(
-        seen.tokens, secret, records, view, seen.encode, seen.groups, game.family, scene.seed
+        seen.tokens, secret, records, view, seen.encode, seen.groups, game.family, scene.seed, seen.sight
     )
     rows = []
     for family in game.family:

@@ -22,6 +22,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Field:
+    """An input column with few values, and how each value is encoded: what it takes to ask "what if".
+
+    Attributes:
+        name: of the column.
+        start: its first place among the inputs.
+        codes: value of each record, `(n,)`, int64; -1 where it is missing.
+        levels: how the inputs encode each value, `(A, width)`.
+        names: what the values are called.
+    """
+
+    name: str
+    start: int
+    codes: NDArray[np.int64]
+    levels: Tensor
+    names: tuple[str, ...]
+
+    @property
+    def places(self) -> slice:
+        """Its places among the inputs."""
+        return slice(self.start, self.start + self.levels.shape[1])
+
+
+@dataclass(frozen=True)
 class Records:
     """All records of a source, members and held out alike, preprocessed.
 
@@ -31,15 +55,25 @@ class Records:
         targets: (n,) int64 classes or float32 numbers; (n, ...) for several labels or a label per position.
         classes: number of classes for integer targets of shape (n,), else None.
         columns: further columns by name (attributes, user), each (n,), as they stand in the source.
+        fields: input columns with few values, by name; tables have them.
     """
 
     inputs: Inputs
     targets: Tensor
     classes: int | None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    fields: Mapping[str, Field] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return count(self.inputs)
+
+    def with_level(self, index: Tensor, name: str, level: int) -> Tensor:
+        """Inputs of some records as they would be with another value of a field, `(len(index), d)`."""
+        assert isinstance(self.inputs, Tensor)
+        given = self.fields[name]
+        inputs = self.inputs[index.to(self.inputs.device)].clone()
+        inputs[:, given.places] = given.levels[level].to(inputs)
+        return inputs
 
     @property
     def nbytes(self) -> int:

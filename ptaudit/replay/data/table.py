@@ -12,13 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from ptaudit.errors import DataError
-from ptaudit.replay.data.records import Records, Source, check_column, check_enough, kept_columns
+from ptaudit.replay.data.records import Field, Records, Source, check_column, check_enough, kept_columns
 from ptaudit.replay.data.tensors import MISSING
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
 
 _MAX_CATEGORIES = 2000
+
+MOST_LEVELS = 32
+"""Columns with more values are no fields."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,17 @@ class InputColumn:
     Attributes:
         name: its name in the table.
         values: (n,) float64 numbers, NaN where missing; or int codes of categories in sorted order.
-        categories: number of categories; None for numbers.
+        names: what the categories are called; None for numbers.
     """
 
     name: str
     values: NDArray[Any]
-    categories: int | None
+    names: tuple[str, ...] | None
+
+    @property
+    def categories(self) -> int | None:
+        """Number of categories; None for numbers."""
+        return None if self.names is None else len(self.names)
 
 
 @dataclass(frozen=True)
@@ -71,14 +79,17 @@ class TableSource:
         places = {column.name: self._places(column, members) for column in self.inputs if column.categories}
         widths = [int(places[c.name].max()) + 1 if c.categories else 1 for c in self.inputs]
         matrix = np.zeros((len(self), sum(widths)), np.float32)
-        everyone, start = np.arange(len(self)), 0
+        everyone, start, fields = np.arange(len(self)), 0, {}
         for column, width in zip(self.inputs, widths, strict=True):
             if column.categories:
                 matrix[everyone, start + places[column.name][column.values]] = 1
             else:
                 matrix[:, start] = self._numbers(column, members)
+            if found := _field(column, start, matrix[:, start : start + width]):
+                fields[column.name] = found
             start += width
-        return Records(torch.from_numpy(matrix), torch.from_numpy(self.targets), self.classes, self.columns)
+        targets = torch.from_numpy(self.targets)
+        return Records(torch.from_numpy(matrix), targets, self.classes, self.columns, fields)
 
     def _numbers(self, column: InputColumn, members: NDArray[np.int64]) -> NDArray[np.float32]:
         values, missing = column.values, np.isnan(column.values)
@@ -113,6 +124,36 @@ class TableSource:
                 remedy=f"add {column.name} to data.drop if it is an identifier, or set data.rare",
             )
         return np.append(np.where(known, np.cumsum(known) - 1, total), total)
+
+
+def _field(column: InputColumn, start: int, encoded: NDArray[np.float32]) -> Field | None:
+    """The column as a field, where it has few values: categories, or whole numbers."""
+    known = np.ones(len(encoded), bool) if column.categories else ~np.isnan(column.values)
+    names = column.names
+    if names is None:
+        numbers = np.unique(column.values[known])
+        if len(numbers) > MOST_LEVELS or (numbers != np.floor(numbers)).any():
+            return None
+        codes = np.searchsorted(numbers, column.values)
+        names = tuple(f"{number:g}" for number in numbers)
+    else:
+        codes, known = column.values, column.values != _place(names, MISSING)
+    first = [int(np.flatnonzero(known & (codes == level))[0]) if (known & (codes == level)).any() else -1
+             for level in range(len(names))]  # fmt: skip
+    there = [level for level, record in enumerate(first) if record >= 0]
+    if not 2 <= len(there) <= MOST_LEVELS:
+        return None
+    renamed = np.full(len(names), -1)
+    renamed[there] = np.arange(len(there))
+    levels = torch.from_numpy(encoded[[first[level] for level in there]].copy())
+    return Field(
+        column.name, start, np.where(known, renamed[np.minimum(codes, len(names) - 1)], -1).astype(np.int64), levels,
+        tuple(names[level] for level in there),
+    )  # fmt: skip
+
+
+def _place(names: Sequence[str], name: str) -> int:
+    return names.index(name) if name in names else -1
 
 
 def table_source(table: pd.DataFrame, data: DataSpec, where: str) -> Source:
@@ -176,7 +217,7 @@ def _input(column: pd.Series[Any], categorical: bool, where: str) -> InputColumn
     numbers = None if categorical else _as_numbers(column)
     if numbers is None:
         codes, names = _as_categories(column, where)
-        return InputColumn(name, codes, len(names))
+        return InputColumn(name, codes, tuple(map(str, names.tolist())))
     _check_finite(numbers, name, where)
     return InputColumn(name, numbers, None)
 

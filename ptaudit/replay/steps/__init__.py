@@ -4,51 +4,59 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
 from ptaudit.replay.accounting import need_opacus
-from ptaudit.replay.loss import PerRecordLoss
-from ptaudit.replay.steps.base import Batch, Seen, Step
-from ptaudit.replay.steps.passes import Passes
+from ptaudit.replay.layers import check_inserted
+from ptaudit.replay.steps.base import Batch, Ground, Seen, Step
+from ptaudit.replay.steps.defended import Change, Defended
+from ptaudit.replay.steps.passes import Passes, micro_batch
+from ptaudit.replay.steps.perturb import Perturb, secret_of
 from ptaudit.replay.steps.plain import Plain
+from ptaudit.replay.steps.prune import Prune
 from ptaudit.replay.steps.sam import Sam
+from ptaudit.replay.steps.sign import Sign
+from ptaudit.spec.defenses import PerturbDefense, PruneDefense, SignDefense
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
 
-__all__ = ["Batch", "Seen", "Step", "make_step"]
+__all__ = ["Batch", "Ground", "Seen", "Step", "make_step"]
+
+_TRIAL_RECORDS = 4
 
 
-def make_step(
-    model: nn.Module,
-    loss: PerRecordLoss,
-    train: TrainSpec,
-    optimizer: torch.optim.Optimizer,
-    trial: Batch,
-    members: int,
-    seed: int,
-    device: torch.device,
-) -> Step:
+def make_step(ground: Ground, train: TrainSpec) -> Step:
     """The step of the spec.
 
     Args:
-        model: the model, on `device`.
-        loss: per-record loss.
+        ground: what is trained, on what.
         train: the spec.
-        optimizer: what is stepped.
-        trial: a few records to try things on.
-        members: how many records are trained on.
-        seed: seed of whatever the step draws.
-        device: where the model is.
 
     Raises:
-        PtauditError: Opacus is needed and absent, or the model does not fit DP-SGD.
+        PtauditError: Opacus is needed and absent, or model or data do not fit the defense.
     """
-    if train.defense is not None:
+    check_inserted(ground.model, train, ground.loss)
+    if train.dp is not None:
         need_opacus()
         from ptaudit.replay.steps.dp_sgd import DpSgd
 
-        return DpSgd(model, loss, train, optimizer, trial, members, seed, device)
-    passes = Passes(model, loss, train, optimizer, device)
+        trial, members = ground.batch(ground.members[:_TRIAL_RECORDS]), len(ground.members)
+        seed, device = ground.seed, ground.device
+        return DpSgd(ground.model, ground.loss, train, ground.optimizer, trial, members, seed, device)
+    passes = Passes(ground.model, ground.loss, train, ground.optimizer, ground.device)
+    change = _change(ground, train, passes)
+    if change is not None:
+        return Defended(passes, change)
     return Plain(passes) if train.sam is None else Sam(passes, train.sam)
+
+
+def _change(ground: Ground, train: TrainSpec, passes: Passes) -> Change | None:
+    """What the defense does to the gradients of ordinary steps."""
+    defense = train.defense
+    if isinstance(defense, PruneDefense):
+        return Prune(defense.ratio)
+    if isinstance(defense, SignDefense):
+        return Sign()
+    if isinstance(defense, PerturbDefense):
+        secret, largest = secret_of(ground.records, defense.attribute), micro_batch(train)
+        return Perturb(passes, defense.size, secret, ground.members, ground.batch, largest, ground.seed)
+    return None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ptaudit.replay.batch import Inputs, rows
+from ptaudit.replay.data.records import Records
+from ptaudit.replay.loss import PerRecordLoss
 from ptaudit.replay.moment import StepWatch
 
 
@@ -50,6 +53,31 @@ class Seen:
     losses: Tensor
     output: Any
     targets: Tensor
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a way of stepping works on.
+
+    Attributes:
+        model: the model, on `device`.
+        loss: per-record loss.
+        optimizer: what is stepped.
+        records: all records, as training sees them.
+        members: which of them are trained on.
+        batch: some records on the device, without augmentation.
+        seed: seed of whatever the step draws.
+        device: where the model is.
+    """
+
+    model: nn.Module
+    loss: PerRecordLoss
+    optimizer: torch.optim.Optimizer
+    records: Records
+    members: NDArray[np.int64]
+    batch: Callable[[NDArray[np.int64]], Batch]
+    seed: int
+    device: torch.device
 
 
 class Step(Protocol):

@@ -59,7 +59,7 @@ class DpSgd:
         seed: int,
         device: torch.device,
     ) -> None:
-        assert train.defense is not None
+        assert train.dp is not None
         check_private(model)
         self._model, self._loss, self._train = model, loss, train
         self._members, self._seed = members, seed
@@ -69,7 +69,7 @@ class DpSgd:
         self._private = DPOptimizer(
             optimizer,
             noise_multiplier=self._noise,
-            max_grad_norm=train.defense.clip,
+            max_grad_norm=train.dp.clip,
             expected_batch_size=min(train.batch_size, members),
             generator=self._generator,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -72,14 +72,27 @@ class Passes:
             found.append(Seen(losses.detach(), detached(output), part.targets))
         return found
 
-    def update(self) -> None:
-        """Clips the gradient, steps along it and clears it."""
-        if self._clip_norm is not None:
+    def update(self, change: Callable[[Tensor], Tensor] | None = None) -> None:
+        """Clips the gradient, steps along it and clears it.
+
+        Args:
+            change: what becomes of the gradient before the step, all parameters in one row (d,).
+        """
+        if self._clip_norm is not None or change is not None:
             self._scaler.unscale_(self.optimizer)
+        if self._clip_norm is not None:
             clip_grad_norm_(self.parameters, self._clip_norm)
+        if change is not None:
+            _put(self.parameters, change(_row(self.parameters, [p.grad for p in self.parameters])))
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def gradient(self, batch: Batch) -> Tensor:
+        """Gradient of the batch's mean loss in float32, all parameters in one row (d,); `.grad` is not touched."""
+        total = self._loss(call(self.model, batch.inputs), batch.targets).mean()
+        found = torch.autograd.grad(total, self.parameters, allow_unused=True)
+        return _row(self.parameters, found)
 
     def state(self) -> dict[str, Any]:
         """The scale of the loss and its history; empty without one."""
@@ -126,3 +139,18 @@ def micro_batch(train: TrainSpec) -> int:
 def detached(output: Any) -> Any:
     """An output without its graph, where it is a tensor."""
     return output.detach() if isinstance(output, Tensor) else output
+
+
+def _row(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> Tensor:
+    """Gradients as one row; zeros where there is none."""
+    parts = [
+        torch.zeros_like(p) if g is None else g.to_dense() if g.is_sparse else g for p, g in zip(parameters, gradients)
+    ]
+    return torch.cat([part.detach().flatten() for part in parts])
+
+
+def _put(parameters: Sequence[nn.Parameter], row: Tensor) -> None:
+    """The parts of a row as gradients of the parameters that had one."""
+    for parameter, part in zip(parameters, torch.split(row, [p.numel() for p in parameters])):
+        if parameter.grad is not None:
+            parameter.grad = part.reshape(parameter.shape).to(parameter)

@@ -1,0 +1,139 @@
+"""Do the published findings about inference through gradients hold on Adult, Diabetes-130 and Fashion-MNIST?
+
+    PTAUDIT_DATA=FOLDER python benchmarks/claims_gradients.py      # all runs; fills docs/claims.md
+    python benchmarks/claims_gradients.py --data FOLDER --quick    # small sizes: only to see that everything runs
+    python benchmarks/claims_gradients.py --reuse                  # fills the page from the runs that are there
+
+What is run is in `claims_specs.py`, how a claim is decided in `claims_verdicts.py`. Every run is a run folder under
+`--runs` (default runs/claims), so that runs may be made one by one (`--only adult fashion`) and the page filled at the
+end. `--json FILE` writes the findings: a list of {claim, data, about, figures, verdict}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from claims_specs import specs
+from claims_verdicts import CLAIMS, FAILS, HOLDS, UNDECIDED, Finding
+from page import fill
+
+from ptaudit.tables.folder import read_run
+from ptaudit.tables.row import COLUMNS
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "claims.md"
+ACCURACY = ["data", "trained_with", "parameter", "strength", "held_out_accuracy", "epsilon"]
+
+
+def main() -> int:
+    """Run, decide, show; the exit code is 2 where there are no data or no runs."""
+    options = _options()
+    if not options.reuse and not options.data.is_dir():
+        print(f"{options.data}: no data here; see the first lines of configs/*.yaml, or --data DIR", file=sys.stderr)
+        return 2
+    if not options.reuse:
+        _run(options)
+    leakage, defenses = tables(options.runs)
+    if leakage.empty:
+        print(f"{options.runs}: no runs here", file=sys.stderr)
+        return 2
+    found = {name: decide(leakage) for name, (_, decide) in CLAIMS.items()}
+    if options.json:
+        content = [{"claim": name, **asdict(finding)} for name, findings in found.items() for finding in findings]
+        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    pages = {"verdicts": _verdicts(found), "accuracy": _accuracy(defenses)}
+    pages |= {name: _findings(findings) for name, findings in found.items()}
+    if options.quick:
+        print("\n\n".join(f"## {name}\n\n{page}" for name, page in pages.items()))
+        return 0
+    for name, page in pages.items():
+        fill(PAGE, name, page)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure published claims about gradients.")
+    data = Path(os.environ.get("PTAUDIT_DATA") or ROOT / "data")
+    parser.add_argument("--data", type=Path, default=data, help="holds the data sets; default $PTAUDIT_DATA or data")
+    parser.add_argument("--runs", type=Path, default=Path("runs/claims"), help="where the run folders are")
+    parser.add_argument("--only", nargs="+", choices=list(specs(data)), metavar="RUN", help="some of the runs")
+    parser.add_argument("--reuse", action="store_true", help="run nothing: use the runs that are there")
+    parser.add_argument("--quick", action="store_true", help="small sizes; prints and leaves the page as it is")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there")
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace) -> None:
+    import ptaudit
+
+    options.runs.mkdir(parents=True, exist_ok=True)
+    for name, spec in specs(options.data.resolve(), options.quick).items():
+        if options.only and name not in options.only:
+            continue
+        print(name, file=sys.stderr)
+        path = options.runs / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+        ptaudit.audit(path, out=options.runs / name, fresh=True, gate=False)
+
+
+def tables(runs: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Leakage (with its draws) and defenses of every run folder that is there, `data` says of which."""
+    folders = sorted(path.parent for path in runs.glob("*/leakage.csv"))
+    rows = [
+        {"data": folder.name, **{column: getattr(row, column) for column in COLUMNS}, "draws": row.draws}
+        for folder in folders
+        for row in read_run(folder).rows
+    ]
+    defenses = [
+        pd.read_csv(folder / "defenses.csv", keep_default_na=False, na_values=[""]).assign(data=folder.name)
+        for folder in folders
+        if (folder / "defenses.csv").is_file()
+    ]
+    return pd.DataFrame(rows), pd.concat(defenses, ignore_index=True) if defenses else pd.DataFrame()
+
+
+# Tables
+
+
+def _verdicts(found: dict[str, list[Finding]]) -> str:
+    lines = [f"| claim | {HOLDS} | {FAILS} | {UNDECIDED} |", "|---|---:|---:|---:|"]
+    for name, findings in found.items():
+        count = Counter(finding.verdict for finding in findings)
+        lines.append(f"| {CLAIMS[name][0]} | {count[HOLDS]} | {count[FAILS]} | {count[UNDECIDED]} |")
+    return "\n".join(lines)
+
+
+def _findings(findings: list[Finding]) -> str:
+    lines = ["| data | game | bits | verdict |", "|---|---|---|---|"]
+    lines += [f"| {one.data} | {one.about} | {one.figures} | {one.verdict} |" for one in findings]
+    return "\n".join(lines)
+
+
+def _accuracy(defenses: pd.DataFrame) -> str:
+    """Held-out accuracy and epsilon of every training, and what the accuracy lost on the undefended one."""
+    lines = ["| data | trained with | accuracy | lost | epsilon |", "|---|---|---:|---:|---:|"]
+    return "\n".join([*lines, *_accuracies(defenses)])
+
+
+def _accuracies(defenses: pd.DataFrame) -> Iterator[str]:
+    if defenses.empty:
+        return
+    for data, group in defenses[ACCURACY].drop_duplicates().groupby("data", sort=False):
+        plain = group[group.trained_with == "none"].held_out_accuracy
+        for row in group.itertuples():
+            lost = f"{plain.iloc[0] - row.held_out_accuracy:.3f}" if len(plain) else ""
+            epsilon = "" if pd.isna(row.epsilon) else f"{row.epsilon:.2f}"
+            yield f"| {data} | {row.trained_with} | {row.held_out_accuracy:.3f} | {lost} | {epsilon} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Observed batches, with and without their secrets, and what a family of posteriors over them is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Observed games whose secrets the adversary knows: her own.
+
+    Attributes:
+        views: what she saw in each of r rounds, `(r, R, G, k)`, float64.
+        secret: value of the secret, `(G,)` int64, 0..K-1.
+        prior: probability of every value without the gradient, `(G, K)`.
+    """
+
+    views: Tensor
+    secret: Tensor
+    prior: Tensor
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Observed games whose secrets are asked for.
+
+    Attributes:
+        views: `(r, R, G, k)`, float64.
+        prior: `(G, K)`.
+    """
+
+    views: Tensor
+    prior: Tensor
+
+
+class Family(Protocol):
+    """Fits single observations of R rows and says what other observations speak for, at A settings."""
+
+    def __call__(self, known: Tensor, secrets: Tensor, values: int, unseen: Tensor, seed: int) -> Tensor:
+        """Fit and answer.
+
+        Args:
+            known: observations to fit on, `(R, n, k)`, float64, none larger than 1.
+            secrets: V versions of what they hide, `(V, n)`.
+            values: number of values K of the secret.
+            unseen: observations to answer for, `(R, u, k)`, in the same units.
+            seed: the only source of randomness.
+
+        Returns:
+            Log-likelihood ratios `(V, A, R, u, K)`: of the observation given each value, up to a constant for each
+            observation.
+        """

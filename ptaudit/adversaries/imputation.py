@@ -1,0 +1,100 @@
+"""What the rest of a record tells of one of its fields: the guess without the gradient.
+
+For each record by a model that was not fitted on it. Logistic regression and boosted trees are compared and calibrated
+on held-out ones among the other records, and the better one answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+Array = NDArray[np.float64]
+
+FOLDS = 4
+HELD_OUT = 0.25
+"""Share of the known records on which the models are compared and calibrated."""
+
+SLOPES = tuple(2.0 ** (i / 2.0) for i in range(-6, 3))
+SHARES = (1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""Calibrations of a model's log-probabilities: their slope, and a share of the frequencies."""
+
+
+def impute(inputs: Array, secret: NDArray[np.int64], seed: int = 0, folds: int = FOLDS) -> Array:
+    """Probability of every value of a field from the other fields.
+
+    Args:
+        inputs: the record without the field, with what else is known of it (its label), `(N, d)`.
+        secret: value of the field, `(N,)`, 0..A-1; negative where it is missing: such a record is answered for, but
+            teaches nothing.
+        seed: of folds and models.
+        folds: each record is answered for by models of the other folds.
+
+    Returns:
+        `(N, A)`, rows summing to 1, every value possible.
+
+    Raises:
+        ValueError: for fewer known records than folds.
+    """
+    known = np.flatnonzero(secret >= 0)
+    if len(known) < 2 * folds:
+        raise ValueError(f"needs {2 * folds} records with a value, has {len(known)}")
+    values = int(secret.max()) + 1
+    generator = np.random.default_rng(seed)
+    fold = generator.permutation(np.arange(len(secret)) % folds)
+    found = np.empty((len(secret), values))
+    # Problems this small are slower on several threads, and much slower where others use them too.
+    with threadpool_limits(1):
+        for out in range(folds):
+            mine = generator.permutation(known[fold[known] != out])
+            found[fold == out] = _answers(inputs, secret, mine, np.flatnonzero(fold == out), values, seed)
+    return found
+
+
+def _answers(
+    inputs: Array, secret: NDArray[np.int64], known: NDArray[np.int64], asked: NDArray[np.int64], values: int, seed: int
+) -> Array:
+    """Answers of the better model, fitted again on all known records."""
+    cut = int(len(known) * (1.0 - HELD_OUT))
+    learned, tried = known[:cut], known[cut:]
+    count: Array = np.bincount(secret[known], minlength=values).astype(np.float64) + 1.0
+    frequencies = count / count.sum()
+    best: tuple[float, Any, tuple[float, float]] = (np.inf, None, (1.0, 1.0))
+    for model in _models(seed) if len(np.unique(secret[learned])) > 1 else []:
+        guess = _probabilities(model.fit(inputs[learned], secret[learned]), inputs[tried], values)
+        for slope in SLOPES:
+            for share in SHARES:
+                right = _calibrated(guess, slope, share, frequencies)[np.arange(len(tried)), secret[tried]]
+                best = min(best, (float(-np.log(right).mean()), model, (slope, share)), key=lambda one: one[0])
+    _, model, calibration = best
+    if model is None:
+        return np.tile(frequencies, (len(asked), 1))
+    guess = _probabilities(model.fit(inputs[known], secret[known]), inputs[asked], values)
+    return _calibrated(guess, *calibration, frequencies)
+
+
+def _models(seed: int) -> Sequence[Any]:
+    lines = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=100, tol=1e-3)) for c in (0.01, 0.1)]
+    trees = HistGradientBoostingClassifier(max_iter=30, learning_rate=0.2, max_leaf_nodes=8, random_state=seed)
+    return [*lines, trees]
+
+
+def _probabilities(model: Any, inputs: Array, values: int) -> Array:
+    """Of all values, also of those that no known record has."""
+    out = np.zeros((len(inputs), values))
+    out[:, model.classes_] = model.predict_proba(inputs)
+    return out
+
+
+def _calibrated(guess: Array, slope: float, share: float, frequencies: Array) -> Array:
+    sharp = np.maximum(guess, 1e-12) ** slope
+    mixed: Array = (1.0 - share) * sharp / sharp.sum(1, keepdims=True) + share * frequencies
+    return mixed

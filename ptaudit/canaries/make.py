@@ -1,0 +1,103 @@
+"""Canaries of the three kinds, made from the same held-out records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptaudit.canaries.craft import Search, craft
+from ptaudit.canaries.pull import Pull
+from ptaudit.canaries.space import space_of
+from ptaudit.replay import Inputs, Records
+from ptaudit.replay.batch import rows
+
+MOST_LABELS = 16
+"""A crafted record may have any label of so few; of more classes, its own or the one with the largest loss."""
+
+
+@dataclass(frozen=True)
+class Canaries:
+    """C records of one kind.
+
+    Attributes:
+        kind: `natural`, `mislabelled` or `crafted`.
+        inputs: `(C, ...)`; what stands for the secret is that of the record it was made from.
+        targets: `(C,)`.
+        source: records they were made from, `(C,)`.
+        distance: norm of what the secret changes, `(C,)`, float64.
+    """
+
+    kind: str
+    inputs: Inputs
+    targets: Tensor
+    source: NDArray[np.int64]
+    distance: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+def make(kinds: Sequence[str], records: Records, source: NDArray[np.int64], pull: Pull) -> dict[str, Canaries | str]:
+    """Canaries of every kind from the same records, so that kinds can be compared record by record.
+
+    `mislabelled`: with the wrong label that has the largest loss. `crafted`: the better of both to start with, then the
+    record's other inputs and its label are chosen to raise the distance further.
+
+    Args:
+        kinds: which.
+        records: all records.
+        source: the records to start from, `(C,)`.
+        pull: what the secret changes.
+
+    Returns:
+        For each kind its canaries, or why there are none.
+    """
+    inputs, targets = records.batch(torch.from_numpy(source))
+    inputs = rows(inputs, slice(None))
+    natural = _canaries("natural", inputs, targets, source, pull)
+    found: dict[str, Canaries | str] = {"natural": natural}
+    wrong = _wrong_labels(records, inputs, targets, pull)
+    if "mislabelled" in kinds or "crafted" in kinds:
+        no = "records with one label each are needed"
+        found["mislabelled"] = no if wrong is None else _canaries("mislabelled", inputs, wrong, source, pull)
+    if "crafted" in kinds:
+        found["crafted"] = _crafted(records, natural, found["mislabelled"], pull)
+    return {kind: found[kind] for kind in kinds}
+
+
+def _canaries(kind: str, inputs: Inputs, targets: Tensor, source: NDArray[np.int64], pull: Pull) -> Canaries:
+    return Canaries(kind, inputs, targets, source, pull.distances(inputs, targets).numpy())
+
+
+def _crafted(records: Records, natural: Canaries, wrong: Canaries | str, pull: Pull) -> Canaries | str:
+    space = space_of(records, pull.question)
+    if space is None:
+        return "inputs that are one tensor of numbers are needed"
+    assert isinstance(natural.inputs, Tensor)
+    start = Search(natural.inputs, natural.targets, torch.from_numpy(natural.distance))
+    labels = natural.targets[None]
+    if isinstance(wrong, Canaries):
+        start = start.better(natural.inputs, wrong.targets, torch.from_numpy(wrong.distance))
+        labels = torch.stack([natural.targets, wrong.targets])
+        if records.classes is not None and records.classes <= MOST_LABELS:
+            labels = torch.arange(records.classes)[:, None].expand(-1, len(natural))
+    best = craft(start, labels, space, pull)
+    return Canaries("crafted", best.inputs, best.targets, natural.source, best.distance.numpy())
+
+
+def _wrong_labels(records: Records, inputs: Inputs, targets: Tensor, pull: Pull) -> Tensor | None:
+    """The other label with the largest loss; of numbers, the smallest or the largest there is. None for several."""
+    if targets.dim() != 1:
+        return None
+    if records.classes is not None:
+        offered = torch.arange(records.classes, dtype=targets.dtype)
+    else:
+        offered = torch.stack([records.targets.min(), records.targets.max()]).cpu()
+    losses = torch.stack([pull.losses(inputs, label.expand(len(targets))) for label in offered])
+    own = offered[:, None] == targets.cpu()[None]
+    return offered[losses.masked_fill(own, -torch.inf).argmax(0)]

@@ -1,0 +1,41 @@
+"""Games that were drawn, and what an adversary said of them: what all games about a secret of a batch share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batches:
+    """G drawn games with r rounds of m records each; the secret has K values.
+
+    Attributes:
+        members: the records of each batch, `(r, G, m)`; the target comes first where the secret is about one record.
+        secret: the true value, `(G,)`.
+        prior: probability of every value without the gradient, `(G, K)`: the baseline of the score.
+        unit: what is resampled, `(G,)`: the target record or the user; -1 where all records of a batch are alike.
+    """
+
+    members: Tensor
+    secret: Tensor
+    prior: Tensor
+    unit: Tensor
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one prepared adversary said of the reported games, for P lines.
+
+    Attributes:
+        log_q: log-posteriors of every value, natural, `(P, G, K)`, float64.
+        null_log_q: of the same adversary prepared with shuffled secrets; judged against `wrong`.
+        wrong: the value that shuffling puts in the place of the true one, `(G,)`.
+        batches: the games.
+    """
+
+    log_q: Tensor
+    null_log_q: Tensor
+    wrong: Tensor
+    batches: Batches

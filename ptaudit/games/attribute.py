@@ -1,0 +1,90 @@
+"""The attribute game, latent form: what is the sensitive value of one record of the batch?
+
+The adversary knows nothing of the record; what she would guess without the gradient are the frequencies of the values.
+The form for attributes that are inputs of the model is in `input_attribute`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ptaudit.games import inference
+from ptaudit.games.answers import Batches
+from ptaudit.games.inference import Draw, Found, cycled, lost, names_of, with_others
+from ptaudit.views.sight import Sight
+from ptaudit.views.view import View
+
+RECORDS_PER_VALUE = 12
+"""Fewest records of a second value: two in every part."""
+
+
+def measure(
+    secret: Tensor,
+    view: View,
+    now: Sight,
+    plain: Sight | None,
+    known: Sight,
+    groups: Sequence[Sequence[int]],
+    families: Sequence[str],
+    own: int | None = None,
+    seed: int = 0,
+) -> Found:
+    """Play the game; see `inference.measure`.
+
+    Args:
+        secret: value of each record, `(N,)`, any whole numbers; negative where it is missing: such a record is no
+            target, but may hide one.
+        view: batch size and rounds.
+        now: what the played batches look like.
+        plain: the undefended view, see `inference.measure`.
+        known: what her own batches look like to the adversary.
+        groups: for each line the rows she may choose from.
+        families: of classifiers.
+        own: most records she owns.
+        seed: of all that is random.
+    """
+    codes, values = coded(secret)
+    n = len(codes)
+    if reason := why_not_values(codes):
+        return lost(names_of(families, plain), reason, len(groups), n)
+    share = torch.bincount(codes[codes >= 0], minlength=values).double()
+    prior = (share / share.sum()).expand(n, values)
+    draw = drawing(codes, prior, view)
+    return inference.measure(draw, n, view, now, plain, known, groups, families, own, seed, strata=codes)
+
+
+def drawing(codes: Tensor, prior: Tensor, view: View) -> Draw:
+    """Batches whose first record has a known value.
+
+    Args:
+        codes: value of each record, `(N,)`; -1 for records that are no targets.
+        prior: probability of every value of each record without the gradient, `(N, K)`.
+        view: batch size and rounds.
+    """
+
+    def draw(records: Tensor, games: int, generator: torch.Generator) -> Batches:
+        targets = cycled(records[codes[records] >= 0], games, view, generator)
+        return Batches(with_others(targets, records, view, generator), codes[targets], prior[targets], targets)
+
+    return draw
+
+
+def coded(secret: Tensor) -> tuple[Tensor, int]:
+    """Values as 0..K-1, those that are missing as -1; and K."""
+    secret = secret.long().cpu()
+    names, codes = torch.unique(secret, return_inverse=True)
+    missing = int((names < 0).sum())
+    return (codes - missing).clamp_min(-1), len(names) - missing
+
+
+def why_not_values(codes: Tensor) -> str:
+    """Why nothing can be asked of these values, in words with the number needed; empty if something can."""
+    second = int(torch.bincount(codes[codes >= 0], minlength=2).sort().values[-2])
+    if second == 0:
+        return "an attribute with one value"
+    if second < RECORDS_PER_VALUE:
+        return f"needs {RECORDS_PER_VALUE} records with another value than the most frequent one, has {second}"
+    return ""

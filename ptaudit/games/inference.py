@@ -1,0 +1,297 @@
+"""Games about a secret of a batch, played by classifiers of what is seen of it: attribute, property, distribution.
+
+The adversary owns records of one half of the audited ones, knows their secrets and makes batches of them: on two thirds
+her classifiers are fitted, on the rest chosen and calibrated. She plays on batches of the other half, and the halves
+change places. No record is in more than one of the three parts, neither as a target nor among those that hide one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ptaudit.adversaries.batch import Seen, Shown, prepare
+from ptaudit.games.answers import Answers, Batches
+from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
+from ptaudit.games.scoring import score
+from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.views.aggregate import draw_others
+from ptaudit.views.sight import Sight, TokenSight, look
+from ptaudit.views.view import View
+
+Draw = Callable[[Tensor, int, torch.Generator], Batches]
+"""Draws about so many games from the records of a part, the targets of neighbouring games being different."""
+
+Found = dict[str, dict[str, list[Estimate]]]
+"""For each adversary and metric one estimate for each line."""
+
+METRICS = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+
+STATIC = "static-"
+"""Marks an adversary who was fitted and calibrated on undefended views."""
+
+FIT_GAMES, CHOOSE_GAMES, PLAY_GAMES = 4096, 2048, 4096
+"""Most batches that are seen in each part of a half; a quarter of that where every batch is replayed."""
+
+LEAST_GAMES = 512
+SUMMED = 1 << 19
+"""Most records that are summed in one part, unless that leaves fewer than `LEAST_GAMES`."""
+
+LEAST_RECORDS = 80
+LEAST_OWN = 24
+OWN_PER_MEMBER = 6
+"""Fewest records of the adversary's own for each record of a batch: those that she chooses on fill two batches."""
+
+
+@dataclass(frozen=True)
+class Half:
+    """The games of one half: hers to fit on (of one round) and to choose on, and those that are played."""
+
+    fit: Batches
+    choose: Batches
+    played: Batches
+
+
+def measure(
+    draw: Draw,
+    n_records: int,
+    view: View,
+    now: Sight,
+    plain: Sight | None,
+    known: Sight,
+    groups: Sequence[Sequence[int]],
+    families: Sequence[str],
+    own: int | None = None,
+    seed: int = 0,
+    *,
+    strata: Tensor | None = None,
+    ceiling: float | None = None,
+) -> Found:
+    """Ask every family what it makes of the batches of a view.
+
+    Args:
+        draw: how batches with a secret are drawn.
+        n_records: number of audited records N.
+        view: batch size, rounds and whether all rounds show one batch.
+        now: what the played batches look like.
+        plain: the undefended view as the adversary knows it: every family is then also asked as `static-FAMILY`,
+            fitted and calibrated on it. None where the view has no defense.
+        known: what her own batches look like to her; `now`, unless the weights she knows are late.
+        groups: for each reported line the rows she may choose from.
+        families: `likelihood-ratio`, `linear`, `mlp`, `knn`, `forest`.
+        own: most records she owns; None for half of all.
+        seed: seed of split, draws, noise, classifiers and resamples.
+        strata: what the parts should hold equal shares of, `(N,)`.
+        ceiling: most bits the secret allows, where that is less than the entropy of the prior.
+
+    Returns:
+        For each adversary `METRICS`, each with one estimate for each group.
+    """
+    names = names_of(families, plain)
+    if reason := why_not(n_records, view, own):
+        return lost(names, reason, len(groups), n_records)
+    ways = {"": known} | ({} if plain is None else {STATIC: plain})
+    answers = play(draw, n_records, view, now, ways, groups, families, own, seed, strata)
+    return scored(answers, n_records, seed, ceiling)
+
+
+def play(
+    draw: Draw,
+    n_records: int,
+    view: View,
+    now: Sight,
+    ways: Mapping[str, Sight],
+    groups: Sequence[Sequence[int]],
+    families: Sequence[str],
+    own: int | None,
+    seed: int,
+    strata: Tensor | None = None,
+) -> dict[str, list[Answers]]:
+    """The answers of both halves to the same games, for each way (what her own batches look like) and each family."""
+    found: dict[str, list[Answers]] = {way + family: [] for way in ways for family in families}
+    generator = torch.Generator().manual_seed(seed)
+    for half in draw_halves(draw, n_records, view, own, generator, strata):
+        views = observe(now, half.played, view, generator)
+        shown, wrong = Shown(views, half.played.prior.to(views.device)), mismatched(half.played, generator)
+        for way, known in ways.items():
+            fit, choose = (_seen(known, batches, view, generator) for batches in (half.fit, half.choose))
+            for family in families:
+                log_q, null = prepare(fit, choose, shown, groups, family, seed)
+                found[way + family].append(Answers(log_q, null, wrong, half.played))
+    return found
+
+
+def scored(answers: Mapping[str, Sequence[Answers]], n_records: int, seed: int, ceiling: float | None) -> Found:
+    """Estimates of every adversary; the bits of a static one may be negative."""
+    return {
+        name: score(halves, n_records, seed, surprise(halves) if ceiling is None else ceiling, clip=not static(name))
+        for name, halves in answers.items()
+    }
+
+
+def names_of(families: Sequence[str], plain: object | None) -> list[str]:
+    """Who plays: each family, and where there is an undefended view each as the static one too."""
+    return [way + family for way in ("", STATIC)[: 1 if plain is None else 2] for family in families]
+
+
+def static(adversary: str) -> bool:
+    """Whether an adversary of this name was fitted on undefended views."""
+    return adversary.startswith(STATIC)
+
+
+def surprise(halves: Sequence[Answers]) -> float:
+    """Bits of one who always knows the secret of these games: what the prior leaves open."""
+    means = [_at(half.batches.prior, half.batches.secret).log2().neg().mean() for half in halves]
+    return float(torch.stack(means).mean())
+
+
+def lost(adversaries: Sequence[str], reason: str, lines: int, n: int) -> Found:
+    """What there is to say of games that cannot be played."""
+    return {name: {metric: [inconclusive(reason, n=n)] * lines for metric in METRICS} for name in adversaries}
+
+
+def rounds_of(view: View) -> int:
+    """How many different batches make a game."""
+    return 1 if view.fixed_batch else view.rounds
+
+
+def why_not(n_records: int, view: View, own: int | None = None, what: str = "records") -> str:
+    """Why a game cannot be played, in words with the number needed; empty if it can.
+
+    Args:
+        n_records: how many records fill the batches.
+        view: batch size and rounds.
+        own: most records the adversary owns.
+        what: what those records are called.
+    """
+    rounds = rounds_of(view)
+    needed = max(RECORDS_PER_MEMBER * view.records * rounds, LEAST_RECORDS)
+    many = f" in {rounds} rounds" if rounds > 1 else ""
+    batch = f"batches of {view.records}{many}"
+    if n_records < needed:
+        advised = max(ADVISED_PER_MEMBER * view.records * rounds, LEAST_RECORDS)
+        return f"needs {needed} {what} for {batch}, has {n_records} ({advised} advised)"
+    least = max(OWN_PER_MEMBER * view.records, LEAST_OWN)
+    if own is not None and own < least:
+        return f"needs {least} records of the adversary's own for {batch}, she has {own}"
+    return ""
+
+
+# Parts and draws
+
+
+def draw_halves(
+    draw: Draw, n_records: int, view: View, own: int | None, generator: torch.Generator, strata: Tensor | None = None
+) -> list[Half]:
+    """The games of both halves."""
+    strata = torch.zeros(n_records, dtype=torch.long) if strata is None else strata.cpu()
+    side = dealt(strata, 2, generator)
+    fit, choose, played = (
+        games_of(view, most, rounds)
+        for most, rounds in ((FIT_GAMES, 1), (CHOOSE_GAMES, rounds_of(view)), (PLAY_GAMES, rounds_of(view)))
+    )
+    halves = []
+    for mine in (0, 1):
+        hers, theirs = (torch.nonzero(side == one).squeeze(1) for one in (mine, 1 - mine))
+        hers = hers[spread(strata[hers], generator)[:own]]
+        third = dealt(strata[hers], 3, generator) == 2
+        single = draw(hers[~third], fit, generator)
+        single = replace(single, members=single.members[:1])
+        halves.append(Half(single, draw(hers[third], choose, generator), draw(theirs, played, generator)))
+    return halves
+
+
+def dealt(strata: Tensor, parts: int, generator: torch.Generator) -> Tensor:
+    """A part for each record, at random, each part with an equal share of every stratum."""
+    part = torch.empty_like(strata)
+    for stratum in torch.unique(strata):
+        mine = torch.nonzero(strata == stratum).squeeze(1)
+        first = torch.randint(parts, (1,), generator=generator)
+        part[mine[torch.randperm(len(mine), generator=generator)]] = (torch.arange(len(mine)) + first) % parts
+    return part
+
+
+def spread(strata: Tensor, generator: torch.Generator) -> Tensor:
+    """Random order of the records of which every beginning has its share of every stratum."""
+    place = torch.empty(len(strata), dtype=torch.float64)
+    for stratum in torch.unique(strata):
+        mine = torch.nonzero(strata == stratum).squeeze(1)
+        rank = torch.randperm(len(mine), generator=generator) + torch.rand(1, generator=generator)
+        place[mine] = rank.double() / len(mine)
+    return place.argsort(stable=True)
+
+
+def games_of(view: View, most: int, rounds: int) -> int:
+    """How many games are drawn in a part."""
+    many = most if view.linear else most // 4
+    return max(LEAST_GAMES, min(many // rounds, SUMMED // (view.records * rounds)))
+
+
+def cycled(targets: Tensor, games: int, view: View, generator: torch.Generator) -> Tensor:
+    """Targets of about so many games, in random order, each the same number of times: once where there is one batch."""
+    alone = view.others == 0 and view.noise_std == 0.0
+    some = targets[torch.randperm(len(targets), generator=generator)[:games]]
+    return some.repeat(1 if alone else max(1, games // len(some)))
+
+
+def with_others(targets: Tensor, records: Tensor, view: View, generator: torch.Generator) -> Tensor:
+    """Batches of each target and other records, `(G,)` -> `(r, G, m)`; the targets may be among the records."""
+    rounds, games = rounds_of(view), len(targets)
+    ordered, _ = records.sort()
+    place = torch.searchsorted(ordered, targets).clamp_max(len(ordered) - 1)
+    inside = ordered[place] == targets
+    # A target is left out by skipping its place; without one, the last record is left out, so it changes places.
+    skip = torch.where(inside, place, torch.randint(len(ordered), (games,), generator=generator))
+    drawn = distinct(len(ordered) - 1, rounds * games, view.others, generator).view(rounds, games, -1)
+    drawn = drawn + (drawn >= skip[None, :, None]).long()
+    return torch.cat([targets.expand(rounds, games)[..., None], ordered[drawn]], -1)
+
+
+def distinct(pool: int, games: int, size: int, generator: torch.Generator) -> Tensor:
+    """For each game `size` distinct numbers below `pool`: `(games, size)`; see `draw_others`."""
+    if size == 0 or size * size > pool:
+        return draw_others(pool, games, size, generator)
+    drawn = torch.randint(pool, (games, size), generator=generator)
+    while len(twice := torch.nonzero((drawn.sort(-1).values.diff() == 0).any(-1)).squeeze(1)):
+        drawn[twice] = torch.randint(pool, (len(twice), size), generator=generator)
+    return drawn
+
+
+def mismatched(batches: Batches, generator: torch.Generator) -> Tensor:
+    """The secret that shuffling puts in the place of the true one: that of another target (or batch), `(G,)`."""
+    alike = bool((batches.unit < 0).any())
+    unit = torch.arange(len(batches.unit)) if alike else batches.unit
+    units, place = torch.unique(unit, return_inverse=True)
+    value = torch.empty(len(units), dtype=torch.long).scatter_(0, place, batches.secret)
+    order = torch.randperm(len(units), generator=generator)
+    moved = torch.empty_like(value)
+    moved[order] = value[order.roll(1)]
+    return moved[place]
+
+
+# What is seen
+
+
+def observe(sight: Sight, batches: Batches, view: View, generator: torch.Generator) -> Tensor:
+    """What is seen of the games, `(r, R, G, k)`; several looks at the same batch are averaged to one.
+
+    The mean is all that rounds of one batch tell where only noise sets them apart; their others are the same, so
+    their likelihoods must not be multiplied.
+    """
+    if not view.fixed_batch or view.rounds == 1:
+        return look(sight, batches.members, generator)
+    if isinstance(sight, TokenSight):
+        return look(replace(sight, noise_std=sight.noise_std / view.rounds**0.5), batches.members, generator)
+    return look(sight, batches.members.expand(view.rounds, -1, -1), generator).mean(0, keepdim=True)
+
+
+def _seen(sight: Sight, batches: Batches, view: View, generator: torch.Generator) -> Seen:
+    views = observe(sight, batches, view, generator)
+    return Seen(views, batches.secret.to(views.device), batches.prior.to(views.device))
+
+
+def _at(values: Tensor, secret: Tensor) -> Tensor:
+    return values.gather(-1, secret[:, None]).squeeze(-1)

@@ -1,0 +1,121 @@
+"""The attribute game, input form: what is the value of one input field of one record of the batch?
+
+The adversary knows the rest of the record, its label and the weights, so she can compute the token that it would have
+with each value. What she would guess without the gradient is the value that the rest of the record suggests (see
+`adversaries.imputation`); only bits over that guess count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptaudit.adversaries.counterfactual import Asked, prepare
+from ptaudit.games.answers import Answers, Batches
+from ptaudit.games.attribute import drawing, why_not_values
+from ptaudit.games.inference import STATIC, Found, Half, draw_halves, lost, names_of, observe, scored, why_not
+from ptaudit.views.sight import Sight
+from ptaudit.views.view import View
+
+ADVERSARY = "likelihood-ratio"
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What the adversary works with.
+
+    Attributes:
+        sight: what batches of her own records look like to her.
+        candidates: token of every record with each of A values of the field, `(A, R, N, k)`; that of its own value is
+            the record's own. Clipped where what she believes to see is clipped.
+        linear: whether what she believes to see of a batch is the sum of its tokens (and noise).
+        noise_std: of that noise.
+    """
+
+    sight: Sight
+    candidates: Tensor
+    linear: bool = True
+    noise_std: float = 0.0
+
+
+def measure(
+    secret: Tensor,
+    prior: Tensor,
+    view: View,
+    now: Sight,
+    plain: Knowledge | None,
+    known: Knowledge,
+    groups: Sequence[Sequence[int]],
+    own: int | None = None,
+    seed: int = 0,
+) -> Found:
+    """Play the game with the white-box likelihood ratio.
+
+    Args:
+        secret: value of each record's field, `(N,)`, 0..A-1; -1 where it is missing: such a record is no target.
+        prior: probability of every value from the rest of the record, `(N, A)`.
+        view: batch size and rounds.
+        now: what the played batches look like.
+        plain: what she believes who knows of no defense: she then also plays as `static-likelihood-ratio`. None where
+            the view has none.
+        known: what she knows of the view as it is; from late weights if those are all she has.
+        groups: for each line the rows she may choose from.
+        own: most records she owns.
+        seed: of all that is random.
+
+    Returns:
+        For each adversary `inference.METRICS`, each with one estimate for each group.
+    """
+    secret, prior = secret.long().cpu(), prior.double().cpu()
+    n = len(secret)
+    names = names_of([ADVERSARY], plain)
+    if reason := why_not_values(secret) or why_not(n, view, own) or _why_not_known(known, plain):
+        return lost(names, reason, len(groups), n)
+    generator = torch.Generator().manual_seed(seed)
+    answers: dict[str, list[Answers]] = {name: [] for name in names}
+    for half in draw_halves(drawing(secret, prior, view), n, view, own, generator, secret):
+        views, wrong = observe(now, half.played, view, generator), guessed(half.played.prior, generator)
+        for way, knows in (("", known), (STATIC, plain)):
+            if knows is not None:
+                log_q, null = _answers(half, views, knows, view, groups, generator)
+                answers[way + ADVERSARY].append(Answers(log_q, null, wrong, half.played))
+    return scored(answers, n, seed, None)
+
+
+def _answers(
+    half: Half,
+    views: Tensor,
+    knows: Knowledge,
+    view: View,
+    groups: Sequence[Sequence[int]],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Log-posteriors of the played games, real and null, `(P, G, A)` each."""
+    fit, choose = (_asked(knows, b, observe(knows.sight, b, view, generator)) for b in (half.fit, half.choose))
+    device = views.device
+    wrong = guessed(half.choose.prior, generator)
+    noise = knows.noise_std if knows.linear and view.others == 0 and knows.noise_std > 0.0 else None
+    if noise is not None and view.fixed_batch:
+        noise /= view.rounds**0.5
+    secrets = (half.fit.secret.to(device), half.choose.secret.to(device), wrong.to(device))
+    adversary = prepare(fit, secrets[0], choose, *secrets[1:], groups, linear=knows.linear, noise=noise)
+    return adversary.answer(_asked(knows, half.played, views))
+
+
+def _asked(knows: Knowledge, batches: Batches, views: Tensor) -> Asked:
+    """Games as she finds them: what is seen, and the tokens that their targets might have."""
+    targets = batches.members[0, :, 0].to(knows.candidates.device)
+    return Asked(views.double(), knows.candidates[:, :, targets].double(), batches.prior.to(views.device))
+
+
+def guessed(prior: Tensor, generator: torch.Generator) -> Tensor:
+    """Values drawn from the prior: what a field would be of which the gradient tells nothing, `(G,)`."""
+    return torch.multinomial(prior, 1, generator=generator).squeeze(1)
+
+
+def _why_not_known(known: Knowledge, plain: Knowledge | None) -> str:
+    tokens = [known.candidates] + ([] if plain is None else [plain.candidates])
+    return "" if all(bool(torch.isfinite(some).all()) for some in tokens) else "gradients that are not finite"

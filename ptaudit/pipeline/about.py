@@ -1,0 +1,102 @@
+"""What the games of a spec are about, held against the records: found wrong before anything is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptaudit.errors import DataError, SpecError
+from ptaudit.pipeline.secret import attribute_secret, having
+from ptaudit.spec.inference import AttributeGame, DistributionGame, LocalisationGame, PropertyGame, UserGame
+from ptaudit.spec.play import GameSpec
+from ptaudit.spec.secrets import about_attribute, attribute_of
+
+if TYPE_CHECKING:
+    from ptaudit.pipeline.session import Session
+
+
+def with_whole_users(
+    user: NDArray[np.generic], members: NDArray[np.int64], wanted: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Members of random users, all their records, until there are enough: a user game needs several of each.
+
+    Args:
+        user: user of every record.
+        members: records to choose from.
+        wanted: how many.
+        generator: of the order.
+    """
+    order = generator.permutation(members)
+    _, place, count = np.unique(user[order], return_inverse=True, return_counts=True)
+    rank = generator.permutation(len(count))
+    chosen = order[np.argsort(rank[place], kind="stable")][:wanted]
+    return np.asarray(generator.permutation(chosen))
+
+
+def column_of(session: Session, game: GameSpec) -> NDArray[np.generic]:
+    """The column that a game is about, of every record: an attribute, or the label."""
+    if about_attribute(game):
+        return session.records.columns[attribute_of(game, session.spec)]
+    return session.records.targets.cpu().numpy()
+
+
+def check_secrets(session: Session) -> None:
+    """Refuses games whose secret the records do not have.
+
+    Raises:
+        DataError: a secret that is the same for all, or a number where classes are needed; users with few records.
+        SpecError: values that no record has.
+    """
+    for game in session.spec.audit.games:
+        if isinstance(game, AttributeGame | LocalisationGame):
+            _check_classes(session, game)
+        elif isinstance(game, PropertyGame | DistributionGame):
+            _check_values(session, game)
+        elif isinstance(game, UserGame):
+            _check_users(session, game)
+
+
+def _check_classes(session: Session, game: AttributeGame | LocalisationGame) -> None:
+    name = attribute_of(game, session.spec) if about_attribute(game) else "the label"
+    column = column_of(session, game)
+    if column.ndim > 1:
+        raise DataError(f"game `{game.title}` needs one label for each record", where="data")
+    secret = attribute_secret(column[session.members])
+    where = f"game {game.title}"
+    if secret.names is None:
+        what = f"`{name}` is a number with many values, and the game is about classes"
+        raise DataError(what, where=where, remedy="use usable-information, or put it into classes")
+    if len(secret.names) < 2:
+        what = f"`{name}` has one value among the audited members: {', '.join(secret.names)}"
+        raise DataError(what, where=where, remedy="choose another column")
+
+
+def _check_values(session: Session, game: PropertyGame | DistributionGame) -> None:
+    column = column_of(session, game)
+    where = f"game {game.title}"
+    if column.ndim > 1:
+        raise DataError(f"game `{game.title}` needs one label for each record", where="data")
+    try:
+        mask = having(column, game.values)[session.members]
+    except ValueError as error:
+        raise SpecError(str(error), where=where, remedy="correct `values`") from error
+    if mask.all() or not mask.any():
+        what = f"{'every' if mask.all() else 'no'} audited member has the property"
+        raise DataError(what, where=where, remedy="change `values`, or audit more records")
+
+
+def _check_users(session: Session, game: UserGame) -> None:
+    assert session.spec.data.user is not None
+    _, count = np.unique(session.records.columns[session.spec.data.user][session.members], return_counts=True)
+    for view in session.views:
+        needed = view.records * (1 if view.fixed_batch else view.rounds) + 1
+        if (count >= needed).sum() < 2:
+            what = (
+                f"view `{view.name}` shows {needed - 1} records of one user, and the adversary has another one: of "
+                f"{len(count)} users among the audited members the largest has {count.max()}"
+            )
+            raise DataError(
+                what, where=f"game {game.title}", remedy="lower batch_size or rounds, or audit more records"
+            )

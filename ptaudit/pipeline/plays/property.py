@@ -1,0 +1,30 @@
+"""Does the batch hold a record with the property?"""
+
+from __future__ import annotations
+
+import torch
+
+from ptaudit.games import property as property_game
+from ptaudit.pipeline.about import column_of
+from ptaudit.pipeline.plays import inference
+from ptaudit.pipeline.scene import Scene
+from ptaudit.pipeline.secret import having
+from ptaudit.spec.inference import PropertyGame
+from ptaudit.spec.play import GameSpec
+from ptaudit.tables.row import Row
+from ptaudit.views import View
+
+
+def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
+    """Rows of all layers jointly and of each, by every adversary."""
+    assert isinstance(game, PropertyGame)
+    session = scene.session
+    has = torch.from_numpy(having(column_of(session, game), game.values)[session.members])
+
+    def measure(table: inference.Table) -> inference.Found:
+        seen = table.sights
+        return property_game.measure(
+            has, view, seen.now, seen.plain, seen.known, table.groups, game.adversary, game.own_records, scene.seed
+        )
+
+    return inference.play(scene, game, view, game.adversary, measure)

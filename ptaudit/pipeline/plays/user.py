@@ -1,0 +1,38 @@
+"""Whose records is the batch made of?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ptaudit.games import user
+from ptaudit.games.inference import Found
+from ptaudit.pipeline.plays import inference
+from ptaudit.pipeline.scene import Scene
+from ptaudit.pipeline.sights import adaptive, before, static
+from ptaudit.spec.inference import UserGame
+from ptaudit.spec.play import GameSpec
+from ptaudit.tables.row import Row
+from ptaudit.views import View
+
+
+def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
+    """Rows of all layers jointly and of each, by every adversary."""
+    assert isinstance(game, UserGame)
+    session = scene.session
+    assert session.spec.data.user is not None
+    column = session.records.columns[session.spec.data.user][session.members]
+    users = torch.from_numpy(np.unique(column, return_inverse=True)[1])
+
+    def measure(table: inference.Table) -> Found:
+        groups, k, seed = table.groups, game.candidates, scene.seed
+        known = (before(scene) if table.late else None) or scene
+        who, unaware = adaptive(known, view, table.places), static(scene, view, table.places)
+        # With late weights she prepares on what she computes, and plays on what is shown now.
+        seen = (table.sights.now, table.sights.known) if table.late else (who.sight, who.known)
+        found = user.measure(who.tokens, users, view, groups, k, seed, *seen)
+        if unaware is None:
+            return found
+        return found | user.measure(unaware.tokens, users, unaware.view, groups, k, seed, unaware.sight)
+
+    return inference.play(scene, game, view, user.ADVERSARIES, measure)

@@ -1,0 +1,228 @@
+"""What adversaries of each knowledge see of a view at one epoch: as it is, undefended, with weights that are late."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptaudit.pipeline.scene import Scene, clipped
+from ptaudit.pipeline.secret import attribute_secret
+from ptaudit.replay.labels import label_prior
+from ptaudit.spec.defenses import PerturbDefense
+from ptaudit.views import View
+from ptaudit.views.defenses import LabelDp, Perturb
+from ptaudit.views.joint import Joint
+from ptaudit.views.replayed import ReplayedSight, fitted, plain, why_not
+from ptaudit.views.sight import Sight, TokenSight
+
+_PROBE_BATCHES = 400
+"""Batches of her own records on which a defender fits the probe of a perturbation."""
+
+
+@dataclass(frozen=True)
+class Sights:
+    """One view as it is played and as adversaries know it.
+
+    Attributes:
+        now: what the played batches look like.
+        plain: the undefended view; None where the view has no defense.
+        known: what her own batches look like to an adversary who knows the defense: `now`, unless her weights are late.
+    """
+
+    now: Sight
+    plain: Sight | None
+    known: Sight
+
+
+def sights(scene: Scene, view: View, places: Sequence[int], late: bool = False) -> Sights:
+    """The view at this epoch.
+
+    Args:
+        scene: the epoch.
+        view: the view.
+        places: the layers that it shares, as rows of the tokens.
+        late: whether the adversary knows the weights of the epoch before only.
+    """
+    now = sight(scene, view, places)
+    bare = undefended(view)
+    known = now
+    if late:
+        earlier = before(scene)
+        assert earlier is not None
+        known = sight(earlier, view, places)
+        scene = earlier
+    return Sights(now, None if bare == view else sight(scene, bare, places, view.noise_std > 0.0), known)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an adversary works with who computes tokens herself.
+
+    Attributes:
+        tokens: of the audited records, `(R, N, k)`, as she believes the view to show them.
+        view: batch size, clipping and noise as she believes them to be.
+        sight: what the games are played on; None for sums of the tokens and the noise of the view.
+        known: what she prepares on; None for sums of the tokens.
+    """
+
+    tokens: Tensor
+    view: View
+    sight: Sight | None = None
+    known: Sight | None = None
+
+
+def adaptive(scene: Scene, view: View, places: Sequence[int]) -> Known:
+    """Who knows the view as it is."""
+    if view.linear:
+        return Known(summed(scene, view, places).tokens, view)
+    now = sight(scene, view, places)
+    return Known(summed(scene, plain_sums(view), places).tokens, view, now, now)
+
+
+def static(scene: Scene, view: View, places: Sequence[int]) -> Known | None:
+    """Who knows of no defense; None where there is none."""
+    bare = undefended(view)
+    if bare == view:
+        return None
+    tokens = summed(scene, plain_sums(view), places, view.noise_std > 0.0).tokens
+    return Known(tokens, bare, sight(scene, view, places))
+
+
+def summed(scene: Scene, view: View, places: Sequence[int], noisy: bool | None = None) -> TokenSight:
+    """The sight of a view that adds up."""
+    found = sight(scene, view, places, noisy)
+    assert isinstance(found, TokenSight)
+    return found
+
+
+def plain_sums(view: View) -> View:
+    """The same view without defense and update."""
+    return replace(undefended(view), update=None)
+
+
+def undefended(view: View) -> View:
+    """The same view without its defense."""
+    return replace(view, defense=None, clip=None, noise_std=0.0)
+
+
+def sight(scene: Scene, view: View, places: Sequence[int], noisy: bool | None = None) -> Sight:
+    """What is seen of batches, made once for all games of the epoch.
+
+    Args:
+        scene: the epoch.
+        view: the view.
+        places: the layers that it shares, as rows of the tokens.
+        noisy: whether its joint rows are those of a noisy view; default as the view is.
+    """
+    noisy = view.noise_std > 0.0 if noisy is None else noisy
+    key = ("sight", replace(view, name="", rounds=1, fixed_batch=False), tuple(places), noisy)
+    if key not in scene.kept:
+        scene.kept[key] = _linear(scene, view, places, noisy) if view.linear else _replayed(scene, view, places)
+    found: Sight = scene.kept[key]
+    return found
+
+
+def why_not_seen(scene: Scene, view: View, late: bool = False) -> str:
+    """Why a view cannot be shown, or not with late weights; empty if it can."""
+    if late and scene.before is None:
+        return "there is no epoch before this one, whose weights the adversary would know"
+    if view.linear or isinstance(view.defense, Perturb):
+        return ""
+    return why_not(view, scene.model, scene.session.records.classes)
+
+
+def before(scene: Scene) -> Scene | None:
+    """The same members read with the weights of the epoch before; None where there is none."""
+    if scene.before is None:
+        return None
+    if "before" not in scene.kept:
+        model = copy.deepcopy(scene.model)
+        model.load_state_dict({name: value.to(scene.session.device) for name, value in scene.before.items()})
+        reader = scene.session.reader(model)
+        inside = reader.read(*scene.session.batch(scene.session.members))
+        scene.kept["before"] = replace(
+            scene, model=model, reader=reader, layers=reader.layers, inside=inside, before=None
+        )
+    found: Scene = scene.kept["before"]
+    return found
+
+
+def _linear(scene: Scene, view: View, places: Sequence[int], noisy: bool) -> TokenSight:
+    layers = clipped(view, scene.inside, places)
+    return TokenSight(Joint.of(layers, noisy).rows(layers), view.noise_std)
+
+
+def _replayed(scene: Scene, view: View, places: Sequence[int]) -> ReplayedSight:
+    session = scene.session
+    inputs, targets = session.batch(session.members)
+    layers = [scene.inside.layers[place].name for place in places]
+    joint = Joint.of(scene.inside.values[list(places)].double())
+    # The gradients of all records are the same for all views.
+    before = (seen for seen in scene.kept.values() if isinstance(seen, ReplayedSight))
+    share = next((seen for seen in before if plain(seen.view)), None)
+    return ReplayedSight.of(
+        scene.reader, inputs, targets, layers, prepared(scene, view), joint, session.records.classes, share
+    )
+
+
+def prepared(scene: Scene, view: View) -> View:
+    """The view with what its defender has to know beforehand: the class frequencies, or a probe of the secret."""
+    session = scene.session
+    if isinstance(view.defense, LabelDp):
+        prior = tuple(label_prior(session.records, session.split).tolist())
+        return replace(view, defense=replace(view.defense, prior=prior))
+    if not isinstance(view.defense, Perturb) or view.defense.probe is not None:
+        return view
+    own = session.others
+    secret = _guarded(scene, view)[own]
+    inputs, targets = session.batch(own[secret >= 0])
+    secrets = torch.from_numpy(secret[secret >= 0])
+    generator = torch.Generator().manual_seed(scene.seed)
+    # Batches of one secret each: of mixed ones a probe learns next to nothing.
+    names = torch.unique(secrets)
+    about = names[torch.randint(len(names), (_PROBE_BATCHES,), generator=generator)]
+    members = torch.empty(_PROBE_BATCHES, view.batch_size, dtype=torch.long)
+    for name in names:
+        mine, there = about == name, torch.nonzero(secrets == name).squeeze(1)
+        members[mine] = there[torch.randint(len(there), (int(mine.sum()), view.batch_size), generator=generator)]
+    return fitted(view, scene.reader.source, inputs, targets, members, about, scene.seed)
+
+
+def _guarded(scene: Scene, view: View) -> NDArray[np.int64]:
+    """The secret that the defender of a view guards, of every record; -1 where it is missing."""
+    session = scene.session
+    spec = next(one.defense for one in session.spec.audit.views if one.name == view.name)
+    assert isinstance(spec, PerturbDefense)
+    if spec.attribute is None:
+        return session.records.targets.cpu().numpy().astype(np.int64)
+    secret = attribute_secret(session.records.columns[spec.attribute])
+    return np.where(secret.known, secret.values, -1).astype(np.int64)
+
+
+def counterfactual(scene: Scene, view: View, places: Sequence[int], name: str, noisy: bool) -> Tensor:
+    """Tokens of every audited record with each value of an input field, `(A, R, N, k)`, as the view shows a record.
+
+    Those of its own value are the record's own, bit for bit. The joint rows are those of a noisy view, if asked for.
+    """
+    key = ("counterfactual", name)
+    session = scene.session
+    if key not in scene.kept:
+        index = torch.from_numpy(session.members)
+        _, targets = session.batch(session.members)
+        levels = range(len(session.records.fields[name].levels))
+        scene.kept[key] = [scene.reader.read(session.records.with_level(index, name, v), targets) for v in levels]
+    layers = clipped(view, scene.inside, places)
+    joint = Joint.of(layers, noisy)
+    own, found = joint.rows(layers), []
+    codes = torch.from_numpy(session.records.fields[name].codes[session.members])
+    for level, tokens in enumerate(scene.kept[key]):
+        rows = joint.rows(clipped(view, tokens, places))
+        rows[:, codes == level] = own[:, codes == level]
+        found.append(rows)
+    return torch.stack(found)

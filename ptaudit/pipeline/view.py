@@ -1,0 +1,35 @@
+"""Views of the spec as the games see them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ptaudit.spec.audit import ViewSpec
+from ptaudit.spec.defenses import DefenseSpec, DpDefense, DropoutDefense, LabelDpDefense, PerturbDefense, PruneDefense
+from ptaudit.views import View
+from ptaudit.views.defenses import Defense, Dropout, LabelDp, Perturb, Prune, Sign
+from ptaudit.views.defenses.vib import Vib
+from ptaudit.views.update import Update
+
+
+def make_view(spec: ViewSpec) -> View:
+    """The view of the spec; a perturbation has no probe yet."""
+    dp = spec.defense if isinstance(spec.defense, DpDefense) else None
+    clip, noise = (dp.clip, dp.noise_multiplier * dp.clip) if dp else (None, 0.0)
+    seen = View(spec.name, spec.batch_size, spec.rounds, tuple(spec.layers or ()), clip, noise)
+    update = Update(spec.update.local_steps, spec.update.lr) if spec.update else None
+    defense = None if spec.defense is None or dp else make_defense(spec.defense)
+    return replace(seen, users=spec.users, fixed_batch=spec.fixed_batch, defense=defense, update=update)
+
+
+def make_defense(spec: DefenseSpec) -> Defense:
+    """The defense of the spec."""
+    if isinstance(spec, PruneDefense):
+        return Prune(spec.ratio)
+    if isinstance(spec, PerturbDefense):
+        return Perturb(spec.size)
+    if isinstance(spec, DropoutDefense):
+        return Dropout(spec.rate)
+    if isinstance(spec, LabelDpDefense):
+        return LabelDp(spec.epsilon)
+    return Sign() if spec.name == "sign" else Vib()

@@ -1,0 +1,27 @@
+"""Cells that several tables have."""
+
+from __future__ import annotations
+
+from ptaudit.report.document import Cell, Tone
+from ptaudit.report.words import number, percent, share
+from ptaudit.tables.row import Row
+
+
+def share_cell(row: Row | None, *, with_ceiling: bool = False) -> Cell:
+    """The share of the ceiling; red and yellow say much and some, and nothing is ever green."""
+    part = share(row)
+    if row is None or part is None:
+        return Cell("-", "dim")
+    tone: Tone = "bad" if part >= 0.5 else "warn" if part >= 0.1 else ""
+    text = f"{percent(part)} of {number(row.ceiling)}" if with_ceiling else percent(part)
+    return Cell(text, tone)
+
+
+def status_word(row: Row) -> str:
+    """The status without its reason."""
+    return row.status.split(":")[0]
+
+
+def status_cell(row: Row) -> Cell:
+    """The status in its tone."""
+    return Cell(status_word(row), "dim" if row.status == "ok" else "warn")

@@ -1,0 +1,46 @@
+"""The section on layers: what a secret and the input move, and how far apart its groups lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
+from ptaudit.report.words import interval_text, number
+from ptaudit.spec.catalog import GAMES
+from ptaudit.tables.row import Row
+
+if TYPE_CHECKING:
+    from ptaudit.tables.run import Run
+
+_METRICS = GAMES["localisation"]
+
+
+def localisation_grid(run: Run) -> Grid:
+    """A row for each layer at the last epoch; a distance is to be read beside its null."""
+    rows = [row for row in run.rows if row.metric in _METRICS]
+    last = max((row.epoch for row in rows), default=0)
+    lines: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in sorted(rows, key=lambda row: row.layer_index):
+        if row.epoch == last:
+            lines.setdefault((row.game, row.layer), {})[row.metric] = row
+    columns = [Column("game"), Column("layer"), Column("type")]
+    for metric in _METRICS:
+        columns.append(Column(f"{metric.replace('_', ' ')} [95 %]", right=True))
+        if metric.endswith("distance"):
+            columns.append(Column("null", right=True))
+    cells = tuple((Cell(game), Cell(layer), *_cells(found)) for (game, layer), found in lines.items())
+    title = f"Which layers a secret and the input move, at epoch {last}"
+    return drop_blank_columns(Grid("localisation", title, tuple(columns), cells))
+
+
+def _cells(found: dict[str, Row]) -> Sequence[Cell]:
+    some = next(iter(found.values()))
+    cells = [Cell(some.layer_type)]
+    for metric in _METRICS:
+        row = found.get(metric)
+        measured = row is not None and row.measured
+        cells.append(Cell(interval_text(row) if row is not None and measured else "-"))
+        if metric.endswith("distance"):
+            cells.append(Cell(number(row.null, 2) if row is not None and measured else ""))
+    return cells

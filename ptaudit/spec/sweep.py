@@ -1,0 +1,93 @@
+"""Lists in the place of one number: a view, a game or a defense for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+from pydantic import GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from ptaudit.spec.document import Document, Loc
+
+_VIEWS = {"batch_size": "m", "rounds": "r", "users": "u", "fixed_batch": "fixed"}
+_GAMES = {"own_records": "own", "weights": ""}
+_STRENGTHS = dict.fromkeys(("noise_multiplier", "ratio", "size", "rate", "epsilon", "beta"), "")
+
+
+class OrList:
+    """For the JSON Schema: a value, or a list of values each of which makes an entry of its own."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        one = handler(core)
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+
+
+def unfold(document: Document) -> None:
+    """Put an entry for every combination in the place of one with lists; each keeps its place in the file.
+
+    The entries of a view are named by what differs, e.g. `batch-m8-r2`; so are those of a game, by its `id`. Defenses
+    are named by their strength anyway.
+    """
+    values = document.values
+    audit = values.get("audit")
+    if isinstance(audit, dict):
+        _unfold(document, ("audit",), "views", _VIEWS, "name")
+        _unfold(document, ("audit",), "games", _GAMES, "id")
+    _unfold(document, (), "defenses", _STRENGTHS, None)
+
+
+def _unfold(document: Document, above: Loc, key: str, names: Mapping[str, str], title: str | None) -> None:
+    part = document.values
+    for step in above:
+        part = part[step]
+    entries = part.get(key)
+    if not isinstance(entries, list) or not any(map(_has_lists, entries, [names] * len(entries))):
+        return
+    unfolded = [(i, one) for i, entry in enumerate(entries) for one in _each(entry, names, title)]
+    here = (*above, key)
+    old = {loc: where for loc, where in document.places.items() if loc[: len(here)] == here and len(loc) > len(here)}
+    for loc in old:
+        del document.places[loc]
+    for j, (i, _) in enumerate(unfolded):
+        for loc, where in old.items():
+            if loc[len(here)] == i:
+                document.places[(*here, j, *loc[len(here) + 1 :])] = where
+    part[key] = [one for _, one in unfolded]
+
+
+def _has_lists(entry: Any, names: Mapping[str, str]) -> bool:
+    inside = entry.get("defense") if isinstance(entry, dict) else None
+    return bool(_swept(entry, names) or _swept(inside, _STRENGTHS))
+
+
+def _swept(entry: Any, names: Mapping[str, str]) -> list[str]:
+    """Keys with lists; a list without values is left for the check of types."""
+    if not isinstance(entry, dict):
+        return []
+    return [key for key in names if isinstance(entry.get(key), list) and entry[key]]
+
+
+def _each(entry: Any, names: Mapping[str, str], title: str | None) -> Iterator[Any]:
+    lists = _swept(entry, names)
+    inside = entry.get("defense") if isinstance(entry, dict) else None
+    for chosen in product(*(entry[key] for key in lists)):
+        parts = [_part(names[key], value) for key, value in zip(lists, chosen)]
+        # A defense inside a view has lists of its own.
+        for defense in _each(inside, _STRENGTHS, None) if isinstance(inside, dict) else [None]:
+            one = {**entry, **dict(zip(lists, chosen))} if lists else entry
+            strengths = [defense[key] for key in _swept(inside, _STRENGTHS)] if defense else []
+            one = {**one, "defense": defense} if strengths else one
+            base = entry.get(title, entry.get("name")) if title else None
+            if isinstance(base, str) and title and (lists or strengths):
+                one = {**one, title: "-".join([base, *filter(None, [*parts, *(_part("", s) for s in strengths)])])}
+            yield one
+
+
+def _part(prefix: str, value: Any) -> str:
+    """What an entry is called by; nothing for what a flag leaves as it is."""
+    if isinstance(value, bool):
+        return prefix if value else ""
+    return f"{prefix}{'all' if value is None else value}"

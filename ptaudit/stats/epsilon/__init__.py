@@ -1,0 +1,46 @@
+"""Lower bounds on epsilon, with confidence, from the games of an audit; and the epsilon a mechanism really has.
+
+What decides a game (`Threshold`, `Guesses`) is a type that is made from other games, or before any: a bound takes it
+together with the games that are reported, so it cannot be chosen on them.
+
+Every epsilon names its adjacency. A membership audit is add/remove (the sum changes by C at most); an attribute audit
+is replace-one (2C), and is held against the replace-one epsilon.
+"""
+
+from ptaudit.stats.epsilon.bound import CONFIDENCE, Adjacency, EpsilonBound
+from ptaudit.stats.epsilon.clopper_pearson import clopper_pearson
+from ptaudit.stats.epsilon.gaussian_dp import gaussian_dp
+from ptaudit.stats.epsilon.guesses import Guesses, count_correct
+from ptaudit.stats.epsilon.mechanism import (
+    SENSITIVITY,
+    gaussian_delta,
+    gaussian_epsilon,
+    gaussian_mechanism_epsilon,
+    gaussian_mu,
+    replace_one_epsilon,
+    sigma_for,
+)
+from ptaudit.stats.epsilon.one_run import choose_guesses, one_run, p_value
+from ptaudit.stats.epsilon.threshold import Threshold, choose_threshold
+
+__all__ = [
+    "CONFIDENCE",
+    "SENSITIVITY",
+    "Adjacency",
+    "EpsilonBound",
+    "Guesses",
+    "Threshold",
+    "choose_guesses",
+    "choose_threshold",
+    "clopper_pearson",
+    "count_correct",
+    "gaussian_delta",
+    "gaussian_dp",
+    "gaussian_epsilon",
+    "gaussian_mechanism_epsilon",
+    "gaussian_mu",
+    "one_run",
+    "p_value",
+    "replace_one_epsilon",
+    "sigma_for",
+]

@@ -1,0 +1,119 @@
+"""What each defense costs in accuracy and hides from whom: `defenses.csv`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ptaudit.tables.row import JOINT, Row, strongest
+from ptaudit.tables.run import DefenseEntry, Run
+from ptaudit.tables.spec import views_of
+from ptaudit.tables.wide import Cell, Sheet
+
+NONE = "none"
+STATIC = "static-"
+METRICS = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+
+
+@dataclass(frozen=True)
+class DefenseLine:
+    """One number under one defense, by adversaries who know it and who do not.
+
+    Attributes:
+        entry: the training that the view was seen of.
+        shown: the defense of the view itself; the training's, or none.
+        view: name of the view without its defense.
+        game: name of the game.
+        metric: which number.
+        adaptive: the strongest adversary that was fitted on what the defense shows; None where none played.
+        static: the strongest that was fitted on undefended views.
+    """
+
+    entry: DefenseEntry
+    shown: str
+    view: str
+    game: str
+    metric: str
+    adaptive: Row | None
+    static: Row | None
+
+
+def defense_lines(run: Run) -> list[DefenseLine]:
+    """The joint rows at the last audited epoch of each defense, beside those without one.
+
+    Games that only some of the views play are left out where a run has no defenses at all.
+    """
+    entries = {entry.title: entry for entry in run.defenses}
+    on_view = {name: view.get("defense") for name, view in views_of(run.spec_text).items()}
+    if not entries and not any(on_view.values()):
+        return []
+    found = []
+    for (view, game, metric), rows in _groups(run.rows).items():
+        base, _, arm = view.partition("@")
+        entry = entries.get(arm) or undefended(run)
+        shown = arm or _title(on_view.get(base))
+        adaptive = strongest((row for row in rows if row.adaptive), _value)
+        static = strongest((row for row in rows if row.adversary.startswith(STATIC)), _value)
+        found.append(DefenseLine(entry, shown, base, game, metric, adaptive, static))
+    return found
+
+
+def undefended(run: Run) -> DefenseEntry:
+    """The training as it is."""
+    nan = math.nan
+    last = run.epochs[-1] if run.epochs else None
+    numbers = (last.train_accuracy, last.held_out_accuracy, last.held_out_loss, last.epsilon) if last else (nan,) * 4
+    return DefenseEntry(NONE, NONE, "", nan, *numbers, "ok")
+
+
+COLUMNS = (
+    "trained_with", "defense", "parameter", "strength", "held_out_accuracy", "epsilon", "view", "game", "metric",
+    "adaptive", "adaptive_value", "adaptive_lo", "adaptive_hi", "static", "static_value", "static_lo", "static_hi",
+    "null", "ceiling", "n", "status",
+)  # fmt: skip
+
+
+def defenses_sheet(run: Run) -> Sheet:
+    """`defenses.csv`: a row for each training, view, game and metric."""
+    return Sheet(COLUMNS, tuple(_cells(line) for line in defense_lines(run)))
+
+
+def _cells(line: DefenseLine) -> tuple[Cell, ...]:
+    entry, nan = line.entry, math.nan
+    one = line.adaptive or line.static
+    assert one is not None
+    numbers: list[Cell] = []
+    for row in (line.adaptive, line.static):
+        numbers += [row.adversary, row.value, row.lo, row.hi] if row else ["", nan, nan, nan]
+    return (
+        entry.title, line.shown, entry.parameter, entry.strength, entry.held_out_accuracy, entry.epsilon, line.view,
+        line.game, line.metric, *numbers, one.null, one.ceiling, one.n, one.status,
+    )  # fmt: skip
+
+
+def _groups(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
+    """Joint rows of the last epoch that each view was audited at."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    last = {view: max(row.epoch for row in rows if row.view == view) for view in {row.view for row in rows}}
+    for row in _joint(rows):
+        if row.epoch == last[row.view]:
+            groups.setdefault((row.view, row.game, row.metric), []).append(row)
+    return groups
+
+
+def _joint(rows: Sequence[Row]) -> Iterator[Row]:
+    return (row for row in rows if row.layer == JOINT and row.metric in METRICS)
+
+
+def _value(row: Row) -> float:
+    return row.lo if row.measured else -math.inf
+
+
+def _title(defense: Any) -> str:
+    """A view's own defense in words."""
+    if not isinstance(defense, dict):
+        return NONE
+    numbers = [f"{value:g}" for value in defense.values() if isinstance(value, int | float)]
+    return "-".join([str(defense.get("name")), *numbers[-1:]])

@@ -1,0 +1,96 @@
+"""Which layer carries what, side by side: `localisation.csv`, one row for each epoch, layer and localisation game."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ptaudit.spec.catalog import GAMES, MODEL_VIEW
+from ptaudit.tables.row import Row, worst_status
+from ptaudit.tables.run import Run
+from ptaudit.tables.spec import games_of, plain_spec, views_of
+from ptaudit.tables.wide import Cell, Sheet
+
+LAYER = ("epoch", "layer", "layer_index", "layer_type")
+METRICS = GAMES["localisation"]
+USABLE = {"usable_linear_bits": "linear", "usable_mlp_bits": "mlp"}
+"""Column to the family of predictors whose bits it holds."""
+
+PARTS = ("", "_lo", "_hi", "_null")
+COLUMNS = (
+    *LAYER,
+    "game",
+    "trained_with",
+    *(f"{name}{part}" for name in (*USABLE, *METRICS) for part in PARTS),
+    "view",
+    "status",
+)
+
+
+def localisation_sheet(run: Run) -> Sheet:
+    """The metrics of each localisation game, beside the usable information of the same secret.
+
+    The latter is that on `view`, the view of the smallest batch, undefended ones first; NaN where no such game was
+    played, or the folder has no spec that says which game is about the same secret. `trained_with` is the defense of
+    the training, where the spec has several. The status is the one of the localisation metrics that asks for most
+    caution. Empty where no localisation game was played.
+    """
+    groups: dict[tuple[str, int, str], list[Row]] = {}
+    series: dict[tuple[str, str], Beside] = {}
+    for row in run.rows:
+        if row.metric in METRICS and row.view.partition("@")[0] == MODEL_VIEW:
+            arm = row.view.partition("@")[2]
+            groups.setdefault((f"{row.game}@{arm}", row.epoch, row.layer), []).append(row)
+            if (row.game, arm) not in series:
+                series[row.game, arm] = _usable(run, row.game, arm)
+    return Sheet(COLUMNS, tuple(tuple(_cells(group, series)) for group in groups.values()))
+
+
+Beside = Mapping[tuple[int, str, str], Row]
+"""Rows of usable information by epoch, layer and family."""
+
+
+def _cells(group: list[Row], series: Mapping[tuple[str, str], Beside]) -> Iterator[Cell]:
+    first, arm = group[0], group[0].view.partition("@")[2]
+    yield from (getattr(first, name) for name in LAYER)
+    yield from (first.game, arm)
+    beside = [series[first.game, arm].get((first.epoch, first.layer, family)) for family in USABLE.values()]
+    by_metric = {row.metric: row for row in group}
+    for row in (*beside, *(by_metric.get(metric) for metric in METRICS)):
+        yield from (row.value, row.lo, row.hi, row.null) if row and row.measured else (math.nan,) * len(PARTS)
+    yield next((row.view for row in beside if row), "")
+    yield worst_status(row.status for row in group)
+
+
+def _usable(run: Run, game: str, arm: str) -> Beside:
+    """Bits of usable-information games about the same secret on the view of the smallest batch."""
+    games, views = games_of(run.spec_text), views_of(run.spec_text)
+    secret = _secret(run, games.get(game, {}))
+    same = [title for title, other in games.items() if _is_usable(other) and _secret(run, other) == secret]
+    found: dict[str, list[Row]] = {}
+    for row in run.rows:
+        name, _, trained_with = row.view.partition("@")
+        if row.game in same and row.metric == "bits" and name in views and trained_with == arm:
+            found.setdefault(name, []).append(row)
+    if secret is None or not found:
+        return {}
+
+    def size(view: str) -> tuple[bool, int]:
+        return views[view].get("defense") is not None, int(views[view].get("batch_size", 1))
+
+    return {(row.epoch, row.layer, row.adversary): row for row in found[min(found, key=size)]}
+
+
+def _is_usable(game: Mapping[str, Any]) -> bool:
+    return game.get("name") == "usable-information"
+
+
+def _secret(run: Run, game: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What a game is about, e.g. `("attribute", "sex")`; None where the spec does not say."""
+    if not game:
+        return None
+    if (kind := game.get("secret", "label" if _is_usable(game) else "attribute")) == "label":
+        return "label", ""
+    attributes = (plain_spec(run.spec_text).get("data") or {}).get("attributes") or [""]
+    return kind, str(game.get("attribute") or attributes[0])

@@ -1,0 +1,36 @@
+"""What the tables need of a resolved spec, read as plain text: a folder may hold one of another version, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+
+def plain_spec(text: str) -> Mapping[str, Any]:
+    """The spec as plain values; empty where it cannot be read."""
+    try:
+        values = yaml.safe_load(text) if text else {}
+    except yaml.YAMLError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def views_of(text: str) -> dict[str, Mapping[str, Any]]:
+    """The views by name."""
+    return _named(text, "views", "name")
+
+
+def games_of(text: str) -> dict[str, Mapping[str, Any]]:
+    """The games by the name that they have in the tables."""
+    audit = plain_spec(text).get("audit")
+    games = audit.get("games") if isinstance(audit, dict) else None
+    whole = [{"name": game} if isinstance(game, str) else game for game in games or () if game]
+    return {str(game.get("id") or game.get("name")): game for game in whole if isinstance(game, dict)}
+
+
+def _named(text: str, key: str, name: str) -> dict[str, Mapping[str, Any]]:
+    audit = plain_spec(text).get("audit")
+    entries = audit.get(key) if isinstance(audit, dict) else None
+    return {str(entry[name]): entry for entry in entries or () if isinstance(entry, dict) and name in entry}

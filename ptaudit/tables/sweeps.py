@@ -1,0 +1,85 @@
+"""What an adversary of each knowledge finds out: `threats.csv`, one row for each view, game and number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ptaudit.spec.catalog import INFERENCE_GAMES
+from ptaudit.tables.row import Row
+from ptaudit.tables.run import Run
+from ptaudit.tables.spec import games_of, views_of
+from ptaudit.tables.wide import Cell, Sheet
+
+KNOWLEDGE = ("batch_size", "rounds", "fixed_batch", "users", "layers", "local_steps", "weights", "own_records")
+"""What differs between adversaries, as the spec says it."""
+
+COLUMNS = (
+    *KNOWLEDGE, "trained_with", "view", "game", "layer", "adversary", "fitted_on", "metric", "value", "lo", "hi",
+    "null", "ceiling", "n", "status",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Threat:
+    """A number and what its adversary knew."""
+
+    knows: Mapping[str, Cell]
+    trained_with: str
+    row: Row
+
+    @property
+    def fitted_on(self) -> str:
+        """`defended` views, or `undefended` ones (static)."""
+        return "defended" if self.row.adaptive else "undefended"
+
+
+def threats(run: Run) -> list[Threat]:
+    """Every row of the last audited epoch of the games about a secret of a batch."""
+    views, games = views_of(run.spec_text), games_of(run.spec_text)
+    last = max((row.epoch for row in run.rows), default=0)
+    return [
+        Threat(_knows(views.get(row.view.partition("@")[0], {}), games[row.game]), row.view.partition("@")[2], row)
+        for row in run.rows
+        if row.epoch == last and row.game in games and games[row.game].get("name") in INFERENCE_GAMES
+    ]
+
+
+def threats_sheet(run: Run) -> Sheet:
+    """`threats.csv`."""
+    return Sheet(COLUMNS, tuple(_cells(threat) for threat in threats(run)))
+
+
+def _cells(threat: Threat) -> tuple[Cell, ...]:
+    row = threat.row
+    return (
+        *(threat.knows[name] for name in KNOWLEDGE), threat.trained_with, row.view, row.game, row.layer,
+        row.adversary, threat.fitted_on, row.metric, row.value, row.lo, row.hi, row.null, row.ceiling, row.n,
+        row.status,
+    )  # fmt: skip
+
+
+def _knows(view: Mapping[str, Any], game: Mapping[str, Any]) -> dict[str, Cell]:
+    update = view.get("update") or {}
+    patterns = view.get("layers") or ["all"]
+    found: dict[str, Cell] = {
+        "batch_size": view.get("batch_size", math.nan),
+        "rounds": view.get("rounds", 1),
+        "fixed_batch": str(bool(view.get("fixed_batch", False))).lower(),
+        "users": view.get("users", 1),
+        "layers": " ".join(map(str, patterns)),
+        "local_steps": update.get("local_steps", math.nan),
+        "weights": str(game.get("weights", "exact")),
+        "own_records": game.get("own_records") or "half",
+    }
+    return found
+
+
+def swept(run: Run) -> Iterator[str]:
+    """What differs between the adversaries of a run."""
+    found = [threat.knows for threat in threats(run)]
+    for name in KNOWLEDGE:
+        if len({str(knows[name]) for knows in found}) > 1:
+            yield name

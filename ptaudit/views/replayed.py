@@ -1,0 +1,213 @@
+"""Views that do not add up: the true gradient of every batch is computed, defended, and shown as tokens are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from ptaudit.errors import ModelError
+from ptaudit.replay.batch import Inputs
+from ptaudit.tokens.reader import Source, TokenReader
+from ptaudit.tokens.sketch import LayerSketch
+from ptaudit.views.aggregate import sums
+from ptaudit.views.defenses import Defense, LabelDp, Perturb
+from ptaudit.views.gradients import TABLE_BYTES, BatchGradients
+from ptaudit.views.joint import Joint
+from ptaudit.views.view import View
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A layer that the view shares.
+
+    Attributes:
+        sketch: its projection, that of its tokens.
+        paths: by name inside the layer, the path of each parameter.
+    """
+
+    sketch: LayerSketch
+    paths: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ReplayedSight:
+    """Batches as a view with a defense or an update shows them.
+
+    What is seen has the scale of `TokenSight`: the defended MEAN gradient of a batch times its m records, summed over
+    the view's users, so that a view without defense is the sum of its records' tokens. A defense that changes the scale
+    (`sign`) changes it here too.
+
+    A sight belongs to the weights at which it was made, and is used while the model has them.
+
+    Attributes:
+        batches: gradients of the audited records.
+        shown: the L layers that the view shares.
+        joint: how joint rows are made of them.
+        view: batch size, users, defense and update.
+        targets: of the audited records, `(N, ...)`, on the CPU.
+        classes: number of classes, where targets are classes.
+        responses: tokens of every record with every label, `(R, N * classes, k)`: sums of these are what a view shows
+            whose defense is about labels only.
+    """
+
+    batches: BatchGradients
+    shown: tuple[Shown, ...]
+    joint: Joint
+    view: View
+    targets: Tensor
+    classes: int | None = None
+    responses: Tensor | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        reader: TokenReader,
+        inputs: Inputs,
+        targets: Tensor,
+        layers: Sequence[str],
+        view: View,
+        joint: Joint,
+        classes: int | None = None,
+        share: ReplayedSight | None = None,
+    ) -> ReplayedSight:
+        """The sight of a view on some records, at the present weights of the reader's model.
+
+        Args:
+            reader: of the model, prepared; the tokens that static adversaries are fitted on come from it.
+            inputs: records (N, ...).
+            targets: (N, ...).
+            layers: names of the layers that the view shares and the reader captures, in model order.
+            view: the view.
+            joint: as it is for the tokens of the same view without defense.
+            classes: number of classes where targets are classes.
+            share: another sight of the same records at the same weights; the gradients that it has already are used
+                where they are the same ones.
+
+        Raises:
+            ModelError: see `why_not`.
+        """
+        source = reader.source
+        if why := why_not(view, source.model, classes):
+            raise ModelError(why, where=f"view {view.name}")
+        if share is not None and plain(view) and plain(share.view):
+            batches = share.batches
+        else:
+            batches = BatchGradients(source, inputs, targets, defense=view.defense, update=view.update)
+        own = {layer.name: layer for layer in source.layers}
+        shown = tuple(
+            Shown(source.sketches[name], {p: own[name].path(p) for p in own[name].parameters}) for name in layers
+        )
+        responses = _responses(reader, inputs, targets, layers, view, joint, classes or 0)
+        return cls(batches, shown, joint, view, targets.cpu(), classes, responses)
+
+    def see(self, members: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Sight.see`; members `(G, m * users)`, the batches of the users one after the other.
+
+        Batches of another size are those of one user.
+        """
+        users = self.view.users if members.shape[1] == self.view.records else 1
+        m = members.shape[1] // users
+        batches = members.cpu().reshape(-1, m)
+        targets = None
+        if self._defense.moment == "labels":
+            assert self.classes is not None
+            targets = self._defense.labels(self.targets[batches], self.classes, generator)
+            if self.responses is not None:
+                return sums(self.responses, (batches * self.classes + targets).view(len(members), -1))
+        tokens = torch.cat(
+            [self._tokens(self._defense(g, generator)) for g in self.batches.read(batches, targets, generator)], dim=1
+        )
+        rows, _, k = tokens.shape
+        return self.joint.rows(m * tokens.view(rows, len(members), users, k).sum(2))
+
+    def gradients(self, members: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean gradients of batches `(G, m)` before the view's defense acts on them, `(G, d)`, float32.
+
+        The number of trainable parameters is d.
+        """
+        return torch.cat(list(self.batches.read(members, None, generator)))
+
+    @property
+    def _defense(self) -> Defense:
+        return self.view.defense or Defense()
+
+    def _tokens(self, gradients: Tensor) -> Tensor:
+        """Tokens `(L, g, k)`, float64, of whole gradients `(g, d)`."""
+        parts = self.batches.layout.parts(gradients)
+        return torch.stack(
+            [layer.sketch({name: parts[path] for name, path in layer.paths.items()}) for layer in self.shown]
+        ).double()
+
+
+def why_not(view: View, model: nn.Module, classes: int | None) -> str:
+    """Why a view cannot be replayed on a model; empty if it can.
+
+    Args:
+        view: the view.
+        model: the audited model.
+        classes: number of classes where targets are classes, else None.
+    """
+    if view.clip is not None or view.noise_std > 0.0:
+        kind = "the steps of an update" if view.defense is None else "a defense of whole batches"
+        return f"clipping and noise are for sums of records' gradients, and do not go together with {kind}"
+    return "" if view.defense is None else view.defense.why_not(model, classes)
+
+
+def fitted(
+    view: View, source: Source, inputs: Inputs, targets: Tensor, members: Tensor, secrets: Tensor, seed: int
+) -> View:
+    """The view with a perturbation whose probe the defender has fitted on batches of her own records.
+
+    Args:
+        view: its defense is a `Perturb`.
+        source: model and loss (`TokenReader.source`).
+        inputs: the defender's records (n, ...), none of them audited.
+        targets: (n, ...).
+        members: her batches, indices of these records, `(G, m)`; some hundred.
+        secrets: what she guards in each, `(G,)`, int64.
+        seed: of what is random in a pass.
+    """
+    assert isinstance(view.defense, Perturb)
+    batches = BatchGradients(source, inputs, targets, update=view.update)
+    gradients = torch.cat(list(batches.read(members, None, torch.Generator().manual_seed(seed))))
+    return replace(view, defense=view.defense.fit(gradients, secrets))
+
+
+def _steps(view: View) -> int:
+    return 1 if view.update is None else view.update.local_steps
+
+
+def plain(view: View) -> bool:
+    """Whether gradients are computed as if nobody defended them."""
+    return _steps(view) == 1 and (view.defense is None or view.defense.moment == "gradient")
+
+
+def _responses(
+    reader: TokenReader,
+    inputs: Inputs,
+    targets: Tensor,
+    layers: Sequence[str],
+    view: View,
+    joint: Joint,
+    classes: int,
+) -> Tensor | None:
+    """Tokens of every record with every label, where that is all it takes and they fit."""
+    if not isinstance(view.defense, LabelDp) or _steps(view) > 1:
+        return None
+    dim = reader.source.sketches[layers[0]].dim
+    if 8 * dim * (len(layers) + 2) * len(targets) * classes > TABLE_BYTES:
+        return None
+    found = []
+    for label in range(classes):
+        tokens = reader.read(inputs, torch.full_like(targets, label))
+        if not tokens.complete:
+            return None
+        place = {layer.name: i for i, layer in enumerate(tokens.layers)}
+        if not set(layers) <= place.keys():
+            return None
+        found.append(tokens.values[[place[name] for name in layers]].double())
+    rows = joint.rows(torch.stack(found, dim=2).flatten(1, 2))  # of (L, N, classes, k)
+    return rows.transpose(0, 1).contiguous().transpose(0, 1)  # so that sums need no copy

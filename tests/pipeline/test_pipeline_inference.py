@@ -1,0 +1,134 @@
+"""Audits with games about secrets of a batch, defended and not: from a spec to the tables."""
+
+# ruff: noqa: E501 - a table is easier to read with one row in a line
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from inference_case import DEFENSES, GAMES, spec
+
+import ptaudit
+from ptaudit.errors import PtauditError
+from ptaudit.report import Page
+from ptaudit.report.markdown import render
+
+NAMES = [str(game.get("id", game["name"])) for game in GAMES]
+OLDER = ["identity", "label", {"name": "usable-information"}, {"name": "mutual-information", "estimator": "gaussian"}]
+
+
+def test_every_game_is_played_on_every_defense(tmp_path: Path) -> None:
+    views = [{"name": "bare", "batch_size": 2}]
+    views += [{"name": name, "batch_size": 2, "defense": defense} for name, defense in DEFENSES.items()]
+    views += [{"name": "update", "batch_size": 2, "update": {"local_steps": 3, "lr": 0.1}}]
+    views += [{"name": "users", "batch_size": 1, "users": 2, "defense": DEFENSES["sign"]}]
+    found = ptaudit.audit(
+        spec(tmp_path, audit={"views": views, "games": [*GAMES, *OLDER]}), out=tmp_path / "run"
+    ).leakage
+    joint = found[(found.layer == "*") & (found.metric == "bits")]
+    for view in views:
+        for game in [*NAMES, "identity", "label", "usable-information", "mutual-information"]:
+            rows = joint[(joint.view == view["name"]) & (joint.game == game)]
+            adaptive = rows[~rows.adversary.str.startswith("static")]
+            assert len(adaptive), (view["name"], game)
+            assert not adaptive.status.str.startswith("inconclusive").any(), (view["name"], game, list(adaptive.status))
+            assert (adaptive.value <= adaptive.ceiling.fillna(float("inf")) + 1e-9).all()
+            assert (adaptive.lo >= 0).all()
+            if "defense" in view and game in NAMES:
+                assert rows.adversary.str.startswith("static").any(), (view["name"], game)
+
+
+def test_planted_secrets_are_found_and_the_baseline_is_not_counted(tmp_path: Path) -> None:
+    views = [{"name": "one", "batch_size": 1}, {"name": "pair", "batch_size": 2}]
+    found = ptaudit.audit(spec(tmp_path, audit={"views": views}), out=tmp_path / "run").leakage
+    joint = found[(found.layer == "*") & (found.metric == "bits")].groupby(["view", "game"]).lo.max()
+    for game, least in (("attribute", 0.5), ("latent", 0.1), ("property", 0.1), ("user", 0.02)):
+        assert joint["one", game] > least, (game, joint)
+    assert joint["one", "attribute"] > joint["pair", "attribute"]
+    exact = found[(found.view == "one") & (found.game == "attribute") & (found.layer == "*") & (found.metric == "bits")]
+    # The label and `a` tell of the colour beforehand: what is left to find is less than its entropy.
+    assert exact.ceiling.iloc[0] < 0.95
+
+
+def test_defenses_are_trained_with_and_their_table_has_both_adversaries(tmp_path: Path) -> None:
+    defenses = [DEFENSES["prune"], DEFENSES["dp"], {"name": "vib", "beta": 0.1}]
+    games = [GAMES[2], "membership"]
+    path = spec(tmp_path, audit={"games": games}, defenses=defenses, train={"epochs": 2})
+    result = ptaudit.audit(path, out=tmp_path / "run")
+    table = pd.read_csv(tmp_path / "run" / "defenses.csv")
+    assert list(dict.fromkeys(table.trained_with)) == ["none", "prune-0.8", "dp-0.5", "vib-0.1"]
+    bits = table[(table.game == "property") & (table.metric == "bits")].set_index("trained_with")
+    assert bits.adaptive_value.notna().all()
+    assert bits.static_value.drop("none").notna().all()
+    assert bits.held_out_accuracy.nunique() > 1
+    assert bits.epsilon.notna().to_dict() == {"none": False, "prune-0.8": False, "dp-0.5": True, "vib-0.1": False}
+    assert {"model", "model@prune-0.8"} <= set(result.leakage.view)
+    text = render(result.run, Page(folder="x"))
+    assert "## Defenses" in text
+    assert "prune-0.8" in text
+
+
+def test_sweeps_are_one_table(tmp_path: Path) -> None:
+    views = [{"name": "v", "batch_size": [1, 2], "rounds": [1, 2]}]
+    games = [
+        {
+            "name": "attribute",
+            "attribute": "kind",
+            "own_records": [60, 200],
+            "weights": ["exact", "late"],
+            "adversary": "linear",
+        }
+    ]
+    result = ptaudit.audit(spec(tmp_path, audit={"views": views, "games": games}), out=tmp_path / "run")
+    table = pd.read_csv(tmp_path / "run" / "threats.csv")
+    joint = table[(table.layer == "*") & (table.metric == "bits")]
+    assert len(joint) == 16
+    assert set(joint.batch_size) == {1, 2}
+    assert set(joint.rounds) == {1, 2}
+    assert set(joint.weights) == {"exact", "late"}
+    assert set(joint.own_records.astype(str)) == {"60", "200"}
+    assert "What the adversary knows" in render(result.run, Page(folder="x"))
+
+
+def test_late_weights_at_the_first_epoch_are_inconclusive(tmp_path: Path) -> None:
+    games = [{**GAMES[1], "weights": "late"}]
+    found = ptaudit.audit(spec(tmp_path, audit={"games": games, "epochs": [0]}), out=tmp_path / "run").leakage
+    assert (
+        found.status == "inconclusive: there is no epoch before this one, whose weights the adversary would know"
+    ).all()
+
+
+REFUSED = [
+    ({"data": {"attributes": ["shape"]}, "audit": {"games": ["attribute"]}}, "no column 'shape'"),
+    ({"audit": {"games": [{"name": "attribute", "attribute": "kind", "form": "input"}]}}, "`kind` is no input column"),
+    ({"audit": {"games": [{"name": "property", "attribute": "colour", "values": ["green"]}]}}, "no record has the value `green`; there are: blue, red"),
+    ({"audit": {"games": [{"name": "property", "attribute": "colour", "values": ["blue", "red"]}]}}, "every audited member has the property"),
+    ({"audit": {"games": ["user"], "views": [{"name": "v", "batch_size": 64}]}}, "view `v` shows 64 records of one user"),
+    ({"data": {"attributes": ["a"]}, "audit": {"games": ["attribute"]}}, "`a` is a number with many values"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "what"), REFUSED, ids=[what for _, what in REFUSED])
+def test_secrets_that_the_records_do_not_have_are_refused(
+    tmp_path: Path, changes: dict[str, dict[str, object]], what: str
+) -> None:
+    with pytest.raises(PtauditError, match=what.replace("(", r"\(")):
+        ptaudit.audit(spec(tmp_path, **changes), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_attribute_with_one_value_is_refused(tmp_path: Path) -> None:
+    path = spec(tmp_path, audit={"games": [GAMES[0]]}, data={"attributes": ["colour"], "drop": []})
+    content = pd.read_csv(tmp_path / "table.csv")
+    content["colour"] = "red"
+    content.to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(PtauditError, match="`colour` has one value among the audited members: red"):
+        ptaudit.audit(path, out=tmp_path / "run")
+
+
+def test_few_records_are_inconclusive_and_say_how_many_are_needed(tmp_path: Path) -> None:
+    path = spec(tmp_path, audit={"views": [{"name": "v", "batch_size": 64}], "games": GAMES[:4]})
+    found = ptaudit.audit(path, out=tmp_path / "run").leakage
+    assert found.status.str.match(r"inconclusive: needs \d+ records.* has \d+").all()

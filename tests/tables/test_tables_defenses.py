@@ -1,0 +1,104 @@
+"""`defenses.csv` and `threats.csv` from rows alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ptaudit.tables.defenses import COLUMNS, defense_lines, defenses_sheet
+from ptaudit.tables.row import JOINT, Row, as_trained
+from ptaudit.tables.run import EpochEntry, Run
+from ptaudit.tables.sweeps import swept, threats
+
+SPEC = """\
+audit:
+  views:
+    - {name: v, batch_size: 4, rounds: 1}
+    - {name: w, batch_size: 16, rounds: 1, defense: {name: prune, ratio: 0.9}}
+  games:
+    - {name: property, values: [1]}
+    - {name: property, id: late, values: [1], weights: late, own_records: 50}
+    - identity
+"""
+ENTRY = {
+    "title": "sign", "name": "sign", "parameter": "", "strength": None, "train_accuracy": 0.8,
+    "held_out_accuracy": 0.7, "held_out_loss": 0.5, "epsilon": None, "status": "ok",
+}  # fmt: skip
+
+
+def row(view: str, adversary: str, value: float, *, epoch: int = 2, game: str = "property", layer: str = JOINT) -> Row:
+    index = -1 if layer == JOINT else 0
+    return Row(
+        epoch, 1, layer, index, "joint", 9, view, game, adversary, "bits", value, value - 0.1, value + 0.1,
+        0.0, 1.0, 50, "ok",
+    )  # fmt: skip
+
+
+def run(*rows: Row) -> Run:
+    epochs = (EpochEntry(2, 1, 0.4, 0.9, 0.5, 0.85, math.nan),)
+    return Run("r", rows, (), epochs, {"defenses": [ENTRY]}, {}, SPEC)
+
+
+def test_each_defense_has_its_strongest_adversaries_side_by_side() -> None:
+    found = defense_lines(
+        run(
+            row("v", "linear", 0.5), row("v", "mlp", 0.6), row("v", "linear", 0.9, epoch=1),
+            row("v@sign", "linear", 0.3), row("v@sign", "static-linear", -0.4), row("v@sign", "static-mlp", -0.2),
+            row("w", "linear", 0.2), row("w", "static-linear", 0.1), row("v", "linear", 0.7, layer="fc"),
+        )
+    )  # fmt: skip
+    bare, trained, shown = found
+    assert (bare.entry.title, bare.shown, bare.entry.held_out_accuracy) == ("none", "none", 0.85)
+    assert bare.adaptive is not None
+    assert (bare.adaptive.adversary, bare.static) == ("mlp", None)
+    assert (trained.entry.title, trained.shown, trained.view, trained.entry.held_out_accuracy) == (
+        "sign",
+        "sign",
+        "v",
+        0.7,
+    )
+    assert trained.static is not None
+    assert trained.static.adversary == "static-mlp"
+    assert (shown.entry.title, shown.shown, shown.view) == ("none", "prune-0.9", "w")
+
+
+def test_the_sheet_leaves_empty_what_nobody_played() -> None:
+    (only,) = defenses_sheet(run(row("v@sign", "linear", 0.3))).rows
+    cells = dict(zip(COLUMNS, only, strict=True))
+    assert cells["static"] == ""
+    assert math.isnan(float(cells["static_value"]))
+    assert cells["adaptive_lo"] == 0.3 - 0.1
+
+
+def test_a_run_without_defenses_has_no_such_table() -> None:
+    bare = replace(run(row("v", "linear", 0.5)), manifest={}, spec_text="audit: {views: [{name: v, batch_size: 4}]}")
+    assert not defenses_sheet(bare).rows
+
+
+def test_threats_tell_what_the_adversary_knew() -> None:
+    found = threats(
+        run(
+            row("v", "linear", 0.5), row("v", "linear", 0.1, game="late"), row("w", "static-linear", 0.1),
+            row("v", "likelihood-ratio", 3.0, game="identity"), row("v@sign", "linear", 0.2),
+        )
+    )  # fmt: skip
+    knows = [
+        (t.knows["batch_size"], t.knows["weights"], t.knows["own_records"], t.trained_with, t.fitted_on) for t in found
+    ]
+    assert knows == [
+        (4, "exact", "half", "", "defended"),
+        (4, "late", 50, "", "defended"),
+        (16, "exact", "half", "", "undefended"),
+        (4, "exact", "half", "sign", "defended"),
+    ]
+
+
+def test_what_differs_is_what_is_shown() -> None:
+    both = run(row("v", "linear", 0.5), row("v", "linear", 0.1, game="late"))
+    assert list(swept(both)) == ["weights", "own_records"]
+    assert not list(swept(run(row("v", "linear", 0.5))))
+
+
+def test_rows_of_defenses_are_kept_apart() -> None:
+    rows = (row("v", "linear", 0.5), row("v@sign", "linear", 0.3))
+    assert as_trained(rows) == rows[:1]
