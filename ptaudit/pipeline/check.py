@@ -7,8 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,34 +16,26 @@ import torch
 from ptaudit.errors import ModelError
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
 from ptaudit.gate import reachable
-from ptaudit.pipeline.plays import on_model, on_view
-from ptaudit.pipeline.plays.observed import observe, why_not
-from ptaudit.pipeline.scene import Scene
-from ptaudit.pipeline.seed import encoders, trajectory
-from ptaudit.pipeline.session import Session, layer_entries, open_session, shared, warnings
-from ptaudit.progress import Silent
+from ptaudit.pipeline.notes import warnings
+from ptaudit.pipeline.plays import on_view
+from ptaudit.pipeline.price import batches, games_seconds, once
+from ptaudit.pipeline.seed import trajectory
+from ptaudit.pipeline.session import Session, layer_entries, open_session, shared
 from ptaudit.replay import Replay, Walk
 from ptaudit.replay.device import pick_device
 from ptaudit.replay.evaluate import evaluate
 from ptaudit.replay.sampling import steps_per_epoch
 from ptaudit.replay.saved import load_into, load_state
 from ptaudit.spec import load
-from ptaudit.spec.catalog import CRITICS, MODEL_VIEW
-from ptaudit.spec.games import make_game
-from ptaudit.spec.model import GameSpec, GateSpec, IdentityGame, MutualInformationGame, UsableInformationGame
+from ptaudit.spec.catalog import MODEL_VIEW
+from ptaudit.spec.model import GateSpec, IdentityGame
 from ptaudit.tables.run import LayerEntry
 from ptaudit.tokens import TokenReader, Tokens
-from ptaudit.views import View
 
 T = TypeVar("T")
 
 _PROBE_RECORDS = 256
 _PROBE_STEPS = 3
-_FEW = 2
-"""Records of a batch in which the others of a game are timed: a sample is enough for it."""
-_REPEATS = 8
-_PER_COORDINATE = 3
-_LIKE_IDENTITY = frozenset({"identity", "label", "membership"})
 
 
 @dataclass(frozen=True)
@@ -82,8 +73,9 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     step, training = _training_seconds(session, model, seed)
     tokens, reading = _timed(lambda: _probe(session, reader))
     capture = reading / len(tokens.loss)
-    games = _games_seconds(session, reader, model, tokens)
+    games = games_seconds(session, reader, model, tokens)
     epochs, seeds = len(spec.audited_epochs), len(spec.train.all_seeds)
+    trainings = 1 + len(spec.defenses)
     records = len(session.members) + _others(session)
     captured = sum(layer.parameters for layer in layers if layer.capture != "none")
     return CheckReport(
@@ -97,8 +89,8 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         audited=len(session.members),
         step_seconds=step,
         estimate_seconds={
-            "training": seeds * training,
-            "capture": seeds * epochs * records * capture,
+            "training": seeds * trainings * training,
+            "capture": seeds * trainings * epochs * records * capture,
             "games": seeds * epochs * games,
         },
         memory_bytes=_memory(session, tokens, records),
@@ -108,7 +100,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:
     work()  # the first call pays for kernels and buffers
-    return _once(work)
+    return once(work)
 
 
 def _probe(session: Session, reader: TokenReader) -> Tokens:
@@ -159,100 +151,6 @@ def _others(session: Session) -> int:
     return len(session.others) if any(game.name == "membership" for game in games) else 0
 
 
-def _games_seconds(session: Session, reader: TokenReader, model: torch.nn.Module, tokens: Tokens) -> float:
-    """Seconds of the games of one epoch: each kind timed on a sample, scaled to the views.
-
-    The cost of identity grows with the rows and hardly with the records. Label costs less than it and membership about
-    as much, so identity stands for both. All other games are taken to grow with the records, and what trains a network,
-    for a number of steps that is bounded, with their square root.
-    """
-    others = [game for game in session.spec.audit.games if game.name not in _LIKE_IDENTITY]
-    alike = [game for game in session.spec.audit.games if game.name in _LIKE_IDENTITY]
-    sample = replace(session, members=session.members[: len(tokens.loss)])
-    scene = Scene(sample, 0, 0, model, reader.layers, tokens, None, reader, encoders=encoders(sample, Silent()))
-    times = sum(len(session.views) if on_view(game) else 1 for game in alike)
-    seconds = times * _identity_seconds(scene) if alike else 0.0
-    for view in session.views if any(game.needs_encoder for game in others) else ():
-        small = replace(view, batch_size=min(view.batch_size, _FEW), rounds=1)
-        seconds += _encoder_seconds(scene, small)
-        for single, growth in chain.from_iterable(map(_singles, others)):
-            seconds += _view_seconds(scene, single, small) * (len(session.members) / len(tokens.loss)) ** growth
-    return seconds + sum(_model_seconds(scene, game, len(session.members)) for game in others)
-
-
-def _identity_seconds(scene: Scene) -> float:
-    """Of one view, as large a one as the sample allows."""
-    n, views = len(scene.inside.loss), scene.session.views
-    playable = [view for view in views if RECORDS_PER_MEMBER * _batches(view) <= n]
-    view = max(playable, key=_batches) if playable else View("small", batch_size=_FEW)
-    game = make_game("identity")
-    play = on_view(game)
-    return _once(lambda: play(scene, game, view))[1] if play else 0.0
-
-
-def _encoder_seconds(scene: Scene, view: View) -> float:
-    """Of training the encoder of a view, for all games that look through it; it takes as many steps of any records."""
-    places = scene.places(view)
-    if scene.encoders is None or why_not(scene, view, places):
-        return 0.0
-    return _once(lambda: observe(scene, view, places))[1]
-
-
-def _singles(game: GameSpec) -> list[tuple[GameSpec, float]]:
-    """The game with each of its estimators or families alone, and the power of the records that its cost grows with."""
-    if isinstance(game, MutualInformationGame):
-        return [(game.model_copy(update={"estimator": [e]}), 0.5 if e in CRITICS else 1.0) for e in game.estimator]
-    if isinstance(game, UsableInformationGame):
-        return [(game.model_copy(update={"family": [f]}), 0.5 if f == "mlp" else 1.0) for f in game.family]
-    return []
-
-
-def _view_seconds(scene: Scene, game: GameSpec, view: View) -> float:
-    """Of the sample's records; where a class has too few of them, of the sample several times over."""
-    play = on_view(game)
-    if play is None:
-        return 0.0
-    rows, seconds = _once(lambda: play(scene, game, view))
-    if any(row.measured for row in rows) or scene.encoders is not None:
-        return seconds
-    many = _repeated(scene, _REPEATS)
-    return _once(lambda: play(many, game, view))[1] / _REPEATS
-
-
-def _repeated(scene: Scene, times: int) -> Scene:
-    """The same sample several times over, with gradients that differ a little."""
-    index = torch.arange(len(scene.inside.loss)).repeat(times)
-    values = scene.inside.values[:, index]
-    noise = torch.randn(values.shape, generator=torch.Generator().manual_seed(0)).to(values.device)
-    inside = replace(
-        scene.inside,
-        values=values + 0.1 * values.std() * noise,
-        norm_sq=scene.inside.norm_sq[:, index],
-        total_norm_sq=scene.inside.total_norm_sq[index],
-        loss=scene.inside.loss[index],
-    )
-    session = replace(scene.session, members=scene.session.members[index.numpy()])
-    return replace(scene, session=session, inside=inside)
-
-
-def _model_seconds(scene: Scene, game: GameSpec, records: int) -> float:
-    """Of a game on the model, on tokens of no record: as many as it needs, if there will be so many."""
-    once = on_model(game, scene.session.spec)
-    if once is None:
-        return 0.0
-    layers, n, dim = scene.inside.values.shape
-    n = max(n, min(records, _PER_COORDINATE * dim))
-    values = torch.randn(layers, n, dim, generator=torch.Generator().manual_seed(0))
-    some = replace(scene, inside=replace(scene.inside, values=values.to(scene.inside.values.device)))
-    return _once(lambda: once(some, game))[1] * records / n
-
-
-def _once(work: Callable[[], T]) -> tuple[T, float]:
-    began = time.perf_counter()
-    found = work()
-    return found, time.perf_counter() - began
-
-
 def _memory(session: Session, tokens: Tokens, records: int) -> int:
     """Peak memory so far, plus the tokens of all audited records in both precisions."""
     if session.device.type == "cuda":
@@ -263,11 +161,6 @@ def _memory(session: Session, tokens: Tokens, records: int) -> int:
     return int(peak + records * per_record * (4 + 8))
 
 
-def _batches(view: View) -> int:
-    """Records that one game takes: a batch for each round."""
-    return view.batch_size * view.rounds
-
-
 def _record_warnings(session: Session) -> list[str]:
     """Views that have few records for the games on them; those that look through an encoder have half of all."""
     found, n, audit = [], len(session.members), session.spec.audit
@@ -276,7 +169,7 @@ def _record_warnings(session: Session) -> list[str]:
     kinds = [(1, [game for game in games if game not in halved]), (2, halved)]
     for view in session.views:
         for times, some in kinds:
-            needed, advised = (times * each * _batches(view) for each in (RECORDS_PER_MEMBER, ADVISED_PER_MEMBER))
+            needed, advised = (times * each * batches(view) for each in (RECORDS_PER_MEMBER, ADVISED_PER_MEMBER))
             of = "" if len(some) == len(games) else f" for {' and '.join(game.title for game in some)}"
             why = "" if times == 1 else " (half of them train the encoder)"
             if some and n < needed:

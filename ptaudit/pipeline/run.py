@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,7 +150,7 @@ def _run(session: Session, seeds: Sequence[SeedRun], arms: Sequence[Arm], starte
         "finished": _now(),
         "status": f"diverged: {diverged.what}" if diverged else "complete",
         "threat_model": list(threat_model(spec)),
-        "warnings": list(dict.fromkeys((*(w for seed in seeds for w in seed.warnings), *_lost(arms)))),
+        "warnings": list(dict.fromkeys((*(w for seed in seeds for w in seed.warnings), *_of_arms(seeds, arms)))),
         **({"defenses": [asdict(arm.entry) for arm in arms]} if arms else {}),
     }
     every = [*seeds, *(seed for arm in arms for seed in arm.seeds)]
@@ -164,9 +164,15 @@ def _phases(seeds: Sequence[SeedRun]) -> list[str]:
     return list(dict.fromkeys(phase for seed in seeds for phase in seed.seconds))
 
 
-def _lost(arms: Sequence[Arm]) -> list[str]:
-    """Defenses that no training survived."""
-    return [f"Defense {arm.entry.title}: {arm.entry.status}." for arm in arms if arm.entry.status != "ok"]
+def _of_arms(seeds: Sequence[SeedRun], arms: Sequence[Arm]) -> Iterator[str]:
+    """What must be known of the trainings with a defense, and not of the training as it is."""
+    known = {warning for seed in seeds for warning in seed.warnings}
+    for arm in arms:
+        for warning in arm.seeds[0].warnings:
+            if warning not in known:
+                yield f"Defense {arm.entry.title}: {warning}"
+        if arm.entry.status != "ok":
+            yield f"Defense {arm.entry.title}: {arm.entry.status}."
 
 
 def _checkpoints(session: Session) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from ptaudit.pipeline.encoding import Encoders
 from ptaudit.pipeline.folder import Workplace
 from ptaudit.pipeline.live import LIVE, LiveLog, LiveWatch
 from ptaudit.pipeline.moment import EpochAudit
+from ptaudit.pipeline.notes import warnings
 from ptaudit.pipeline.parts import Parts
 from ptaudit.pipeline.samples import Samples
-from ptaudit.pipeline.session import Session, audited, key, layer_entries, shared, warnings
+from ptaudit.pipeline.session import Session, audited, key, layer_entries, shared
 from ptaudit.progress import Progress, Task
 from ptaudit.replay import Checkpoint, CheckpointStore, EpochStats, Moment, Replay, Walk
 from ptaudit.replay.sampling import steps_per_epoch

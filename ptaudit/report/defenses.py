@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ptaudit.report.cells import share_cell
 from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
 from ptaudit.report.words import bounds_text, interval_text, number
-from ptaudit.tables.defenses import DefenseLine, defense_lines
+from ptaudit.tables.defenses import NONE, DefenseLine, defense_lines
 from ptaudit.tables.row import JOINT, Row
 from ptaudit.tables.sweeps import Threat, swept, threats
 
@@ -34,6 +34,8 @@ def defense_grid(run: Run, *, full: bool = False) -> Grid:
     """
     wanted = _IN_FULL if full else _SHOWN
     lines = [line for line in defense_lines(run) if line.metric in wanted]
+    if not run.defenses:  # views without a defense are in the other tables
+        lines = [line for line in lines if line.shown != NONE]
     columns = (
         Column("trained with", elastic=20),
         Column("accuracy", right=True),
@@ -62,7 +64,7 @@ def _defense_cells(line: DefenseLine) -> tuple[Cell, ...]:
         Cell(number(held_out, 3)),
         Cell("" if math.isnan(entry.epsilon) else number(entry.epsilon)),
         Cell(line.view),
-        Cell("" if line.shown == entry.title or line.shown == "none" else line.shown, "dim"),
+        Cell("" if line.shown == entry.title or line.shown == NONE else line.shown, "dim"),
         Cell(f"{line.game}.{line.metric}"),
         Cell(_interval(line.static)),
         Cell(_interval(line.adaptive)),

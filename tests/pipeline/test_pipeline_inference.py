@@ -12,6 +12,7 @@ from inference_case import DEFENSES, GAMES, spec
 
 import ptaudit
 from ptaudit.errors import PtauditError
+from ptaudit.games import inference
 from ptaudit.report import Page
 from ptaudit.report.markdown import render
 
@@ -132,3 +133,44 @@ def test_few_records_are_inconclusive_and_say_how_many_are_needed(tmp_path: Path
     path = spec(tmp_path, audit={"views": [{"name": "v", "batch_size": 64}], "games": GAMES[:4]})
     found = ptaudit.audit(path, out=tmp_path / "run").leakage
     assert found.status.str.match(r"inconclusive: needs \d+ records.* has \d+").all()
+
+
+def test_a_run_killed_in_the_middle_of_a_defense_ends_with_the_same_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    games = [{"name": "property", "attribute": "colour", "values": ["red"], "adversary": "linear"}]
+    path = spec(
+        tmp_path,
+        audit={"games": games, "epochs": [1, 2]},
+        defenses=[DEFENSES["sign"], DEFENSES["dropout"]],
+        train={"epochs": 2},
+    )
+    whole = ptaudit.audit(path, out=tmp_path / "whole")
+    played, play = [], inference.measure
+
+    def interrupted(*args: object, **options: object) -> object:
+        played.append(args)
+        if len(played) == 6:  # the second epoch of the second defense
+            raise KeyboardInterrupt
+        return play(*args, **options)
+
+    monkeypatch.setattr(inference, "measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ptaudit.audit(path, out=tmp_path / "run")
+    ptaudit.audit(path, out=tmp_path / "run", resume=True)
+    assert len(played) == 7
+    for name in ("leakage.csv", "defenses.csv", "threats.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_seeds_are_pooled_for_each_defense(tmp_path: Path) -> None:
+    games = [{"name": "property", "attribute": "colour", "values": ["red"], "adversary": "linear"}]
+    path = spec(tmp_path, audit={"games": games}, defenses=[DEFENSES["sign"]], train={"seeds": [0, 1]})
+    result = ptaudit.audit(path, out=tmp_path / "run")
+    singles = [pd.read_csv(tmp_path / "run" / "seeds" / seed / "leakage.csv") for seed in ("0", "1")]
+    key = ["epoch", "layer", "view", "game", "adversary", "metric"]
+    both = singles[0].merge(singles[1], on=key).merge(result.leakage, on=key)
+    both = both[both.metric.eq("bits") & both.view.eq("pair@sign") & ~both.status.str.startswith("inconclusive")]
+    assert len(both)
+    mean = (both.value_x + both.value_y) / 2
+    assert ((both.value - mean).abs() < 0.02).all()

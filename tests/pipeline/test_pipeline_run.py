@@ -15,7 +15,7 @@ from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import COLUMNS, JOINT, find
 
 FILES = {
-    "spec.resolved.yaml", "manifest.json", "leakage.csv", "layers.csv", "epochs.csv", "layer_epoch.csv", "gates.json",
+    "spec.resolved.yaml", "manifest.json", "leakage.csv", "layers.csv", "epochs.csv", "layer_epoch.csv", "gates.json", "defenses.csv",
     "summary.json", "timings.json", "report.md", "bootstrap.npz",
 }  # fmt: skip
 
@@ -59,7 +59,9 @@ def test_every_layer_view_and_game_has_its_rows(whole):
             for game in ("identity", "label"):
                 for metric in ("bits", "accuracy"):
                     found = find(rows, epoch=epoch, view=view["name"], game=game, metric=metric)
-                    assert [row.layer for row in found] == [JOINT, "1", "3"]
+                    assert [row.layer for row in found if row.adaptive] == [JOINT, "1", "3"]
+                    static = [row.layer for row in found if not row.adaptive]
+                    assert static == ([JOINT, "1", "3"] if "defense" in view else [])
         membership = find(rows, epoch=epoch, view="model", metric="auc")
         assert [(row.layer, row.adversary) for row in membership] == [
             (JOINT, "loss"), (JOINT, "gradient-norm"), (JOINT, "gradient-likelihood"),
@@ -82,7 +84,8 @@ def test_manifest_says_what_was_audited(whole):
 
 def test_timings_name_the_phases(whole):
     timings = json.loads((whole / "timings.json").read_text(encoding="utf-8"))
-    assert set(timings) == {"training", "capture", "games"}
+    assert set(timings) == {"training", "capture", "games", "game identity", "game label", "game membership"}
+    assert sum(timings[f"game {name}"] for name in ("identity", "label", "membership")) <= timings["games"]
     assert all(seconds > 0 for seconds in timings.values())
 
 
@@ -114,7 +117,7 @@ def test_label_bits_fall_with_the_batch_and_with_noise(whole):
 
 
 def test_dp_rows_stay_below_the_capacity_of_the_channel(whole):
-    rows = find(read_run(whole).rows, view="dp-4", game="identity", metric="bits")
+    rows = find(read_run(whole).rows, view="dp-4", game="identity", metric="bits", adversary="likelihood-ratio")
     assert all(row.hi <= row.ceiling <= 0.73 / 16 for row in rows)
 
 

@@ -1,0 +1,64 @@
+"""What a reader of the tables must know about how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from ptaudit.pipeline.planted import notes as planted_notes
+from ptaudit.pipeline.session import Session
+from ptaudit.pipeline.training import label_notes, training_notes
+from ptaudit.spec.model import Spec
+
+
+def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
+    """What a reader of the tables must know about how the gradients were read."""
+    found = []
+    kinds = {type(module) for module in model.modules()}
+    if any(issubclass(kind, _BatchNorm) for kind in kinds):
+        found.append(
+            "BatchNorm statistics were frozen while gradients were read: in training a record's gradient also "
+            "depends on its batch."
+        )
+    if any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules()):
+        found.append("Dropout was off while gradients were read: in training it hides part of them.")
+    found += _of_users(session)
+    if session.spec.data.augment is not None:
+        found.append("Records were read without the augmentation that they were trained with.")
+    if len(session.others) < 0.9 * len(session.members) and any(
+        g.name == "membership" for g in session.spec.audit.games
+    ):
+        found.append(f"Only {len(session.others)} held-out records stand against {len(session.members)} members.")
+    found += planted_notes(session)
+    found += label_notes(session.spec.train, session.records, session.split)
+    return (*found, *training_notes(session.spec, len(session.split.members)), *_of_checkpoints(session.spec))
+
+
+def _of_users(session: Session) -> Iterator[str]:
+    name = session.spec.data.user
+    if name is None:
+        return
+    user, split = session.records.columns[name], session.split
+    both = len(np.intersect1d(user[split.members], user[split.held_out]))
+    if both:
+        yield (
+            f"{both} users have records among the members and among those held out, which are then no strangers to the "
+            f"model (data.split_by: {name} keeps users together)."
+        )
+
+
+def _of_checkpoints(spec: Spec) -> Iterator[str]:
+    """What a reader must know of an audit that trained nothing itself."""
+    if spec.replay is None:
+        return
+    given = spec.data.members or spec.data.non_members
+    split = "the index files of `data`" if given else "`data.held_out` and `data.seed`, for no index file names it"
+    yield (
+        f"Nothing was trained: the weights are those of saved checkpoints. Members and held-out records are told apart "
+        f"by {split}; the tables are right only if that training saw the members and none of the held-out records."
+    )
+    yield f"Of the checkpoints, {spec.replay.numbering}. Losses and accuracies are those in eval mode."
