@@ -16,7 +16,9 @@ SIZES, ROUNDS, ROUNDS_OF = (1, 8, 64, 512), (1, 2, 4, 8), 32
 SIGMAS, RATIOS, RATES = (0.25, 0.5, 1, 2, 4), (0.9, 0.99), (0.25, 0.5)
 """Noise multipliers of DP, shares that are pruned, rates of dropout."""
 
-PROBES = ["likelihood-ratio", "linear", "mlp"]
+PROBES, PROBE = ["likelihood-ratio", "mlp"], ["linear"]
+"""Adversaries of the sweeps, and of the comparison of defenses, where every one plays twice."""
+
 ARMS_OF = [1, 8]
 """Batch sizes at which defenses are compared: there must be something to hide."""
 
@@ -33,8 +35,8 @@ def specs(data: Path, quick: bool = False) -> dict[str, Spec]:
         "diabetes": _knowledge(_diabetes(data), _diabetes_games(), quick),
         "fashion": _knowledge(_fashion(data), _fashion_games(), quick),
         "diabetes-users": _users(_diabetes(data), quick),
-        "adult-defenses": _defenses(_adult(data), _adult_games()[1:], quick),
-        "fashion-defenses": _defenses(_fashion(data), _fashion_games(), quick),
+        "adult-defenses": _defenses(_adult(data), _adult_games(), quick),
+        "fashion-defenses": _defenses(_fashion(data), _fashion_games()[:2], quick, few=True),
         "fashion-layers": _layers(_fashion(data), quick),
     }
     return {name: {"version": 1, "name": name, **spec} for name, spec in made.items()}
@@ -84,8 +86,7 @@ def _adult_games() -> list[Spec]:
     return [
         {"name": "attribute", "id": "sex-known-rest", "attribute": "sex", "form": "input"},
         {"name": "attribute", "id": "sex", "attribute": "sex", "form": "latent", "adversary": PROBES},
-        {"name": "attribute", "id": "race", "attribute": "race", "form": "latent", "adversary": PROBES},
-        {"name": "property", "attribute": "race", "values": ["Amer-Indian-Eskimo", "Other"], "adversary": PROBES},
+        {"name": "property", "attribute": "sex", "values": ["Female"], "adversary": PROBES},
         {"name": "distribution", "attribute": "sex", "values": ["Female"], "adversary": PROBES},
     ]
 
@@ -94,7 +95,7 @@ def _diabetes_games() -> list[Spec]:
     return [
         {"name": "attribute", "id": "gender-known-rest", "attribute": "gender", "form": "input"},
         {"name": "attribute", "id": "gender", "attribute": "gender", "form": "latent", "adversary": PROBES},
-        {"name": "property", "attribute": "race", "values": ["Asian", "Hispanic"], "adversary": PROBES},
+        {"name": "property", "attribute": "race", "values": ["AfricanAmerican"], "adversary": PROBES},
         {"name": "distribution", "attribute": "gender", "values": ["Female"], "adversary": PROBES},
     ]
 
@@ -126,17 +127,20 @@ def _users(spec: Spec, quick: bool) -> Spec:
     return _audited(spec, [{"name": "user", "candidates": 16}], views, 4000 if quick else 24_000, quick)
 
 
-def _defenses(spec: Spec, games: list[Spec], quick: bool) -> Spec:
-    """The training repeated with each defense."""
+def _defenses(spec: Spec, games: list[Spec], quick: bool, few: bool = False) -> Spec:
+    """The training repeated with each defense, or a few of them."""
     views = [{"name": "seen", "batch_size": [1] if quick else ARMS_OF}]
-    sigmas, ratios, rates = ([1], [0.99], [0.5]) if quick else (list(SIGMAS), list(RATIOS), list(RATES))
+    sigmas, ratios, rates = list(SIGMAS), list(RATIOS), list(RATES)
+    if quick or few:
+        sigmas, ratios, rates = [1] if quick else [0.5, 2], [0.99], [0.5]
+    games = [{**game, "adversary": PROBE} if "adversary" in game else game for game in games]
     defenses = [
         {"name": "prune", "ratio": ratios},
         {"name": "sign"},
         {"name": "dp", "clip": 1.0, "noise_multiplier": sigmas},
         {"name": "dropout", "rate": rates},
     ]
-    return {**_audited(spec, games, views, 800 if quick else 4000, quick), "defenses": defenses}
+    return {**_audited(spec, games, views, 800 if quick else 3000, quick), "defenses": defenses}
 
 
 def _layers(spec: Spec, quick: bool) -> Spec:

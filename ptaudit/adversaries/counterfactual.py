@@ -4,6 +4,9 @@ The adversary computes the token that the record would have with each value of t
 batch when that token is taken out is the other records and the noise, whose density she fits on batches of her own
 records: there she knows the value, and so what was left. Where nothing is left (one record, no noise) the answer is
 exact: the values whose token is the one observed.
+
+Where a view does not add up, a value has a second picture beside its token: what the view shows of the record alone,
+with that value (as in `adversaries.sighted`). It is one more row, held against the same observation.
 """
 
 from __future__ import annotations
@@ -82,8 +85,28 @@ class Density:
         distances, k = self.distances(asked), len(self.coordinates)
         return [torch.stack([log_density(one, nu, k) for one in distances]).sum(0) for nu in self.rest.tails]
 
+    def at(self, row: int) -> Density:
+        """That of one row."""
+        return replace(self, share=self.share[row : row + 1], rest=self.rest.at([row]))
+
     def _seen(self, token: Tensor) -> Tensor:
         return self.share[:, None, None] * token[..., self.coordinates]
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near each value's picture is to what is seen, with no share and no density of a rest.
+
+    For views that show a record alone nearly as she computes it, so that no rest is left to fit a density to.
+    """
+
+    def scores(self, asked: Asked) -> list[Tensor]:
+        """The likelihoods, up to a slope, of rests whose scale is anything down to rounding, `(R, G, A)`."""
+        return [-(distances_apart(asked).square() + EQUAL_TOLERANCE**2).log()]
+
+    def at(self, row: int) -> Nearness:
+        """The same for one row."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -99,7 +122,7 @@ class Line:
     """
 
     row: int
-    density: Density | None
+    density: Density | Nearness | None
     tail: int
     real: Choice
     shuffled: Choice
@@ -142,6 +165,8 @@ def prepare(
     *,
     linear: bool,
     noise: float | None,
+    replayed: bool = False,
+    late: bool = False,
 ) -> Prepared:
     """Fit densities on games of one round, choose density, row and calibration on whole games.
 
@@ -154,21 +179,32 @@ def prepare(
         groups: for each line the rows that she chooses from.
         linear: whether a batch is the sum of its records' tokens.
         noise: standard deviation of the noise where only noise hides the token, else None.
+        replayed: whether there are rows of what the view shows of a record alone.
+        late: whether what is played is not what she prepares on: then nothing that she computes is the thing shown.
     """
     exact = nothing_left(fit, fit_secret)
-    densities = fitted(fit, fit_secret, linear, noise)
-    settings = [(density, tail) for density in densities for tail in range(len(density.rest.tails))]
-    ratios = torch.stack([scores.double() for density in densities for scores in density.scores(choose)])
+    densities: list[Density | Nearness] = [*fitted(fit, fit_secret, linear, noise)]
+    if replayed:
+        exact &= not late
+        densities.append(Nearness())
+    found = [(density, density.scores(choose)) for density in densities]
+    settings = [(density, tail) for density, scores in found for tail in range(len(scores))]
+    ratios = torch.stack([some.double() for _, scores in found for some in scores])
     ratios = torch.where(torch.isfinite(ratios), ratios, 0.0)  # where nothing is left there is no density
     real = choose_setting(ratios, choose.prior, choose_secret)
-    bits = torch.where(exact, torch.inf, real.bits)
+    certain: Tensor | float = torch.inf
+    if replayed:  # a defended layer often looks the same with any value: of rows that are exact one tells more
+        told = nearest(choose, unseen(1, len(choose_secret))) - log_prior(choose.prior)
+        own = choose_secret[None, :, None].expand(len(told), -1, 1)
+        certain = told.gather(-1, own).flatten(1).mean(1) / math.log(2)
+    bits = torch.where(exact, certain, real.bits)
     rows = [max(group, key=lambda row: float(bits[row])) for group in groups]
     lines = []
     for row in rows:
         place = int(real.setting[row])
         density, tail = settings[place]
         null = choose_setting(ratios[place : place + 1, row : row + 1], choose.prior, choose_wrong)
-        lines.append(Line(row, None if exact[row] else _of_row(density, row), tail, _first(real, row), null))
+        lines.append(Line(row, None if exact[row] else density.at(row), tail, _first(real, row), null))
     return Prepared(tuple(lines), unseen(1, len(choose_secret)))
 
 
@@ -244,10 +280,6 @@ def nearest(asked: Asked, unseen: float) -> Tensor:
     sure = (torch.where(apart > least + EQUAL_TOLERANCE, IMPOSSIBLE, 0.0) + prior).log_softmax(-1)
     mixed = torch.logaddexp(sure + math.log1p(-unseen), prior + math.log(unseen))
     return torch.where(least <= EQUAL_TOLERANCE, sure, mixed)
-
-
-def _of_row(density: Density, row: int) -> Density:
-    return replace(density, share=density.share[row : row + 1], rest=density.rest.at([row]))
 
 
 def _first(choice: Choice, row: int) -> Choice:

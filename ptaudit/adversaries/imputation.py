@@ -23,6 +23,9 @@ FOLDS = 4
 HELD_OUT = 0.25
 """Share of the known records on which the models are compared and calibrated."""
 
+MANY = 5000
+"""Records from which on larger models are tried too."""
+
 SLOPES = tuple(2.0 ** (i / 2.0) for i in range(-6, 3))
 SHARES = (1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Calibrations of a model's log-probabilities: their slope, and a share of the frequencies."""
@@ -59,6 +62,25 @@ def impute(inputs: Array, secret: NDArray[np.int64], seed: int = 0, folds: int =
     return found
 
 
+def predict(known: Array, secret: NDArray[np.int64], asked: Array, values: int, seed: int = 0) -> Array:
+    """The same for records that are none of the known ones.
+
+    Args:
+        known: known records, `(n, d)`.
+        secret: value of their field, `(n,)`; negative where it is missing.
+        asked: the records in question, `(N, d)`.
+        values: number of values A.
+        seed: of the models.
+
+    Returns:
+        `(N, A)`.
+    """
+    there = np.random.default_rng(seed).permutation(np.flatnonzero(secret >= 0))
+    both, codes = np.concatenate([known, asked]), np.concatenate([secret, np.full(len(asked), -1)])
+    with threadpool_limits(1):
+        return _answers(both, codes, there, len(known) + np.arange(len(asked)), values, seed)
+
+
 def _answers(
     inputs: Array, secret: NDArray[np.int64], known: NDArray[np.int64], asked: NDArray[np.int64], values: int, seed: int
 ) -> Array:
@@ -68,7 +90,7 @@ def _answers(
     count: Array = np.bincount(secret[known], minlength=values).astype(np.float64) + 1.0
     frequencies = count / count.sum()
     best: tuple[float, Any, tuple[float, float]] = (np.inf, None, (1.0, 1.0))
-    for model in _models(seed) if len(np.unique(secret[learned])) > 1 else []:
+    for model in _models(seed, len(learned)) if len(np.unique(secret[learned])) > 1 else []:
         guess = _probabilities(model.fit(inputs[learned], secret[learned]), inputs[tried], values)
         for slope in SLOPES:
             for share in SHARES:
@@ -81,10 +103,11 @@ def _answers(
     return _calibrated(guess, *calibration, frequencies)
 
 
-def _models(seed: int) -> Sequence[Any]:
+def _models(seed: int, records: int) -> Sequence[Any]:
     lines = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=100, tol=1e-3)) for c in (0.01, 0.1)]
     trees = HistGradientBoostingClassifier(max_iter=30, learning_rate=0.2, max_leaf_nodes=8, random_state=seed)
-    return [*lines, trees]
+    many = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.1, max_leaf_nodes=24, random_state=seed)
+    return [*lines, trees, *([many] if records >= MANY else [])]
 
 
 def _probabilities(model: Any, inputs: Array, values: int) -> Array:

@@ -16,12 +16,14 @@ class Batches:
         secret: the true value, `(G,)`.
         prior: probability of every value without the gradient, `(G, K)`: the baseline of the score.
         unit: what is resampled, `(G,)`: the target record or the user; -1 where all records of a batch are alike.
+        rivals: units of the other candidates of each game, `(G, K-1)`; None where the values are no units.
     """
 
     members: Tensor
     secret: Tensor
     prior: Tensor
     unit: Tensor
+    rivals: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def measure(
     codes, values = coded(secret)
     n = len(codes)
     if reason := why_not_values(codes):
-        return lost(names_of(families, plain), reason, len(groups), n)
+        return lost(names_of(families, plain, known is not now), reason, len(groups), n)
     share = torch.bincount(codes[codes >= 0], minlength=values).double()
     prior = (share / share.sum()).expand(n, values)
     draw = drawing(codes, prior, view)

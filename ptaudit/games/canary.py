@@ -21,7 +21,9 @@ from torch import Tensor
 
 from ptaudit.adversaries.interference import ledoit_wolf
 from ptaudit.adversaries.threshold import shuffled_halves
+from ptaudit.games.cast import few
 from ptaudit.games.crossfit import filler_influence
+from ptaudit.games.inference import rounds_of
 from ptaudit.stats.bootstrap import from_values
 from ptaudit.stats.epsilon import (
     Adjacency,
@@ -190,16 +192,17 @@ def _play(
     scatter = view.others * ledoit_wolf((fitted - mean)[None])[0]
     scatter.diagonal().add_(1e-12 * scatter.diagonal().mean() + 1e-200)
     weight = torch.linalg.solve(scatter, (tokens.high - tokens.low).T).T
+    rounds = rounds_of(view)  # without noise the same batch looks the same in every round
 
     def ratios(pool: Tensor) -> tuple[Array, NDArray[np.bool_], Tensor]:
         canary = torch.arange(len(weight)).repeat_interleave(2 * each)
         secret = torch.arange(2).repeat(len(weight) * each)
-        hiding = draw_others(len(pool), view.rounds * len(canary), view.others, generator)
-        seen = sums(pool[None], hiding)[0].view(view.rounds, len(canary), -1)
+        hiding = draw_others(len(pool), rounds * len(canary), view.others, generator)
+        seen = sums(pool[None], hiding)[0].view(rounds, len(canary), -1)
         own = torch.where(secret[:, None].bool().to(seen.device), tokens.high[canary], tokens.low[canary])
         centre = (tokens.high + tokens.low)[canary] / 2.0 + view.others * mean
         ratio = ((seen + own - centre) * weight[canary]).sum(-1).sum(0)
-        return ratio.cpu().numpy(), secret.bool().numpy(), hiding.view(view.rounds, len(canary), -1)
+        return ratio.cpu().numpy(), secret.bool().numpy(), hiding.view(rounds, len(canary), -1)
 
     reference, truth, _ = ratios(rehearsed)
     score, secret, hiding = ratios(tokens.others[torch.from_numpy(others).to(tokens.others.device)])
@@ -243,13 +246,18 @@ def _calibrate(ratio: Array, secret: NDArray[np.bool_]) -> _Posterior:
 
 
 def _over_canaries(metric: str, played: list[_Played], canaries: int, null: float, seed: int) -> Estimate:
-    """Mean over canaries; fillers, and a difference of the halves beyond chance, widen its interval."""
+    """Mean over canaries; fillers and the whole difference of the halves widen its interval.
+
+    A record that is hard to hide behind is also hard to fit on, in the other half: both halves move together, of which
+    neither the canaries nor the fillers tell. So chance is not taken off the difference, and few canaries count as in
+    other games: with 40 and 320 heavy-tailed records 93 to 94 of 100 intervals hold the truth, else 91.
+    """
     by_half = np.stack([one.scores[metric].reshape(canaries, -1).mean(1) for one in played])
     fillers = np.concatenate([one.influence[metric] for one in played])
-    between = (by_half[0].mean() - by_half[1].mean()) ** 2 / 4.0
-    chance = sum(one.scores[metric].var() / len(one.scores[metric]) for one in played) / 4.0
-    extra = float(fillers.var() / len(fillers) + max(0.0, between - chance))
-    return _clipped(from_values(by_half.mean(0), null=null, ceiling=1.0, seed=seed, extra_variance=extra))
+    extra = float(fillers.var() / len(fillers) + (by_half[0].mean() - by_half[1].mean()) ** 2 / 4.0)
+    values = by_half.mean(0)
+    values = values.mean() + few(max(canaries, 3), max(canaries, 3)) * (values - values.mean())
+    return _clipped(from_values(values, null=null, ceiling=1.0, seed=seed, extra_variance=extra))
 
 
 def no_epsilon(reason: str, canaries: int) -> Estimate:

@@ -1,7 +1,7 @@
 """Who is behind a game: the record or user that its secret is about, and the records that fill its batches.
 
 Games share records, so a mean over games errs with the records: with the games of which each is the unit, and through
-its influence on others' games as one of those who fill them.
+its influence on others' games as one of those who fill them or as a rival candidate.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Cast:
         secret: of each game, `(G,)`.
         unit: place of each game's unit among the units, `(G,)`; None where there is none.
         units: name of each unit, `(U,)`.
-        held: which filling records are in which game, `(F, G)`, ones and zeros.
-        fillers: name of each filler, `(F,)`.
+        held: which filling records and rival units are in which game, `(F, G)`, ones and zeros.
+        fillers: name of each of them, `(F,)`.
     """
 
     secret: Tensor
@@ -51,15 +51,18 @@ class Cast:
 
 
 def cast_of(batches: Batches) -> Cast:
-    """Units and fillers. A record that is in several rounds of a game counts once."""
+    """Units, and fillers with the rival candidates. A record that is in several rounds of a game counts once."""
     members, unit = batches.members.cpu(), batches.unit.cpu()
     place = None
     units = unit[:0]
     if not bool((unit < 0).any()):
         units, place = torch.unique(unit, return_inverse=True)
         members = members[..., ~_own(members, place)]
-    fillers, others = torch.unique(members, return_inverse=True)
-    games = torch.arange(len(unit))[None, :, None].expand_as(others)
+    inside = members.transpose(0, 1).flatten(1)
+    if batches.rivals is not None:
+        inside = torch.cat([inside, batches.rivals.cpu()], 1)
+    fillers, others = torch.unique(inside, return_inverse=True)
+    games = torch.arange(len(unit))[:, None].expand_as(others)
     where = (others.flatten().numpy(), games.flatten().numpy())
     held = csr_array((np.ones(others.numel()), where), shape=(len(fillers), len(unit)))
     held.sum_duplicates()
@@ -99,7 +102,7 @@ def errors(values: Tensor, cast: Cast, units: int, records: int) -> Tensor:
     rest = values - values.mean(1, keepdim=True)
     if cast.unit is not None:
         mean, count = _means_of(rest, cast.unit)
-        out[:, cast.units] += mean * count * (_few(units, records) * records / games)
+        out[:, cast.units] += mean * count * (few(units, records) * records / games)
     if cast.held.nnz:
         # Some records may only be in games of one secret; how often it was drawn is not their doing. The mean of the
         # unit stays: where a unit has one game, nothing would be left, and elsewhere it is one noise more.
@@ -127,7 +130,7 @@ def _means_of(values: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
     return total / count.clamp_min(1.0), count
 
 
-def _few(units: int, records: int) -> float:
+def few(units: int, records: int) -> float:
     """Factor on the spread of a few units among N records, whose interval knows only N."""
     if units < 3:
         return math.inf

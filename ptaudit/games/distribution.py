@@ -53,7 +53,7 @@ def measure(
     has = has.bool().cpu()
     n = len(has)
     if reason := why_not(n, view, own) or _why_not_kinds(has, ratios, view, own):
-        return lost(names_of(families, plain), reason, len(groups), n)
+        return lost(names_of(families, plain, known is not now), reason, len(groups), n)
     draw = drawing(has, ratios, view)
     top = ceiling(ratios, view.records * rounds_of(view))
     strata = has.long()

@@ -30,8 +30,8 @@ Found = dict[str, dict[str, list[Estimate]]]
 
 METRICS = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 
-STATIC = "static-"
-"""Marks an adversary who was fitted and calibrated on undefended views."""
+STATIC, LATE = "static-", "late-"
+"""Marks of an adversary who was fitted and calibrated on undefended views, or with the weights of the epoch before."""
 
 FIT_GAMES, CHOOSE_GAMES, PLAY_GAMES = 4096, 2048, 4096
 """Most batches that are seen in each part of a half; a quarter of that where every batch is replayed."""
@@ -79,7 +79,8 @@ def measure(
         now: what the played batches look like.
         plain: the undefended view as the adversary knows it: every family is then also asked as `static-FAMILY`,
             fitted and calibrated on it. None where the view has no defense.
-        known: what her own batches look like to her; `now`, unless the weights she knows are late.
+        known: what her own batches look like to her; `now`, unless the weights she knows are late: then she plays as
+            `late-FAMILY`.
         groups: for each reported line the rows she may choose from.
         families: `likelihood-ratio`, `linear`, `mlp`, `knn`, `forest`.
         own: most records she owns; None for half of all.
@@ -90,10 +91,11 @@ def measure(
     Returns:
         For each adversary `METRICS`, each with one estimate for each group.
     """
-    names = names_of(families, plain)
+    late = known is not now
+    names = names_of(families, plain, late)
     if reason := why_not(n_records, view, own):
         return lost(names, reason, len(groups), n_records)
-    ways = {"": known} | ({} if plain is None else {STATIC: plain})
+    ways = {LATE if late else "": known} | ({} if plain is None else {STATIC: plain})
     answers = play(draw, n_records, view, now, ways, groups, families, own, seed, strata)
     return scored(answers, n_records, seed, ceiling)
 
@@ -125,21 +127,22 @@ def play(
 
 
 def scored(answers: Mapping[str, Sequence[Answers]], n_records: int, seed: int, ceiling: float | None) -> Found:
-    """Estimates of every adversary; the bits of a static one may be negative."""
+    """Estimates of every adversary; the bits of one who is wrong about the view may be negative."""
     return {
-        name: score(halves, n_records, seed, surprise(halves) if ceiling is None else ceiling, clip=not static(name))
+        name: score(halves, n_records, seed, surprise(halves) if ceiling is None else ceiling, clip=not mistaken(name))
         for name, halves in answers.items()
     }
 
 
-def names_of(families: Sequence[str], plain: object | None) -> list[str]:
+def names_of(families: Sequence[str], plain: object | None, late: bool = False) -> list[str]:
     """Who plays: each family, and where there is an undefended view each as the static one too."""
-    return [way + family for way in ("", STATIC)[: 1 if plain is None else 2] for family in families]
+    ways = [LATE if late else "", *([] if plain is None else [STATIC])]
+    return [way + family for way in ways for family in families]
 
 
-def static(adversary: str) -> bool:
-    """Whether an adversary of this name was fitted on undefended views."""
-    return adversary.startswith(STATIC)
+def mistaken(adversary: str) -> bool:
+    """Whether an adversary of this name prepared on something else than what is shown."""
+    return adversary.startswith((STATIC, LATE))
 
 
 def surprise(halves: Sequence[Answers]) -> float:

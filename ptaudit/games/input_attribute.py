@@ -16,7 +16,7 @@ from torch import Tensor
 from ptaudit.adversaries.counterfactual import Asked, prepare
 from ptaudit.games.answers import Answers, Batches
 from ptaudit.games.attribute import drawing, why_not_values
-from ptaudit.games.inference import STATIC, Found, Half, draw_halves, lost, names_of, observe, scored, why_not
+from ptaudit.games.inference import LATE, STATIC, Found, Half, draw_halves, lost, names_of, observe, scored, why_not
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
@@ -33,12 +33,15 @@ class Knowledge:
             the record's own. Clipped where what she believes to see is clipped.
         linear: whether what she believes to see of a batch is the sum of its tokens (and noise).
         noise_std: of that noise.
+        alone: what she believes to be shown of every record in a batch of its own with each value, `(A, R, N, k)`; that
+            of its own value is what `sight` shows of it. For views that do not add up: a second picture of each value.
     """
 
     sight: Sight
     candidates: Tensor
     linear: bool = True
     noise_std: float = 0.0
+    alone: Tensor | None = None
 
 
 def measure(
@@ -71,16 +74,17 @@ def measure(
     """
     secret, prior = secret.long().cpu(), prior.double().cpu()
     n = len(secret)
-    names = names_of([ADVERSARY], plain)
+    late = known.sight is not now
+    names = names_of([ADVERSARY], plain, late)
     if reason := why_not_values(secret) or why_not(n, view, own) or _why_not_known(known, plain):
         return lost(names, reason, len(groups), n)
     generator = torch.Generator().manual_seed(seed)
     answers: dict[str, list[Answers]] = {name: [] for name in names}
     for half in draw_halves(drawing(secret, prior, view), n, view, own, generator, secret):
         views, wrong = observe(now, half.played, view, generator), guessed(half.played.prior, generator)
-        for way, knows in (("", known), (STATIC, plain)):
+        for way, knows in ((LATE if late else "", known), (STATIC, plain)):
             if knows is not None:
-                log_q, null = _answers(half, views, knows, view, groups, generator)
+                log_q, null = _answers(half, views, knows, view, groups, generator, late)
                 answers[way + ADVERSARY].append(Answers(log_q, null, wrong, half.played))
     return scored(answers, n, seed, None)
 
@@ -92,6 +96,7 @@ def _answers(
     view: View,
     groups: Sequence[Sequence[int]],
     generator: torch.Generator,
+    late: bool,
 ) -> tuple[Tensor, Tensor]:
     """Log-posteriors of the played games, real and null, `(P, G, A)` each."""
     fit, choose = (_asked(knows, b, observe(knows.sight, b, view, generator)) for b in (half.fit, half.choose))
@@ -101,14 +106,24 @@ def _answers(
     if noise is not None and view.fixed_batch:
         noise /= view.rounds**0.5
     secrets = (half.fit.secret.to(device), half.choose.secret.to(device), wrong.to(device))
-    adversary = prepare(fit, secrets[0], choose, *secrets[1:], groups, linear=knows.linear, noise=noise)
+    replayed = knows.alone is not None
+    if replayed:  # the rows of the second picture come after those of the tokens
+        rows = views.shape[1]
+        groups = [[*group, *(rows + row for row in group)] for group in groups]
+    adversary = prepare(
+        fit, secrets[0], choose, *secrets[1:], groups, linear=knows.linear, noise=noise, replayed=replayed, late=late
+    )
     return adversary.answer(_asked(knows, half.played, views))
 
 
 def _asked(knows: Knowledge, batches: Batches, views: Tensor) -> Asked:
-    """Games as she finds them: what is seen, and the tokens that their targets might have."""
+    """Games as she finds them: what is seen, and the pictures that their targets might have."""
     targets = batches.members[0, :, 0].to(knows.candidates.device)
-    return Asked(views.double(), knows.candidates[:, :, targets].double(), batches.prior.to(views.device))
+    candidates = knows.candidates[:, :, targets].double()
+    if knows.alone is not None:
+        views = torch.cat([views, views], 1)
+        candidates = torch.cat([candidates, knows.alone[:, :, targets].double()], 1)
+    return Asked(views.double(), candidates, batches.prior.to(views.device))
 
 
 def guessed(prior: Tensor, generator: torch.Generator) -> Tensor:
@@ -117,5 +132,6 @@ def guessed(prior: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _why_not_known(known: Knowledge, plain: Knowledge | None) -> str:
-    tokens = [known.candidates] + ([] if plain is None else [plain.candidates])
-    return "" if all(bool(torch.isfinite(some).all()) for some in tokens) else "gradients that are not finite"
+    tokens = [known.candidates, known.alone, None if plain is None else plain.candidates]
+    there = all(some is None or bool(torch.isfinite(some).all()) for some in tokens)
+    return "" if there else "gradients that are not finite"

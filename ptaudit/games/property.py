@@ -51,7 +51,7 @@ def measure(
     reason = reason or why_not(n - many, view, None, "records without the property")
     reason = reason or _why_not_own(has, view, own)
     if reason:
-        return lost(names_of(families, plain), reason, len(groups), n)
+        return lost(names_of(families, plain, known is not now), reason, len(groups), n)
     return inference.measure(
         drawing(has, view), n, view, now, plain, known, groups, families, own, seed, strata=has.long()
     )

@@ -20,16 +20,14 @@ from ptaudit.adversaries.batch.choice import LEAST_PRIOR, log_prior
 from ptaudit.adversaries.calibration import at, top_hit
 from ptaudit.games.answers import Answers
 from ptaudit.games.cast import Cast, cast_of, errors, strangers
+from ptaudit.games.claims import LEAST_TARGETS, Claim, claims_of, placements, power, weights_of
 from ptaudit.games.crossfit import CEILING_SHARE
 from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.stats.roc import auc_influence, tpr_at_fpr_estimate
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-Claims = tuple[Array, Index]
-"""Scores of a claim, `(P, n)`, and the games they are of, `(n,)`."""
 
 LOW_FPRS = (0.01, 0.001)
 
@@ -46,14 +44,14 @@ class Values:
     Attributes:
         games: values whose mean over games is the metric, `(4, P, G)`, see `METRICS`.
         null: of the same game with the secret shuffled, `(4, P)`.
-        inside: scores of the claim where it is true, `(P, n_in)`, with the games they are of, `(n_in,)`.
-        outside: and where it is false.
+        claims: what an AUC judges, see `claims`.
+        weights: of the claims.
     """
 
     games: Tensor
     null: Tensor
-    inside: Claims
-    outside: Claims
+    claims: list[Claim]
+    weights: Array
 
 
 def score(
@@ -64,7 +62,7 @@ def score(
     Args:
         halves: answers of the cross-fitted halves, which share no records.
         records: number of audited records N: members and units are numbers below it.
-        seed: of the resamples, the same for all rows of a run, and of the draws of wrong values.
+        seed: of the resamples, the same for all rows of a run, and of the draws of games that share nobody.
         ceiling: most bits that the secret allows; the entropy of the prior if left out.
         clip: whether bits and gain below 0 are reported as 0: not for an adversary who may be wrong about her view.
 
@@ -75,10 +73,12 @@ def score(
         - `accuracy`: of the most likely value. Null: of the most likely value without the gradient.
         - `gain`: accuracy less that null. Its own null: with shuffled secrets.
         - `auc`: of the log-ratio of posterior to prior: for two values that of 1 less that of 0, of the games with
-          secret 1 against those with 0; for more, that of the secret against that of a wrong value drawn from the
-          prior. DeLong et al., Biometrics 44 (1988).
-        - `tpr_at_fpr_0.01`, `tpr_at_fpr_0.001`: of the same scores, pooled over games that share no target (where there
-          is no target: no record); `inconclusive` where they are too few.
+          secret 1 against those with 0; for more, for each value v its own log-ratio, of the games with secret v
+          against all others, averaged over v by the prior. A value that fewer than 5 targets have, or lack, in a half
+          is left out. Who says the same of every game has 0.5. DeLong et al., Biometrics 44 (1988).
+        - `tpr_at_fpr_0.01`, `tpr_at_fpr_0.001`: of the same scores over games that share no target (where there is no
+          target: no record), for more than two values with a threshold for each, see `claims.power`; `inconclusive`
+          where the games are too few.
 
         `n` is the number of units; where there are none, of records that fill the batches. A line with answers that are
         not numbers is inconclusive.
@@ -91,7 +91,8 @@ def score(
     lost = inconclusive(NOT_FINITE, n=n)
     found = {name: [lost] * finite.shape[1] for name in (*METRICS, *map(tpr_name, LOW_FPRS))}
     if len(fine):
-        values = [values_of(half, fine, generator) for half in halves]
+        weights = weights_of(halves, casts)
+        values = [values_of(half, fine, weights) for half in halves]
         every = torch.cat([half.batches.prior for half in halves])
         rows = _means(values, casts, entropy(every) if ceiling is None else ceiling, records, seed, clip)
         rows |= _powers(values, [strangers(cast, generator) for cast in casts], seed)
@@ -114,7 +115,7 @@ def entropy(prior: Tensor) -> float:
 # What a game is worth
 
 
-def values_of(half: Answers, fine: Tensor, generator: torch.Generator) -> Values:
+def values_of(half: Answers, fine: Tensor, weights: Array) -> Values:
     """The values of all games for the lines that are fine, and the scores that an AUC compares."""
     secret, prior = half.batches.secret.cpu(), half.batches.prior.cpu()
     least = log_prior(prior)
@@ -122,36 +123,13 @@ def values_of(half: Answers, fine: Tensor, generator: torch.Generator) -> Values
         q.cpu()[fine].double().clamp_min(math.log(LEAST_PRIOR)) - least for q in (half.log_q, half.null_log_q)
     )
     wrong = half.wrong.cpu()
-    placed = [_placements(*_claims(ratio, prior, truth, generator)) for ratio, truth in ((real, secret), (null, wrong))]
+    claims = claims_of(real, secret)
+    placed = [placements(some, weights) for some in (claims, claims_of(null, wrong))]
     hits, guess = top_hit(real + least, secret), top_hit(least[None], secret)
     fooled = top_hit(null + least, wrong) - top_hit(least[None], wrong)
     games = torch.stack([at(real, secret) / math.log(2.0), hits, hits - guess, placed[0]])
     nulls = torch.stack([at(null, wrong) / math.log(2.0), guess.expand_as(hits), fooled, placed[1]])
-    return Values(games, nulls.mean(-1), *_claims(real, prior, secret, generator))
-
-
-def _claims(ratio: Tensor, prior: Tensor, secret: Tensor, generator: torch.Generator) -> tuple[Claims, Claims]:
-    """Scores of a claim where it is true and where it is false, `(P, n)`, each with the games they are of."""
-    games: Index = np.arange(len(secret), dtype=np.int64)
-    if prior.shape[1] == 2:
-        odds, one = (ratio[..., 1] - ratio[..., 0]).numpy(), (secret == 1).numpy()
-        return (odds[:, one], games[one]), (odds[:, ~one], games[~one])
-    others = prior.double().clamp_min(1e-12).scatter(1, secret[:, None], 0.0)
-    other = torch.multinomial(others, 1, generator=generator).squeeze(1)
-    return (at(ratio, secret).numpy(), games), (at(ratio, other).numpy(), games)
-
-
-def _placements(inside: Claims, outside: Claims) -> Tensor:
-    """Values of every game whose mean is the AUC, `(P, G)`, and whose spread is its error; NaN if a side is empty."""
-    games = len(np.union1d(inside[1], outside[1]))
-    found = np.full((len(inside[0]), games), np.nan)
-    if len(inside[1]) and len(outside[1]):
-        for line, (one, two) in enumerate(zip(inside[0], outside[0])):
-            above, below = auc_influence(one, two)
-            found[line] = value = above.mean()
-            found[line, inside[1]] += (above - value) * (games / len(one))
-            found[line, outside[1]] += (below - value) * (games / len(two))
-    return torch.from_numpy(found)
+    return Values(games, nulls.mean(-1), claims, weights)
 
 
 # What all games say
@@ -190,14 +168,19 @@ def _means(
     for i, (name, ceiling) in enumerate(zip(METRICS, ceilings)):
         low = 0.0 if clip or name in ("accuracy", "auc") else -math.inf
         mine = found[i * lines : (i + 1) * lines]
-        rows[name] = [_closed(estimate, name, ceiling, low, apart, size) for estimate in mine]
+        reason = "needs 3 targets" if name != "auc" else _no_auc(len(values[0].claims))
+        rows[name] = [_closed(estimate, reason, ceiling, low, apart, size) for estimate in mine]
     return rows
 
 
-def _closed(estimate: Estimate, name: str, ceiling: float, low: float, apart: int, size: int) -> Estimate:
+def _no_auc(claims: int) -> str:
+    sides = "either secret" if claims == 1 else f"{LEAST_TARGETS} targets with and without a value of the secret"
+    return f"needs games with {sides} in both halves"
+
+
+def _closed(estimate: Estimate, reason: str, ceiling: float, low: float, apart: int, size: int) -> Estimate:
     """Clipped; near the ceiling the few games that were lost say little of those to come: the rule of three widens."""
     if not estimate.conclusive:
-        reason = "needs games with either secret in both halves" if name == "auc" else "needs 3 targets"
         return inconclusive(reason, ceiling=ceiling, n=size)
     lo = estimate.lo
     if estimate.value >= CEILING_SHARE * ceiling:
@@ -206,11 +189,10 @@ def _closed(estimate: Estimate, name: str, ceiling: float, low: float, apart: in
 
 
 def _powers(values: Sequence[Values], games: Sequence[Index], seed: int) -> dict[str, list[Estimate]]:
-    """TPR at low FPRs of the claims of some games of each half."""
-    sides = []
-    for side in ("inside", "outside"):
-        claims = [getattr(some, side) for some in values]
-        sides.append(np.concatenate([score[:, np.isin(game, mine)] for (score, game), mine in zip(claims, games)], 1))
-    return {
-        tpr_name(fpr): [tpr_at_fpr_estimate(one, two, fpr, seed=seed) for one, two in zip(*sides)] for fpr in LOW_FPRS
-    }
+    """TPR at low FPRs of the claims, of some games of each half."""
+    pooled = []
+    for parts in zip(*(some.claims for some in values)):
+        scores = np.concatenate([part[0][:, mine] for part, mine in zip(parts, games)], 1)
+        pooled.append((scores, np.concatenate([part[1][mine] for part, mine in zip(parts, games)])))
+    lines = range(len(pooled[0][0]))
+    return {tpr_name(fpr): [power(pooled, line, fpr, seed) for line in lines] for fpr in LOW_FPRS}

@@ -21,6 +21,7 @@ from ptaudit.adversaries.sighted import pictures
 from ptaudit.adversaries.two_covariance import Setting, Shown
 from ptaudit.adversaries.users import UserPosterior, fit
 from ptaudit.games.answers import Answers, Batches
+from ptaudit.games.inference import LATE, STATIC
 from ptaudit.games.scoring import LOW_FPRS, METRICS, score, tpr_name
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_others, sums
@@ -87,18 +88,19 @@ def measure(
             Left out where there is a sight: sums of the tokens and the noise of the view (static).
 
     Returns:
-        For `likelihood-ratio` and `nearest` (with `static-` before the name of a static adversary) the metrics of
-        `scoring.score`, with one estimate for each group. The bits of a static adversary are not clipped below.
+        For `likelihood-ratio` and `nearest` (with `static-` or `late-` before the name) the metrics of `scoring.score`,
+        with one estimate for each group. The bits of such a mistaken adversary are not clipped below.
     """
-    static = sight is not None and known is None
-    names = [f"{'static-' * static}{name}" for name in ADVERSARIES]
+    # Prepared on something else than what is shown: undefended views, or those of earlier weights.
+    mark = "" if known is sight else STATIC if known is None else LATE
+    names = [mark + name for name in ADVERSARIES]
     if reason := why_not(tokens, users, view):
         lost = [inconclusive(reason, n=enough(users, records_of(view)))] * len(groups)
         return {name: dict.fromkeys((*METRICS, *map(tpr_name, LOW_FPRS)), lost) for name in names}
     answers = play(tokens, users, view, groups, candidates, seed, sight, known)
     ceiling = math.log2(answers[ADVERSARIES[0]][0].log_q.shape[-1])
     return {
-        name: score(answers[plain], tokens.shape[1], seed, ceiling, clip=not static)
+        name: score(answers[plain], tokens.shape[1], seed, ceiling, clip=not mark)
         for name, plain in zip(names, ADVERSARIES)
     }
 
@@ -252,4 +254,6 @@ def _batches(drawn: Drawn, table: Tensor) -> Batches:
     size = drawn.sets.shape[1]
     secret = torch.arange(size).repeat(len(drawn.sets))[drawn.kept]
     prior = torch.full((len(game), size), 1.0 / size, dtype=torch.float64)
-    return Batches(drawn.members[:, game], secret, prior, first[drawn.user[game]])
+    others = (torch.arange(size)[:, None] + torch.arange(1, size)) % size
+    rivals = drawn.sets[:, others].flatten(0, 1)[drawn.kept]
+    return Batches(drawn.members[:, game], secret, prior, first[drawn.user[game]], first[drawn.user[rivals]])

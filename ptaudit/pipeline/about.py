@@ -8,8 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.errors import DataError, SpecError
+from ptaudit.games.input_attribute import ADVERSARY
+from ptaudit.games.user import records_of
 from ptaudit.pipeline.secret import attribute_secret, having
-from ptaudit.spec.inference import AttributeGame, DistributionGame, LocalisationGame, PropertyGame, UserGame
+from ptaudit.replay.labels import label_prior
+from ptaudit.replay.steps.perturb import secret_of
+from ptaudit.spec.defenses import DefenseSpec, LabelDpDefense, PerturbDefense
+from ptaudit.spec.inference import (
+    AttributeGame,
+    DistributionGame,
+    LocalisationGame,
+    ProbedGame,
+    PropertyGame,
+    UserGame,
+)
 from ptaudit.spec.play import GameSpec
 from ptaudit.spec.secrets import about_attribute, attribute_of
 
@@ -43,19 +55,77 @@ def column_of(session: Session, game: GameSpec) -> NDArray[np.generic]:
 
 
 def check_secrets(session: Session) -> None:
-    """Refuses games whose secret the records do not have.
+    """Refuses games and defenses that do not fit the records.
 
     Raises:
         DataError: a secret that is the same for all, or a number where classes are needed; users with few records.
-        SpecError: values that no record has.
+        SpecError: values that no record has; settings or gates that these records leave without use.
     """
     for game in session.spec.audit.games:
+        if isinstance(game, ProbedGame):
+            _check_own(session, game)
+        if isinstance(game, AttributeGame):
+            _check_players(session, game)
         if isinstance(game, AttributeGame | LocalisationGame):
             _check_classes(session, game)
         elif isinstance(game, PropertyGame | DistributionGame):
             _check_values(session, game)
         elif isinstance(game, UserGame):
             _check_users(session, game)
+    for view in session.spec.audit.views:
+        if view.defense is not None:
+            _check_defense(session, view.defense, f"view {view.name}", trained=False)
+    for defense in session.spec.defenses:
+        _check_defense(session, defense, f"defense {defense.title}", trained=True)
+
+
+def _check_own(session: Session, game: ProbedGame) -> None:
+    most = len(session.members) // 2
+    if game.own_records is not None and game.own_records > most:
+        what = f"own_records {game.own_records} is more than half of the {len(session.members)} audited records"
+        raise SpecError(what, where=f"game {game.title}", remedy=f"at most {most}, or audit more records")
+
+
+def _check_players(session: Session, game: AttributeGame) -> None:
+    """Who plays depends on whether the attribute is an input that can be tried out."""
+    name = attribute_of(game, session.spec)
+    there = name in session.records.fields
+    if game.form == "input" and not there:
+        what = f"`{name}` is no input column of a table, so no value of it can be tried out"
+        raise SpecError(what, where=f"game {game.title}", remedy="use form: latent")
+    exact = there and game.form != "latent"
+    if exact and "adversary" in game.model_fields_set:
+        what = f"`{name}` is an input column, of which the likelihood ratio alone plays: `adversary` is not used"
+        raise SpecError(what, where=f"game {game.title}", remedy="use form: latent, or remove it")
+    players = [ADVERSARY] if exact else game.adversary
+    for gate in session.spec.gates:
+        if gate.game == game.title and gate.adversary is not None and gate.adversary not in players:
+            what = f"adversary `{gate.adversary}` does not play game `{game.title}`"
+            raise SpecError(what, where=f"gate {gate.id}", remedy=f"there are: {', '.join(players)}")
+
+
+def _check_defense(session: Session, defense: DefenseSpec, where: str, trained: bool) -> None:
+    """As for `train.defense`: what it hides are classes, of which the defender's own records have several.
+
+    Args:
+        session: the records.
+        defense: of a view, or of the list `defenses`.
+        where: which, for errors.
+        trained: whether it is trained with too: then the probe is also fitted on members.
+    """
+    try:
+        if isinstance(defense, LabelDpDefense):
+            label_prior(session.records, session.split)
+        if not isinstance(defense, PerturbDefense):
+            return
+        secret = secret_of(session.records, defense.attribute)
+    except DataError as error:
+        raise DataError(error.what, where=where, remedy=error.remedy) from error
+    parts = {"held-out records": session.others, **({"members": session.split.members} if trained else {})}
+    for who, index in parts.items():
+        if len(np.unique(secret[index][secret[index] >= 0])) < 2:
+            what = f"the secret that gradients are perturbed for has one value among the {who}"
+            raise DataError(what, where=where, remedy="name an attribute with several values, or use more records")
 
 
 def _check_classes(session: Session, game: AttributeGame | LocalisationGame) -> None:
@@ -78,6 +148,9 @@ def _check_values(session: Session, game: PropertyGame | DistributionGame) -> No
     where = f"game {game.title}"
     if column.ndim > 1:
         raise DataError(f"game `{game.title}` needs one label for each record", where="data")
+    if not about_attribute(game) and attribute_secret(column).names is None:
+        what = "the label is a number with many values, and the game is about classes"
+        raise DataError(what, where=where, remedy="choose an attribute, or put the label into classes")
     try:
         mask = having(column, game.values)[session.members]
     except ValueError as error:
@@ -91,7 +164,7 @@ def _check_users(session: Session, game: UserGame) -> None:
     assert session.spec.data.user is not None
     _, count = np.unique(session.records.columns[session.spec.data.user][session.members], return_counts=True)
     for view in session.views:
-        needed = view.records * (1 if view.fixed_batch else view.rounds) + 1
+        needed = records_of(view) + 1
         if (count >= needed).sum() < 2:
             what = (
                 f"view `{view.name}` shows {needed - 1} records of one user, and the adversary has another one: of "

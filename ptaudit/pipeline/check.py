@@ -21,6 +21,7 @@ from ptaudit.pipeline.plays import on_view
 from ptaudit.pipeline.price import batches, games_seconds, once
 from ptaudit.pipeline.seed import trajectory
 from ptaudit.pipeline.session import Session, layer_entries, open_session, shared
+from ptaudit.pipeline.view import make_view
 from ptaudit.replay import Replay, Walk
 from ptaudit.replay.device import pick_device
 from ptaudit.replay.evaluate import evaluate
@@ -195,11 +196,12 @@ def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> 
     """The largest value that the gate's metric can have on its view; None where it is not known beforehand."""
     if gate.measure == "epsilon_lo":
         return None
-    if gate.view == MODEL_VIEW or not gate.measure.endswith("bits"):
+    if gate.view.partition("@")[0] == MODEL_VIEW or not gate.measure.endswith("bits"):
         return 1.0
     if gate.measure != "bits":
         return None
-    view = next(v for v in session.views if v.name == gate.view)
+    specs = [session.spec, *session.spec.arms.values()]
+    view = make_view(next(v for spec in specs for v in spec.audit.views if v.name == gate.view))
     game = next(game for game in session.spec.games if game.title == gate.game)
     if isinstance(game, IdentityGame):
         largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from ptaudit.games.identity import RECORDS_PER_MEMBER
@@ -136,7 +137,10 @@ def _model_seconds(scene: Scene, game: GameSpec, records: int) -> float:
     layers, n, dim = scene.inside.values.shape
     n = max(n, min(records, _PER_COORDINATE * dim))
     values = torch.randn(layers, n, dim, generator=torch.Generator().manual_seed(0))
-    some = replace(scene, inside=replace(scene.inside, values=values.to(scene.inside.values.device)))
+    # The records of the sample, several times over.
+    session = replace(scene.session, members=np.resize(scene.session.members, n))
+    inside = replace(scene.inside, values=values.to(scene.inside.values.device))
+    some = replace(scene, session=session, inside=inside)
     return once(lambda: play(some, game))[1] * records / n
 
 

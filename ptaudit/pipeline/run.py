@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from ptaudit.errors import PtauditError, SpecError, TrainingDivergedError
 from ptaudit.gate import decide, exit_code
@@ -152,11 +153,20 @@ def _run(session: Session, seeds: Sequence[SeedRun], arms: Sequence[Arm], starte
         "threat_model": list(threat_model(spec)),
         "warnings": list(dict.fromkeys((*(w for seed in seeds for w in seed.warnings), *_of_arms(seeds, arms)))),
         **({"defenses": [asdict(arm.entry) for arm in arms]} if arms else {}),
+        **_majority(session),
     }
     every = [*seeds, *(seed for arm in arms for seed in arm.seeds)]
     seconds = {phase: sum(seed.seconds.get(phase, 0.0) for seed in every) for phase in _phases(every)}
     several = tuple(tables) if len(tables) > 1 else ()
     return Run(spec.name, tuple(rows), seeds[0].layers, _epochs(seeds), manifest, seconds, text, seeds=several)
+
+
+def _majority(session: Session) -> dict[str, float]:
+    """Accuracy on held-out records of always naming the most frequent class: what an accuracy is worth."""
+    targets = session.records.targets[torch.from_numpy(session.split.held_out)]
+    if session.records.classes is None:
+        return {}
+    return {"held_out_majority": float(torch.bincount(targets.flatten()).max()) / len(targets)}
 
 
 def _phases(seeds: Sequence[SeedRun]) -> list[str]:

@@ -17,12 +17,16 @@ from ptaudit.replay.labels import label_prior
 from ptaudit.spec.defenses import PerturbDefense
 from ptaudit.views import View
 from ptaudit.views.defenses import LabelDp, Perturb
+from ptaudit.views.gradients import TABLE_BYTES
 from ptaudit.views.joint import Joint
 from ptaudit.views.replayed import ReplayedSight, fitted, plain, why_not
 from ptaudit.views.sight import Sight, TokenSight
 
 _PROBE_BATCHES = 400
 """Batches of her own records on which a defender fits the probe of a perturbation."""
+
+_LOOKS = 4
+"""Looks at a record alone of which the mean is taken, where a defense is random."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,13 @@ def adaptive(scene: Scene, view: View, places: Sequence[int]) -> Known:
     return Known(summed(scene, plain_sums(view), places).tokens, view, now, now)
 
 
-def static(scene: Scene, view: View, places: Sequence[int]) -> Known | None:
-    """Who knows of no defense; None where there is none."""
+def static(scene: Scene, view: View, places: Sequence[int], late: bool = False) -> Known | None:
+    """Who knows of no defense; None where there is none. With late weights she computes tokens of the epoch before."""
     bare = undefended(view)
     if bare == view:
         return None
-    tokens = summed(scene, plain_sums(view), places, view.noise_std > 0.0).tokens
+    known = (before(scene) if late else None) or scene
+    tokens = summed(known, plain_sums(view), places, view.noise_std > 0.0).tokens
     return Known(tokens, bare, sight(scene, view, places))
 
 
@@ -121,7 +126,9 @@ def sight(scene: Scene, view: View, places: Sequence[int], noisy: bool | None = 
         noisy: whether its joint rows are those of a noisy view; default as the view is.
     """
     noisy = view.noise_std > 0.0 if noisy is None else noisy
-    key = ("sight", replace(view, name="", rounds=1, fixed_batch=False), tuple(places), noisy)
+    # Two perturbations of one size may guard different secrets: their views are told apart by name.
+    name = view.name if isinstance(view.defense, Perturb) else ""
+    key = ("sight", replace(view, name=name, rounds=1, fixed_batch=False), tuple(places), noisy)
     if key not in scene.kept:
         scene.kept[key] = _linear(scene, view, places, noisy) if view.linear else _replayed(scene, view, places)
     found: Sight = scene.kept[key]
@@ -226,3 +233,47 @@ def counterfactual(scene: Scene, view: View, places: Sequence[int], name: str, n
         rows[:, codes == level] = own[:, codes == level]
         found.append(rows)
     return torch.stack(found)
+
+
+def counterfactual_alone(scene: Scene, view: View, places: Sequence[int], name: str) -> Tensor:
+    """What a view that does not add up shows of every audited record alone with each value of a field, `(A, R, N, k)`.
+
+    That of its own value is what the view shows of the record as it is. Where a defense is random, the mean of some
+    looks.
+    """
+    now, session = sight(scene, view, places), scene.session
+    assert isinstance(now, ReplayedSight)
+    # Views of other batch sizes show the same of a record alone, but for perturbations: their probes are their own.
+    own = view.name if isinstance(view.defense, Perturb) else ""
+    alike = replace(now.view, name=own, batch_size=1, rounds=1, users=1, fixed_batch=False)
+    key = ("counterfactual alone", name, alike, tuple(places))
+    if key in scene.kept:
+        found: Tensor = scene.kept[key]
+        return found
+    field, index = session.records.fields[name], torch.from_numpy(session.members)
+    codes, targets = torch.from_numpy(field.codes[session.members]), session.batch(session.members)[1]
+    layers = [scene.inside.layers[place].name for place in places]
+    # The gradients of all records with a value are the same for all views; they are kept if those of all values fit.
+    tables = scene.kept.setdefault(("counterfactual tables", name), {})
+    fits = 4 * len(index) * now.batches.layout.size * len(field.levels) <= TABLE_BYTES
+    found = _alone(now, torch.arange(len(index)), scene.seed).repeat(len(field.levels), 1, 1, 1)
+    for level in range(len(field.levels)):
+        inputs = session.records.with_level(index, name, level)
+        seen = ReplayedSight.of(
+            scene.reader, inputs, targets, layers, now.view, now.joint, session.records.classes, tables.get(level)
+        )
+        if fits and plain(seen.view):
+            tables[level] = seen
+        others = torch.nonzero(codes != level).squeeze(1)
+        found[level][:, others] = _alone(seen, others, scene.seed)
+    if found.nbytes <= TABLE_BYTES:
+        scene.kept[key] = found
+    return found
+
+
+def _alone(seen: ReplayedSight, records: Tensor, seed: int) -> Tensor:
+    """What is shown of records in batches of their own, `(R, n, k)`."""
+    random = seen.view.defense is not None and seen.view.defense.moment != "gradient"
+    generator = torch.Generator().manual_seed(seed + 1)
+    looks = [seen.see(records[:, None], generator) for _ in range(_LOOKS if random else 1)]
+    return torch.stack(looks).mean(0)

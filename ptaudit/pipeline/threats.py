@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 from ptaudit.pipeline.training import promise
 from ptaudit.spec.catalog import INFERENCE_GAMES, TOKEN_GAMES
-from ptaudit.spec.inference import AttributeGame, DistributionGame, InferenceGame, PropertyGame, UserGame
+from ptaudit.spec.inference import (
+    AttributeGame,
+    DistributionGame,
+    InferenceGame,
+    ProbedGame,
+    PropertyGame,
+    UserGame,
+)
 from ptaudit.spec.model import Spec
 from ptaudit.spec.secrets import about_attribute, attribute_of
 
@@ -36,6 +43,9 @@ def _sentences(spec: Spec) -> Iterator[str]:
         yield "Adaptive adversaries were fitted on what a defense shows, static ones on undefended views."
     if promised := promise(spec.train):
         yield promised
+    for title, arm in spec.arms.items():
+        if promised := promise(arm.train):
+            yield f"Defense {title}: {promised}"
 
 
 def _wants(game: InferenceGame, spec: Spec) -> str:
@@ -59,5 +69,6 @@ def _wants(game: InferenceGame, spec: Spec) -> str:
 
 def _knows(game: InferenceGame) -> str:
     """Records and weights of her own."""
-    records = "half of the audited records" if game.own_records is None else f"{game.own_records} records of her own"
+    own = game.own_records if isinstance(game, ProbedGame) else None
+    records = "half of the audited records" if own is None else f"{own} records of her own"
     return f"knows {records} and the weights{' of the epoch before' if game.weights == 'late' else ''}"

@@ -43,31 +43,34 @@ def training_notes(spec: Spec, members: int) -> Iterator[str]:
         yield f"Training ran in {_HALF[train.precision]} by autocast; gradients and held-out losses are in float32."
     if train.sam is not None:
         yield "Gradients were read at the weights themselves; SAM followed those at its perturbed weights."
+    # What a view shows without a defense of its own are the gradients before that of the training.
+    undefended = any(view.defense is None for view in spec.audit.views)
+    before = "; views without a defense show gradients as they are before that." if undefended else "."
     if train.dp is not None:
-        yield from _of_dp(train, train.dp, members)
+        yield from _of_dp(train, train.dp, members, before)
     elif train.defense is not None:
-        yield from _of_defense(train.defense)
+        yield from _of_defense(train.defense, before)
 
 
-def _of_defense(defense: TrainDefense) -> Iterator[str]:
+def _of_defense(defense: TrainDefense, before: str) -> Iterator[str]:
     """Of defenses that promise nothing, and of label DP."""
-    before = "the gradients that were read are those before: what they give away, a view with a defense tells."
     if isinstance(defense, PruneDefense):
         share = f"{100 * defense.ratio:g} %"
-        yield f"Training set the smallest {share} of the numbers of each step's gradient to 0; {before}"
+        yield f"Training set the smallest {share} of the numbers of each step's gradient to 0{before}"
     elif isinstance(defense, SignDefense):
-        yield f"Training followed the sign of each step's gradient; {before}"
+        yield f"Training followed the sign of each step's gradient{before}"
     elif isinstance(defense, PerturbDefense):
         secret = f"attribute {defense.attribute}" if defense.attribute else "the label"
         yield (
             f"Training moved each step's gradient by {defense.size:g} of its length against a linear probe for "
-            f"{secret}, fitted anew every epoch; {before}"
+            f"{secret}, fitted anew every epoch{before}"
         )
     elif isinstance(defense, VibDefense):
         yield (
             f"The model has an information bottleneck before its last layer (VIB, beta {defense.beta:g}). Losses have "
             f"its term in them: the ones reported, the ones whose gradient was read, and the ones that membership is "
-            f"guessed from. Its code is drawn at random in training; here it was the mean."
+            f"guessed from. Its code is drawn at random in training and in views of defense `vib`; elsewhere it was "
+            f"the mean."
         )
     elif isinstance(defense, DropoutDefense):
         yield f"Dropout layers have the rate {defense.rate:g}, with one right before the last layer."
@@ -96,12 +99,11 @@ def label_notes(train: TrainSpec, records: Records, split: Split) -> Iterator[st
         )
 
 
-def _of_dp(train: TrainSpec, defense: DpSgdSpec, members: int) -> Iterator[str]:
+def _of_dp(train: TrainSpec, defense: DpSgdSpec, members: int, before: str) -> Iterator[str]:
     noise = noise_multiplier(train, members)
     yield (
         f"Training clipped every record's gradient to {defense.clip:g} and added noise of {noise:.4g} times that to "
-        f"their sum (DP-SGD); the gradients that were read are those before: what they give away, a view with a "
-        f"defense tells."
+        f"their sum (DP-SGD){before}"
     )
     yield (
         "The noise of DP-SGD comes from the seed of the run, so that the run can be replayed: a model trained here is "

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ptaudit.spec.audit import ViewSpec
-from ptaudit.spec.defenses import DefenseSpec, DpDefense, DropoutDefense, LabelDpDefense, PerturbDefense, PruneDefense
+from ptaudit.spec.defenses import DefenseSpec, DpDefense, VibDefense
 from ptaudit.views import View
-from ptaudit.views.defenses import Defense, Dropout, LabelDp, Perturb, Prune, Sign
-from ptaudit.views.defenses.vib import Vib
+from ptaudit.views.defenses import DEFENSES, Defense
 from ptaudit.views.update import Update
 
 
@@ -23,13 +22,6 @@ def make_view(spec: ViewSpec) -> View:
 
 
 def make_defense(spec: DefenseSpec) -> Defense:
-    """The defense of the spec."""
-    if isinstance(spec, PruneDefense):
-        return Prune(spec.ratio)
-    if isinstance(spec, PerturbDefense):
-        return Perturb(spec.size)
-    if isinstance(spec, DropoutDefense):
-        return Dropout(spec.rate)
-    if isinstance(spec, LabelDpDefense):
-        return LabelDp(spec.epsilon)
-    return Sign() if spec.name == "sign" else Vib()
+    """The defense of the spec; the strength of a bottleneck is a matter of its training."""
+    alone = spec.strength is None or isinstance(spec, VibDefense)
+    return DEFENSES[spec.name]() if alone else DEFENSES[spec.name](spec.strength)

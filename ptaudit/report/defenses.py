@@ -10,7 +10,7 @@ from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
 from ptaudit.report.words import bounds_text, interval_text, number
 from ptaudit.tables.defenses import NONE, DefenseLine, defense_lines
 from ptaudit.tables.row import JOINT, Row
-from ptaudit.tables.sweeps import Threat, swept, threats
+from ptaudit.tables.sweeps import SHOWN, Threat, swept, threats
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -36,33 +36,39 @@ def defense_grid(run: Run, *, full: bool = False) -> Grid:
     lines = [line for line in defense_lines(run) if line.metric in wanted]
     if not run.defenses:  # views without a defense are in the other tables
         lines = [line for line in lines if line.shown != NONE]
+    classes = all(math.isfinite(line.entry.held_out_accuracy) for line in lines)
     columns = (
         Column("trained with", elastic=20),
-        Column("accuracy", right=True),
-        Column("epsilon", right=True, minor=1),
+        Column("accuracy" if classes else "loss", right=True),
+        Column("epsilon", right=True),
         Column("view", elastic=12),
-        Column("shown as", minor=2),
+        Column("shown as", elastic=12),
         Column("score", elastic=16),
         Column("static [95 %]", right=True),
         Column("adaptive [95 %]", right=True),
-        Column("of ceiling", right=True),
+        Column("of ceiling", right=True, minor=1),
         Column("adversary", minor=3),
     )
-    notes = (
-        Cell("static: fitted on undefended views; below 0 is worse than a guess. adaptive: fitted on defended ones"),
-    )
-    title = "Defenses: accuracy and joint leakage at the last epoch"
-    grid = Grid("defense", title, columns, tuple(map(_defense_cells, lines)), "", notes)
-    return drop_blank_columns(grid)
+    what = "accuracy" if classes else "loss"
+    texts = [
+        "static: fitted on undefended views; below 0 is worse than a guess. adaptive: fitted on defended ones",
+        f"{what}: of held-out records, of one training for each seed; no interval",
+    ]
+    share = run.manifest.get("held_out_majority")
+    if classes and isinstance(share, float):
+        texts.append(f"always the most frequent class has accuracy {share:.3f}")
+    title = f"Defenses: held-out {what} and joint leakage at the last epoch"
+    cells = tuple(_defense_cells(line, classes) for line in lines)
+    return drop_blank_columns(Grid("defense", title, columns, cells, "", tuple(map(Cell, texts))))
 
 
-def _defense_cells(line: DefenseLine) -> tuple[Cell, ...]:
+def _defense_cells(line: DefenseLine, classes: bool) -> tuple[Cell, ...]:
     entry = line.entry
-    held_out = entry.held_out_accuracy if math.isfinite(entry.held_out_accuracy) else entry.held_out_loss
+    held_out = entry.held_out_accuracy if classes else entry.held_out_loss
     return (
         Cell(entry.title, "strong"),
         Cell(number(held_out, 3)),
-        Cell("" if math.isnan(entry.epsilon) else number(entry.epsilon)),
+        Cell("" if math.isnan(entry.epsilon) else f"{entry.epsilon:.3g}"),
         Cell(line.view),
         Cell("" if line.shown == entry.title or line.shown == NONE else line.shown, "dim"),
         Cell(f"{line.game}.{line.metric}"),
@@ -81,13 +87,13 @@ def _interval(row: Row | None) -> str:
 
 def threat_grid(run: Run) -> Grid:
     """What adversaries of different knowledge find: a row for each, the joint row alone."""
-    names = [name for name in swept(run) if name != "layers"]
+    names = list(swept(run))
     lines = [t for t in threats(run) if t.row.layer == JOINT and t.row.metric == "bits" and not t.trained_with]
-    lines = [t for t in lines if t.row.adaptive] if names else []
+    lines = [t for t in lines if t.fitted_on == SHOWN] if names else []
     columns = (
         Column("game"),
         *(Column(_NAMES.get(name, name), right=True) for name in names),
-        Column("view", minor=2),
+        Column("view"),
         Column("adversary"),
         Column("bits [95 %]", right=True),
         Column("of ceiling", right=True),

@@ -82,7 +82,9 @@ def _records(manifest: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
 def _training(run: Run, spec: Mapping[str, Any]) -> str:
     train, manifest = _part(spec, "train"), run.manifest
     texts = []
-    if train:
+    if spec.get("replay"):
+        texts.append("saved checkpoints")
+    elif train:
         optimizer = _part(train, "optimizer")
         texts.append(f"{plural(train.get('epochs', 0), 'epoch')}, batch {train.get('batch_size')}")
         texts.append(f"{optimizer.get('name', '')} lr {optimizer.get('lr', '')}")

@@ -108,7 +108,7 @@ def _layers(run: Run) -> list[Grid]:
     """One table for each view and game, and each estimator: every layer's number, first, last and highest."""
     groups: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in run.rows:
-        if row.layer != JOINT and row.metric in _OF_LAYERS:
+        if row.layer != JOINT and row.metric in _OF_LAYERS and row.adaptive:
             by = f" by {row.adversary}" if row.instrument else ""
             groups.setdefault((row.view, row.game, row.metric, by), []).append(row)
     return [_layer_table(*key, rows) for key, rows in groups.items()]

@@ -13,6 +13,7 @@ from ptaudit.report.comparison import counts, obstacles, shown_changes
 from ptaudit.report.summary import conclude, summarise
 from ptaudit.report.words import share
 from ptaudit.tables.defenses import defenses_sheet
+from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.row import COLUMNS, Row
 from ptaudit.tables.sweeps import threats_sheet
 from ptaudit.tables.wide import Sheet
@@ -44,6 +45,7 @@ def render(run: Run, page: Page = PAGE) -> str:
             "epochs": [asdict(epoch) for epoch in run.epochs],
             **_sheet("defenses", defenses_sheet(run)),
             **_sheet("threats", threats_sheet(run)),
+            **_sheet("localisation", localisation_sheet(run)),
             "caveats": list(summary.caveats),
             "rows": [_row(row) for row in run.rows],
         }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
 from ptaudit.report.words import interval_text, number
 from ptaudit.spec.catalog import GAMES
-from ptaudit.tables.row import Row
+from ptaudit.tables.row import Row, as_trained
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -18,7 +18,7 @@ _METRICS = GAMES["localisation"]
 
 def localisation_grid(run: Run) -> Grid:
     """A row for each layer at the last epoch; a distance is to be read beside its null."""
-    rows = [row for row in run.rows if row.metric in _METRICS]
+    rows = [row for row in as_trained(run.rows) if row.metric in _METRICS]
     last = max((row.epoch for row in rows), default=0)
     lines: dict[tuple[str, str], dict[str, Row]] = {}
     for row in sorted(rows, key=lambda row: row.layer_index):
@@ -40,7 +40,7 @@ def _cells(found: dict[str, Row]) -> Sequence[Cell]:
     for metric in _METRICS:
         row = found.get(metric)
         measured = row is not None and row.measured
-        cells.append(Cell(interval_text(row) if row is not None and measured else "-"))
+        cells.append(Cell(interval_text(row) if row is not None and measured else row.status if row else "-"))
         if metric.endswith("distance"):
             cells.append(Cell(number(row.null, 2) if row is not None and measured else ""))
     return cells

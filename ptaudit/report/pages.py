@@ -21,6 +21,7 @@ from ptaudit.report.document import (
     drop_blank_columns,
     lines_needed,
 )
+from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.summary import Conclusion, JointLine, LayerLine, Summary, conclude, summarise
 from ptaudit.report.words import (
     bounds_text,
@@ -63,6 +64,7 @@ def summary_page(run: Run, page: Page) -> Document:
         joint_grid(summary.joint, summary.epochs),
         defense_grid(run),
         threat_grid(run),
+        localisation_grid(run),
     )
     after: tuple[Block, ...] = (
         gate_grid(summary.gates, folder),
@@ -239,7 +241,8 @@ def _caveat_lines(sentences: Sequence[str], folder: str) -> Lines:
 def _next(summary: Summary, folder: str) -> str:
     if any(verdict.kind == "max" and verdict.outcome == "fail" for verdict in summary.gates):
         return f"change the spec, run it again with --out OTHER, then ptaudit compare {folder} OTHER"
-    return f"ptaudit show {folder} --format md (all layers, views and epochs)"
+    rest = "; of the defenses: leakage.csv" if summary.defended else ""
+    return f"ptaudit show {folder} --format md (all layers, views and epochs{rest})"
 
 
 def _at(epochs: Sequence[int]) -> str:

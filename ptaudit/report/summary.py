@@ -89,6 +89,7 @@ class Summary:
     layers: tuple[LayerLine, ...]
     gates: tuple[Verdict, ...]
     caveats: tuple[str, ...]
+    defended: bool = False
 
 
 def summarise(run: Run) -> Summary:
@@ -108,6 +109,7 @@ def summarise(run: Run) -> Summary:
         layers=_layer_lines(run, epochs, focus) if focus else (),
         gates=tuple(sorted(run.verdicts, key=lambda verdict: _ORDER.index(verdict.outcome))),
         caveats=caveats(run),
+        defended=bool(run.defenses),
     )
 
 
@@ -154,11 +156,16 @@ def _joint_lines(rows: Sequence[Row], epochs: Sequence[int]) -> tuple[JointLine,
     for row in joint:
         # Adversaries compete; every estimator has a line of its own.
         groups.setdefault((row.view, row.game, row.metric, row.adversary if row.instrument else ""), []).append(row)
-    lines = []
+    lines: list[JointLine] = []
+    best: dict[tuple[str, str], str] = {}
     for (view, game, metric, _), group in groups.items():
         index = layer_index(group)
-        last = strongest_row(index.get((epochs[-1], JOINT, view, game, metric), []))
+        there = index.get((epochs[-1], JOINT, view, game, metric), [])
+        # The same adversary speaks for all scores of a game: the one that does best at the first of them.
+        last = next((row for row in there if row.adversary == best.get((view, game))), None) or strongest_row(there)
         if last is not None:
+            if last.measured and not last.instrument:
+                best.setdefault((view, game), last.adversary)
             lines.append(JointLine(last, _series(index, (JOINT, view, game, metric), epochs)))
     return tuple(lines)
 

@@ -63,6 +63,36 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return "known: " + ", ".join(known) if close is None else f"did you mean `{close}`?"
 
 
+def name_tag(value: Any) -> str | None:
+    """The tag of the member of a union whose parts are told apart by their `name`."""
+    name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+    return f"<{name}>" if isinstance(name, str) else None
+
+
+def by_name(
+    value: Any, parts: Mapping[str, type[Part]], noun: str, of: str = "", hints: Mapping[str, str] | None = None
+) -> Any:
+    """Refuses a part with an unknown name, and keys of other parts by the name of this one; else the value.
+
+    Args:
+        value: what the spec says.
+        parts: the parts by their names.
+        noun: what they are.
+        of: what they belong to, with a space before, for the error.
+        hints: remedies for some unknown names.
+    """
+    name = value.get("name") if isinstance(value, Mapping) else None
+    if not isinstance(name, str):
+        return value
+    if name not in parts:
+        remedy = (hints or {}).get(name) or nearest(name, parts)
+        raise fault(f"unknown {noun} `{name}`{of}", at=("name",), remedy=remedy)
+    for key in value:
+        if key not in parts[name].model_fields and any(key in other.model_fields for other in parts.values()):
+            raise fault(f"`{key}` is not used by {noun} `{name}`", at=(key,), remedy="remove it")
+    return value
+
+
 def choice(expected: str, *words: str) -> Discriminator:
     """Tells a union's shapes apart by the YAML type, so that an error speaks of the shape that was meant.
 

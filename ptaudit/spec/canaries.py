@@ -121,7 +121,7 @@ def check_canaries(spec: Spec) -> None:
 
 
 def check_canary_gate(
-    gate: GateSpec, at: tuple[str | int, ...], canaries: CanarySpec, trained: bool, noisy: bool
+    gate: GateSpec, at: tuple[str | int, ...], canaries: CanarySpec, trained: bool, noisy: bool, epochs: int
 ) -> None:
     """Refuses a gate on canaries that can match no row.
 
@@ -131,6 +131,7 @@ def check_canary_gate(
         canaries: the canaries.
         trained: whether it is on those that were trained on.
         noisy: whether its view has noise.
+        epochs: how many are audited.
     """
     if gate.over not in ("joint", "all"):
         what = f"gate `{gate.id}`: canaries are about all layers jointly, not about `{gate.over}`"
@@ -149,6 +150,19 @@ def check_canary_gate(
         what = f"gate `{gate.id}`: {who} not report `{gate.measure}`"
         known = dict.fromkeys(metric for test in asked for metric in REPORTS[test])
         raise fault(what, at=(*at, "metric"), remedy=f"there are: {', '.join(known)}")
+    if gate.measure == "epsilon_lo":
+        _check_alone(gate, at, [name for name in names if gate.measure in REPORTS[name.split("/")[1]]], epochs)
+
+
+def _check_alone(gate: GateSpec, at: tuple[str | int, ...], names: list[str], epochs: int) -> None:
+    """Refuses a gate on several bounds: each holds with its own 95 %, and the largest of them with less."""
+    why = "each holds at 95 % by itself, not the largest of them"
+    if gate.adversary is None and len(names) > 1:
+        what = f"gate `{gate.id}` is on the bounds on epsilon of {len(names)} adversaries: {why}"
+        raise fault(what, at=at, remedy=f"name one adversary: {', '.join(names)}")
+    if gate.epoch in ("all", "max") and epochs > 1:
+        what = f"gate `{gate.id}` is on the bounds on epsilon of {epochs} epochs: {why}"
+        raise fault(what, at=(*at, "epoch"), remedy="name one epoch: `last`, `first` or a number")
 
 
 def _check_attribute(canaries: CanarySpec, spec: Spec) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from ptaudit.spec.base import Count, Number, Part, Text, fault, nearest
+from ptaudit.spec.base import Count, Number, Part, Text, by_name, name_tag
 from ptaudit.spec.sweep import OrList
 
 Share = Annotated[Number, Field(gt=0, lt=1), OrList()]
@@ -32,8 +32,14 @@ class DefenseSpec(Part):
 
     @property
     def title(self) -> str:
-        """Name and strength, e.g. `prune-0.9`."""
-        return self.name if self.strength is None else f"{self.name}-{self.strength:g}"
+        """Name, strength and what else tells it from others like it: `prune-0.9`, `dp-1-c2`, `vib-0.1-w16`."""
+        strength = None if self.strength is None else f"{self.strength:g}"
+        return "-".join(filter(None, [self.name, strength, self.detail]))
+
+    @property
+    def detail(self) -> str:
+        """Settings beside the strength that are not the usual ones, for the title; empty where there are none."""
+        return ""
 
     def training(self) -> dict[str, Any]:
         """The same as `train.defense`."""
@@ -52,6 +58,11 @@ class DpDefense(DefenseSpec):
 
     parameter: ClassVar[str] = "noise_multiplier"
     stochastic: ClassVar[bool] = True
+
+    @property
+    def detail(self) -> str:
+        """The clipping norm, if it is not 1: `c2`."""
+        return "" if self.clip == 1 else f"c{self.clip:g}"
 
     def training(self) -> dict[str, Any]:
         """DP-SGD with this clipping and noise."""
@@ -87,6 +98,11 @@ class PerturbDefense(DefenseSpec):
     """The secret that her probe looks for, a column of `data.attributes`; default the label."""
 
     parameter: ClassVar[str] = "size"
+
+    @property
+    def detail(self) -> str:
+        """The attribute, if it is not the label; what cannot be in the name of a folder becomes `_`."""
+        return re.sub(r"[^\w.\-]", "_", self.attribute or "")
 
 
 class DropoutDefense(DefenseSpec):
@@ -125,6 +141,11 @@ class VibDefense(DefenseSpec):
 
     parameter: ClassVar[str] = "beta"
 
+    @property
+    def detail(self) -> str:
+        """The width, if it is given: `w16`."""
+        return "" if self.width is None else f"w{self.width}"
+
 
 _CLASSES: dict[str, type[DefenseSpec]] = {
     "dp": DpDefense,
@@ -141,22 +162,7 @@ DEFENSES = tuple(_CLASSES)
 
 
 def _known(value: Any) -> Any:
-    """Refuses unknown defenses, and keys of other defenses by the defense's name."""
-    name = value.get("name") if isinstance(value, Mapping) else None
-    if not isinstance(name, str):
-        return value
-    if name not in _CLASSES:
-        raise fault(f"unknown defense `{name}`", at=("name",), remedy=nearest(name, _CLASSES))
-    for key in value:
-        others = (other for other in _CLASSES.values() if key in other.model_fields)
-        if key not in _CLASSES[name].model_fields and any(others):
-            raise fault(f"`{key}` is not used by defense `{name}`", at=(key,), remedy="remove it")
-    return value
-
-
-def _name_of(value: Any) -> str | None:
-    name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
-    return f"<{name}>" if isinstance(name, str) else None
+    return by_name(value, _CLASSES, "defense")
 
 
 Defense = Annotated[
@@ -167,7 +173,7 @@ Defense = Annotated[
     | Annotated[DropoutDefense, Tag("<dropout>")]
     | Annotated[LabelDpDefense, Tag("<label_dp>")]
     | Annotated[VibDefense, Tag("<vib>")],
-    Discriminator(_name_of, custom_error_type="choice", custom_error_message="{name: ...} with the name of a defense"),
+    Discriminator(name_tag, custom_error_type="choice", custom_error_message="{name: ...} with the name of a defense"),
     BeforeValidator(_known),
 ]
 """Any of the defenses."""

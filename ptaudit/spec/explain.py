@@ -40,6 +40,7 @@ _EXPECTED = {
 }
 """Type of an error to what was expected instead."""
 
+_LENGTHS = ("too_short", "too_long")
 _UNQUOTED = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?|true|false")
 _LONGEST = 60
 
@@ -80,7 +81,8 @@ def _problem(details: ErrorDetails) -> Problem:
     if details["type"] not in _EXPECTED:
         return Problem(loc, f"`{path}`: {details['msg']}, given {_given(given)}")
     expected = _EXPECTED[details["type"]].format(message=details["msg"], **context)
-    return Problem(loc, f"`{path}`: expected {expected}, given {_given(given)}", _quotes(details["type"], given))
+    said = f"a list of {len(given)}" if details["type"] in _LENGTHS and given else _given(given)
+    return Problem(loc, f"`{path}`: expected {expected}, given {said}", _quotes(details["type"], given))
 
 
 def _quotes(wanted: str, given: Any) -> str | None:

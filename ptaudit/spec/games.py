@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from ptaudit.spec.base import Count, Text, Whole, fault, nearest, unique
+from ptaudit.spec.base import Count, Text, Whole, by_name, fault, name_tag, unique
 from ptaudit.spec.catalog import CHANNEL, CRITICS, NEIGHBOURS
 from ptaudit.spec.inference import (
     AttributeGame,
@@ -141,25 +141,11 @@ _CLASSES: dict[str, type[GameSpec]] = {
 
 
 def _whole(value: Any) -> Any:
-    """A bare name as a mapping; refuses unknown games, and keys of other games by the game's name."""
+    """A bare name as a mapping; refuses what is no game."""
     value = {"name": value} if isinstance(value, str) else value
-    if not isinstance(value, Mapping):
-        return value
-    name = value.get("name")
-    if name == "canary":
+    if isinstance(value, Mapping) and value.get("name") == "canary":
         raise fault("`canary` is played where the spec has `canaries`", at=("name",), remedy="add canaries: {...}")
-    if isinstance(name, str) and name not in _CLASSES:
-        raise fault(f"unknown game `{name}`", at=("name",), remedy=nearest(name, _CLASSES))
-    mine = _CLASSES[name].model_fields if isinstance(name, str) else value
-    for key in value:
-        if key not in mine and any(key in other.model_fields for other in _CLASSES.values()):
-            raise fault(f"`{key}` is not used by game `{name}`", at=(key,), remedy="remove it")
-    return value
-
-
-def _name_of(value: Any) -> str | None:
-    name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
-    return f"<{name}>" if isinstance(name, str) else None
+    return by_name(value, _CLASSES, "game")
 
 
 class _BareNameToo:
@@ -181,7 +167,7 @@ Game = Annotated[
     | Annotated[DistributionGame, Tag("<distribution>")]
     | Annotated[UserGame, Tag("<user>")]
     | Annotated[LocalisationGame, Tag("<localisation>")],
-    Discriminator(_name_of, custom_error_type="choice", custom_error_message="the name of a game, or {name: ...}"),
+    Discriminator(name_tag, custom_error_type="choice", custom_error_message="the name of a game, or {name: ...}"),
     BeforeValidator(_whole),
     _BareNameToo(),
 ]

@@ -10,6 +10,7 @@ from ptaudit.spec.base import fault, nearest
 from ptaudit.spec.canaries import check_canary_gate
 from ptaudit.spec.catalog import ADVERSARIES, CHANNEL, GAMES, MODEL_VIEW, TOKEN_GAMES
 from ptaudit.spec.defenses import DpDefense
+from ptaudit.spec.inference import InferenceGame
 from ptaudit.spec.play import GameSpec
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ def check_gate(gate: GateSpec, at: tuple[str | int, ...], spec: Spec) -> None:
     if gate.view not in views:
         what = f"gate `{gate.id}` is on view `{gate.view}`, on which game `{gate.game}` is not played"
         raise fault(what, at=(*at, "view"), remedy=nearest(gate.view, views))
+    game = played[gate.game]
+    if isinstance(game, InferenceGame) and game.weights == "late":
+        what = f"gate `{gate.id}` is on game `{gate.game}`, whose adversary is wrong about the weights she looks at"
+        raise fault(what, at=(*at, "metric"), remedy="gate a game with `weights: exact`: late ones decide nothing")
     epochs = spec.audited_epochs
     if isinstance(gate.epoch, int) and gate.epoch not in epochs:
         raise fault(
@@ -51,7 +56,8 @@ def check_gate(gate: GateSpec, at: tuple[str | int, ...], spec: Spec) -> None:
         what = f"gate `{gate.id}`: metric `{gate.metric}` needs noise, which view `{gate.view}` has none of"
         raise fault(what, at=(*at, "metric"), remedy="give the view a defense with a noise_multiplier")
     if name == "canary" and spec.canaries is not None:
-        check_canary_gate(gate, at, spec.canaries, gate.view == MODEL_VIEW, _noisy(views[gate.view]))
+        trained, noisy = gate.view == MODEL_VIEW, _noisy(views[gate.view])
+        check_canary_gate(gate, at, spec.canaries, trained, noisy, len(epochs))
     alone = _cannot_play(gate, played[gate.game], views[gate.view])
     if alone:
         what, remedy = alone

@@ -22,10 +22,8 @@ def listed(value: Any) -> Any:
 
 
 class InferenceGame(Titled):
-    """What games about a batch share: who plays, and what she knows."""
+    """What games about a secret of a batch share."""
 
-    own_records: Annotated[Count, OrList()] | None = None
-    """Records that the adversary has of her own; default half of the audited ones. A list makes a game for each."""
     weights: Annotated[Literal["exact", "late"], OrList()] = "exact"
     """Which weights she knows: those that the gradient was computed with, or those of one epoch before. A list makes a
     game for each."""
@@ -34,6 +32,9 @@ class InferenceGame(Titled):
 class ProbedGame(InferenceGame):
     """A game that is played by classifiers of what is seen."""
 
+    own_records: Annotated[Count, OrList()] | None = None
+    """Records that the adversary has of her own; default half of the audited ones, and at most those. A list makes a
+    game for each."""
     adversary: Annotated[
         list[Adversary],
         BeforeValidator(listed, json_schema_input_type=Adversary | list[Adversary]),
@@ -71,6 +72,13 @@ class AttributeGame(ProbedGame):
     def idle(self) -> Mapping[str, str]:
         """Classifiers, where the likelihood of the record itself is known."""
         return {"adversary": "`form: input`, which the likelihood ratio plays"} if self.form == "input" else {}
+
+    def plain(self) -> dict[str, Any]:
+        """What a spec file would say; of `form: auto` no adversaries that were not asked for, as it may have no use."""
+        values = super().plain()
+        if self.form == "auto" and "adversary" not in self.model_fields_set:
+            del values["adversary"]
+        return values
 
 
 class _AboutValues(ProbedGame):

@@ -183,7 +183,8 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
     @model_validator(mode="after")
     def _bottlenecks_are_trained(self) -> Spec:
         for index, view in enumerate(self.audit.views):
-            if isinstance(view.defense, VibDefense) and view.defense != self.train.defense:
+            trained = self.train.defense
+            if isinstance(view.defense, VibDefense) and (trained is None or view.defense.plain() != trained.plain()):
                 what = "`vib` is a layer of the model, which no view can put there afterwards"
                 remedy = "train with the same: train.defense, or the list `defenses`"
                 raise fault(what, at=("audit", "views", index, "defense"), remedy=remedy)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from ptaudit.spec.base import Number, Part, fault, nearest
+from ptaudit.spec.base import Number, Part, by_name, fault, name_tag
 from ptaudit.spec.defenses import (
     DropoutDefense,
     LabelDpDefense,
@@ -95,23 +94,7 @@ _CLASSES: dict[str, type[Part]] = {
 
 
 def _known(value: Any) -> Any:
-    """Refuses unknown defenses, and keys of other defenses by the defense's name."""
-    name = value.get("name") if isinstance(value, Mapping) else None
-    if not isinstance(name, str):
-        return value
-    if name not in _CLASSES:
-        remedy = "in training it is `dp_sgd`" if name == "dp" else nearest(name, _CLASSES)
-        raise fault(f"unknown defense `{name}` of the training", at=("name",), remedy=remedy)
-    for key in value:
-        others = (other for other in _CLASSES.values() if key in other.model_fields)
-        if key not in _CLASSES[name].model_fields and any(others):
-            raise fault(f"`{key}` is not used by defense `{name}`", at=(key,), remedy="remove it")
-    return value
-
-
-def _name_of(value: Any) -> str | None:
-    name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
-    return f"<{name}>" if isinstance(name, str) else None
+    return by_name(value, _CLASSES, "defense", " of the training", {"dp": "in training it is `dp_sgd`"})
 
 
 TrainDefense = Annotated[
@@ -122,7 +105,7 @@ TrainDefense = Annotated[
     | Annotated[VibTraining, Tag("<vib>")]
     | Annotated[DropoutTraining, Tag("<dropout>")]
     | Annotated[LabelDpTraining, Tag("<label_dp>")],
-    Discriminator(_name_of, custom_error_type="choice", custom_error_message="{name: ...} with the name of a defense"),
+    Discriminator(name_tag, custom_error_type="choice", custom_error_message="{name: ...} with the name of a defense"),
     BeforeValidator(_known),
 ]
 """Any of the defenses that a training can have."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ptaudit.tables.row import JOINT, Row, strongest
 from ptaudit.tables.run import DefenseEntry, Run
-from ptaudit.tables.spec import views_of
+from ptaudit.tables.spec import plain_spec, views_of
 from ptaudit.tables.wide import Cell, Sheet
 
 NONE = "none"
@@ -43,7 +43,7 @@ class DefenseLine:
 def defense_lines(run: Run) -> list[DefenseLine]:
     """The joint rows at the last audited epoch of each defense, beside those without one.
 
-    Games that only some of the views play are left out where a run has no defenses at all.
+    Empty where neither the spec nor a view has one.
     """
     entries = {entry.title: entry for entry in run.defenses}
     on_view = {name: view.get("defense") for name, view in views_of(run.spec_text).items()}
@@ -53,24 +53,27 @@ def defense_lines(run: Run) -> list[DefenseLine]:
     for (view, game, metric), rows in _groups(run.rows).items():
         base, _, arm = view.partition("@")
         entry = entries.get(arm) or undefended(run)
-        shown = arm or _title(on_view.get(base))
+        shown = arm or title_of(on_view.get(base))
         adaptive = strongest((row for row in rows if row.adaptive), _value)
         static = strongest((row for row in rows if row.adversary.startswith(STATIC)), _value)
-        found.append(DefenseLine(entry, shown, base, game, metric, adaptive, static))
+        if adaptive or static:  # adversaries with late weights are in no such table
+            found.append(DefenseLine(entry, shown, base, game, metric, adaptive, static))
     return found
 
 
 def undefended(run: Run) -> DefenseEntry:
-    """The training as it is."""
+    """The training as the spec has it, perhaps with a defense of its own."""
     nan = math.nan
     last = run.epochs[-1] if run.epochs else None
     numbers = (last.train_accuracy, last.held_out_accuracy, last.held_out_loss, last.epsilon) if last else (nan,) * 4
-    return DefenseEntry(NONE, NONE, "", nan, *numbers, "ok")
+    train = plain_spec(run.spec_text).get("train")
+    own = title_of(train.get("defense")) if isinstance(train, dict) else NONE
+    return DefenseEntry(own, own.partition("-")[0], "", nan, *numbers, "ok")
 
 
 COLUMNS = (
-    "trained_with", "defense", "parameter", "strength", "held_out_accuracy", "epsilon", "view", "game", "metric",
-    "adaptive", "adaptive_value", "adaptive_lo", "adaptive_hi", "static", "static_value", "static_lo", "static_hi",
+    "trained_with", "defense", "parameter", "strength", "held_out_accuracy", "held_out_loss", "epsilon", "view", "game",
+    "metric", "adaptive", "adaptive_value", "adaptive_lo", "adaptive_hi", "static", "static_value", "static_lo", "static_hi",
     "null", "ceiling", "n", "status",
 )  # fmt: skip
 
@@ -88,8 +91,9 @@ def _cells(line: DefenseLine) -> tuple[Cell, ...]:
     for row in (line.adaptive, line.static):
         numbers += [row.adversary, row.value, row.lo, row.hi] if row else ["", nan, nan, nan]
     return (
-        entry.title, line.shown, entry.parameter, entry.strength, entry.held_out_accuracy, entry.epsilon, line.view,
-        line.game, line.metric, *numbers, one.null, one.ceiling, one.n, one.status,
+        entry.title, line.shown, entry.parameter, entry.strength, entry.held_out_accuracy,
+        entry.held_out_loss, entry.epsilon, line.view, line.game, line.metric, *numbers, one.null, one.ceiling, one.n,
+        one.status,
     )  # fmt: skip
 
 
@@ -111,9 +115,10 @@ def _value(row: Row) -> float:
     return row.lo if row.measured else -math.inf
 
 
-def _title(defense: Any) -> str:
-    """A view's own defense in words."""
+def title_of(defense: Any) -> str:
+    """A defense of the spec in words: its name and what it is set to."""
     if not isinstance(defense, dict):
         return NONE
-    numbers = [f"{value:g}" for value in defense.values() if isinstance(value, int | float)]
-    return "-".join([str(defense.get("name")), *numbers[-1:]])
+    set_to = [f"{value:g}" if isinstance(value, int | float) else str(value) for key, value in defense.items()
+              if key not in ("name", "delta", "sampling") and value is not None]  # fmt: skip
+    return "-".join([str(defense.get("name")), *set_to])

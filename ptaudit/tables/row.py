@@ -57,8 +57,9 @@ class Row:
 
     @property
     def adaptive(self) -> bool:
-        """Whether its adversary knows the defense; those that do not (`static...`) never feed a gate or a summary."""
-        return not self.adversary.startswith("static")
+        """Whether its adversary knows what she looks at. Those that do not (`static-...`: not the defense, `late-...`:
+        not the present weights) never feed a gate or a summary."""
+        return not self.adversary.startswith(("static", "late-"))
 
     @property
     def instrument(self) -> bool:

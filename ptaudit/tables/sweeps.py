@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptaudit.spec.catalog import INFERENCE_GAMES
+from ptaudit.tables.defenses import title_of
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run
 from ptaudit.tables.spec import games_of, views_of
 from ptaudit.tables.wide import Cell, Sheet
 
-KNOWLEDGE = ("batch_size", "rounds", "fixed_batch", "users", "layers", "local_steps", "weights", "own_records")
+KNOWLEDGE = (
+    "batch_size", "rounds", "fixed_batch", "users", "layers", "local_steps", "defense", "weights", "own_records",
+)  # fmt: skip
 """What differs between adversaries, as the spec says it."""
 
 COLUMNS = (
     *KNOWLEDGE, "trained_with", "view", "game", "layer", "adversary", "fitted_on", "metric", "value", "lo", "hi",
     "null", "ceiling", "n", "status",
 )  # fmt: skip
+
+
+SHOWN = "as shown"
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ class Threat:
 
     @property
     def fitted_on(self) -> str:
-        """`defended` views, or `undefended` ones (static)."""
-        return "defended" if self.row.adaptive else "undefended"
+        """Views as they are shown, or `undefended` ones (static)."""
+        return "undefended" if self.row.adversary.startswith("static-") else SHOWN
 
 
 def threats(run: Run) -> list[Threat]:
@@ -71,6 +77,7 @@ def _knows(view: Mapping[str, Any], game: Mapping[str, Any]) -> dict[str, Cell]:
         "users": view.get("users", 1),
         "layers": " ".join(map(str, patterns)),
         "local_steps": update.get("local_steps", math.nan),
+        "defense": title_of(view.get("defense")),
         "weights": str(game.get("weights", "exact")),
         "own_records": game.get("own_records") or "half",
     }

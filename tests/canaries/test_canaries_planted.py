@@ -268,7 +268,8 @@ def test_gates_on_epsilon_are_checked_and_decided(tmp_path: Path) -> None:
     name = "mislabelled/gaussian-dp/add-remove"
     gates = [{"id": f"at-{top}", "metric": "canary.epsilon_lo", "view": "dp", "adversary": name, "max": top}
              for top in (0.5, 100)]  # fmt: skip
-    gates.append({"id": "on-model", "metric": "canary.epsilon_lo", "view": "model", "max": 2})
+    run = "mislabelled/one-run/add-remove"
+    gates.append({"id": "on-model", "metric": "canary.epsilon_lo", "view": "model", "adversary": run, "max": 2})
     path.write_text(path.read_text() + yaml.safe_dump({"gates": gates}))
     assert not any("at-" in warning or "on-model" in warning for warning in check(path).warnings)
     result = audit(path, out=tmp_path / "run", device="cpu")

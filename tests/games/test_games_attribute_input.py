@@ -7,43 +7,12 @@ import pytest
 import torch
 from identity_truth import gaussian, student
 from inference_truth import SignSight, channel_bits
+from input_attribute_case import N, bits, coins, measured, moved, own
 
 from ptaudit.adversaries.imputation import impute
-from ptaudit.games import inference, input_attribute
+from ptaudit.games import inference
 from ptaudit.games.input_attribute import Knowledge
-from ptaudit.views import View
 from ptaudit.views.sight import TokenSight
-
-N = 2000
-COIN = torch.full((N, 2), 0.5, dtype=torch.float64)
-
-
-def coins(n=N, seed=0):
-    return torch.randint(2, (n,), generator=torch.Generator().manual_seed(500 + seed))
-
-
-def moved(tokens, distance, seed=1):
-    """Two tokens for each record, `distance` apart in a direction of its own."""
-    step = gaussian(*tokens.shape, seed)
-    step *= distance / 2 / torch.linalg.vector_norm(step, dim=1, keepdim=True)
-    return torch.stack([tokens - step, tokens + step])[:, None]
-
-
-def own(candidates, secret):
-    """The tokens of the records as they are, `(R, N, k)`."""
-    return candidates[secret, :, torch.arange(len(secret))].transpose(0, 1)
-
-
-def measured(candidates, secret, m=1, noise=0.0, rounds=1, prior=None, fixed=False, known=None, plain=None, now=None):
-    view = View("v", m, rounds, noise_std=noise, fixed_batch=fixed)
-    now = now or TokenSight(own(candidates, secret), noise)
-    prior = torch.full((len(secret), len(candidates)), 1 / len(candidates)) if prior is None else prior
-    known = known or Knowledge(now, candidates, noise_std=noise)
-    return input_attribute.measure(secret, prior, view, now, plain, known, [[0]])
-
-
-def bits(*args, **options):
-    return measured(*args, **options)["likelihood-ratio"]["bits"][0]
 
 
 class Logistic:
@@ -190,7 +159,8 @@ def test_late_weights_tell_less_and_more_with_less_delay():
         candidates = data.candidates(late)
         sight = TokenSight(own(candidates, data.field), 0.3)
         knows = Knowledge(sight, candidates, noise_std=0.3)
-        found.append(bits(exact, data.field, noise=0.3, now=now, known=knows).value)
+        late = measured(exact, data.field, noise=0.3, now=now, known=knows)
+        found.append(late["late-likelihood-ratio"]["bits"][0].value)
     assert found[0] > found[1] - 0.01
     assert found[0] > found[2] + 0.05
 
@@ -232,7 +202,8 @@ def test_missing_values_are_no_targets():
     candidates, secret = moved(gaussian(N, 16, 14), 4.0), coins()
     tokens = own(candidates, secret)
     missing = torch.where(torch.arange(N) % 5 == 0, -1, secret)
-    found = bits(candidates, missing, 2, now=TokenSight(tokens), known=Knowledge(TokenSight(tokens), candidates))
+    now = TokenSight(tokens)
+    found = bits(candidates, missing, 2, now=now, known=Knowledge(now, candidates))
     assert found.n == N * 4 // 5
     assert found.value > 0.5
 
@@ -255,5 +226,9 @@ def test_inconclusive_with_the_reason(m, secret, words):
 
 def test_tokens_that_are_not_finite_are_inconclusive():
     candidates, secret = moved(gaussian(N, 8, 16), 1.0), coins()
-    candidates[1, 0, 3, 2] = math.inf
-    assert "not finite" in bits(candidates, secret).status
+    alone = candidates.clone()
+    alone[1, 0, 3, 2] = math.inf
+    assert "not finite" in bits(alone, secret).status
+    now = TokenSight(own(candidates, secret))
+    known = Knowledge(now, candidates, linear=False, alone=alone)
+    assert "not finite" in bits(candidates, secret, now=now, known=known).status

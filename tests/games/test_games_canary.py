@@ -175,6 +175,31 @@ def test_the_intervals_without_noise_cover() -> None:
     assert held >= 180
 
 
+def test_the_same_batch_in_every_round_shows_no_more() -> None:
+    once, fixed, fresh = (
+        canary.unknown_others(gaussian_tokens(1.0), view, 2000, 0)
+        for view in (View("one", 17), View("fixed", 17, 8, fixed_batch=True), View("fresh", 17, 8))
+    )
+    assert fixed == once
+    assert fresh["auc"].lo > once["auc"].hi
+
+
+@pytest.mark.slow
+def test_the_intervals_of_few_canaries_among_heavy_tails_cover() -> None:
+    """Against the mean over runs, as no exact answer is known."""
+    found = []
+    for seed in range(300):
+        draw = torch.Generator().manual_seed(seed)
+        others = torch.randn(320, 8, generator=draw, dtype=torch.float64)
+        others = others / torch.rand(320, 1, generator=draw, dtype=torch.float64) ** 0.45
+        high = 2.0 * torch.randn(40, 8, generator=draw, dtype=torch.float64)
+        one = canary.unknown_others(canary.Tokens(torch.zeros_like(high), high, others), View("v", 8), 2000, seed)
+        found.append([[e.value, e.lo, e.hi] for e in (one["auc"], one["bits"])])
+    value, lo, hi = np.moveaxis(np.array(found), -1, 0)
+    held = ((lo <= value.mean(0)) & (value.mean(0) <= hi)).mean(0)
+    assert held.min() >= 0.91, held
+
+
 def test_scores_that_are_not_finite_are_no_result() -> None:
     tokens = gaussian_tokens(1.0)
     tokens.others[3] = torch.nan

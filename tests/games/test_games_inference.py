@@ -149,11 +149,12 @@ def test_late_weights_are_no_better_than_exact_ones():
     turned = TokenSight(torch.roll(tokens, 1, -1) * torch.tensor([1.0, -1.0] * 8).double())
     view = View("v", 1)
     exact, shifted, useless = (
-        attribute.measure(has.long(), view, now, None, known, [[0]], ["linear"])["linear"]["bits"][0].value
-        for known in (now, late, turned)
+        attribute.measure(has.long(), view, now, None, known, [[0]], ["linear"]) for known in (now, late, turned)
     )
-    assert exact > shifted > 0.1
-    assert useless < 0.05
+    assert [list(found) for found in (exact, shifted, useless)] == [["linear"], ["late-linear"], ["late-linear"]]
+    bits = [next(iter(found.values()))["bits"][0].value for found in (exact, shifted, useless)]
+    assert bits[0] > bits[1] > 0.1
+    assert bits[2] < 0.05
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -168,7 +169,7 @@ def test_under_signs_the_static_adversary_is_wrong_and_the_adaptive_one_is_not(f
     assert static.lo < static.value
     assert adaptive.lo > 0.1
     assert adaptive.value <= undefended.value + 0.02
-    assert [inference.static(name) for name in found] == [False, True]
+    assert [inference.mistaken(name) for name in found] == [False, True]
 
 
 # Bad input and sameness

@@ -75,19 +75,6 @@ def test_auc_is_that_of_scikit_learn_and_its_interval_that_of_delong():
     assert found.lo < norm.cdf(1.0 / math.sqrt(2.0)) < found.hi
 
 
-def test_auc_of_three_values_compares_the_secret_with_a_wrong_value():
-    generator = torch.Generator().manual_seed(1)
-    secret = torch.randint(3, (3000,), generator=generator)
-    seen = torch.randn(3000, 3, generator=generator, dtype=torch.float64)
-    seen[torch.arange(3000), secret] += 1.0
-    q = seen.softmax(1)
-    found = score([answers(q, secret)], 3000, 0)["auc"][0]
-    right = torch.nn.functional.one_hot(secret, 3).bool()
-    every = roc_auc_score(torch.cat([torch.ones(3000), torch.zeros(6000)]), torch.cat([q[right], q[~right]]))
-    assert found.value == pytest.approx(every, abs=0.01)
-    assert found.lo < every < found.hi
-
-
 def test_tpr_at_a_low_fpr():
     scores, secret = gaussian_scores(4000, 2.0, 2)
     found = score([answers(odds(scores), secret)], 4000, 0)

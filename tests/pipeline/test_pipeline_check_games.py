@@ -64,3 +64,28 @@ HALF = "(half of them train the encoder)"
 )  # fmt: skip
 def test_an_encoder_takes_half_of_the_records(tmp_path, games, batch_size, encoder, expected):
     assert record_warnings(tmp_path, games, batch_size, encoder) == expected
+
+
+def test_more_records_to_localise_in_than_the_sample_has(tmp_path):
+    games = [{"name": "localisation", "secret": "label", "records": 20, "probes": 2}]
+    report = check(write_spec(tmp_path, data__limit=None, audit__views=[], audit__games=games))
+    assert report.audited > 256
+    assert report.estimate_seconds["games"] > 0
+
+
+def test_gates_on_what_a_defense_shows_are_held_against_its_ceiling(tmp_path):
+    """Clipping and noise let through what they let through on a view of their own."""
+    noisy = {"name": "dp", "clip": 1.0, "noise_multiplier": 100.0}
+    gates = [
+        {"id": "arm", "metric": "identity.bits", "view": "batch-2@dp-100", "over": "joint", "max": 5},
+        {"id": "own", "metric": "identity.bits", "view": "own", "over": "joint", "max": 5},
+        {"id": "sign", "metric": "label.bits", "view": "batch-2@sign", "max": 4},
+        {"id": "on-model", "metric": "membership.bits", "view": "model@sign", "max": 1},
+        {"id": "sharp", "metric": "identity.bits", "view": "batch-2@sign", "max": 5},
+    ]
+    views = [{"name": "batch-2", "batch_size": 2}, {"name": "own", "batch_size": 2, "defense": noisy}]
+    games = ["identity", "label", "membership"]
+    path = write_spec(tmp_path, audit__views=views, audit__games=games, defenses=[noisy, {"name": "sign"}], gates=gates)
+    never = [warning for warning in check(path).warnings if "can never fail" in warning]
+    assert [warning.split()[1] for warning in never] == ["arm", "own", "sign", "on-model"]
+    assert never[0].split("ceiling")[1] == never[1].split("ceiling")[1]

@@ -94,6 +94,57 @@ def test_every_defense_trains_and_is_shown_on_the_views_without_one(spec: Callab
     assert not any(arm.defenses or arm.gates for arm in arms.values())
 
 
+def test_titles_tell_defenses_apart_that_differ_beside_their_strength(spec: Callable[..., Path]) -> None:
+    rest = (
+        "defenses:\n  - {name: dp, clip: 1, noise_multiplier: 1}\n  - {name: dp, clip: 2, noise_multiplier: 1}\n"
+        "  - {name: perturb}\n  - {name: perturb, attribute: a}\n  - {name: perturb, attribute: marital/status}\n"
+        "  - {name: vib, beta: 1, width: 4}\n  - {name: vib, beta: 1, width: 8}\n  - {name: vib, beta: 1}\n"
+        "gates: [{id: g, metric: attribute.bits, view: v@dp-1-c2, max: 1}]\n"
+    )
+    given = spec(game="{name: attribute, attribute: a}", rest=rest, data="attributes: [a, marital/status], user: u")
+    titles = [
+        "dp-1",
+        "dp-1-c2",
+        "perturb-0.1",
+        "perturb-0.1-a",
+        "perturb-0.1-marital_status",
+        "vib-1-w4",
+        "vib-1-w8",
+        "vib-1",
+    ]
+    loaded = load(given)
+    assert list(loaded.arms) == titles
+    given.write_text(dump(loaded))
+    assert load(given) == loaded
+    assert fits(yaml.safe_load(given.read_text()), json_schema(), json_schema())
+
+
+def test_a_view_may_show_the_bottleneck_that_training_has(spec: Callable[..., Path]) -> None:
+    path = spec("{name: v, batch_size: 8, defense: {name: vib, beta: 0.1}}")
+    text = path.read_text()
+    path.write_text(text.replace("{epochs: 3}", "{epochs: 3, defense: {name: vib, beta: 0.1}}"))
+    loaded = load(path)
+    path.write_text(dump(loaded))
+    assert load(path) == loaded
+    path.write_text(text.replace("{epochs: 3}", "{epochs: 3, defense: {name: vib, beta: 0.2}}"))
+    with pytest.raises(SpecError, match="`vib` is a layer of the model"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("game", "written"),
+    [("attribute", False), ("{name: attribute, adversary: mlp}", True), ("{name: attribute, form: latent}", True)],
+)
+def test_adversaries_that_nobody_asked_for_are_not_written(spec: Callable[..., Path], game: str, written: bool) -> None:
+    """Whether they have a use is known with the records only, and an explicit one without use is refused."""
+    path = spec(game=game)
+    loaded = load(path)
+    path.write_text(dump(loaded))
+    assert ("adversary" in yaml.safe_load(path.read_text())["audit"]["games"][0]) == written
+    assert load(path) == loaded
+    assert dump(load(path)) == dump(loaded)
+
+
 def test_a_gate_may_be_on_a_view_of_a_defense(spec: Callable[..., Path]) -> None:
     rest = "defenses: [{name: sign}]\ngates: [{id: g, metric: attribute.bits, view: v@sign, max: 1}]\n"
     assert load(spec(rest=rest)).gates[0].view == "v@sign"
@@ -125,7 +176,10 @@ REFUSED = [
     ({"game": "property"}, "`audit.games.0.values` is missing"),
     ({"game": "{name: property, values: []}"}, "a list of at least 1"),
     ({"game": "{name: property, secret: label, attribute: a, values: [1]}"}, "`attribute` is not used by `secret: label`"),
-    ({"game": "{name: distribution, values: [1], ratios: [0.5]}"}, "a list of at least 2"),
+    ({"game": "{name: distribution, values: [1], ratios: [0.5]}"}, "expected a list of at least 2, given a list of 1"),
+    ({"game": "{name: user, own_records: 50}"}, "`own_records` is not used by game `user` (remove it)"),
+    ({"game": "{name: user, own_records: [50, 60]}"}, "`own_records` is not used by game `user` (remove it)"),
+    ({"rest": "defenses: [{name: dp, clip: 2, noise_multiplier: 1}, {name: dp, clip: 2.0, noise_multiplier: 1}]\n"}, "defense `dp-1-c2` is used twice"),
     ({"game": "{name: distribution, values: [1], ratios: [0.5, 0.5]}"}, "ratio `0.5` is used twice"),
     ({"game": "{name: distribution, values: [1], ratios: [0.5, 2]}"}, "at most 1.0, given 2"),
     ({"game": "canary"}, "`canary` is played where the spec has `canaries`"),

@@ -70,6 +70,10 @@ def test_the_sheet_leaves_empty_what_nobody_played() -> None:
     assert cells["adaptive_lo"] == 0.3 - 0.1
 
 
+def test_late_adversaries_have_no_line() -> None:
+    assert not defense_lines(run(row("v", "late-linear", 0.5), row("v@sign", "late-linear", 0.3)))
+
+
 def test_a_run_without_defenses_has_no_such_table() -> None:
     bare = replace(run(row("v", "linear", 0.5)), manifest={}, spec_text="audit: {views: [{name: v, batch_size: 4}]}")
     assert not defenses_sheet(bare).rows
@@ -86,10 +90,10 @@ def test_threats_tell_what_the_adversary_knew() -> None:
         (t.knows["batch_size"], t.knows["weights"], t.knows["own_records"], t.trained_with, t.fitted_on) for t in found
     ]
     assert knows == [
-        (4, "exact", "half", "", "defended"),
-        (4, "late", 50, "", "defended"),
+        (4, "exact", "half", "", "as shown"),
+        (4, "late", 50, "", "as shown"),
         (16, "exact", "half", "", "undefended"),
-        (4, "exact", "half", "sign", "defended"),
+        (4, "exact", "half", "sign", "as shown"),
     ]
 
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.adversaries.imputation import impute
+from ptaudit.adversaries.imputation import impute, predict
 from ptaudit.errors import SpecError
 from ptaudit.games import attribute, input_attribute
 from ptaudit.games.inference import Found
@@ -16,12 +16,17 @@ from ptaudit.pipeline.plays import inference
 from ptaudit.pipeline.plays.inference import Table
 from ptaudit.pipeline.scene import Scene
 from ptaudit.pipeline.secret import attribute_secret
-from ptaudit.pipeline.sights import before, counterfactual, undefended
+from ptaudit.pipeline.session import Session
+from ptaudit.pipeline.sights import before, counterfactual, counterfactual_alone, undefended
+from ptaudit.replay.data.records import Field
 from ptaudit.spec.inference import AttributeGame
 from ptaudit.spec.play import GameSpec
 from ptaudit.spec.secrets import attribute_of
 from ptaudit.tables.row import Row
 from ptaudit.views import View
+
+_MOST_KNOWN, _ENOUGH_KNOWN = 20_000, 1000
+"""Most and fewest records that the guess without the gradient is learned on, where those are not audited."""
 
 
 def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
@@ -59,13 +64,15 @@ def _input(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found
     session = scene.session
     name = attribute_of(game, session.spec)
     codes = session.records.fields[name].codes[session.members]
-    prior = torch.from_numpy(_prior(scene, name, codes))
+    prior = torch.from_numpy(_prior(scene, name))
     about, seen = _known_scene(scene, table), table.sights
     noisy = view.noise_std > 0.0
-    # A view that does not add up is taken to show a record's own token and something else.
+    # A view that does not add up is taken to show a record's own token, or what it shows of the record alone, and
+    # something else.
     shown = view if view.linear else undefended(view)
     candidates = counterfactual(about, shown, table.places, name, noisy)
-    known = Knowledge(seen.known, candidates, view.linear, view.noise_std)
+    alone = None if view.linear else counterfactual_alone(about, view, table.places, name)
+    known = Knowledge(seen.known, candidates, view.linear, view.noise_std, alone)
     plain = None
     if seen.plain is not None:
         bare = undefended(view)
@@ -82,16 +89,35 @@ def _known_scene(scene: Scene, table: Table) -> Scene:
     return scene if earlier is None else earlier
 
 
-def _prior(scene: Scene, name: str, codes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What the rest of the record and its label tell of the field; the same at every epoch and view."""
+def _prior(scene: Scene, name: str) -> NDArray[np.float64]:
+    """What the rest of the record and its label tell of the field; the same at every epoch and view.
+
+    Learned on records that are not audited, as many as there are up to `_MOST_KNOWN`; where those are few, on the
+    audited ones too, those of other folds.
+    """
+    session = scene.session
     key = ("prior", name)
-    if key not in scene.session.kept:
-        records, members = scene.session.records, scene.session.members
-        field = records.fields[name]
-        assert isinstance(records.inputs, Tensor)
-        inputs = np.delete(records.inputs[members].double().cpu().numpy(), field.places, axis=1)
-        target = records.targets[members].cpu().numpy()
-        known = np.eye(records.classes)[target] if records.classes else target.reshape(len(target), -1)
-        scene.session.kept[key] = impute(np.concatenate([inputs, known], 1), codes, scene.seed)
-    found: NDArray[np.float64] = scene.session.kept[key]
-    return found
+    if key not in session.kept:
+        field, members = session.records.fields[name], session.members
+        others = np.setdiff1d(np.concatenate([session.split.members, session.split.held_out]), members)
+        others = np.random.default_rng(scene.seed).permutation(others)[:_MOST_KNOWN]
+        asked, known = _rest(session, field, members), _rest(session, field, others)
+        codes = field.codes
+        if len(others) >= max(_ENOUGH_KNOWN, len(members) // 2):
+            session.kept[key] = predict(known, codes[others], asked, len(field.names), scene.seed)
+        else:
+            both = np.concatenate([members, others])
+            found = impute(np.concatenate([asked, known]), codes[both], scene.seed)
+            session.kept[key] = found[: len(members)]
+    prior: NDArray[np.float64] = session.kept[key]
+    return prior
+
+
+def _rest(session: Session, field: Field, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Records without the field, with their labels, `(n, d)`."""
+    inputs = session.records.inputs
+    assert isinstance(inputs, Tensor)
+    rest = np.delete(inputs[index].double().cpu().numpy(), field.places, axis=1)
+    target, classes = session.records.targets[index].cpu().numpy(), session.records.classes
+    label = np.eye(classes)[target] if classes else target.reshape(len(target), -1)
+    return np.concatenate([rest, label], 1)

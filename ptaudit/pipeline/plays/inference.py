@@ -37,7 +37,7 @@ def play(scene: Scene, game: InferenceGame, view: View, families: Sequence[str],
     """Rows of all layers jointly and of each, by every adversary; static ones too where the view has a defense."""
     places = scene.places(view)
     lines, late = scene.lines(places), game.weights == "late"
-    names = names_of(families, None if undefended(view) == view else view)
+    names = names_of(families, None if undefended(view) == view else view, late)
     missing = scene.not_captured(view.name, game, names, lambda layer: shared(view, layer))
     if why := scene.why_not(view, places) or why_not_seen(scene, view, late):
         return scene.lost(view.name, game, names, lines, why) + missing

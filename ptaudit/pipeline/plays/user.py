@@ -27,7 +27,7 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     def measure(table: inference.Table) -> Found:
         groups, k, seed = table.groups, game.candidates, scene.seed
         known = (before(scene) if table.late else None) or scene
-        who, unaware = adaptive(known, view, table.places), static(scene, view, table.places)
+        who, unaware = adaptive(known, view, table.places), static(scene, view, table.places, table.late)
         # With late weights she prepares on what she computes, and plays on what is shown now.
         seen = (table.sights.now, table.sights.known) if table.late else (who.sight, who.known)
         found = user.measure(who.tokens, users, view, groups, k, seed, *seen)

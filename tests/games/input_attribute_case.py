@@ -1,0 +1,39 @@
+"""Games of the attribute as an input, on planted tokens."""
+
+import torch
+from identity_truth import gaussian
+
+from ptaudit.games import input_attribute
+from ptaudit.games.input_attribute import Knowledge
+from ptaudit.views import View
+from ptaudit.views.sight import TokenSight
+
+N = 2000
+
+
+def coins(n=N, seed=0):
+    return torch.randint(2, (n,), generator=torch.Generator().manual_seed(500 + seed))
+
+
+def moved(tokens, distance, seed=1):
+    """Two tokens for each record, `distance` apart in a direction of its own."""
+    step = gaussian(*tokens.shape, seed)
+    step *= distance / 2 / torch.linalg.vector_norm(step, dim=1, keepdim=True)
+    return torch.stack([tokens - step, tokens + step])[:, None]
+
+
+def own(candidates, secret):
+    """The tokens of the records as they are, `(R, N, k)`."""
+    return candidates[secret, :, torch.arange(len(secret))].transpose(0, 1)
+
+
+def measured(candidates, secret, m=1, noise=0.0, rounds=1, prior=None, fixed=False, known=None, plain=None, now=None):
+    view = View("v", m, rounds, noise_std=noise, fixed_batch=fixed)
+    now = now or TokenSight(own(candidates, secret), noise)
+    prior = torch.full((len(secret), len(candidates)), 1 / len(candidates)) if prior is None else prior
+    known = known or Knowledge(now, candidates, noise_std=noise)
+    return input_attribute.measure(secret, prior, view, now, plain, known, [[0]])
+
+
+def bits(*args, **options):
+    return measured(*args, **options)["likelihood-ratio"]["bits"][0]
