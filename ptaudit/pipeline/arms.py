@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ptaudit.pipeline.folder import Workplace
@@ -65,6 +65,11 @@ def run_arms(session: Session, place: Workplace, progress: Progress) -> list[Arm
                 break
         found.append(Arm(defense, tuple(seeds)))
     return found
+
+
+def of_arms(session: Session) -> Iterator[Session]:
+    """The sessions of all defenses."""
+    return (of_arm(session, spec) for spec in session.spec.arms.values())
 
 
 def of_arm(session: Session, spec: Spec) -> Session:

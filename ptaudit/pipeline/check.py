@@ -16,10 +16,11 @@ import torch
 from ptaudit.errors import ModelError
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
 from ptaudit.gate import reachable
+from ptaudit.pipeline.arms import of_arms
 from ptaudit.pipeline.notes import warnings
 from ptaudit.pipeline.plays import on_view
 from ptaudit.pipeline.price import batches, games_seconds, once
-from ptaudit.pipeline.seed import trajectory
+from ptaudit.pipeline.seed import prove, trajectory
 from ptaudit.pipeline.session import Session, layer_entries, open_session, shared
 from ptaudit.pipeline.view import make_view
 from ptaudit.replay import Replay, Walk
@@ -71,6 +72,8 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     model = session.model(seed)
     reader = session.reader(model)
     layers = layer_entries(reader.layers)
+    for defended in of_arms(session):
+        prove(defended)
     step, training = _training_seconds(session, model, seed)
     tokens, reading = _timed(lambda: _probe(session, reader))
     capture = reading / len(tokens.loss)

@@ -17,7 +17,7 @@ from ptaudit.errors import PtauditError, SpecError, TrainingDivergedError
 from ptaudit.gate import decide, exit_code
 from ptaudit.pipeline import encoding, samples
 from ptaudit.pipeline import folder as places
-from ptaudit.pipeline.arms import Arm, run_arms, table_of
+from ptaudit.pipeline.arms import Arm, of_arms, run_arms, table_of
 from ptaudit.pipeline.code import sources
 from ptaudit.pipeline.live import LIVE, publish
 from ptaudit.pipeline.result import AuditResult
@@ -85,7 +85,9 @@ def audit(
         if keep_records:
             samples.find(target)
         return _as_it_ended(session, target, progress, gate, inconclusive)
-    prove(session)  # what can be wrong is found before the folder is touched
+    # What can be wrong is found before the folder is touched.
+    for one in (session, *of_arms(session)):
+        prove(one)
     started = _now()
     with places.working(target, fresh=fresh) as place:
         seeds: list[SeedRun] = []

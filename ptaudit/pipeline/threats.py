@@ -71,4 +71,6 @@ def _knows(game: InferenceGame) -> str:
     """Records and weights of her own."""
     own = game.own_records if isinstance(game, ProbedGame) else None
     records = "half of the audited records" if own is None else f"{own} records of her own"
+    if isinstance(game, UserGame):
+        records = "half of the users"
     return f"knows {records} and the weights{' of the epoch before' if game.weights == 'late' else ''}"

@@ -115,10 +115,15 @@ def _value(row: Row) -> float:
     return row.lo if row.measured else -math.inf
 
 
+_STRENGTHS = ("noise_multiplier", "ratio", "size", "rate", "beta", "epsilon")
+
+
 def title_of(defense: Any) -> str:
-    """A defense of the spec in words: its name and what it is set to."""
+    """A defense of the spec in words, as the list `defenses` calls it: name, strength, what else is unusual."""
     if not isinstance(defense, dict):
         return NONE
-    set_to = [f"{value:g}" if isinstance(value, int | float) else str(value) for key, value in defense.items()
-              if key not in ("name", "delta", "sampling") and value is not None]  # fmt: skip
-    return "-".join([str(defense.get("name")), *set_to])
+    strength = next((f"{defense[key]:g}" for key in _STRENGTHS if defense.get(key) is not None), None)
+    name, clip = str(defense.get("name")), defense.get("clip", 1)
+    clipped = f"c{clip:g}" if clip != 1 else None
+    width = f"w{defense['width']}" if defense.get("width") else None
+    return "-".join(filter(None, [name, strength, clipped, defense.get("attribute"), width]))

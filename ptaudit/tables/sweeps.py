@@ -79,7 +79,7 @@ def _knows(view: Mapping[str, Any], game: Mapping[str, Any]) -> dict[str, Cell]:
         "local_steps": update.get("local_steps", math.nan),
         "defense": title_of(view.get("defense")),
         "weights": str(game.get("weights", "exact")),
-        "own_records": game.get("own_records") or "half",
+        "own_records": "" if game.get("name") == "user" else game.get("own_records") or "half",
     }
     return found
 

@@ -15,8 +15,8 @@ from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import COLUMNS, JOINT, find
 
 FILES = {
-    "spec.resolved.yaml", "manifest.json", "leakage.csv", "layers.csv", "epochs.csv", "layer_epoch.csv", "gates.json", "defenses.csv",
-    "summary.json", "timings.json", "report.md", "bootstrap.npz",
+    "spec.resolved.yaml", "manifest.json", "leakage.csv", "layers.csv", "epochs.csv", "layer_epoch.csv", "gates.json",
+    "defenses.csv", "summary.json", "timings.json", "report.md", "bootstrap.npz",
 }  # fmt: skip
 
 

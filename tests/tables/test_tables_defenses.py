@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
-from ptaudit.tables.defenses import COLUMNS, defense_lines, defenses_sheet
+import pytest
+from pydantic import TypeAdapter
+
+from ptaudit.spec.defenses import Defense
+from ptaudit.tables.defenses import COLUMNS, defense_lines, defenses_sheet, title_of
 from ptaudit.tables.row import JOINT, Row, as_trained
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.sweeps import swept, threats
@@ -68,6 +73,20 @@ def test_the_sheet_leaves_empty_what_nobody_played() -> None:
     assert cells["static"] == ""
     assert math.isnan(float(cells["static_value"]))
     assert cells["adaptive_lo"] == 0.3 - 0.1
+
+
+@pytest.mark.parametrize(
+    "defense",
+    [
+        {"name": "dp", "clip": 1.0, "noise_multiplier": 0.5}, {"name": "dp", "clip": 2, "noise_multiplier": 1},
+        {"name": "prune", "ratio": 0.9}, {"name": "sign"}, {"name": "perturb", "size": 0.1, "attribute": "sex"},
+        {"name": "perturb"}, {"name": "dropout", "rate": 0.5}, {"name": "label_dp", "epsilon": 2.0},
+        {"name": "vib", "beta": 0.01, "width": 16}, {"name": "vib", "beta": 0.01},
+    ],
+)  # fmt: skip
+def test_titles_are_those_of_the_spec(defense: dict[str, Any]) -> None:
+    spec = TypeAdapter(Defense).validate_python(defense)
+    assert title_of(spec.plain()) == spec.title
 
 
 def test_late_adversaries_have_no_line() -> None:
