@@ -73,8 +73,8 @@ def undefended(run: Run) -> DefenseEntry:
 
 COLUMNS = (
     "trained_with", "defense", "parameter", "strength", "held_out_accuracy", "held_out_loss", "epsilon", "view", "game",
-    "metric", "adaptive", "adaptive_value", "adaptive_lo", "adaptive_hi", "static", "static_value", "static_lo", "static_hi",
-    "null", "ceiling", "n", "status",
+    "metric", "adaptive", "adaptive_value", "adaptive_lo", "adaptive_hi", "static", "static_value", "static_lo",
+    "static_hi", "null", "ceiling", "n", "status",
 )  # fmt: skip
 
 
