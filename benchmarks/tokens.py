@@ -98,7 +98,8 @@ class Looker:
         began = time.perf_counter()
         inside = self.reader.read(*self.session.batch(self.session.members))
         self.seconds["capture"] += time.perf_counter() - began
-        scene = Scene(self.session, moment.epoch, moment.step, moment.model, self.reader.layers, inside, None)
+        read = (self.reader.layers, inside, None, self.reader)
+        scene = Scene(self.session, moment.epoch, moment.step, moment.model, *read)
         views, games = self.session.views, self.session.spec.audit.games
         with self.progress.task(f"{self.network}, epoch {moment.epoch}", len(views) * (len(games) + 1)) as task:
             for view in views:

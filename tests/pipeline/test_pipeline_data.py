@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from ptaudit.pipeline.notes import warnings
 from ptaudit.pipeline.seed import trajectory
-from ptaudit.pipeline.session import Session, open_session, warnings
+from ptaudit.pipeline.session import Session, open_session
 from ptaudit.spec import load
 
 SPEC = """
