@@ -113,13 +113,13 @@ def _figures(found: dict[int, pd.Series], letter: str) -> str:
 
 
 def aggregation(frame: pd.DataFrame) -> list[Finding]:
-    """Aggregation alone does not stop inference: something is left to find in the largest batch that was played."""
+    """Aggregation alone does not stop inference: more than next to nothing is left in the largest batch played."""
     found = []
     for data, game, rows in swept(frame, "batch", "mu"):
         most = rows[max(rows)]
         least = max(0.0, float(most.null))
         gone = most.hi <= NEGLIGIBLE * most.ceiling
-        verdict = HOLDS if most.lo > least else FAILS if gone else UNDECIDED
+        verdict = FAILS if gone else HOLDS if most.lo > least else UNDECIDED
         found.append(Finding(data, game, _figures(rows, "m" if "-m" in most.view else "users"), verdict))
     return found
 
