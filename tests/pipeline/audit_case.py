@@ -131,8 +131,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 
 def bits(folder: Path, **wanted: object) -> dict[object, float]:
-    """Bits by (epoch, layer) of the rows whose columns equal the given values."""
-    rows = [
-        r for r in read_run(folder).rows if r.metric == "bits" and all(getattr(r, k) == v for k, v in wanted.items())
-    ]
+    """Bits by (epoch, layer) of the rows whose columns equal the given values; not of static adversaries."""
+    kept = [row for row in read_run(folder).rows if row.metric == "bits" and row.adaptive]
+    rows = [row for row in kept if all(getattr(row, name) == value for name, value in wanted.items())]
     return {(row.epoch, row.layer): row.value for row in rows}
