@@ -31,7 +31,10 @@ def localisation_grid(run: Run) -> Grid:
             columns.append(Column("null", right=True))
     cells = tuple((Cell(game), Cell(layer), *_cells(found)) for (game, layer), found in lines.items())
     title = f"Which layers a secret and the input move, at epoch {last}"
-    return drop_blank_columns(Grid("localisation", title, tuple(columns), cells))
+    shown = [row for found in lines.values() for row in found.values()]
+    reasons = dict.fromkeys(f"{row.metric.replace('_', ' ')}: {row.status}" for row in shown if not row.measured)
+    notes = tuple(Cell(reason) for reason in reasons)
+    return drop_blank_columns(Grid("localisation", title, tuple(columns), cells, "", notes))
 
 
 def _cells(found: dict[str, Row]) -> Sequence[Cell]:
@@ -40,7 +43,7 @@ def _cells(found: dict[str, Row]) -> Sequence[Cell]:
     for metric in _METRICS:
         row = found.get(metric)
         measured = row is not None and row.measured
-        cells.append(Cell(interval_text(row) if row is not None and measured else row.status if row else "-"))
+        cells.append(Cell(interval_text(row) if row is not None and measured else "-"))
         if metric.endswith("distance"):
             cells.append(Cell(number(row.null, 2) if row is not None and measured else ""))
     return cells
