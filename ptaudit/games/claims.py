@@ -94,7 +94,8 @@ def power(claims: Sequence[Claim], line: int, fpr: float, seed: int) -> Estimate
     """
     if len(claims) == 1:
         scores, true = claims[0]
-        return tpr_at_fpr_estimate(scores[line, true], scores[line, ~true], fpr, seed=seed)
+        negatives = "games without the secret"
+        return tpr_at_fpr_estimate(scores[line, true], scores[line, ~true], fpr, seed=seed, without=negatives)
     games = claims[0][1].size
     asked = [(scores[line], true) for scores, true in claims if true.any()]
     fewest = min((int((~true).sum()) for _, true in asked), default=0)

@@ -171,8 +171,8 @@ def _replayed(scene: Scene, view: View, places: Sequence[int]) -> ReplayedSight:
     layers = [scene.inside.layers[place].name for place in places]
     joint = Joint.of(scene.inside.values[list(places)].double())
     # The gradients of all records are the same for all views.
-    before = (seen for seen in scene.kept.values() if isinstance(seen, ReplayedSight))
-    share = next((seen for seen in before if plain(seen.view)), None)
+    replayed = (seen for seen in scene.kept.values() if isinstance(seen, ReplayedSight))
+    share = next((seen for seen in replayed if plain(seen.view)), None)
     return ReplayedSight.of(
         scene.reader, inputs, targets, layers, prepared(scene, view), joint, session.records.classes, share
     )

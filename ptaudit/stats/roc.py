@@ -88,6 +88,7 @@ def tpr_at_fpr_estimate(
     null: float | None = None,
     draws: int = DRAWS,
     status: str = OK,
+    without: str = "non-members",
 ) -> Estimate:
     """True-positive rate at a false-positive rate, pooled over records (not calibrated per record).
 
@@ -102,6 +103,7 @@ def tpr_at_fpr_estimate(
         null: the rate with the membership shuffled; `fpr` if left out.
         draws: number of bootstrap resamples.
         status: status of the estimate if it is conclusive.
+        without: what the negatives are called where there are too few.
 
     Returns:
         Estimate with ceiling 1 and n = n_in + n_out; `inconclusive` unless n_out · fpr >= 5.
@@ -110,7 +112,7 @@ def tpr_at_fpr_estimate(
     problem = _problem(scores_in, scores_out)
     if not problem and n_out * fpr < MIN_FALSE_POSITIVES - _ROUNDING:
         needed = math.ceil(MIN_FALSE_POSITIVES / fpr - _ROUNDING)
-        problem = f"FPR {fpr:g} needs {needed} non-members, there are {n_out}"
+        problem = f"FPR {fpr:g} needs {needed} {without}, there are {n_out}"
     if problem:
         return inconclusive(problem, ceiling=1.0, n=n_in + n_out)
     value = tpr_at_fpr(scores_in, scores_out, fpr)

@@ -87,7 +87,7 @@ def test_tpr_takes_one_game_a_unit():
     scores, secret = gaussian_scores(600, 2.0, 3)
     unit = torch.arange(600) % 60
     found = score([answers(odds(scores), secret, unit=unit, members=unit[None, :, None])], 600, 0)
-    assert "needs 500 non-members, there are" in found["tpr_at_fpr_0.01"][0].status
+    assert "needs 500 games without the secret, there are" in found["tpr_at_fpr_0.01"][0].status
     assert found["tpr_at_fpr_0.01"][0].n == 60
     assert set(found) == {*METRICS}
     assert LOW_FPRS == (0.01, 0.001)
