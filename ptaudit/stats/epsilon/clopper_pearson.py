@@ -5,7 +5,6 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from ptaudit.stats.epsilon.bound import CONFIDENCE, Adjacency, EpsilonBound, log_ratio, refuse_unless
-from ptaudit.stats.epsilon.rates import error_rates, scores, upper
 from ptaudit.stats.epsilon.threshold import Threshold
 
 
@@ -39,13 +38,10 @@ def clopper_pearson(
         ValueError: for options out of range, NaN scores, or the games the threshold was chosen on.
     """
     refuse_unless(delta, adjacency, confidence)
-    zero, one = scores(h0, "H0"), scores(h1, "H1")
-    threshold.refuse(zero, one)
-    rates = error_rates(threshold.value, zero, one, confidence)
-    best = float(upper(0, len(zero), confidence)), float(upper(0, len(one), confidence))
+    judged = threshold.judge(h0, h1, confidence)
     return EpsilonBound(
-        _epsilon(*rates, delta), confidence, delta, adjacency, "clopper-pearson", len(zero) + len(one), threshold,
-        _epsilon(*best, delta), rates=rates,
+        _epsilon(*judged.rates, delta), confidence, delta, adjacency, "clopper-pearson", judged.games, threshold,
+        _epsilon(*judged.best, delta), rates=judged.rates,
     )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ from scipy.special import ndtri
 
 from ptaudit.stats.epsilon.bound import CONFIDENCE, Adjacency, EpsilonBound, refuse_unless
 from ptaudit.stats.epsilon.mechanism import gaussian_epsilon
-from ptaudit.stats.epsilon.rates import error_rates, scores, upper
 from ptaudit.stats.epsilon.threshold import Threshold
 
 
@@ -47,14 +46,11 @@ def gaussian_dp(
     refuse_unless(delta, adjacency, confidence)
     if delta == 0.0:
         raise ValueError("delta must be above 0: no Gaussian mechanism has an epsilon without it")
-    zero, one = scores(h0, "H0"), scores(h1, "H1")
-    threshold.refuse(zero, one)
-    rates = error_rates(threshold.value, zero, one, confidence)
-    best = float(upper(0, len(zero), confidence)), float(upper(0, len(one), confidence))
-    mu = _mu(*rates)
+    judged = threshold.judge(h0, h1, confidence)
+    mu = _mu(*judged.rates)
     return EpsilonBound(
-        gaussian_epsilon(mu, delta), confidence, delta, adjacency, "gaussian-dp", len(zero) + len(one), threshold,
-        gaussian_epsilon(_mu(*best), delta), rates=rates, mu=mu,
+        gaussian_epsilon(mu, delta), confidence, delta, adjacency, "gaussian-dp", judged.games, threshold,
+        gaussian_epsilon(_mu(*judged.best), delta), rates=judged.rates, mu=mu,
     )  # fmt: skip
 
 

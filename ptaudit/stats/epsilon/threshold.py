@@ -12,11 +12,26 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ptaudit.stats.epsilon.rates import Scores, fingerprints, scores, upper
+from ptaudit.stats.epsilon.rates import error_rates, fingerprints, scores, upper
 
 Criterion = Literal["clopper-pearson", "gaussian-dp"]
 
 _CANDIDATES = 512
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a threshold makes of reported games.
+
+    Attributes:
+        rates: joint upper ends of the false-positive and the false-negative rate.
+        best: the same if no game had been judged wrong.
+        games: their number.
+    """
+
+    rates: tuple[float, float]
+    best: tuple[float, float]
+    games: int
 
 
 @dataclass(frozen=True)
@@ -47,16 +62,21 @@ class Threshold:
             raise ValueError("a threshold must be a number")
         return cls(float(value), "fixed", 0)
 
-    def refuse(self, *reported: Scores) -> None:
-        """Refuse the very games this threshold was chosen on.
+    def judge(self, h0: ArrayLike, h1: ArrayLike, confidence: float) -> Judged:
+        """Error rates of reported games; see the bounds for the arguments.
 
-        A whole row of scores that comes back is caught, in any order; a part of it is not.
+        The very games this threshold was chosen on are refused: a whole row of scores that comes back is caught, in any
+        order; a part of it is not.
 
         Raises:
-            ValueError: they are the same.
+            ValueError: NaN scores, or the games are the same.
         """
-        if self._seen & fingerprints(*reported):
+        zero, one = scores(h0, "H0"), scores(h1, "H1")
+        if self._seen & fingerprints(zero, one):
             raise ValueError("the threshold was chosen on these very games: report others, or the bound does not hold")
+        rates = error_rates(self.value, zero, one, confidence)
+        best = float(upper(0, len(zero), confidence)), float(upper(0, len(one), confidence))
+        return Judged(rates, best, len(zero) + len(one))
 
 
 def choose_threshold(
