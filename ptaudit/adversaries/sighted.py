@@ -89,13 +89,13 @@ class Gained:
 
 def draw(targets: int, fillers: int, per_target: int, view: View, generator: torch.Generator) -> Games:
     """Games of a view: with a fixed batch all rounds have the same others."""
-    games = draw_games(targets, fillers, per_target, view.others, 1 if view.fixed_batch else view.rounds, generator)
+    games = draw_games(targets, fillers, per_target, view.others, view.batches, generator)
     return Games(games.secret, games.others.expand(view.rounds, -1, -1))
 
 
 def hidden(games: Games, view: View) -> Tensor:
     """The others of each game, every batch once: `(r, G, m-1)`, with a fixed batch `(1, G, m-1)`."""
-    return games.others[:1] if view.fixed_batch else games.others
+    return games.others[: view.batches]
 
 
 def blurred(tokens: Tensor, view: View, sight: Sight) -> tuple[Tensor, View, Sight]:

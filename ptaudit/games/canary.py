@@ -23,7 +23,6 @@ from ptaudit.adversaries.interference import ledoit_wolf
 from ptaudit.adversaries.threshold import shuffled_halves
 from ptaudit.games.cast import few
 from ptaudit.games.crossfit import filler_influence
-from ptaudit.games.inference import rounds_of
 from ptaudit.stats.bootstrap import from_values
 from ptaudit.stats.epsilon import (
     Adjacency,
@@ -192,7 +191,7 @@ def _play(
     scatter = view.others * ledoit_wolf((fitted - mean)[None])[0]
     scatter.diagonal().add_(1e-12 * scatter.diagonal().mean() + 1e-200)
     weight = torch.linalg.solve(scatter, (tokens.high - tokens.low).T).T
-    rounds = rounds_of(view)  # without noise the same batch looks the same in every round
+    rounds = view.batches  # without noise the same batch looks the same in every round
 
     def ratios(pool: Tensor) -> tuple[Array, NDArray[np.bool_], Tensor]:
         canary = torch.arange(len(weight)).repeat_interleave(2 * each)

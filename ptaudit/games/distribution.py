@@ -13,7 +13,7 @@ from torch import Tensor
 from ptaudit.games import inference
 from ptaudit.games.answers import Batches
 from ptaudit.games.identity import RECORDS_PER_MEMBER
-from ptaudit.games.inference import Draw, Found, distinct, lost, names_of, rounds_of, why_not
+from ptaudit.games.inference import Draw, Found, distinct, lost, names_of, why_not
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
@@ -55,7 +55,7 @@ def measure(
     if reason := why_not(n, view, own) or _why_not_kinds(has, ratios, view, own):
         return lost(names_of(families, plain, known is not now), reason, len(groups), n)
     draw = drawing(has, ratios, view)
-    top = ceiling(ratios, view.records * rounds_of(view))
+    top = ceiling(ratios, view.records * view.batches)
     strata = has.long()
     return inference.measure(draw, n, view, now, plain, known, groups, families, own, seed, strata=strata, ceiling=top)
 
@@ -71,7 +71,7 @@ def drawing(has: Tensor, ratios: Sequence[float], view: View) -> Draw:
     """Batches whose records have the property with the probability that is the secret, independently."""
 
     def draw(records: Tensor, games: int, generator: torch.Generator) -> Batches:
-        rounds, m, values = rounds_of(view), view.records, len(ratios)
+        rounds, m, values = view.batches, view.records, len(ratios)
         secret = (torch.arange(games) % values)[torch.randperm(games, generator=generator)]
         chance = torch.tensor(list(ratios), dtype=torch.float64)[secret].expand(rounds, games)
         holders, rest = records[has[records]], records[~has[records]]
@@ -104,9 +104,7 @@ def _why_not_kinds(has: Tensor, ratios: Sequence[float], view: View, own: int | 
     ):
         deviation = _DEVIATIONS * math.sqrt(m * most * (1.0 - most))
         at_once = min(m, math.ceil(m * most + deviation)) if most > 0.0 else 0
-        needed = max(
-            RECORDS_PER_MEMBER * rounds_of(view) * math.ceil(m * most), parts * (at_once + 1) if at_once else 0
-        )
+        needed = max(RECORDS_PER_MEMBER * view.batches * math.ceil(m * most), parts * (at_once + 1) if at_once else 0)
         if there < needed:
             return f"needs {needed} records {kind} the property for batches of {m}, has {there}"
     return ""

@@ -214,7 +214,7 @@ def _same_token(tokens: Tensor) -> Tensor:
 
 def why_not(tokens: Tensor, view: View, k: int) -> str:
     """Why the game cannot be played, in words with the number needed; empty if it can."""
-    batches = view.records * (1 if view.fixed_batch else view.rounds)
+    batches = view.records * view.batches
     needed, advised = RECORDS_PER_MEMBER * batches, ADVISED_PER_MEMBER * batches
     n = tokens.shape[1]
     if n < needed or k < 2:

@@ -156,11 +156,6 @@ def lost(adversaries: Sequence[str], reason: str, lines: int, n: int) -> Found:
     return {name: {metric: [inconclusive(reason, n=n)] * lines for metric in METRICS} for name in adversaries}
 
 
-def rounds_of(view: View) -> int:
-    """How many different batches make a game."""
-    return 1 if view.fixed_batch else view.rounds
-
-
 def why_not(n_records: int, view: View, own: int | None = None, what: str = "records") -> str:
     """Why a game cannot be played, in words with the number needed; empty if it can.
 
@@ -170,7 +165,7 @@ def why_not(n_records: int, view: View, own: int | None = None, what: str = "rec
         own: most records the adversary owns.
         what: what those records are called.
     """
-    rounds = rounds_of(view)
+    rounds = view.batches
     needed = max(RECORDS_PER_MEMBER * view.records * rounds, LEAST_RECORDS)
     many = f" in {rounds} rounds" if rounds > 1 else ""
     batch = f"batches of {view.records}{many}"
@@ -194,7 +189,7 @@ def draw_halves(
     side = dealt(strata, 2, generator)
     fit, choose, played = (
         games_of(view, most, rounds)
-        for most, rounds in ((FIT_GAMES, 1), (CHOOSE_GAMES, rounds_of(view)), (PLAY_GAMES, rounds_of(view)))
+        for most, rounds in ((FIT_GAMES, 1), (CHOOSE_GAMES, view.batches), (PLAY_GAMES, view.batches))
     )
     halves = []
     for mine in (0, 1):
@@ -242,7 +237,7 @@ def cycled(targets: Tensor, games: int, view: View, generator: torch.Generator) 
 
 def with_others(targets: Tensor, records: Tensor, view: View, generator: torch.Generator) -> Tensor:
     """Batches of each target and other records, `(G,)` -> `(r, G, m)`; the targets may be among the records."""
-    rounds, games = rounds_of(view), len(targets)
+    rounds, games = view.batches, len(targets)
     ordered, _ = records.sort()
     place = torch.searchsorted(ordered, targets).clamp_max(len(ordered) - 1)
     inside = ordered[place] == targets

@@ -51,7 +51,7 @@ def enough(users: Tensor, records: int) -> int:
 
 def records_of(view: View) -> int:
     """Records of one user that are in what is seen."""
-    return view.batch_size * (1 if view.fixed_batch else view.rounds)
+    return view.batch_size * view.batches
 
 
 def why_not(tokens: Tensor, users: Tensor, view: View) -> str:
@@ -171,7 +171,7 @@ def _answers(posterior: UserPosterior, shown: Shown, batches: Batches, groups: S
 
 
 def _setting(view: View, sighted: bool) -> Setting:
-    rounds = 1 if view.fixed_batch else view.rounds
+    rounds = view.batches
     # Rounds are added up; those that show one batch are averaged.
     noise = view.noise_std * (view.rounds**-0.5 if view.fixed_batch else view.rounds**0.5)
     return Setting(rounds * view.batch_size, rounds * (view.users - 1), view.batch_size, noise, sighted)
@@ -195,7 +195,7 @@ def _halves_of(users: Tensor, count: Tensor, records: int, generator: torch.Gene
 
 def _draw(table: Tensor, users: Tensor, view: View, candidates: int, games: int, generator: torch.Generator) -> Drawn:
     """Batches of those of the users who have enough records."""
-    size, rounds = records_of(view), 1 if view.fixed_batch else view.rounds
+    size, rounds = records_of(view), view.batches
     users = users[torch.bincount(table)[users] > size]
     users = users[torch.randperm(len(users), generator=generator)]
     asked, clients = users[: len(users) // _parts(view)], users[len(users) // _parts(view) :]

@@ -93,7 +93,7 @@ def _check_players(session: Session, game: AttributeGame) -> None:
     if game.form == "input" and not there:
         what = f"`{name}` is no input column of a table, so no value of it can be tried out"
         raise SpecError(what, where=f"game {game.title}", remedy="use form: latent")
-    exact = there and game.form != "latent"
+    exact = is_input(session, game)
     if exact and "adversary" in game.model_fields_set:
         what = f"`{name}` is an input column, of which the likelihood ratio alone plays: `adversary` is not used"
         raise SpecError(what, where=f"game {game.title}", remedy="use form: latent, or remove it")
@@ -102,6 +102,11 @@ def _check_players(session: Session, game: AttributeGame) -> None:
         if gate.game == game.title and gate.adversary is not None and gate.adversary not in players:
             what = f"adversary `{gate.adversary}` does not play game `{game.title}`"
             raise SpecError(what, where=f"gate {gate.id}", remedy=f"there are: {', '.join(players)}")
+
+
+def is_input(session: Session, game: AttributeGame) -> bool:
+    """Whether the attribute is an input whose values the adversary tries out."""
+    return game.form != "latent" and attribute_of(game, session.spec) in session.records.fields
 
 
 def _check_defense(session: Session, defense: DefenseSpec, where: str, trained: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ptaudit.pipeline.folder import Workplace
-from ptaudit.pipeline.seed import SeedRun, run_seed
+from ptaudit.pipeline.seed import SeedRun, run_seeds
 from ptaudit.pipeline.session import Session
 from ptaudit.pipeline.view import make_view
 from ptaudit.progress import Progress
@@ -54,16 +54,9 @@ def run_arms(session: Session, place: Workplace, progress: Progress) -> list[Arm
     """Train and audit with every defense of the spec. One that diverges keeps the epochs before."""
     found = []
     for defense in session.spec.defenses:
-        spec = session.spec.arm(defense)
-        mine = of_arm(session, spec)
-        part = f"defenses/{defense.title}"
         progress.log(f"defense {defense.title}")
-        seeds: list[SeedRun] = []
-        for seed in spec.train.all_seeds:
-            seeds.append(run_seed(mine, seed, place, progress, keep_records=False, part=part))
-            if seeds[-1].diverged:
-                break
-        found.append(Arm(defense, tuple(seeds)))
+        mine = of_arm(session, session.spec.arm(defense))
+        found.append(Arm(defense, tuple(run_seeds(mine, place, progress, part=f"defenses/{defense.title}"))))
     return found
 
 

@@ -19,7 +19,7 @@ from ptaudit.gate import reachable
 from ptaudit.pipeline.arms import of_arms
 from ptaudit.pipeline.notes import warnings
 from ptaudit.pipeline.plays import on_view
-from ptaudit.pipeline.price import batches, games_seconds, once
+from ptaudit.pipeline.price import games_seconds, once
 from ptaudit.pipeline.seed import prove, trajectory
 from ptaudit.pipeline.session import Session, layer_entries, open_session, shared
 from ptaudit.pipeline.view import make_view
@@ -173,7 +173,8 @@ def _record_warnings(session: Session) -> list[str]:
     kinds = [(1, [game for game in games if game not in halved]), (2, halved)]
     for view in session.views:
         for times, some in kinds:
-            needed, advised = (times * each * batches(view) for each in (RECORDS_PER_MEMBER, ADVISED_PER_MEMBER))
+            taken = times * view.records * view.batches
+            needed, advised = RECORDS_PER_MEMBER * taken, ADVISED_PER_MEMBER * taken
             of = "" if len(some) == len(games) else f" for {' and '.join(game.title for game in some)}"
             why = "" if times == 1 else " (half of them train the encoder)"
             if some and n < needed:

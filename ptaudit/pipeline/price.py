@@ -77,8 +77,8 @@ def _inference_seconds(scene: Scene) -> float:
 def _identity_seconds(scene: Scene) -> float:
     """Of one view, as large a one as the sample allows."""
     n, views = len(scene.inside.loss), scene.session.views
-    playable = [view for view in views if RECORDS_PER_MEMBER * batches(view) <= n]
-    view = max(playable, key=batches) if playable else View("small", batch_size=_FEW)
+    playable = [view for view in views if RECORDS_PER_MEMBER * _taken(view) <= n]
+    view = max(playable, key=_taken) if playable else View("small", batch_size=_FEW)
     game = make_game("identity")
     play = on_view(game)
     return once(lambda: play(scene, game, view))[1] if play else 0.0
@@ -151,6 +151,6 @@ def once(work: Callable[[], T]) -> tuple[T, float]:
     return found, time.perf_counter() - began
 
 
-def batches(view: View) -> int:
-    """Records that one game takes: a batch for each round."""
-    return view.records * (1 if view.fixed_batch else view.rounds)
+def _taken(view: View) -> int:
+    """Records that one game takes."""
+    return view.records * view.batches

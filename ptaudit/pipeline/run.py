@@ -22,7 +22,7 @@ from ptaudit.pipeline.code import sources
 from ptaudit.pipeline.live import LIVE, publish
 from ptaudit.pipeline.result import AuditResult
 from ptaudit.pipeline.samples import SCORED
-from ptaudit.pipeline.seed import SeedRun, prove, run_seed
+from ptaudit.pipeline.seed import SeedRun, prove, run_seeds
 from ptaudit.pipeline.session import Session, model_digest, open_session, versions
 from ptaudit.pipeline.threats import threat_model
 from ptaudit.pipeline.training import training_versions
@@ -90,11 +90,7 @@ def audit(
         prove(one)
     started = _now()
     with places.working(target, fresh=fresh) as place:
-        seeds: list[SeedRun] = []
-        for seed in spec.train.all_seeds:
-            seeds.append(run_seed(session, seed, place, progress, keep_records))
-            if seeds[-1].diverged:
-                break
+        seeds = run_seeds(session, place, progress, keep_records)
         if seeds[0].diverged and not seeds[0].stats:
             raise seeds[0].diverged  # not even the model as it was built: there is nothing to keep
         arms = [] if seeds[-1].diverged else run_arms(session, place, progress)

@@ -158,8 +158,13 @@ def view_tokens(view: View, read: Tokens, places: Sequence[int]) -> tuple[Tensor
     layers = clipped(view, read, places)
     joint = [mixed(layers)] if view.noise_std > 0.0 else [mixed(layers), stacked(layers)]
     tokens = torch.cat([layers, torch.stack(joint)])
-    singles = [[i] for i in range(len(places))]
-    return tokens, [list(range(len(tokens))), *singles]
+    return tokens, groups_of(view, len(places))
+
+
+def groups_of(view: View, layers: int) -> list[list[int]]:
+    """For the joint row and each layer the rows of the tokens its adversary may choose from; see `view_tokens`."""
+    joint = 1 if view.noise_std > 0.0 else 2
+    return [list(range(layers + joint)), *([i] for i in range(layers))]
 
 
 def clipped(view: View, read: Tokens, places: Sequence[int]) -> Tensor:

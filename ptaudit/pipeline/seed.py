@@ -69,6 +69,18 @@ def trajectory(session: Session, model: nn.Module, seed: int) -> Replay | Walk:
     return Walk(model, *whole, key=state, keep_before=late)
 
 
+def run_seeds(
+    session: Session, place: Workplace, progress: Progress, keep_records: bool = False, part: str = ""
+) -> list[SeedRun]:
+    """Every seed of the spec in turn, until one diverges; see `run_seed`."""
+    found: list[SeedRun] = []
+    for seed in session.spec.train.all_seeds:
+        found.append(run_seed(session, seed, place, progress, keep_records, part))
+        if found[-1].diverged:
+            break
+    return found
+
+
 def run_seed(
     session: Session, seed: int, place: Workplace, progress: Progress, keep_records: bool, part: str = ""
 ) -> SeedRun:

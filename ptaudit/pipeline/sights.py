@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.pipeline.scene import Scene, clipped
-from ptaudit.pipeline.secret import attribute_secret
 from ptaudit.replay.labels import label_prior
+from ptaudit.replay.steps.perturb import secret_of
 from ptaudit.spec.defenses import PerturbDefense
 from ptaudit.views import View
 from ptaudit.views.defenses import LabelDp, Perturb
@@ -206,10 +206,7 @@ def _guarded(scene: Scene, view: View) -> NDArray[np.int64]:
     session = scene.session
     spec = next(one.defense for one in session.spec.audit.views if one.name == view.name)
     assert isinstance(spec, PerturbDefense)
-    if spec.attribute is None:
-        return session.records.targets.cpu().numpy().astype(np.int64)
-    secret = attribute_secret(session.records.columns[spec.attribute])
-    return np.where(secret.known, secret.values, -1).astype(np.int64)
+    return secret_of(session.records, spec.attribute)
 
 
 def counterfactual(scene: Scene, view: View, places: Sequence[int], name: str, noisy: bool) -> Tensor:

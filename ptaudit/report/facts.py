@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ptaudit.report.words import count, duration, percent, plural
+from ptaudit.tables.spec import plain_spec
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -18,7 +19,7 @@ _PHASES = ("training", "capture", "games")
 
 def facts(run: Run) -> tuple[tuple[str, str], ...]:
     """Named facts in reading order; what the run folder does not tell is left out."""
-    spec = _spec(run.spec_text)
+    spec = plain_spec(run.spec_text)
     pairs = (
         ("model", _model(run, spec)),
         ("records", _records(run.manifest, spec)),
@@ -42,16 +43,6 @@ def final_epoch(run: Run) -> str:
         if math.isfinite(train) and math.isfinite(held_out):
             return f"{what} {train:.3f}, held out {held_out:.3f}{spent}"
     return ""
-
-
-def _spec(text: str) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        loaded = yaml.safe_load(text) if text else {}
-    except yaml.YAMLError:
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
 
 
 def _part(spec: Mapping[str, Any], key: str) -> Mapping[str, Any]:

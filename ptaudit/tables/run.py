@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import yaml
-
 from ptaudit.tables.row import Row
+from ptaudit.tables.spec import plain_spec
 from ptaudit.tables.verdict import Verdict
 
 
@@ -103,14 +102,14 @@ class Run:
     def encoder(self) -> str:
         """`audit.tokens.encoder` of the resolved spec; `sketch` where there is none."""
         try:
-            return str(yaml.safe_load(self.spec_text)["audit"]["tokens"]["encoder"])
-        except (yaml.YAMLError, KeyError, TypeError, ValueError):
+            return str(plain_spec(self.spec_text)["audit"]["tokens"]["encoder"])
+        except (KeyError, TypeError, ValueError):
             return "sketch"
 
     @property
     def token_dim(self) -> int | None:
         """`audit.tokens.dim` of the resolved spec; None for a folder without one."""
         try:
-            return int(yaml.safe_load(self.spec_text)["audit"]["tokens"]["dim"])
-        except (yaml.YAMLError, KeyError, TypeError, ValueError):
+            return int(plain_spec(self.spec_text)["audit"]["tokens"]["dim"])
+        except (KeyError, TypeError, ValueError):
             return None

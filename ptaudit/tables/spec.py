@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import yaml
 
 
+@lru_cache(maxsize=8)
 def plain_spec(text: str) -> Mapping[str, Any]:
-    """The spec as plain values; empty where it cannot be read."""
+    """The spec as plain values, not to be changed; empty where it cannot be read. Pages ask for it many times."""
     try:
         values = yaml.safe_load(text) if text else {}
     except yaml.YAMLError:

@@ -47,6 +47,11 @@ class View:
         return self.batch_size * self.users
 
     @property
+    def batches(self) -> int:
+        """Different batches in a game: one for each round, or the same in all."""
+        return 1 if self.fixed_batch else self.rounds
+
+    @property
     def linear(self) -> bool:
         """Whether what is seen of a batch is the sum of what is seen of its records (and noise)."""
         return self.defense is None and self.update is None

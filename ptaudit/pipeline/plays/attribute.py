@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.adversaries.imputation import impute, predict
-from ptaudit.errors import SpecError
 from ptaudit.games import attribute, input_attribute
 from ptaudit.games.inference import Found
 from ptaudit.games.input_attribute import Knowledge
+from ptaudit.pipeline.about import is_input
 from ptaudit.pipeline.plays import inference
 from ptaudit.pipeline.plays.inference import Table
 from ptaudit.pipeline.scene import Scene
@@ -32,23 +32,9 @@ _MOST_KNOWN, _ENOUGH_KNOWN = 20_000, 1000
 def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     """Rows of all layers jointly and of each. Records without the attribute are no targets."""
     assert isinstance(game, AttributeGame)
-    if is_input(scene, game):
+    if is_input(scene.session, game):
         return inference.play(scene, game, view, [input_attribute.ADVERSARY], lambda t: _input(scene, game, view, t))
     return inference.play(scene, game, view, game.adversary, lambda table: _latent(scene, game, view, table))
-
-
-def is_input(scene: Scene, game: AttributeGame) -> bool:
-    """Whether the attribute is an input that the adversary can try out.
-
-    Raises:
-        SpecError: the spec says that it is, and it is not.
-    """
-    name = attribute_of(game, scene.session.spec)
-    there = name in scene.session.records.fields
-    if game.form == "input" and not there:
-        what = f"`{name}` is no input column of a table, so no value of it can be tried out"
-        raise SpecError(what, where=f"game {game.title}", remedy="use form: latent")
-    return there and game.form != "latent"
 
 
 def _latent(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found:

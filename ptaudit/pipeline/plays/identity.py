@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ptaudit.games import identity
-from ptaudit.pipeline.scene import Scene, view_tokens
+from ptaudit.pipeline.scene import Scene, groups_of
 from ptaudit.pipeline.session import shared
 from ptaudit.pipeline.sights import adaptive, static, why_not_seen
 from ptaudit.spec.model import GameSpec, IdentityGame
@@ -21,7 +21,7 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     missing = scene.not_captured(view.name, game, [ADVERSARY], lambda layer: shared(view, layer))
     if why := scene.why_not(view, places) or why_not_seen(scene, view):
         return scene.lost(view.name, game, [ADVERSARY], lines, why) + missing
-    groups, sizes = view_tokens(view, scene.inside, places)[1], [line.parameters for line in lines]
+    groups, sizes = groups_of(view, len(places)), [line.parameters for line in lines]
     rows = []
     for who in (adaptive(scene, view, places), static(scene, view, places)):
         if who is not None:

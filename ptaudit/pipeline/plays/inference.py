@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ptaudit.games.inference import Found, names_of
-from ptaudit.pipeline.scene import Line, Scene, view_tokens
+from ptaudit.pipeline.scene import Line, Scene, groups_of
 from ptaudit.pipeline.session import shared
 from ptaudit.pipeline.sights import Sights, sights, undefended, why_not_seen
 from ptaudit.spec.inference import InferenceGame
@@ -41,7 +41,7 @@ def play(scene: Scene, game: InferenceGame, view: View, families: Sequence[str],
     missing = scene.not_captured(view.name, game, names, lambda layer: shared(view, layer))
     if why := scene.why_not(view, places) or why_not_seen(scene, view, late):
         return scene.lost(view.name, game, names, lines, why) + missing
-    groups = view_tokens(view, scene.inside, places)[1]
+    groups = groups_of(view, len(places))
     found = measure(Table(places, sights(scene, view, places, late), groups, late))
     return rows_of(scene, game, view, lines, found) + missing
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ptaudit.games import label
-from ptaudit.pipeline.scene import Scene, view_tokens
+from ptaudit.pipeline.scene import Scene, groups_of
 from ptaudit.pipeline.session import shared
 from ptaudit.pipeline.sights import adaptive, static, why_not_seen
 from ptaudit.spec.model import GameSpec
@@ -20,7 +20,7 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     why = why or ("the targets are no classes" if classes is None else "")
     if classes is None or why:
         return scene.lost(view.name, game, [label.ADVERSARY], lines, why) + missing
-    groups = view_tokens(view, scene.inside, places)[1]
+    groups = groups_of(view, len(places))
     rows = []
     for who in (adaptive(scene, view, places), static(scene, view, places)):
         if who is not None:

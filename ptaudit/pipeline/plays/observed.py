@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.games import identity
-from ptaudit.pipeline.scene import Scene, clipped, view_tokens
+from ptaudit.pipeline.scene import Scene, clipped, groups_of
 from ptaudit.pipeline.sights import adaptive, why_not_seen
 from ptaudit.views import View
 from ptaudit.views.sight import Sight
@@ -47,7 +47,7 @@ class Observed:
 def observe(scene: Scene, view: View, places: list[int]) -> Observed:
     """Sketches of the layers and of all jointly; or the tokens of the view's encoder."""
     if scene.encoders is None:
-        groups = view_tokens(view, scene.inside, places)[1]
+        groups = groups_of(view, len(places))
         who = adaptive(scene, view, places)
         return Observed(who.tokens, torch.arange(who.tokens.shape[1]), lambda seen: seen, groups, who.sight)
     tokens = clipped(view, scene.inside, places)
