@@ -216,3 +216,23 @@ def test_seeds_are_pooled_for_each_defense(tmp_path: Path) -> None:
     assert len(both)
     mean = (both.value_x + both.value_y) / 2
     assert ((both.value - mean).abs() < 0.02).all()
+
+
+def test_localisation_looks_at_as_many_records_and_probes_as_asked(tmp_path: Path) -> None:
+    asked = [(40, 2), (80, 2), (80, 8), (80, 16)]
+    games = [
+        {
+            "name": "localisation",
+            "attribute": "colour",
+            "id": f"r{records}-p{probes}",
+            "records": records,
+            "probes": probes,
+        }
+        for records, probes in asked
+    ]
+    found = ptaudit.audit(spec(tmp_path, audit={"games": games, "views": []}), out=tmp_path / "run").leakage
+    joint = found[(found.layer == "*") & (found.metric == "input_sensitivity")].set_index("game")
+    assert joint.n.to_dict() == {"r40-p2": 40, "r80-p2": 80, "r80-p8": 80, "r80-p16": 80}
+    # With eight probes the few inputs are tried one by one: more change nothing.
+    assert joint.value["r80-p8"] == joint.value["r80-p16"] != joint.value["r80-p2"]
+    assert (tmp_path / "run" / "localisation.csv").is_file()
