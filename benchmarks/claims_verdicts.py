@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-JOINT, STATIC = "*", "static-"
+from ptaudit.spec.catalog import NO_DEFENSE
+
+JOINT = "*"
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 
 NEGLIGIBLE = 0.01
@@ -76,7 +78,7 @@ def text(found: Interval) -> str:
 
 def strongest(frame: pd.DataFrame, *, static: bool = False) -> pd.Series | None:
     """The row of the adversary with the largest lower end, among those that could play; None of none."""
-    there = frame[(frame.adversary.str.startswith(STATIC) == static) & frame.value.notna()]
+    there = frame[(frame.knowledge.eq("static") == static) & frame.value.notna()]
     there = there[~there.status.str.startswith(("inconclusive", "not captured"))]
     return None if there.empty else there.loc[there.lo.idxmax()]
 
@@ -94,6 +96,7 @@ def joint_bits(frame: pd.DataFrame) -> pd.DataFrame:
 
 def swept(frame: pd.DataFrame, view: str, letters: str) -> Iterator[tuple[str, str, dict[int, pd.Series]]]:
     """(data, game, number to row) of every game over the views VIEW-m1, VIEW-m8, ..., smallest first."""
+    frame = frame[frame.trained_with == NO_DEFENSE]
     pattern = re.compile(rf"{view}-[{letters}](\d+)")
     for (data, game), group in joint_bits(frame).groupby(["data", "game"], sort=False):
         found = {}
@@ -168,15 +171,14 @@ def arms(frame: pd.DataFrame, kind: str = "") -> list[Arm]:
     """Every game under every defense whose title begins with `kind`."""
     found = []
     for (data, game), group in joint_bits(frame).groupby(["data", "game"], sort=False):
-        for view in group.view.unique():
-            base, _, title = view.partition("@")
-            plain = strongest(group[group.view == base])
-            if not title.startswith(kind) or not title or plain is None:
+        for view, title in group[["view", "trained_with"]].drop_duplicates().itertuples(index=False):
+            plain = strongest(group[(group.view == view) & (group.trained_with == NO_DEFENSE)])
+            if not title.startswith(kind) or title == NO_DEFENSE or plain is None:
                 continue
-            here = group[group.view == view]
+            here = group[(group.view == view) & (group.trained_with == title)]
             rows = [strongest(here, static=static) for static in (False, True)]
             both = [None if row is None else interval(row) for row in rows]
-            found.append(Arm(str(data), str(game), base, title, interval(plain), *both))
+            found.append(Arm(str(data), str(game), str(view), str(title), interval(plain), *both))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from scipy.stats import false_discovery_control
 
 from ptaudit.tables.pairs import Differences, Pair, mismatch, same_records, sample_differences, seed_differences
-from ptaudit.tables.row import Row
+from ptaudit.tables.row import Key, Row
 from ptaudit.tables.run import Run
 
 FALSE_DISCOVERIES = 0.05
@@ -19,7 +19,6 @@ FALSE_DISCOVERIES = 0.05
 ONE_SEED = "one seed: retraining noise not included"
 
 ChangeVerdict = Literal["worse", "better", "worse?", "better?", "within noise", "not comparable"]
-_Key = tuple[int, str, str, str, str, str]
 _Adversaries = dict[tuple[object, ...], list[str]]
 
 
@@ -28,11 +27,14 @@ class Change:
     """One row of two runs.
 
     Attributes:
-        epoch: audited epoch; with `layer`, `view`, `game`, `adversary`, `metric` what the rows are joined on.
+        epoch: audited epoch; with all up to `metric` what the rows are joined on.
         layer: name of the layer.
         view: name of the view.
         game: name of the game.
         adversary: name of the adversary.
+        knowledge: adaptive, static or late.
+        knows: what it knows of the records.
+        trained_with: the defense of the training, or none.
         metric: name of the metric.
         before: value in the first run, NaN where it has none.
         after: value in the second run.
@@ -48,6 +50,9 @@ class Change:
     view: str
     game: str
     adversary: str
+    knowledge: str
+    knows: str
+    trained_with: str
     metric: str
     before: float
     after: float
@@ -74,7 +79,7 @@ class Comparison:
 
 
 def compare(before: Run, after: Run) -> Comparison:
-    """Compares two runs row by row, joined on epoch, layer, view, game, adversary and metric.
+    """Compares two runs row by row, joined on epoch, layer, view, game, adversary with what it knows, and metric.
 
     With two or more seeds on both sides a change is judged by Welch's t between seeds (plus the variance of record
     sampling if the records differ); with one, by record sampling alone and marked with a question mark. Changes are
@@ -94,7 +99,7 @@ def compare(before: Run, after: Run) -> Comparison:
     others = _adversaries(before), _adversaries(after)
     reasons = {key: _obstacle(ours.get(key), theirs.get(key), before, after, others) for key in keys}
     pairs = [(ours[key], theirs[key]) for key in keys if reasons[key] is None]
-    judged: dict[_Key, Change] = {}
+    judged: dict[Key, Change] = {}
     if pairs:
         if seeded:
             differences = seed_differences(pairs, before, after, with_records=alike is not True)
@@ -105,10 +110,10 @@ def compare(before: Run, after: Run) -> Comparison:
     return Comparison(tuple(changes), _notes(before, after, changes, seeded), before.name, after.name)
 
 
-def _judge(pairs: Sequence[Pair], differences: Differences, certain: bool) -> dict[_Key, Change]:
+def _judge(pairs: Sequence[Pair], differences: Differences, certain: bool) -> dict[Key, Change]:
     adjusted = false_discovery_control(differences.p)
     worse, better = ("worse", "better") if certain else ("worse?", "better?")
-    changes: dict[_Key, Change] = {}
+    changes: dict[Key, Change] = {}
     for k, (first, second) in enumerate(pairs):
         difference = float(differences.value[k])
         verdict: ChangeVerdict = "within noise"
@@ -134,7 +139,7 @@ def _obstacle(
 
 
 def _without_adversary(row: Row) -> tuple[object, ...]:
-    return (row.epoch, row.layer, row.view, row.game, row.metric)
+    return (row.epoch, row.layer, row.view, row.game, row.knowledge, row.knows, row.trained_with, row.metric)
 
 
 def _adversaries(run: Run) -> _Adversaries:
@@ -145,7 +150,7 @@ def _adversaries(run: Run) -> _Adversaries:
     return found
 
 
-def _not_comparable(key: _Key, ours: dict[_Key, Row], theirs: dict[_Key, Row], reason: str) -> Change:
+def _not_comparable(key: Key, ours: dict[Key, Row], theirs: dict[Key, Row], reason: str) -> Change:
     nan = math.nan
     first, second = (rows[key].value if key in rows else nan for rows in (ours, theirs))
     return Change(*key, first, second, nan, nan, nan, "not comparable", reason)

@@ -110,7 +110,9 @@ def table():
     rows = []
     for epoch in (0, 2, 4):
         rows += [make_row(layer, epoch + k, epoch=epoch) for k, layer in enumerate(("*", "conv1", "conv2", "fc"))]
-        rows.append(make_row("fc", 9.0, epoch=epoch, adversary="static-likelihood-ratio"))
+        rows.append(make_row("fc", 9.0, epoch=epoch, knowledge="static"))
+        rows.append(make_row("fc", 7.0, epoch=epoch, trained_with="sign"))
+        rows.append(make_row("conv1", 5.0, epoch=epoch, knows="others"))
         rows.append(make_row("*", 0.6, epoch=epoch, view="model", game="membership", metric="tpr_at_fpr_0.01"))
     return [*rows, make_row("fc", 8.0, adversary="exact")]
 
@@ -123,6 +125,8 @@ def table():
         ({"over": "all", "epoch": "first"}, {("*", 0), ("conv1", 0), ("conv2", 0), ("fc", 0)}),
         ({"over": "conv*", "epoch": 2}, {("conv1", 2), ("conv2", 2)}),
         ({"over": "*", "epoch": 2}, {("conv1", 2), ("conv2", 2), ("fc", 2)}),
+        ({"trained_with": "sign"}, {("fc", 4)}),
+        ({"knows": "others"}, {("conv1", 4)}),
         ({"over": "conv1", "epoch": "all"}, {("conv1", 0), ("conv1", 2), ("conv1", 4)}),
         ({"over": "conv1", "epoch": "max"}, {("conv1", 0), ("conv1", 2), ("conv1", 4)}),
         ({"metric": "membership.tpr_at_fpr_0.01", "view": "model", "over": "joint"}, {("*", 4)}),
@@ -131,7 +135,9 @@ def table():
 def test_selection(table, changes, wanted):
     chosen = select(Gate(**changes), table)
     assert {(row.layer, row.epoch) for row in chosen} == wanted
-    assert not any(row.adversary.startswith("static") for row in chosen)
+    assert {row.knowledge for row in chosen} == {"adaptive"}
+    assert {row.trained_with for row in chosen} == {changes.get("trained_with", "none")}
+    assert {row.knows for row in chosen} <= {changes["knows"]} if "knows" in changes else {"none", "others"}
 
 
 def test_selection_by_adversary(table):
@@ -146,7 +152,9 @@ def test_selection_by_adversary(table):
         ({"view": "dp"}, "no view matches `dp` (there are: batch-8)"),
         ({"epoch": 3}, "no epoch matches `3` (there are: 0, 2, 4)"),
         ({"over": "head.*"}, "no layer matches `head.*` (there are: *, conv1, conv2, fc)"),
-        ({"adversary": "static-likelihood-ratio"}, "no adversary matches `static-likelihood-ratio`"),
+        ({"adversary": "mlp"}, "no adversary matches `mlp`"),
+        ({"trained_with": "dp-1"}, "no training matches `dp-1` (there are: none, sign)"),
+        ({"knows": "pool"}, "no knowledge matches `pool` (there are: none, others)"),
     ],
 )
 def test_a_gate_that_matches_nothing_names_what_there_is(table, changes, message):

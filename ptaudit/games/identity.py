@@ -80,7 +80,7 @@ def measure(
     k = min(candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
     static = sight is not None and known is None
-    name = f"{'static-' * static}likelihood-ratio" if sight or not _quiet(view) else "exact"
+    name = "likelihood-ratio" if sight or not _quiet(view) else "exact"
     if reason := why_not(tokens, view, k):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
@@ -120,7 +120,6 @@ def play(
             return _exact(tokens, order, groups, k)
         if known is sight and (shown := _repeatable(sight, tokens.shape[1], generator)) is not None:
             return _exact(shown, order, groups, k)
-    static = sight is not None and known is None
     if known is not None:
         tokens = pictures(tokens, known, generator)
     elif sight is not None and _quiet(view):
@@ -143,7 +142,7 @@ def play(
         return [(mine[:, chosen], influence[:, chosen]) for mine, influence in results]
 
     values = crossfit(order, play_half)
-    return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), f"{'static-' * static}likelihood-ratio")
+    return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), "likelihood-ratio")
 
 
 def _quarter(

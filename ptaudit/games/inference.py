@@ -19,6 +19,7 @@ from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.games.scoring import score
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_others
+from ptaudit.views.knowledge import Asked, Knowledge, Knows
 from ptaudit.views.sight import Sight, TokenSight, look
 from ptaudit.views.view import View
 
@@ -30,7 +31,6 @@ Found = dict[str, dict[str, list[Estimate]]]
 
 METRICS = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 
-STATIC, LATE = "static-", "late-"
 """Marks of an adversary who was fitted and calibrated on undefended views, or with the weights of the epoch before."""
 
 FIT_GAMES, CHOOSE_GAMES, PLAY_GAMES = 4096, 2048, 4096
@@ -77,10 +77,9 @@ def measure(
         n_records: number of audited records N.
         view: batch size, rounds and whether all rounds show one batch.
         now: what the played batches look like.
-        plain: the undefended view as the adversary knows it: every family is then also asked as `static-FAMILY`,
+        plain: the undefended view as the adversary knows it: every family is then also asked as a static one,
             fitted and calibrated on it. None where the view has no defense.
-        known: what her own batches look like to her; `now`, unless the weights she knows are late: then she plays as
-            `late-FAMILY`.
+        known: what her own batches look like to her; `now`, unless the weights she knows are late.
         groups: for each reported line the rows she may choose from.
         families: `likelihood-ratio`, `linear`, `mlp`, `knn`, `forest`.
         own: most records she owns; None for half of all.
@@ -89,13 +88,14 @@ def measure(
         ceiling: most bits the secret allows, where that is less than the entropy of the prior.
 
     Returns:
-        For each adversary `METRICS`, each with one estimate for each group.
+        For each adversary (by its key, see `asked`) `METRICS`, each with one estimate for each group.
     """
     late = known is not now
     names = names_of(families, plain, late)
     if reason := why_not(n_records, view, own):
         return lost(names, reason, len(groups), n_records)
-    ways = {LATE if late else "": known} | ({} if plain is None else {STATIC: plain})
+    ways: dict[Knowledge, Sight] = {"late" if late else "adaptive": known}
+    ways |= {} if plain is None else {"static": plain}
     answers = play(draw, n_records, view, now, ways, groups, families, own, seed, strata)
     return scored(answers, n_records, seed, ceiling)
 
@@ -105,15 +105,15 @@ def play(
     n_records: int,
     view: View,
     now: Sight,
-    ways: Mapping[str, Sight],
+    ways: Mapping[Knowledge, Sight],
     groups: Sequence[Sequence[int]],
     families: Sequence[str],
     own: int | None,
     seed: int,
     strata: Tensor | None = None,
-) -> dict[str, list[Answers]]:
+) -> dict[Asked, list[Answers]]:
     """The answers of both halves to the same games, for each way (what her own batches look like) and each family."""
-    found: dict[str, list[Answers]] = {way + family: [] for way in ways for family in families}
+    found: dict[Asked, list[Answers]] = {Asked(family, way): [] for way in ways for family in families}
     generator = torch.Generator().manual_seed(seed)
     for half in draw_halves(draw, n_records, view, own, generator, strata):
         views = observe(now, half.played, view, generator)
@@ -122,27 +122,27 @@ def play(
             fit, choose = (_seen(known, batches, view, generator) for batches in (half.fit, half.choose))
             for family in families:
                 log_q, null = prepare(fit, choose, shown, groups, family, seed)
-                found[way + family].append(Answers(log_q, null, wrong, half.played))
+                found[Asked(family, way)].append(Answers(log_q, null, wrong, half.played))
     return found
 
 
-def scored(answers: Mapping[str, Sequence[Answers]], n_records: int, seed: int, ceiling: float | None) -> Found:
+def scored(answers: Mapping[Asked, Sequence[Answers]], n_records: int, seed: int, ceiling: float | None) -> Found:
     """Estimates of every adversary; the bits of one who is wrong about the view may be negative."""
     return {
-        name: score(halves, n_records, seed, surprise(halves) if ceiling is None else ceiling, clip=not mistaken(name))
-        for name, halves in answers.items()
+        who.key: score(halves, n_records, seed, surprise(halves) if ceiling is None else ceiling, clip=not who.mistaken)
+        for who, halves in answers.items()
     }
 
 
-def names_of(families: Sequence[str], plain: object | None, late: bool = False) -> list[str]:
+def asked(families: Sequence[str], plain: object | None, late: bool = False, knows: Knows = "none") -> list[Asked]:
     """Who plays: each family, and where there is an undefended view each as the static one too."""
-    ways = [LATE if late else "", *([] if plain is None else [STATIC])]
-    return [way + family for way in ways for family in families]
+    ways: list[Knowledge] = ["late" if late else "adaptive", *([] if plain is None else ["static"])]  # type: ignore[list-item]
+    return [Asked(family, way, knows) for way in ways for family in families]
 
 
-def mistaken(adversary: str) -> bool:
-    """Whether an adversary of this name prepared on something else than what is shown."""
-    return adversary.startswith((STATIC, LATE))
+def names_of(families: Sequence[str], plain: object | None, late: bool = False) -> list[str]:
+    """The keys of those who play."""
+    return [who.key for who in asked(families, plain, late)]
 
 
 def surprise(halves: Sequence[Answers]) -> float:

@@ -16,7 +16,8 @@ from torch import Tensor
 from ptaudit.adversaries.counterfactual import Asked, prepare
 from ptaudit.games.answers import Answers, Batches
 from ptaudit.games.attribute import drawing, why_not_values
-from ptaudit.games.inference import LATE, STATIC, Found, Half, draw_halves, lost, names_of, observe, scored, why_not
+from ptaudit.games.inference import Found, Half, asked, draw_halves, lost, observe, scored, why_not
+from ptaudit.views.knowledge import Asked as AskedAs
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
@@ -62,7 +63,7 @@ def measure(
         prior: probability of every value from the rest of the record, `(N, A)`.
         view: batch size and rounds.
         now: what the played batches look like.
-        plain: what she believes who knows of no defense: she then also plays as `static-likelihood-ratio`. None where
+        plain: what she believes who knows of no defense: she then also plays as a static adversary. None where
             the view has none.
         known: what she knows of the view as it is; from late weights if those are all she has.
         groups: for each line the rows she may choose from.
@@ -75,17 +76,17 @@ def measure(
     secret, prior = secret.long().cpu(), prior.double().cpu()
     n = len(secret)
     late = known.sight is not now
-    names = names_of([ADVERSARY], plain, late)
+    players = asked([ADVERSARY], plain, late)
     if reason := why_not_values(secret) or why_not(n, view, own) or _why_not_known(known, plain):
-        return lost(names, reason, len(groups), n)
+        return lost([who.key for who in players], reason, len(groups), n)
     generator = torch.Generator().manual_seed(seed)
-    answers: dict[str, list[Answers]] = {name: [] for name in names}
+    answers: dict[AskedAs, list[Answers]] = {who: [] for who in players}
     for half in draw_halves(drawing(secret, prior, view), n, view, own, generator, secret):
         views, wrong = observe(now, half.played, view, generator), guessed(half.played.prior, generator)
-        for way, knows in ((LATE if late else "", known), (STATIC, plain)):
+        for who, knows in zip(players, (known, plain)):
             if knows is not None:
                 log_q, null = _answers(half, views, knows, view, groups, generator, late)
-                answers[way + ADVERSARY].append(Answers(log_q, null, wrong, half.played))
+                answers[who].append(Answers(log_q, null, wrong, half.played))
     return scored(answers, n, seed, None)
 
 

@@ -53,7 +53,7 @@ def measure(
         The bits of the static adversary are not clipped below.
     """
     static = sight is not None and known is None
-    name = f"static-{ADVERSARY}" if static else ADVERSARY
+    name = ADVERSARY
     share = torch.bincount(labels, minlength=classes).double() / len(labels)
     entropy = float(-(share[share > 0] * share[share > 0].log2()).sum())
     reason = why_not(tokens, view, 2) or ("" if entropy > 0 else "one class only")

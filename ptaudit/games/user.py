@@ -21,10 +21,10 @@ from ptaudit.adversaries.sighted import pictures
 from ptaudit.adversaries.two_covariance import Setting, Shown
 from ptaudit.adversaries.users import UserPosterior, fit
 from ptaudit.games.answers import Answers, Batches
-from ptaudit.games.inference import LATE, STATIC
 from ptaudit.games.scoring import LOW_FPRS, METRICS, score, tpr_name
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_others, sums
+from ptaudit.views.knowledge import Asked, Knowledge
 from ptaudit.views.sight import Sight, TokenSight, look
 from ptaudit.views.view import View
 
@@ -88,19 +88,19 @@ def measure(
             Left out where there is a sight: sums of the tokens and the noise of the view (static).
 
     Returns:
-        For `likelihood-ratio` and `nearest` (with `static-` or `late-` before the name) the metrics of `scoring.score`,
-        with one estimate for each group. The bits of such a mistaken adversary are not clipped below.
+        For `likelihood-ratio` and `nearest` (by their keys, see `knowledge.Asked`) the metrics of `scoring.score`, with
+        one estimate for each group. The bits of a static or late adversary are not clipped below.
     """
     # Prepared on something else than what is shown: undefended views, or those of earlier weights.
-    mark = "" if known is sight else STATIC if known is None else LATE
-    names = [mark + name for name in ADVERSARIES]
+    way: Knowledge = "adaptive" if known is sight else "static" if known is None else "late"
+    names = [Asked(name, way).key for name in ADVERSARIES]
     if reason := why_not(tokens, users, view):
         lost = [inconclusive(reason, n=enough(users, records_of(view)))] * len(groups)
         return {name: dict.fromkeys((*METRICS, *map(tpr_name, LOW_FPRS)), lost) for name in names}
     answers = play(tokens, users, view, groups, candidates, seed, sight, known)
     ceiling = math.log2(answers[ADVERSARIES[0]][0].log_q.shape[-1])
     return {
-        name: score(answers[plain], tokens.shape[1], seed, ceiling, clip=not mark)
+        name: score(answers[plain], tokens.shape[1], seed, ceiling, clip=way == "adaptive")
         for name, plain in zip(names, ADVERSARIES)
     }
 

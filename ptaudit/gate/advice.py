@@ -52,7 +52,7 @@ def _other_view(gate: GateLike, cases: Cases, run: Run) -> str | None:
     """The least restrictive other view in which every row of the gate was measured to be allowed."""
     wanted = {_place(case.row) for case in cases.measured} | {_place(row) for row in cases.missing}
     rows = [row for row in run.rows if _place(row) in wanted and row.view != gate.view and row.adaptive]
-    rows = [row for row in rows if gate.adversary in (None, row.adversary)]
+    rows = [row for row in rows if gate.adversary in (None, row.adversary) and gate.knows in (None, row.knows)]
     allowed = []
     for view in dict.fromkeys(row.view for row in rows):
         there = level_cases([row for row in rows if row.view == view], run)
@@ -83,8 +83,8 @@ def _threshold(gate: GateLike) -> float:
     return gate.max if gate.max is not None else math.nan
 
 
-def _place(row: Row) -> tuple[int, str, str, str]:
-    return (row.epoch, row.layer, row.game, row.metric)
+def _place(row: Row) -> tuple[int, str, str, str, str]:
+    return (row.epoch, row.layer, row.trained_with, row.game, row.metric)
 
 
 def _spot(row: Row) -> tuple[int, str]:

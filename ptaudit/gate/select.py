@@ -38,6 +38,14 @@ class GateLike(Protocol):
         """Only this adversary; None for all, and of estimators for the first of the game."""
 
     @property
+    def knows(self) -> str | None:
+        """Only adversaries who know this of the records; None for all."""
+
+    @property
+    def trained_with(self) -> str:
+        """The training: `none`, or with one of the spec's `defenses`."""
+
+    @property
     def max(self) -> float | None:
         """Largest value allowed."""
 
@@ -63,6 +71,10 @@ def select(gate: GateLike, rows: Sequence[Row]) -> list[Row]:
     audited = sorted({row.epoch for row in rows})
     kept = [row for row in rows if row.adaptive and not row.silent]
     kept = _narrow(gate, kept, "metric", gate.metric, _metric, lambda row: (row.game, row.metric) == (game, metric))
+    trained = gate.trained_with
+    kept = _narrow(
+        gate, kept, "training", trained, lambda row: row.trained_with, lambda row: row.trained_with == trained
+    )
     kept = _narrow(gate, kept, "view", gate.view, lambda row: row.view, lambda row: row.view == gate.view)
     if gate.adversary is not None:
         named = gate.adversary
@@ -70,6 +82,8 @@ def select(gate: GateLike, rows: Sequence[Row]) -> list[Row]:
     else:
         first = next((row.adversary for row in rows if row.game == game and row.instrument), None)
         kept = [row for row in kept if not row.instrument or row.adversary == first]
+    if gate.knows is not None:
+        kept = _narrow(gate, kept, "knowledge", gate.knows, lambda row: row.knows, lambda row: row.knows == gate.knows)
     if gate.epoch not in ("all", "max"):
         wanted = {"last": audited[-1], "first": audited[0]}.get(str(gate.epoch), gate.epoch)
         kept = _narrow(gate, kept, "epoch", wanted, lambda row: str(row.epoch), lambda row: row.epoch == wanted)

@@ -72,8 +72,8 @@ def of_arm(session: Session, spec: Spec) -> Session:
 
 
 def named(rows: Sequence[Row], arm: str) -> list[Row]:
-    """Rows of an arm under names of their own: what is seen of its model is another view."""
-    return [row if "@" in row.view else replace(row, view=f"{row.view}@{arm}") for row in rows]
+    """Rows of an arm, which say so."""
+    return [replace(row, trained_with=arm) for row in rows]
 
 
 def table_of(seed: int, base: Sequence[SeedRun], arms: Sequence[Arm]) -> tuple[Row, ...]:

@@ -200,12 +200,12 @@ def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> 
     """The largest value that the gate's metric can have on its view; None where it is not known beforehand."""
     if gate.measure == "epsilon_lo":
         return None
-    if gate.view.partition("@")[0] == MODEL_VIEW or not gate.measure.endswith("bits"):
+    if gate.view == MODEL_VIEW or not gate.measure.endswith("bits"):
         return 1.0
     if gate.measure != "bits":
         return None
-    specs = [session.spec, *session.spec.arms.values()]
-    view = make_view(next(v for spec in specs for v in spec.audit.views if v.name == gate.view))
+    trained = session.spec.arms.get(gate.trained_with, session.spec)
+    view = make_view(next(view for view in trained.audit.views if view.name == gate.view))
     game = next(game for game in session.spec.games if game.title == gate.game)
     if isinstance(game, IdentityGame):
         largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from ptaudit.pipeline.samples import Samples
 from ptaudit.pipeline.session import Session, audited, shared
-from ptaudit.spec.catalog import GAMES
+from ptaudit.spec.catalog import GAMES, NO_DEFENSE
 from ptaudit.spec.model import GameSpec
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.row import JOINT, Row, limit
 from ptaudit.tokens import LayerInfo, TokenReader, Tokens
 from ptaudit.tokens.features import Kind, features
 from ptaudit.views import View
 from ptaudit.views.joint import mixed, stacked
+from ptaudit.views.knowledge import Asked
 
 if TYPE_CHECKING:
     from ptaudit.pipeline.encoding import Encoders
@@ -113,24 +114,32 @@ class Scene:
             return "gradients that are not finite, from which no encoder learns"
         return ""
 
-    def rows(self, view: str, game: GameSpec, adversary: str, lines: Sequence[Line], found: Found) -> list[Row]:
-        """A row for each line and metric."""
+    def rows(self, view: str, game: GameSpec, adversary: str | Asked, lines: Sequence[Line], found: Found) -> list[Row]:
+        """A row for each line and metric; an adversary by name alone knows the view as it is, and no record."""
+        who = adversary if isinstance(adversary, Asked) else Asked(adversary)
         return [
             Row(
-                self.epoch, self.step, line.name, line.index, line.type, line.parameters, view, game.title, adversary,
-                metric, e.value, e.lo, e.hi, e.null, e.ceiling, e.n, e.status, e.draws,
+                self.epoch, self.step, line.name, line.index, line.type, line.parameters, view, game.title,
+                who.adversary, who.knowledge, who.knows, NO_DEFENSE, metric, e.value, e.lo, e.hi, e.null, e.ceiling,
+                limit(metric, e), e.n, e.status, e.draws,
             )
             for i, line in enumerate(lines)
             for metric, e in ((metric, estimates[i]) for metric, estimates in found.items())
         ]  # fmt: skip
 
-    def lost(self, view: str, game: GameSpec, adversaries: Sequence[str], lines: Sequence[Line], why: str) -> list[Row]:
+    def lost(
+        self, view: str, game: GameSpec, adversaries: Sequence[str | Asked], lines: Sequence[Line], why: str
+    ) -> list[Row]:
         """Rows of a game that could not be played at all."""
         found = the_same(GAMES[game.name][:2], inconclusive(why), len(lines))
         return [row for adversary in adversaries for row in self.rows(view, game, adversary, lines, found)]
 
     def not_captured(
-        self, view: str, game: GameSpec, adversaries: Sequence[str], seen: Callable[[str], bool] = lambda layer: True
+        self,
+        view: str,
+        game: GameSpec,
+        adversaries: Sequence[str | Asked],
+        seen: Callable[[str], bool] = lambda layer: True,
     ) -> list[Row]:
         """Rows for each layer whose gradient could not be read: it leaks, nobody knows how much."""
         rows = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from ptaudit.views import View
 from ptaudit.views.defenses import LabelDp, Perturb
 from ptaudit.views.gradients import TABLE_BYTES
 from ptaudit.views.joint import Joint
+from ptaudit.views.knowledge import Knowledge
 from ptaudit.views.replayed import ReplayedSight, fitted, plain, why_not
 from ptaudit.views.sight import Sight, TokenSight
 
@@ -97,6 +98,13 @@ def static(scene: Scene, view: View, places: Sequence[int], late: bool = False) 
     known = (before(scene) if late else None) or scene
     tokens = summed(known, plain_sums(view), places, view.noise_std > 0.0).tokens
     return Known(tokens, bare, sight(scene, view, places))
+
+
+def players(scene: Scene, view: View, places: Sequence[int]) -> Iterator[tuple[Knowledge, Known]]:
+    """Who plays on a view: one who knows it as it is, and where it has a defense one who knows of none."""
+    yield "adaptive", adaptive(scene, view, places)
+    if (unaware := static(scene, view, places)) is not None:
+        yield "static", unaware
 
 
 def summed(scene: Scene, view: View, places: Sequence[int], noisy: bool | None = None) -> TokenSight:

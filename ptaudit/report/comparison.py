@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ptaudit.report import Page
 from ptaudit.report.document import Cell, Column, Document, Grid, Lines, Tone, drop_blank_columns
-from ptaudit.report.words import bounds_text, digits_for, number, plural
+from ptaudit.report.words import adversary_text, bounds_text, digits_for, number, plural, view_text
 
 if TYPE_CHECKING:
     from ptaudit.compare import Change, Comparison
@@ -93,18 +93,22 @@ def _several_adversaries(changes: list[Change]) -> set[str]:
     """Games that more than one adversary played: their rows have to name it."""
     played: dict[str, set[str]] = {}
     for change in changes:
-        played.setdefault(change.game, set()).add(change.adversary)
+        played.setdefault(change.game, set()).add(_adversary(change))
     return {game for game, adversaries in played.items() if len(adversaries) > 1}
+
+
+def _adversary(change: Change) -> str:
+    return adversary_text(change.adversary, change.knowledge, change.knows)
 
 
 def _cells(change: Change, name_adversary: set[str]) -> tuple[Cell, ...]:
     digits = digits_for(change.metric, change.before, change.after)
-    adversary = f" ({change.adversary})" if change.game in name_adversary else ""
+    adversary = f" ({_adversary(change)})" if change.game in name_adversary else ""
     return (
         Cell(change.verdict, _TONE[change.verdict]),
         Cell(change.layer, "strong"),
         Cell(str(change.epoch)),
-        Cell(change.view),
+        Cell(view_text(change.view, change.trained_with)),
         Cell(f"{change.game}.{change.metric}{adversary}"),
         Cell(number(change.before, digits)),
         Cell(number(change.after, digits)),

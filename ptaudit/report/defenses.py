@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from ptaudit.report.cells import share_cell
 from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
-from ptaudit.report.words import bounds_text, interval_text, number
+from ptaudit.report.words import adversary_text, bounds_text, interval_text, number
 from ptaudit.tables.defenses import NONE, DefenseLine, defense_lines
 from ptaudit.tables.row import JOINT, Row
-from ptaudit.tables.sweeps import SHOWN, Threat, swept, threats
+from ptaudit.tables.sweeps import Threat, swept, threats
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -71,7 +71,7 @@ def _defense_cells(line: DefenseLine, classes: bool) -> tuple[Cell, ...]:
         Cell("" if math.isnan(entry.epsilon) else f"{entry.epsilon:.3g}"),
         Cell(line.view),
         Cell("" if line.shown == entry.title or line.shown == NONE else line.shown, "dim"),
-        Cell(f"{line.game}.{line.metric}"),
+        Cell(adversary_text(f"{line.game}.{line.metric}", "adaptive", line.knows)),
         Cell(_interval(line.static)),
         Cell(_interval(line.adaptive)),
         share_cell(line.adaptive),
@@ -88,8 +88,8 @@ def _interval(row: Row | None) -> str:
 def threat_grid(run: Run) -> Grid:
     """What adversaries of different knowledge find: a row for each, the joint row alone."""
     names = list(swept(run))
-    lines = [t for t in threats(run) if t.row.layer == JOINT and t.row.metric == "bits" and not t.trained_with]
-    lines = [t for t in lines if t.fitted_on == SHOWN] if names else []
+    lines = [t for t in threats(run) if t.row.layer == JOINT and t.row.metric == "bits" and t.row.as_trained]
+    lines = [t for t in lines if t.row.knowledge != "static"] if names else []
     columns = (
         Column("game"),
         *(Column(_NAMES.get(name, name), right=True) for name in names),
@@ -111,7 +111,7 @@ def _threat_cells(threat: Threat, names: list[str]) -> tuple[Cell, ...]:
         Cell(row.game, "strong"),
         *(Cell("" if _blank(threat.knows[name]) else str(threat.knows[name])) for name in names),
         Cell(row.view, "dim"),
-        Cell(row.adversary),
+        Cell(adversary_text(row.adversary, row.knowledge, row.knows)),
         Cell(interval_text(row)),
         share_cell(row),
         Cell(number(row.null, 3), "dim"),

@@ -11,7 +11,7 @@ from ptaudit.report.document import Block, Cell, Column, Document, Facts, Grid, 
 from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import conclusion_cell, gate_grid
 from ptaudit.report.summary import layer_index, strongest_row, summarise
-from ptaudit.report.words import count, interval_text, number, percent, share
+from ptaudit.report.words import adversary_text, count, interval_text, number, percent, share
 from ptaudit.tables.defenses import defense_lines
 from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.row import JOINT, Row, as_trained
@@ -88,14 +88,14 @@ def _joint(run: Run) -> Grid:
         (
             Cell(row.view),
             Cell(row.game),
-            Cell(row.adversary),
+            Cell(adversary_text(row.adversary, row.knowledge, row.knows)),
             Cell(row.metric),
             Cell(interval_text(row)),
             Cell(number(row.ceiling)),
             Cell(percent(share(row))),
             Cell(number(row.null, 3)),
             Cell(count(row.n)),
-            Marks(tuple(map(share, courses[_course_key(row)]))),
+            Marks(tuple(map(share, courses[row.key[1:]]))),
             Cell(row.status),
         )
         for row in rows
@@ -203,12 +203,9 @@ def _captured(run: Run) -> Grid:
     return drop_blank_columns(Grid("captured", "How layers were captured", columns, rows))
 
 
-def _course_key(row: Row) -> tuple[str, str, str, str]:
-    return (row.view, row.game, row.adversary, row.metric)
-
-
-def _courses(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], list[Row]]:
-    courses: dict[tuple[str, str, str, str], list[Row]] = {}
+def _courses(rows: Sequence[Row]) -> dict[tuple[object, ...], list[Row]]:
+    """Rows that differ in their epoch alone, by their key without it."""
+    courses: dict[tuple[object, ...], list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.epoch):
-        courses.setdefault(_course_key(row), []).append(row)
+        courses.setdefault(row.key[1:], []).append(row)
     return courses

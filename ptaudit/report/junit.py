@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from ptaudit.errors import PtauditError
 from ptaudit.report import PAGE, Page
 from ptaudit.report.pages import gate_rule
-from ptaudit.report.words import bounds_text
+from ptaudit.report.words import bounds_text, view_text
 
 if TYPE_CHECKING:
     from ptaudit.compare import Comparison
@@ -87,7 +87,8 @@ def _case(run_name: str, verdict: Verdict, page: Page) -> ElementTree.Element:
 
 def _message(verdict: Verdict) -> str:
     found = bounds_text(verdict.value, verdict.lo, verdict.hi, 3)
-    place = f"view {verdict.view}, layer {verdict.worst_layer}, epoch {verdict.worst_epoch}"
+    view = view_text(verdict.view, verdict.trained_with)
+    place = f"view {view}, layer {verdict.worst_layer}, epoch {verdict.worst_epoch}"
     reason = f": {verdict.reason}" if verdict.reason else ""
     return _xml(f"{verdict.outcome}: {gate_rule(verdict)}; worst {found} in {place}{reason}")
 

@@ -24,6 +24,7 @@ from ptaudit.report.document import (
 from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.summary import Conclusion, JointLine, LayerLine, Summary, conclude, summarise
 from ptaudit.report.words import (
+    adversary_text,
     bounds_text,
     count,
     interval_text,
@@ -31,7 +32,9 @@ from ptaudit.report.words import (
     number,
     percent,
     plural,
+    score_text,
     share,
+    view_text,
 )
 from ptaudit.tables.row import Row
 
@@ -110,7 +113,7 @@ def joint_grid(lines: Sequence[JointLine], epochs: Sequence[int]) -> Grid:
     rows = tuple(
         (
             Cell(line.row.view, "strong"),
-            Cell(f"{line.row.game}.{line.row.metric}"),
+            Cell(score_text(line.row)),
             Cell(line.row.adversary, "dim"),
             Cell(interval_text(line.row)),
             share_cell(line.row, with_ceiling=True),
@@ -197,10 +200,10 @@ def _gate_cells(verdict: Verdict) -> tuple[Cell, ...]:
         Cell(verdict.id, "strong"),
         Cell(gate_rule(verdict)),
         Cell(bounds_text(verdict.value, verdict.lo, verdict.hi, 3)),
-        Cell(verdict.view),
+        Cell(view_text(verdict.view, verdict.trained_with)),
         Cell(verdict.worst_layer),
         Cell(str(verdict.worst_epoch)),
-        Cell(verdict.worst_adversary, "dim"),
+        Cell(adversary_text(verdict.worst_adversary, "adaptive", verdict.worst_knows), "dim"),
         Cell(count(verdict.rows), "dim"),
     )
 

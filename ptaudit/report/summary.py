@@ -154,18 +154,21 @@ def _joint_lines(rows: Sequence[Row], epochs: Sequence[int]) -> tuple[JointLine,
     joint = [row for row in rows if row.layer == JOINT and row.metric in HEADLINE_METRICS]
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in joint:
-        # Adversaries compete; every estimator has a line of its own.
-        groups.setdefault((row.view, row.game, row.metric, row.adversary if row.instrument else ""), []).append(row)
+        # Adversaries who know as much compete; every estimator has a line of its own.
+        alone = row.adversary if row.instrument else ""
+        groups.setdefault((row.view, row.game, row.metric, row.knows, alone), []).append(row)
     lines: list[JointLine] = []
-    best: dict[tuple[str, str], str] = {}
-    for (view, game, metric, _), group in groups.items():
+    best: dict[tuple[str, str, str], str] = {}
+    for (view, game, metric, knows, _), group in groups.items():
         index = layer_index(group)
         there = index.get((epochs[-1], JOINT, view, game, metric), [])
         # The same adversary speaks for all scores of a game: the one that does best at the first of them.
-        last = next((row for row in there if row.adversary == best.get((view, game))), None) or strongest_row(there)
+        last = next((row for row in there if row.adversary == best.get((view, game, knows))), None) or strongest_row(
+            there
+        )
         if last is not None:
             if last.measured and not last.instrument:
-                best.setdefault((view, game), last.adversary)
+                best.setdefault((view, game, knows), last.adversary)
             lines.append(JointLine(last, _series(index, (JOINT, view, game, metric), epochs)))
     return tuple(lines)
 

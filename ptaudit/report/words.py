@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ptaudit.spec.catalog import NO_DEFENSE
 from ptaudit.tables.row import Row
 
 Shares = Sequence[float | None]
@@ -41,6 +42,23 @@ def number(value: float, digits: int = 2) -> str:
         return "-"
     text = f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text
+
+
+def adversary_text(adversary: str, knowledge: str, knows: str) -> str:
+    """An adversary with what it knows, where that is not the usual: `linear (static)`, `exact (knows others)`."""
+    marks = [knowledge] if knowledge != "adaptive" else []
+    marks += [f"knows {knows}"] if knows != "none" else []
+    return f"{adversary} ({', '.join(marks)})" if marks else adversary
+
+
+def view_text(view: str, trained_with: str) -> str:
+    """A view with the training that it is of, where that is one with a defense: `batch-8 (with prune-0.9)`."""
+    return view if trained_with == NO_DEFENSE else f"{view} (with {trained_with})"
+
+
+def score_text(row: Row) -> str:
+    """Game and metric, with what the adversary knows of the records: `identity.bits (knows others)`."""
+    return adversary_text(f"{row.game}.{row.metric}", "adaptive", row.knows)
 
 
 def digits_for(metric: str, value: float, hi: float) -> int:

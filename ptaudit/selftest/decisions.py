@@ -41,8 +41,9 @@ def _planted_rows() -> list[Row]:
     values = np.array(list(PLANTED.values()))[:, None] + centred
     rows = []
     for i, (layer, e) in enumerate(zip(PLANTED, from_matrix(values, null=0.0, ceiling=CEILING, seed=0))):
-        place = (1, 1, layer, i, "Linear", 10, "batch", "identity", "likelihood-ratio", "bits")
-        rows.append(Row(*place, e.value, e.lo, e.hi, e.null, e.ceiling, e.n, e.status, e.draws))
+        place = (1, 1, layer, i, "Linear", 10, "batch", "identity", "likelihood-ratio")
+        numbers = (e.value, e.lo, e.hi, e.null, e.ceiling, e.detectable, e.n, e.status, e.draws)
+        rows.append(Row(*place, "adaptive", "none", "none", "bits", *numbers))
     return rows
 
 

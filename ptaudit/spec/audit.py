@@ -10,7 +10,7 @@ from pydantic import Field, Tag, field_validator, model_validator
 
 from ptaudit.errors import SpecError
 from ptaudit.spec.base import Count, Flag, Label, Number, Part, Seed, Text, Whole, choice, fault, unique
-from ptaudit.spec.catalog import MODEL_VIEW, TOKEN_GAMES
+from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE, TOKEN_GAMES
 from ptaudit.spec.defenses import Defense, DpDefense
 from ptaudit.spec.games import Game, make_game
 from ptaudit.spec.sweep import OrList
@@ -214,6 +214,11 @@ class GateSpec(Part):
     """Which audited epochs: `last`, `first`, `all`, `max` (the worst one) or a number."""
     adversary: Text | None = None
     """Only this adversary; without it, every one that plays the game, and of estimators the first of the spec."""
+    knows: Literal["none", "others", "pool", "rest", "batch_norm"] | None = None
+    """Only adversaries who know this of the records: `none`, the `others` of the batch, the `pool` that it is drawn
+    from, the `rest` of the record, its `batch_norm` statistics. Without it, all of them."""
+    trained_with: Text = NO_DEFENSE
+    """Which training: `none`, as the spec has it; or that with one of `defenses`, by its title, e.g. `prune-0.9`."""
     max: Number | None = None
     """Largest value allowed."""
     max_increase: Number | None = None

@@ -5,6 +5,12 @@ from __future__ import annotations
 MODEL_VIEW = "model"
 """The view of an adversary who holds the trained weights; it needs no entry in the spec."""
 
+KNOWS = ("none", "others", "pool", "rest", "batch_norm")
+"""What an adversary may know of the records of a batch; see `views.knowledge`."""
+
+NO_DEFENSE = "none"
+"""`trained_with` of the training as the spec has it, without any of `defenses`."""
+
 _INFERENCE = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 
 GAMES: dict[str, tuple[str, ...]] = {

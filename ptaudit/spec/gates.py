@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ptaudit.spec.audit import GateSpec, ViewSpec
 from ptaudit.spec.base import fault, nearest
 from ptaudit.spec.canaries import check_canary_gate
-from ptaudit.spec.catalog import ADVERSARIES, CHANNEL, GAMES, MODEL_VIEW, TOKEN_GAMES
+from ptaudit.spec.catalog import ADVERSARIES, CHANNEL, GAMES, MODEL_VIEW, NO_DEFENSE, TOKEN_GAMES
 from ptaudit.spec.defenses import DpDefense
 from ptaudit.spec.inference import InferenceGame
 from ptaudit.spec.play import GameSpec
@@ -37,13 +37,14 @@ def check_gate(gate: GateSpec, at: tuple[str | int, ...], spec: Spec) -> None:
             at=(*at, "metric"),
             remedy=f"add it to audit.games; played: {', '.join(played)}",
         )
-    views = _views(name, spec)
+    views = _views(name, _trained(gate, at, spec), spec)
     if gate.view not in views:
-        what = f"gate `{gate.id}` is on view `{gate.view}`, on which game `{gate.game}` is not played"
-        raise fault(what, at=(*at, "view"), remedy=nearest(gate.view, views))
+        under = "" if gate.trained_with == NO_DEFENSE else f" of the training with `{gate.trained_with}`"
+        what = f"gate `{gate.id}` is on view `{gate.view}`{under}, on which game `{gate.game}` is not played"
+        raise fault(what, at=(*at, "view"), remedy=nearest(gate.view, views) if views else None)
     game = played[gate.game]
     if isinstance(game, InferenceGame) and game.weights == "late":
-        what = f"gate `{gate.id}` is on game `{gate.game}`, whose adversary is wrong about the weights she looks at"
+        what = f"gate `{gate.id}` is on game `{gate.game}`, whose adversary is wrong about the weights it looks at"
         raise fault(what, at=(*at, "metric"), remedy="gate a game with `weights: exact`: late ones decide nothing")
     epochs = spec.audited_epochs
     if isinstance(gate.epoch, int) and gate.epoch not in epochs:
@@ -64,14 +65,22 @@ def check_gate(gate: GateSpec, at: tuple[str | int, ...], spec: Spec) -> None:
         raise fault(f"gate `{gate.id}`: adversary `{gate.adversary}` {what}", at=(*at, "adversary"), remedy=remedy)
 
 
-def _views(game: str, spec: Spec) -> Mapping[str, ViewSpec | None]:
-    """The views that a game is played on, those of the defenses too; None for the model."""
+def _trained(gate: GateSpec, at: tuple[str | int, ...], spec: Spec) -> Spec:
+    """The spec of the training that a gate is on."""
+    trainings = {NO_DEFENSE: spec, **spec.arms}
+    if gate.trained_with not in trainings:
+        what = f"gate `{gate.id}` is on a training with `{gate.trained_with}`, which is not in `defenses`"
+        raise fault(what, at=(*at, "trained_with"), remedy=nearest(gate.trained_with, trainings))
+    return trainings[gate.trained_with]
+
+
+def _views(game: str, trained: Spec, spec: Spec) -> Mapping[str, ViewSpec | None]:
+    """The views that a game is played on in one of the trainings of a spec; None for the model."""
     found: dict[str, ViewSpec | None] = {}
-    for arm, one in {"": spec, **spec.arms}.items():
-        if game in TOKEN_GAMES and not (game == "canary" and arm):
-            found |= {view.name: view for view in one.audit.views}
-        if game not in TOKEN_GAMES or (game == "canary" and not arm and spec.canaries and spec.canaries.train):
-            found[f"{MODEL_VIEW}@{arm}" if arm else MODEL_VIEW] = None
+    if game in TOKEN_GAMES and not (game == "canary" and trained is not spec):
+        found |= {view.name: view for view in trained.audit.views}
+    if game not in TOKEN_GAMES or (game == "canary" and trained.canaries and trained.canaries.train):
+        found[MODEL_VIEW] = None
     return found
 
 

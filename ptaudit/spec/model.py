@@ -115,19 +115,16 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
 
     @property
     def arms(self) -> dict[str, Spec]:
-        """A spec for each of the defenses, by its title: trained with it, its views named `VIEW@TITLE`."""
+        """A spec for each of the defenses, by its title: trained with it, and its views shown as that training shows
+        them."""
         return {defense.title: self.arm(defense) for defense in self.defenses}
 
     def arm(self, defense: Defense) -> Spec:
         """The spec that trains with a defense and shows what that training shows."""
-        views = [
-            view.model_copy(update={"name": f"{view.name}@{defense.title}", "defense": defense})
-            for view in self.audit.views
-            if view.defense is None
-        ]
+        views = [view.model_copy(update={"defense": defense}) for view in self.audit.views if view.defense is None]
         train = TrainSpec.model_validate({**self.train.plain(), "defense": defense.training()})
         for view in views:
-            ViewSpec.model_validate({**view.plain(), "name": "view"})
+            ViewSpec.model_validate(view.plain())
         audit = self.audit.model_copy(update={"views": views, "live": None})
         changed = {"train": train, "audit": audit, "defenses": [], "canaries": None, "gates": []}
         return self.model_copy(update=changed)

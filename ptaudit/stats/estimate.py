@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ptaudit.stats.detection import detectable, standard_error
+
 OK = "ok"
 
 
@@ -40,6 +42,13 @@ class Estimate:
     def conclusive(self) -> bool:
         """Whether the attack ran and returned a number."""
         return not self.status.startswith("inconclusive") and math.isfinite(self.value)
+
+    @property
+    def detectable(self) -> float:
+        """The smallest value that would have been found with 80 % power at one-sided 5 %, see `detection`; NaN where
+        the attack could not run."""
+        error = standard_error(self.value, self.lo, self.hi, self.draws)
+        return detectable(self.null, error) if self.conclusive else math.nan
 
     def clipped(self, low: float, high: float) -> Estimate:
         """The same estimate with value and interval clipped to [low, high]; the draws stay as they are."""

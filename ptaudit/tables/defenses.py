@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ptaudit.spec.catalog import NO_DEFENSE
 from ptaudit.tables.row import JOINT, Row, strongest
 from ptaudit.tables.run import DefenseEntry, Run
 from ptaudit.tables.spec import plain_spec, views_of
 from ptaudit.tables.wide import Cell, Sheet
 
-NONE = "none"
-STATIC = "static-"
+NONE = NO_DEFENSE
 METRICS = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 
 
@@ -24,9 +24,10 @@ class DefenseLine:
     Attributes:
         entry: the training that the view was seen of.
         shown: the defense of the view itself; the training's, or none.
-        view: name of the view without its defense.
+        view: name of the view.
         game: name of the game.
         metric: which number.
+        knows: what the adversaries know of the records.
         adaptive: the strongest adversary that was fitted on what the defense shows; None where none played.
         static: the strongest that was fitted on undefended views.
     """
@@ -36,6 +37,7 @@ class DefenseLine:
     view: str
     game: str
     metric: str
+    knows: str
     adaptive: Row | None
     static: Row | None
 
@@ -50,14 +52,13 @@ def defense_lines(run: Run) -> list[DefenseLine]:
     if not entries and not any(on_view.values()):
         return []
     found = []
-    for (view, game, metric), rows in _groups(run.rows).items():
-        base, _, arm = view.partition("@")
-        entry = entries.get(arm) or undefended(run)
-        shown = arm or title_of(on_view.get(base))
+    for (view, trained_with, game, metric, knows), rows in _groups(run.rows).items():
+        entry = entries.get(trained_with) or undefended(run)
+        shown = title_of(on_view.get(view)) if trained_with == NONE else trained_with
         adaptive = strongest((row for row in rows if row.adaptive), _value)
-        static = strongest((row for row in rows if row.adversary.startswith(STATIC)), _value)
+        static = strongest((row for row in rows if row.knowledge == "static"), _value)
         if adaptive or static:  # adversaries with late weights are in no such table
-            found.append(DefenseLine(entry, shown, base, game, metric, adaptive, static))
+            found.append(DefenseLine(entry, shown, view, game, metric, knows, adaptive, static))
     return found
 
 
@@ -73,8 +74,8 @@ def undefended(run: Run) -> DefenseEntry:
 
 COLUMNS = (
     "trained_with", "defense", "parameter", "strength", "held_out_accuracy", "held_out_loss", "epsilon", "view", "game",
-    "metric", "adaptive", "adaptive_value", "adaptive_lo", "adaptive_hi", "static", "static_value", "static_lo",
-    "static_hi", "null", "ceiling", "n", "status",
+    "metric", "knows", "adaptive", "adaptive_value", "adaptive_lo", "adaptive_hi", "static", "static_value",
+    "static_lo", "static_hi", "null", "ceiling", "n", "status",
 )  # fmt: skip
 
 
@@ -92,18 +93,20 @@ def _cells(line: DefenseLine) -> tuple[Cell, ...]:
         numbers += [row.adversary, row.value, row.lo, row.hi] if row else ["", nan, nan, nan]
     return (
         entry.title, line.shown, entry.parameter, entry.strength, entry.held_out_accuracy,
-        entry.held_out_loss, entry.epsilon, line.view, line.game, line.metric, *numbers, one.null, one.ceiling, one.n,
-        one.status,
+        entry.held_out_loss, entry.epsilon, line.view, line.game, line.metric, line.knows, *numbers, one.null,
+        one.ceiling, one.n, one.status,
     )  # fmt: skip
 
 
-def _groups(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
-    """Joint rows of the last epoch that each view was audited at."""
-    groups: dict[tuple[str, str, str], list[Row]] = {}
-    last = {view: max(row.epoch for row in rows if row.view == view) for view in {row.view for row in rows}}
+def _groups(rows: Sequence[Row]) -> dict[tuple[str, str, str, str, str], list[Row]]:
+    """Joint rows of the last epoch of each view, by view, defense of the training, game, metric and what is known."""
+    groups: dict[tuple[str, str, str, str, str], list[Row]] = {}
+    last: dict[tuple[str, str], int] = {}
+    for row in rows:
+        last[row.view, row.trained_with] = max(row.epoch, last.get((row.view, row.trained_with), 0))
     for row in _joint(rows):
-        if row.epoch == last[row.view]:
-            groups.setdefault((row.view, row.game, row.metric), []).append(row)
+        if row.epoch == last[row.view, row.trained_with]:
+            groups.setdefault((row.view, row.trained_with, row.game, row.metric, row.knows), []).append(row)
     return groups
 
 

@@ -16,7 +16,7 @@ from ptaudit.files import write_whole
 from ptaudit.tables.defenses import defenses_sheet
 from ptaudit.tables.formats import csv_text, json_text, parse, read_csv, read_json, read_text
 from ptaudit.tables.localisation import localisation_sheet
-from ptaudit.tables.row import COLUMNS, Row
+from ptaudit.tables.row import COLUMNS, TABLE_VERSION, Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
 from ptaudit.tables.summary import summary
 from ptaudit.tables.sweeps import threats_sheet
@@ -30,6 +30,8 @@ RESUME = ".resume"
 """What a run that is not finished keeps in its folder."""
 
 _TEXT = "utf-8"
+_FIRST_VERSION = tuple(c for c in COLUMNS if c not in ("knowledge", "knows", "trained_with", "detectable"))
+"""Columns of a table of version 1."""
 
 
 def leakage_text(rows: Sequence[Row]) -> str:
@@ -46,7 +48,7 @@ def write_run(run: Run, folder: Path, report: str | None = None) -> None:
         report: the text of `report.md`, which is left out without it.
     """
     leakage = leakage_text(run.rows)
-    identity = {"name": run.name, "layers": [asdict(layer) for layer in run.layers]}
+    identity = {"name": run.name, "table_version": TABLE_VERSION, "layers": [asdict(layer) for layer in run.layers]}
     files: dict[str, str | bytes] = {
         "manifest.json": json_text({**run.manifest, **identity}),
         "layers.csv": _sheet_text(layers_sheet(run)),
@@ -78,7 +80,8 @@ def read_run(folder: Path) -> Run:
     """Reads a run folder; all but `leakage.csv` may be absent (draws are then None, the spec empty, and so on).
 
     Raises:
-        RunFolderError: if there is no run, an unfinished one, or a file that is malformed (with its line).
+        RunFolderError: if there is no run, an unfinished one, one with tables of another version, or a file that is
+            malformed (with its line).
     """
     leakage = folder / LEAKAGE
     try:
@@ -87,6 +90,7 @@ def read_run(folder: Path) -> Run:
     except OSError as error:  # a name that is too long, a folder that may not be searched
         raise RunFolderError(f"cannot be read: {error.strerror}", where=str(folder)) from error
     manifest = _json_object(folder / "manifest.json")
+    _check_version(manifest, leakage)
     name, layers = str(manifest.pop("name", folder.resolve().name)), manifest.pop("layers", None)
     rows = read_leakage(leakage)
     entries = _records(LayerEntry, layers, folder / "manifest.json") if layers else _layers_of(rows)
@@ -131,6 +135,19 @@ def _no_run(folder: Path) -> RunFolderError:
     if (folder / RESUME).exists():
         return RunFolderError("unfinished run", where=str(folder), remedy="resume with ptaudit run SPEC --resume")
     return RunFolderError(f"not a run folder: no {LEAKAGE}", where=str(folder))
+
+
+def _check_version(manifest: dict[str, Any], leakage: Path) -> None:
+    """Refuses tables of another version; a folder without a manifest is known by the columns of its table."""
+    version = manifest.pop("table_version", 1 if manifest else None)
+    if version is None:
+        header = read_text(leakage).partition("\n")[0].strip().split(",")
+        version = 1 if header == list(_FIRST_VERSION) else TABLE_VERSION
+    if version != TABLE_VERSION:
+        older = isinstance(version, int) and version < TABLE_VERSION
+        remedy = "audit it again with this release" if older else "update ptaudit, or use the release that wrote it"
+        what = f"tables of version {version}; this release reads version {TABLE_VERSION}"
+        raise RunFolderError(what, where=str(leakage), remedy=remedy)
 
 
 def _sheet_text(sheet: Sheet) -> str:

@@ -1,4 +1,4 @@
-"""Which layer carries what, side by side: `localisation.csv`, one row for each epoch, layer and localisation game."""
+"""Which layer carries what: `localisation.csv`, a row for each epoch, layer, localisation game and training."""
 
 from __future__ import annotations
 
@@ -36,14 +36,13 @@ def localisation_sheet(run: Run) -> Sheet:
     the training, where the spec has several. The status is the one of the localisation metrics that asks for most
     caution. Empty where no localisation game was played.
     """
-    groups: dict[tuple[str, int, str], list[Row]] = {}
+    groups: dict[tuple[str, str, int, str], list[Row]] = {}
     series: dict[tuple[str, str], Beside] = {}
     for row in run.rows:
-        if row.metric in METRICS and row.view.partition("@")[0] == MODEL_VIEW:
-            arm = row.view.partition("@")[2]
-            groups.setdefault((f"{row.game}@{arm}", row.epoch, row.layer), []).append(row)
-            if (row.game, arm) not in series:
-                series[row.game, arm] = _usable(run, row.game, arm)
+        if row.metric in METRICS and row.view == MODEL_VIEW:
+            groups.setdefault((row.game, row.trained_with, row.epoch, row.layer), []).append(row)
+            if (row.game, row.trained_with) not in series:
+                series[row.game, row.trained_with] = _usable(run, row.game, row.trained_with)
     return Sheet(COLUMNS, tuple(tuple(_cells(group, series)) for group in groups.values()))
 
 
@@ -52,7 +51,7 @@ Beside = Mapping[tuple[int, str, str], Row]
 
 
 def _cells(group: list[Row], series: Mapping[tuple[str, str], Beside]) -> Iterator[Cell]:
-    first, arm = group[0], group[0].view.partition("@")[2]
+    first, arm = group[0], group[0].trained_with
     yield from (getattr(first, name) for name in LAYER)
     yield from (first.game, arm)
     beside = [series[first.game, arm].get((first.epoch, first.layer, family)) for family in USABLE.values()]
@@ -70,9 +69,8 @@ def _usable(run: Run, game: str, arm: str) -> Beside:
     same = [title for title, other in games.items() if _is_usable(other) and _secret(run, other) == secret]
     found: dict[str, list[Row]] = {}
     for row in run.rows:
-        name, _, trained_with = row.view.partition("@")
-        if row.game in same and row.metric == "bits" and name in views and trained_with == arm:
-            found.setdefault(name, []).append(row)
+        if row.game in same and row.metric == "bits" and row.view in views and row.trained_with == arm:
+            found.setdefault(row.view, []).append(row)
     if secret is None or not found:
         return {}
 

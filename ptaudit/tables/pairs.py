@@ -14,7 +14,7 @@ from ptaudit.spec.catalog import ESTIMATORS, FAMILIES
 from ptaudit.stats.simultaneous import Z, sidak_bounds, simultaneous_bounds, spread
 from ptaudit.stats.welch import two_sided_p, welch
 from ptaudit.tables.bounds import joint_draws
-from ptaudit.tables.row import Row
+from ptaudit.tables.row import Key, Row
 from ptaudit.tables.run import Run
 from ptaudit.tables.seeds import record_variance, same_ceiling
 
@@ -121,7 +121,7 @@ def seed_differences(pairs: Sequence[Pair], before: Run, after: Run, with_record
     return Differences(value, value - half, value + half, p, dof)
 
 
-def _by_key(table: Sequence[Row]) -> dict[tuple[int, str, str, str, str, str], Row]:
+def _by_key(table: Sequence[Row]) -> dict[Key, Row]:
     return {row.key: row for row in table}
 
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ptaudit.spec.catalog import ESTIMATORS
+from ptaudit.spec.catalog import ESTIMATORS, NO_DEFENSE
 from ptaudit.stats.estimate import Estimate
+
+Key = tuple[int, str, str, str, str, str, str, str, str]
+"""What tells a row from all others of its table, see `KEY_COLUMNS`."""
 
 JOINT = "*"
 """Name of the row that stands for all layers of a view jointly."""
@@ -29,20 +32,25 @@ class Row:
     view: str
     game: str
     adversary: str
+    knowledge: str
+    knows: str
+    trained_with: str
     metric: str
     value: float
     lo: float
     hi: float
     null: float
     ceiling: float
+    detectable: float
     n: int
     status: str
     draws: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     @property
-    def key(self) -> tuple[int, str, str, str, str, str]:
-        """What two runs are joined on: epoch, layer, view, game, adversary, metric."""
-        return (self.epoch, self.layer, self.view, self.game, self.adversary, self.metric)
+    def key(self) -> Key:
+        """What two runs are joined on, see `KEY_COLUMNS`."""
+        who = (self.adversary, self.knowledge, self.knows, self.trained_with)
+        return (self.epoch, self.layer, self.view, self.game, *who, self.metric)
 
     @property
     def measured(self) -> bool:
@@ -57,9 +65,14 @@ class Row:
 
     @property
     def adaptive(self) -> bool:
-        """Whether its adversary knows what she looks at. Those that do not (`static-...`: not the defense, `late-...`:
-        not the present weights) never feed a gate or a summary."""
-        return not self.adversary.startswith(("static", "late-"))
+        """Whether its adversary knows what it looks at. Those that do not (`static`: not the defense, `late`: not the
+        present weights) never feed a gate or a summary."""
+        return self.knowledge == "adaptive"
+
+    @property
+    def as_trained(self) -> bool:
+        """Whether it is about the training as the spec has it, and not about one with one of `defenses`."""
+        return self.trained_with == NO_DEFENSE
 
     @property
     def instrument(self) -> bool:
@@ -80,10 +93,21 @@ class Row:
 
 
 COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Row) if f.name != "draws")
-KEY_COLUMNS: tuple[str, ...] = ("epoch", "layer", "view", "game", "adversary", "metric")
+KEY_COLUMNS: tuple[str, ...] = (
+    "epoch", "layer", "view", "game", "adversary", "knowledge", "knows", "trained_with", "metric",
+)  # fmt: skip
+BOUNDS = ("upper_bits", "epsilon_lo")
+"""Metrics that are bounds, of which no size of a leak could have been found."""
+TABLE_VERSION = 2
+"""Version of `leakage.csv`; 1 had no columns `knowledge`, `knows`, `trained_with` and `detectable`."""
 
 Table = Sequence[Row]
-"""Rows in the order of the file: epoch, view, game, layer (`*` first), adversary, metric."""
+"""Rows in the order of the file: epoch, view, game, layer (`*` first), adversary, metric; defenses last."""
+
+
+def limit(metric: str, estimate: Estimate) -> float:
+    """The column `detectable` of a number: NaN for bounds, and where nothing was measured."""
+    return math.nan if metric in BOUNDS else estimate.detectable
 
 
 def find(rows: Iterable[Row], **wanted: object) -> list[Row]:
@@ -92,8 +116,8 @@ def find(rows: Iterable[Row], **wanted: object) -> list[Row]:
 
 
 def as_trained(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Rows about the training as it is, without those of its defenses (`VIEW@DEFENSE`)."""
-    return tuple(row for row in rows if "@" not in row.view)
+    """Rows about the training as it is, without those of `defenses`."""
+    return tuple(row for row in rows if row.as_trained)
 
 
 def strongest(rows: Iterable[Row], key: Callable[[Row], float]) -> Row | None:

@@ -42,7 +42,7 @@ class DefenseEntry:
     """A training with a defense, as it ended.
 
     Attributes:
-        title: name and strength, e.g. `prune-0.9`: the part of a view's name behind `@`.
+        title: name and strength, e.g. `prune-0.9`: `trained_with` of its rows.
         name: the defense.
         parameter: the setting that says how strong it is; empty for some.
         strength: its value, NaN for some.

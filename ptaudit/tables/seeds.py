@@ -13,10 +13,9 @@ from scipy import stats
 
 from ptaudit.stats.simultaneous import Z
 from ptaudit.stats.welch import satterthwaite
-from ptaudit.tables.row import Row, worst_status
+from ptaudit.tables.row import Key, Row, limit, worst_status
 
 Array = NDArray[np.float64]
-Key = tuple[int, str, str, str, str, str]
 
 CEILING_TOLERANCE = 0.01
 """Relative difference of two ceilings up to which rows count as the same game."""
@@ -106,7 +105,8 @@ def _parts(group: Sequence[Row]) -> _Parts:
 
 def _pool_row(group: list[Row], seeds: int, shocks: Array) -> Row:
     first, nan = group[0], math.nan
-    nothing = replace(first, value=nan, lo=nan, hi=nan, null=nan, n=min(row.n for row in group), draws=None)
+    nothing = replace(first, value=nan, lo=nan, hi=nan, null=nan, detectable=nan, draws=None)
+    nothing = replace(nothing, n=min(row.n for row in group))
     if len(group) < seeds:
         return replace(nothing, status=f"inconclusive: measured with {len(group)} of {seeds} seeds")
     status = worst_status(row.status for row in group)
@@ -120,7 +120,7 @@ def _pool_row(group: list[Row], seeds: int, shocks: Array) -> Row:
     value = min(max(centre, min(values)), max(values))
     floor = 0.0 if all(row.lo >= 0 for row in group) else -math.inf
     top = first.ceiling if math.isfinite(first.ceiling) else math.inf
-    return replace(
+    pooled = replace(
         first,
         value=value,
         lo=max(value - parts.half(parts.below), floor),
@@ -130,6 +130,7 @@ def _pool_row(group: list[Row], seeds: int, shocks: Array) -> Row:
         status=status,
         draws=_pool_draws(group, parts, shocks),
     )
+    return replace(pooled, detectable=limit(pooled.metric, pooled.estimate))
 
 
 def same_ceiling(one: float, other: float) -> bool:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.row import COLUMNS, JOINT, Row
 from ptaudit.tables.run import Run
 from ptaudit.tables.verdict import Verdict
 from ptaudit.tables.wide import primary_rows
 
 TOP = 5
+_NOT_IN_SUMMARY = ("epoch", "step", "layer_index", "layer_type", "parameters")
 
 
 def overall(verdicts: Sequence[Verdict]) -> str:
@@ -27,14 +28,14 @@ def joint_rows(run: Run) -> list[Row]:
 
 
 def most_leaking(run: Run, top: int = TOP) -> list[Row]:
-    """Layers of the last audited epoch, the largest values first; at most `top` per game and view.
+    """Layers of the last audited epoch, the largest values first; at most `top` per game, view and training.
 
     Where several adversaries play, a layer counts with the strongest; of several estimators with the first.
     """
-    best: dict[tuple[str, str], dict[str, Row]] = {}
+    best: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in _last_epoch(run):
         if row.layer != JOINT:
-            layers = best.setdefault((row.game, row.view), {})
+            layers = best.setdefault((row.game, row.view, row.trained_with), {})
             if row.layer not in layers or (row.value > layers[row.layer].value and not row.instrument):
                 layers[row.layer] = row
     ranked = (sorted(layers.values(), key=lambda row: -row.value)[:top] for layers in best.values())
@@ -68,5 +69,4 @@ def _last_epoch(run: Run) -> list[Row]:
 
 
 def _entry(row: Row) -> dict[str, Any]:
-    names = ("layer", "view", "game", "adversary", "metric", "value", "lo", "hi", "null", "ceiling", "n", "status")
-    return {name: getattr(row, name) for name in names}
+    return {name: getattr(row, name) for name in COLUMNS if name not in _NOT_IN_SUMMARY}

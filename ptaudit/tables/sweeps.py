@@ -20,12 +20,9 @@ KNOWLEDGE = (
 """What differs between adversaries, as the spec says it."""
 
 COLUMNS = (
-    *KNOWLEDGE, "trained_with", "view", "game", "layer", "adversary", "fitted_on", "metric", "value", "lo", "hi",
-    "null", "ceiling", "n", "status",
+    *KNOWLEDGE, "trained_with", "view", "game", "layer", "adversary", "knowledge", "knows", "metric", "value", "lo",
+    "hi", "null", "ceiling", "detectable", "n", "status",
 )  # fmt: skip
-
-
-SHOWN = "as shown"
 
 
 @dataclass(frozen=True)
@@ -33,13 +30,7 @@ class Threat:
     """A number and what its adversary knew."""
 
     knows: Mapping[str, Cell]
-    trained_with: str
     row: Row
-
-    @property
-    def fitted_on(self) -> str:
-        """Views as they are shown, or `undefended` ones (static)."""
-        return "undefended" if self.row.adversary.startswith("static-") else SHOWN
 
 
 def threats(run: Run) -> list[Threat]:
@@ -47,7 +38,7 @@ def threats(run: Run) -> list[Threat]:
     views, games = views_of(run.spec_text), games_of(run.spec_text)
     last = max((row.epoch for row in run.rows), default=0)
     return [
-        Threat(_knows(views.get(row.view.partition("@")[0], {}), games[row.game]), row.view.partition("@")[2], row)
+        Threat(_knows(views.get(row.view, {}), games[row.game]), row)
         for row in run.rows
         if row.epoch == last and row.game in games and games[row.game].get("name") in INFERENCE_GAMES
     ]
@@ -61,8 +52,8 @@ def threats_sheet(run: Run) -> Sheet:
 def _cells(threat: Threat) -> tuple[Cell, ...]:
     row = threat.row
     return (
-        *(threat.knows[name] for name in KNOWLEDGE), threat.trained_with, row.view, row.game, row.layer,
-        row.adversary, threat.fitted_on, row.metric, row.value, row.lo, row.hi, row.null, row.ceiling, row.n,
+        *(threat.knows[name] for name in KNOWLEDGE), row.trained_with, row.view, row.game, row.layer, row.adversary,
+        row.knowledge, row.knows, row.metric, row.value, row.lo, row.hi, row.null, row.ceiling, row.detectable, row.n,
         row.status,
     )  # fmt: skip
 

@@ -31,6 +31,8 @@ class Verdict:
         rows: number of rows that the gate looked at.
         reason: the outcome in words.
         advice: for a failed gate, what was measured to stay below the threshold; None if nothing did.
+        trained_with: the training that was looked at: `none`, or one with a defense.
+        worst_knows: what the adversary of the largest value knows of the records.
     """
 
     id: str
@@ -50,3 +52,5 @@ class Verdict:
     rows: int
     reason: str
     advice: str | None = None
+    trained_with: str = "none"
+    worst_knows: str = "none"

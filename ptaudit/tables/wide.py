@@ -10,7 +10,7 @@ import numpy as np
 
 from ptaudit.spec.catalog import GAMES
 from ptaudit.tables.bounds import row_bounds
-from ptaudit.tables.row import JOINT, Row, strongest, worst_status
+from ptaudit.tables.row import JOINT, Key, Row, strongest, worst_status
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import degrees_of_freedom
 
@@ -18,7 +18,7 @@ Cell = str | int | float
 
 _ENDS = ("", "_lo", "_hi")
 _LAYER = ("layer", "layer_index", "layer_type", "parameters")
-_GAME = ("view", "game", "adversary", "metric")
+_GAME = ("view", "game", "adversary", "knowledge", "knows", "trained_with", "metric")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def primary_metric(game: str, metrics: Iterable[str]) -> str:
 
 
 def primary_rows(rows: Iterable[Row]) -> list[Row]:
-    """Measured rows of each game's primary metric, static adversaries left out."""
+    """Measured rows of each game's primary metric, adversaries that do not know what they look at left out."""
     kept = list(rows)
     metrics: dict[str, list[str]] = {}
     for row in kept:
@@ -78,19 +78,19 @@ def epochs_sheet(run: Run) -> Sheet:
     """The training epoch by epoch, with three columns per game and view of the game's primary metric.
 
     `GAME.METRIC.VIEW` is the value of the row `*`, `....worst_layer` and `....worst_value` the layer with the largest
-    value. Where several adversaries play, the strongest counts. Empty where nothing was measured.
+    value; under a defense of `defenses` the name is `GAME.METRIC.VIEW.trained_with.DEFENSE`. Where several adversaries
+    play, the strongest counts. Empty where nothing was measured.
     """
     rows = primary_rows(run.rows)
-    series = dict.fromkeys((row.game, row.metric, row.view) for row in rows)
+    series = dict.fromkeys(map(_wide_name, rows))
     columns = [field.name for field in fields(EpochEntry)]
-    for game, metric, view in series:
-        name = f"{game}.{metric}.{view}"
+    for name in series:
         columns += [name, f"{name}.worst_layer", f"{name}.worst_value"]
     table = []
     for entry in run.epochs:
         cells: list[Cell] = list(asdict(entry).values())
         for wanted in series:
-            here = [row for row in rows if row.epoch == entry.epoch and (row.game, row.metric, row.view) == wanted]
+            here = [row for row in rows if row.epoch == entry.epoch and _wide_name(row) == wanted]
             joint = _largest(row for row in here if row.layer == JOINT)
             worst = _largest(row for row in here if row.layer != JOINT)
             cells.append(joint.value if joint else math.nan)
@@ -99,17 +99,20 @@ def epochs_sheet(run: Run) -> Sheet:
     return Sheet(tuple(columns), tuple(table))
 
 
+def _wide_name(row: Row) -> str:
+    name = f"{row.game}.{row.metric}.{row.view}"
+    return name if row.as_trained else f"{name}.trained_with.{row.trained_with}"
+
+
 def _series(rows: Iterable[Row]) -> list[list[Row]]:
-    """Rows of one layer, view, game, adversary and metric, epochs ascending; in the order of first appearance."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    """Rows that differ in their epoch alone, epochs ascending; in the order of first appearance."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.layer, row.view, row.game, row.adversary, row.metric), []).append(row)
+        groups.setdefault(row.key[1:], []).append(row)
     return [sorted(group, key=lambda row: row.epoch) for group in groups.values()]
 
 
-def _peak(
-    series: Sequence[Row], dof: Mapping[tuple[int, str, str, str, str, str], float]
-) -> tuple[tuple[float, float, float], Cell]:
+def _peak(series: Sequence[Row], dof: Mapping[Key, float]) -> tuple[tuple[float, float, float], Cell]:
     measured = [row for row in series if row.measured]
     if not measured:
         return (math.nan, math.nan, math.nan), ""

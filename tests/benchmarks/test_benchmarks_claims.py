@@ -24,6 +24,7 @@ def row(view="batch-m1", value=0.5, half=0.1, **more):
     ends = {"lo": max(value - half, 0.0), "hi": value + half}
     fixed = {"data": "d", "epoch": 3, "layer": "*", "layer_index": 0, "layer_type": "joint", "view": view}
     game = {"game": "sex", "adversary": "linear", "metric": "bits", "value": value, "null": 0.0, "ceiling": 1.0}
+    game |= {"knowledge": "adaptive", "knows": "none", "trained_with": "none"}
     return {**fixed, **game, **ends, "status": "ok", **more}
 
 
@@ -67,8 +68,8 @@ def test_larger_batches(more, verdict):
 
 
 def defended(title, static, adaptive, half=0.05):
-    view = f"batch@{title}"
-    return row(view, adaptive, half), row(view, static, half, adversary="static-linear")
+    both = ((adaptive, "adaptive"), (static, "static"))
+    return tuple(row("batch", found, half, trained_with=title, knowledge=knowledge) for found, knowledge in both)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,8 @@ def test_under_signs_the_static_adversary_is_wrong_and_the_adaptive_one_is_not(f
     assert static.lo < static.value
     assert adaptive.lo > 0.1
     assert adaptive.value <= undefended.value + 0.02
-    assert [inference.mistaken(name) for name in found] == [False, True]
+    assert [who.key for who in inference.asked([family], plain)] == list(found)
+    assert [who.mistaken for who in inference.asked([family], plain)] == [False, True]
 
 
 # Bad input and sameness

@@ -77,11 +77,18 @@ def test_gates_on_what_a_defense_shows_are_held_against_its_ceiling(tmp_path):
     """Clipping and noise let through what they let through on a view of their own."""
     noisy = {"name": "dp", "clip": 1.0, "noise_multiplier": 100.0}
     gates = [
-        {"id": "arm", "metric": "identity.bits", "view": "batch-2@dp-100", "over": "joint", "max": 5},
+        {
+            "id": "arm",
+            "metric": "identity.bits",
+            "view": "batch-2",
+            "trained_with": "dp-100",
+            "over": "joint",
+            "max": 5,
+        },
         {"id": "own", "metric": "identity.bits", "view": "own", "over": "joint", "max": 5},
-        {"id": "sign", "metric": "label.bits", "view": "batch-2@sign", "max": 4},
-        {"id": "on-model", "metric": "membership.bits", "view": "model@sign", "max": 1},
-        {"id": "sharp", "metric": "identity.bits", "view": "batch-2@sign", "max": 5},
+        {"id": "sign", "metric": "label.bits", "view": "batch-2", "trained_with": "sign", "max": 4},
+        {"id": "on-model", "metric": "membership.bits", "view": "model", "trained_with": "sign", "max": 1},
+        {"id": "sharp", "metric": "identity.bits", "view": "batch-2", "trained_with": "sign", "max": 5},
     ]
     views = [{"name": "batch-2", "batch_size": 2}, {"name": "own", "batch_size": 2, "defense": noisy}]
     games = ["identity", "label", "membership"]

@@ -19,6 +19,7 @@ from ptaudit.pipeline.session import open_session
 from ptaudit.report import Page
 from ptaudit.report.markdown import render
 from ptaudit.spec import load
+from ptaudit.tables.row import KEY_COLUMNS
 
 NAMES = [str(game.get("id", game["name"])) for game in GAMES]
 OLDER = ["identity", "label", {"name": "usable-information"}, {"name": "mutual-information", "estimator": "gaussian"}]
@@ -36,13 +37,13 @@ def test_every_game_is_played_on_every_defense(tmp_path: Path) -> None:
     for view in views:
         for game in [*NAMES, "identity", "label", "usable-information", "mutual-information"]:
             rows = joint[(joint.view == view["name"]) & (joint.game == game)]
-            adaptive = rows[~rows.adversary.str.startswith("static")]
+            adaptive = rows[rows.knowledge == "adaptive"]
             assert len(adaptive), (view["name"], game)
             assert not adaptive.status.str.startswith("inconclusive").any(), (view["name"], game, list(adaptive.status))
             assert (adaptive.value <= adaptive.ceiling.fillna(float("inf")) + 1e-9).all()
             assert (adaptive.lo >= 0).all()
             if "defense" in view and game in NAMES:
-                assert rows.adversary.str.startswith("static").any(), (view["name"], game)
+                assert (rows.knowledge == "static").any(), (view["name"], game)
 
 
 def test_planted_secrets_are_found_and_the_baseline_is_not_counted(tmp_path: Path) -> None:
@@ -69,7 +70,8 @@ def test_defenses_are_trained_with_and_their_table_has_both_adversaries(tmp_path
     assert bits.static_value.drop("none").notna().all()
     assert bits.held_out_accuracy.nunique() > 1
     assert bits.epsilon.notna().to_dict() == {"none": False, "prune-0.8": False, "dp-0.5": True, "vib-0.1": False}
-    assert {"model", "model@prune-0.8"} <= set(result.leakage.view)
+    model = result.leakage[result.leakage.view == "model"]
+    assert set(model.trained_with) == set(table.trained_with)
     text = render(result.run, Page(folder="x"))
     assert "## Defenses" in text
     assert "prune-0.8" in text
@@ -210,9 +212,14 @@ def test_seeds_are_pooled_for_each_defense(tmp_path: Path) -> None:
     path = spec(tmp_path, audit={"games": games}, defenses=[DEFENSES["sign"]], train={"seeds": [0, 1]})
     result = ptaudit.audit(path, out=tmp_path / "run")
     singles = [pd.read_csv(tmp_path / "run" / "seeds" / seed / "leakage.csv") for seed in ("0", "1")]
-    key = ["epoch", "layer", "view", "game", "adversary", "metric"]
+    key = list(KEY_COLUMNS)
     both = singles[0].merge(singles[1], on=key).merge(result.leakage, on=key)
-    both = both[both.metric.eq("bits") & both.view.eq("pair@sign") & ~both.status.str.startswith("inconclusive")]
+    both = both[
+        both.metric.eq("bits")
+        & both.view.eq("pair")
+        & both.trained_with.eq("sign")
+        & ~both.status.str.startswith("inconclusive")
+    ]
     assert len(both)
     mean = (both.value_x + both.value_y) / 2
     assert ((both.value - mean).abs() < 0.02).all()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ptaudit.compare import Change, Comparison
+from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.row import JOINT, Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
 from ptaudit.tables.verdict import Verdict
@@ -164,12 +165,9 @@ def _scores(epoch: int, layer: LayerEntry | None, view: str, game: str, ceiling:
     chance = {"identity": 1 / 224, "label": 0.1}[game]
     accuracy = min(chance + 0.9 * part, 1.0)
     return [
-        Row(*place, size, view, game, adversary, "bits", value, lo, hi, 0.004, ceiling, 898, status),
-        Row(
-            *place,
-            size,
-            view,
-            game,
+        _row((*place, size, view, game), adversary, "bits", value, lo, hi, 0.004, ceiling, 898, status),
+        _row(
+            (*place, size, view, game),
             adversary,
             "accuracy",
             accuracy,
@@ -183,6 +181,13 @@ def _scores(epoch: int, layer: LayerEntry | None, view: str, game: str, ceiling:
     ]
 
 
+def _row(place: tuple, adversary: str, metric: str, *numbers: object) -> Row:
+    """A row of an adversary who knows the view and no record; the limit of detection is that of its interval."""
+    *measured, n, status = numbers
+    limit = Estimate(*measured, n, status).detectable
+    return Row(*place, adversary, "adaptive", "none", "none", metric, *measured, limit, n, status)
+
+
 def _membership_rows(epoch: int) -> list[Row]:
     place = (epoch, epoch * STEPS, JOINT, -1, "joint", 19574, "model", "membership")
     rows = []
@@ -190,10 +195,10 @@ def _membership_rows(epoch: int) -> list[Row]:
         auc = 0.5 + gain * epoch / 8
         bits = gain * gain * epoch
         rows += [
-            Row(*place, adversary, "auc", auc, auc - 0.02, auc + 0.02, 0.5, 1.0, 1797, "ok"),
-            Row(*place, adversary, "bits", bits, max(bits - 0.006, 0.0), bits + 0.006, 0.0, 1.0, 1797, "ok"),
-            Row(
-                *place,
+            _row(place, adversary, "auc", auc, auc - 0.02, auc + 0.02, 0.5, 1.0, 1797, "ok"),
+            _row(place, adversary, "bits", bits, max(bits - 0.006, 0.0), bits + 0.006, 0.0, 1.0, 1797, "ok"),
+            _row(
+                place,
                 adversary,
                 "tpr_at_fpr_0.001",
                 math.nan,
@@ -218,7 +223,7 @@ def small_run() -> Run:
 def example_comparison() -> Comparison:
     """One change of each verdict."""
     nan = math.nan
-    place = ("batch-32", "identity", "likelihood-ratio", "bits")
+    place = ("batch-32", "identity", "likelihood-ratio", "adaptive", "none", "none", "bits")
     return Comparison(
         changes=(
             Change(8, "head.fc1", *place, 2.40, 2.45, 0.05, -0.20, 0.30, "within noise"),

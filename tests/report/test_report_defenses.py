@@ -22,11 +22,12 @@ ENTRY = {
 }  # fmt: skip
 
 
-def row(view: str, adversary: str, metric: str = "bits", status: str = "ok", value: float = 0.5) -> Row:
+def row(view: str, adversary: str, metric: str = "bits", status: str = "ok", value: float = 0.5, **columns: str) -> Row:
     value = math.nan if status != "ok" else value
+    who = (adversary, *({"knowledge": "adaptive", "knows": "none", "trained_with": "none"} | columns).values())
     return Row(
-        1, 9, JOINT, -1, "joint", 3, view, "property", adversary, metric, value, value - 0.1, value + 0.1, 0.02, 1.0,
-        80, status,
+        1, 9, JOINT, -1, "joint", 3, view, "property", *who, metric, value, value - 0.1, value + 0.1, 0.02, 1.0,
+        0.2, 80, status,
     )  # fmt: skip
 
 
@@ -42,7 +43,11 @@ def texts(grid: Grid, line: int) -> dict[str, str]:
 
 def test_a_defense_stands_beside_none_with_accuracy_and_both_adversaries() -> None:
     grid = defense_grid(
-        run(row("v-m1", "mlp"), row("v-m1@dp-1", "mlp", value=0.2), row("v-m1@dp-1", "static-mlp", value=-0.3))
+        run(
+            row("v-m1", "mlp"),
+            row("v-m1", "mlp", value=0.2, trained_with="dp-1"),
+            row("v-m1", "mlp", value=-0.3, trained_with="dp-1", knowledge="static"),
+        )
     )
     bare, noisy = texts(grid, 0), texts(grid, 1)
     assert (bare["trained with"], bare["accuracy"], bare["static [95 %]"]) == ("none", "0.850", "-")
@@ -54,12 +59,14 @@ def test_a_defense_stands_beside_none_with_accuracy_and_both_adversaries() -> No
 
 def test_without_classes_the_loss_is_called_a_loss() -> None:
     lost = {**ENTRY, "held_out_accuracy": None}
-    found = replace(run(row("v-m1@dp-1", "mlp")), manifest={"defenses": [lost]})
+    found = replace(run(row("v-m1", "mlp", trained_with="dp-1")), manifest={"defenses": [lost]})
     assert texts(defense_grid(found), 0)["loss"] == "0.500"
 
 
 def test_what_differs_between_adversaries_has_a_column() -> None:
-    grid = threat_grid(run(row("v-m1", "mlp"), row("v-m8", "mlp"), row("v-m8", "static-mlp"), defended=False))
+    grid = threat_grid(
+        run(row("v-m1", "mlp"), row("v-m8", "mlp"), row("v-m8", "mlp", knowledge="static"), defended=False)
+    )
     assert [texts(grid, line)["m"] for line in range(len(grid.rows))] == ["1", "8"]
     assert not threat_grid(run(row("v-m1", "mlp"), defended=False)).rows
 

@@ -41,7 +41,7 @@ def test_a_joint_line_shows_the_strongest_adversary_and_its_course():
 
 def test_an_adversary_that_does_not_know_the_defense_is_left_out():
     row = find(example_run().rows, epoch=8, layer=JOINT, view="record", metric="bits")[0]
-    static = replace(row, adversary="static-likelihood-ratio", lo=row.lo + 1)
+    static = replace(row, knowledge="static", lo=row.lo + 1)
     assert not static.adaptive
     assert strongest_row([row, static]) is row
 

@@ -86,7 +86,7 @@ def test_every_defense_trains_and_is_shown_on_the_views_without_one(spec: Callab
     rest = "defenses:\n  - {name: prune, ratio: 0.9}\n  - {name: dp, clip: 1, noise_multiplier: 2}\n  - {name: vib, beta: 0.1}\n"
     arms = load(spec(own, rest=rest)).arms
     assert list(arms) == ["prune-0.9", "dp-2", "vib-0.1"]
-    assert [[v.name for v in arm.audit.views] for arm in arms.values()] == [["v@prune-0.9"], ["v@dp-2"], ["v@vib-0.1"]]
+    assert [[v.name for v in arm.audit.views] for arm in arms.values()] == [["v"], ["v"], ["v"]]
     assert arms["dp-2"].train.defense is not None
     assert arms["dp-2"].train.defense.name == "dp_sgd"
     shown = [arm.audit.views[0].defense for arm in arms.values()]
@@ -99,7 +99,7 @@ def test_titles_tell_defenses_apart_that_differ_beside_their_strength(spec: Call
         "defenses:\n  - {name: dp, clip: 1, noise_multiplier: 1}\n  - {name: dp, clip: 2, noise_multiplier: 1}\n"
         "  - {name: perturb}\n  - {name: perturb, attribute: a}\n  - {name: perturb, attribute: marital/status}\n"
         "  - {name: vib, beta: 1, width: 4}\n  - {name: vib, beta: 1, width: 8}\n  - {name: vib, beta: 1}\n"
-        "gates: [{id: g, metric: attribute.bits, view: v@dp-1-c2, max: 1}]\n"
+        "gates: [{id: g, metric: attribute.bits, view: v, trained_with: dp-1-c2, max: 1}]\n"
     )
     given = spec(game="{name: attribute, attribute: a}", rest=rest, data="attributes: [a, marital/status], user: u")
     titles = [
@@ -146,8 +146,8 @@ def test_adversaries_that_nobody_asked_for_are_not_written(spec: Callable[..., P
 
 
 def test_a_gate_may_be_on_a_view_of_a_defense(spec: Callable[..., Path]) -> None:
-    rest = "defenses: [{name: sign}]\ngates: [{id: g, metric: attribute.bits, view: v@sign, max: 1}]\n"
-    assert load(spec(rest=rest)).gates[0].view == "v@sign"
+    rest = "defenses: [{name: sign}]\ngates: [{id: g, metric: attribute.bits, view: v, trained_with: sign, max: 1}]\n"
+    assert load(spec(rest=rest)).gates[0].trained_with == "sign"
 
 
 REFUSED = [
@@ -187,6 +187,9 @@ REFUSED = [
     ({"rest": "defenses: [{name: perturb, attribute: z}]\n"}, "`z` is not among data.attributes"),
     ({"view": "{name: v, batch_size: 8, defense: {name: sign}}", "rest": "defenses: [{name: sign}]\n"}, "there is none (add a view without a defense)"),
     ({"rest": "gates: [{id: g, metric: attribute.bits, view: v@sign, max: 1}]\n"}, "is on view `v@sign`, on which game `attribute` is not played"),
+    ({"rest": "gates: [{id: g, metric: attribute.bits, view: v, trained_with: sign, max: 1}]\n"}, "is on a training with `sign`, which is not in `defenses`"),
+    ({"rest": "defenses: [{name: sign}]\ngates: [{id: g, metric: attribute.bits, view: v, trained_with: sing, max: 1}]\n"}, "did you mean `sign`?"),
+    ({"rest": "gates: [{id: g, metric: attribute.bits, view: v, knows: all, max: 1}]\n"}, "knows"),
     ({"rest": "gates: [{id: g, metric: attribute.bits, view: v, adversary: static-linear, max: 1}]\n"}, "has no adversary `static-linear`"),
 ]  # fmt: skip
 

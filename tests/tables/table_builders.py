@@ -20,6 +20,8 @@ class Gate:
     over: str = "layers"
     epoch: str | int = "last"
     adversary: str | None = None
+    knows: str | None = None
+    trained_with: str = "none"
     max: float | None = None
     max_increase: float | None = None
     same_weights: bool = False
@@ -36,11 +38,15 @@ def make_row(layer: str = "fc", value: float = 1.0, half: float = 0.1, **columns
         "view": "batch-8",
         "game": "identity",
         "adversary": "likelihood-ratio",
+        "knowledge": "adaptive",
+        "knows": "none",
+        "trained_with": "none",
         "metric": "bits",
         "lo": value - half,
         "hi": value + half,
         "null": 0.0,
         "ceiling": 8.0,
+        "detectable": math.nan,
         "n": 100,
         "status": "ok",
     }

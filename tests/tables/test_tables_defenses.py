@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
+from table_builders import make_row
 
 from ptaudit.spec.defenses import Defense
 from ptaudit.tables.defenses import COLUMNS, defense_lines, defenses_sheet, title_of
@@ -31,12 +32,12 @@ ENTRY = {
 }  # fmt: skip
 
 
-def row(view: str, adversary: str, value: float, *, epoch: int = 2, game: str = "property", layer: str = JOINT) -> Row:
-    index = -1 if layer == JOINT else 0
-    return Row(
-        epoch, 1, layer, index, "joint", 9, view, game, adversary, "bits", value, value - 0.1, value + 0.1,
-        0.0, 1.0, 50, "ok",
-    )  # fmt: skip
+BOTH = {"trained_with": "sign", "knowledge": "static"}
+
+
+def row(view: str, adversary: str, value: float, **columns: object) -> Row:
+    found = make_row(JOINT, value, view=view, game="property", adversary=adversary, ceiling=1.0, epoch=2, n=50)
+    return replace(found, **columns)  # type: ignore[arg-type]
 
 
 def run(*rows: Row) -> Run:
@@ -48,8 +49,9 @@ def test_each_defense_has_its_strongest_adversaries_side_by_side() -> None:
     found = defense_lines(
         run(
             row("v", "linear", 0.5), row("v", "mlp", 0.6), row("v", "linear", 0.9, epoch=1),
-            row("v@sign", "linear", 0.3), row("v@sign", "static-linear", -0.4), row("v@sign", "static-mlp", -0.2),
-            row("w", "linear", 0.2), row("w", "static-linear", 0.1), row("v", "linear", 0.7, layer="fc"),
+            row("v", "linear", 0.3, trained_with="sign"), row("v", "linear", -0.4, **BOTH),
+            row("v", "mlp", -0.2, **BOTH),
+            row("w", "linear", 0.2), row("w", "linear", 0.1, knowledge="static"), row("v", "linear", 0.7, layer="fc"),
         )
     )  # fmt: skip
     bare, trained, shown = found
@@ -63,12 +65,12 @@ def test_each_defense_has_its_strongest_adversaries_side_by_side() -> None:
         0.7,
     )
     assert trained.static is not None
-    assert trained.static.adversary == "static-mlp"
+    assert (trained.static.adversary, trained.static.knowledge) == ("mlp", "static")
     assert (shown.entry.title, shown.shown, shown.view) == ("none", "prune-0.9", "w")
 
 
 def test_the_sheet_leaves_empty_what_nobody_played() -> None:
-    (only,) = defenses_sheet(run(row("v@sign", "linear", 0.3))).rows
+    (only,) = defenses_sheet(run(row("v", "linear", 0.3, trained_with="sign"))).rows
     cells = dict(zip(COLUMNS, only, strict=True))
     assert cells["static"] == ""
     assert math.isnan(float(cells["static_value"]))
@@ -90,7 +92,9 @@ def test_titles_are_those_of_the_spec(defense: dict[str, Any]) -> None:
 
 
 def test_late_adversaries_have_no_line() -> None:
-    assert not defense_lines(run(row("v", "late-linear", 0.5), row("v@sign", "late-linear", 0.3)))
+    assert not defense_lines(
+        run(row("v", "linear", 0.5, knowledge="late"), row("v", "linear", 0.3, trained_with="sign", knowledge="late"))
+    )
 
 
 def test_a_run_without_defenses_has_no_such_table() -> None:
@@ -101,18 +105,19 @@ def test_a_run_without_defenses_has_no_such_table() -> None:
 def test_threats_tell_what_the_adversary_knew() -> None:
     found = threats(
         run(
-            row("v", "linear", 0.5), row("v", "linear", 0.1, game="late"), row("w", "static-linear", 0.1),
-            row("v", "likelihood-ratio", 3.0, game="identity"), row("v@sign", "linear", 0.2),
+            row("v", "linear", 0.5), row("v", "linear", 0.1, game="late"), row("w", "linear", 0.1, knowledge="static"),
+            row("v", "likelihood-ratio", 3.0, game="identity"), row("v", "linear", 0.2, trained_with="sign"),
         )
     )  # fmt: skip
     knows = [
-        (t.knows["batch_size"], t.knows["weights"], t.knows["own_records"], t.trained_with, t.fitted_on) for t in found
+        (t.knows["batch_size"], t.knows["weights"], t.knows["own_records"], t.row.trained_with, t.row.knowledge)
+        for t in found
     ]
     assert knows == [
-        (4, "exact", "half", "", "as shown"),
-        (4, "late", 50, "", "as shown"),
-        (16, "exact", "half", "", "undefended"),
-        (4, "exact", "half", "sign", "as shown"),
+        (4, "exact", "half", "none", "adaptive"),
+        (4, "late", 50, "none", "adaptive"),
+        (16, "exact", "half", "none", "static"),
+        (4, "exact", "half", "sign", "adaptive"),
     ]
 
 
@@ -123,5 +128,5 @@ def test_what_differs_is_what_is_shown() -> None:
 
 
 def test_rows_of_defenses_are_kept_apart() -> None:
-    rows = (row("v", "linear", 0.5), row("v@sign", "linear", 0.3))
+    rows = (row("v", "linear", 0.5), row("v", "linear", 0.3, trained_with="sign"))
     assert as_trained(rows) == rows[:1]

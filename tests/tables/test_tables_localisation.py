@@ -70,10 +70,11 @@ def test_a_line_holds_every_metric_with_its_interval_and_null():
 
 def test_a_line_for_each_epoch_layer_and_training():
     rows = [row for epoch in (0, 4) for layer in ("*", "fc") for row in localised("sex", layer, epoch=epoch)]
-    rows += localised("sex", view="model@dp")
-    rows += [usable("of-sex", 0.4), usable("of-sex", 0.1, "record@dp"), usable("of-sex", 0.3, epoch=0)]
+    rows += localised("sex", trained_with="dp")
+    rows += [usable("of-sex", 0.4), usable("of-sex", 0.1, trained_with="dp"), usable("of-sex", 0.3, epoch=0)]
     found = [(x["epoch"], x["layer"], x["trained_with"], x["usable_linear_bits"]) for x in table(rows)]
-    assert [line[:3] for line in found] == [(0, "*", ""), (0, "fc", ""), (4, "*", ""), (4, "fc", ""), (4, "fc", "dp")]
+    bare = [(epoch, layer, "none") for epoch in (0, 4) for layer in ("*", "fc")]
+    assert [line[:3] for line in found] == [*bare, (4, "fc", "dp")]
     assert [line[3] for line in found if line[1] == "fc"] == [0.3, 0.4, 0.1]
 
 

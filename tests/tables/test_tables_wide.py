@@ -26,7 +26,7 @@ def run():
         rows.append(make_row("conv1", conv, epoch=epoch))
         rows.append(lost_row("fc", epoch=epoch) if math.isnan(fc) else make_row("fc", fc, epoch=epoch))
         rows.append(make_row("fc", 0.3, epoch=epoch, metric="accuracy", ceiling=1.0))
-        rows.append(make_row("conv1", 7.0, epoch=epoch, adversary="static-likelihood-ratio"))
+        rows.append(make_row("conv1", 7.0, epoch=epoch, knowledge="static"))
         rows.append(make_row("*", 0.6, epoch=epoch, view="model", game="membership", metric="auc", adversary="loss"))
     layers = [LayerEntry("bn", 3, "BatchNorm2d", 4, "none", "records mixed")]
     return make_run(rows, epochs=[entry(e) for e in (0, 1, 2, 4)], layers=layers, warnings=["w"])

@@ -33,7 +33,8 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     """Rows of all layers jointly and of each. Records without the attribute are no targets."""
     assert isinstance(game, AttributeGame)
     if is_input(scene.session, game):
-        return inference.play(scene, game, view, [input_attribute.ADVERSARY], lambda t: _input(scene, game, view, t))
+        only = [input_attribute.ADVERSARY]
+        return inference.play(scene, game, view, only, lambda table: _input(scene, game, view, table), "rest")
     return inference.play(scene, game, view, game.adversary, lambda table: _latent(scene, game, view, table))
 
 

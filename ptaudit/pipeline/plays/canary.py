@@ -25,6 +25,7 @@ from ptaudit.stats.roc import auc_estimate
 from ptaudit.tables.row import Row
 from ptaudit.views import View
 from ptaudit.views.joint import mixed
+from ptaudit.views.knowledge import Asked, Knows
 
 _CHANGES: dict[About, Adjacency] = {"attribute": "replace-one", "membership": "add/remove"}
 _SHARE = 0.25
@@ -45,11 +46,11 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
             told: Mapping[str, Metrics]
             if isinstance(found, str) or isinstance(made, str):
                 told = _lost(str(made))
-            elif view.noise_std > 0.0 and view.linear:
+            elif _others_are_known(view):
                 told = canary.known_others(made.distance, view, spec.games, spec.delta, _CHANGES[about], scene.seed)
             else:
                 told = _without_noise(scene, view, found[0], made, spec.games)
-            rows += _rows(scene, view.name, game, line, kind, about, told)
+            rows += _rows(scene, view, game, line, kind, about, told)
     # In the order of the spec: kinds, then what they are about.
     order = {name: place for place, name in enumerate(spec.step_adversaries)}
     return sorted(rows, key=lambda row: order[row.adversary])
@@ -66,7 +67,7 @@ def play_planted(scene: Scene, game: GameSpec) -> list[Row]:
             if planted.kind == kind:
                 about = planted.question.about
                 found = _one_run(scene, planted, limits[about], spec.delta)
-                rows += _rows(scene, MODEL_VIEW, game, line, kind, about, {ONE_RUN: found})
+                rows += _rows(scene, None, game, line, kind, about, {ONE_RUN: found})
     return rows
 
 
@@ -77,11 +78,19 @@ def _spec(scene: Scene) -> CanarySpec:
 
 
 def _rows(
-    scene: Scene, view: str, game: GameSpec, line: Line, kind: str, about: About, told: Mapping[str, Metrics]
+    scene: Scene, view: View | None, game: GameSpec, line: Line, kind: str, about: About, told: Mapping[str, Metrics]
 ) -> Iterator[Row]:
+    """Rows of a kind; None is the view of the trained weights."""
+    knows: Knows = "others" if view is not None and _others_are_known(view) else "none"
+    name = MODEL_VIEW if view is None else view.name
     for test, metrics in told.items():
         found = {metric: [estimate] for metric, estimate in metrics.items()}
-        yield from scene.rows(view, game, adversary(kind, test, about), [line], found)
+        yield from scene.rows(name, game, Asked(adversary(kind, test, about), knows=knows), [line], found)
+
+
+def _others_are_known(view: View) -> bool:
+    """Whether canaries are looked for by one who knows all other records of the batch: the worst case of noise."""
+    return view.noise_std > 0.0 and view.linear
 
 
 def _lost(why: str, canaries: int = 0) -> dict[str, Metrics]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from ptaudit.games import identity
 from ptaudit.pipeline.scene import Scene, groups_of
 from ptaudit.pipeline.session import shared
-from ptaudit.pipeline.sights import adaptive, static, why_not_seen
+from ptaudit.pipeline.sights import players, why_not_seen
 from ptaudit.spec.model import GameSpec, IdentityGame
 from ptaudit.tables.row import Row
 from ptaudit.views import View
+from ptaudit.views.knowledge import Asked
 
 ADVERSARY = "likelihood-ratio"
 
@@ -23,10 +24,9 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
         return scene.lost(view.name, game, [ADVERSARY], lines, why) + missing
     groups, sizes = groups_of(view, len(places)), [line.parameters for line in lines]
     rows = []
-    for who in (adaptive(scene, view, places), static(scene, view, places)):
-        if who is not None:
-            name, found = identity.measure(
-                who.tokens, who.view, groups, sizes, game.candidates, scene.seed, who.sight, who.known
-            )
-            rows += scene.rows(view.name, game, name, lines, found)
+    for knowledge, who in players(scene, view, places):
+        name, found = identity.measure(
+            who.tokens, who.view, groups, sizes, game.candidates, scene.seed, who.sight, who.known
+        )
+        rows += scene.rows(view.name, game, Asked(name, knowledge), lines, found)
     return rows + missing

@@ -5,10 +5,11 @@ from __future__ import annotations
 from ptaudit.games import label
 from ptaudit.pipeline.scene import Scene, groups_of
 from ptaudit.pipeline.session import shared
-from ptaudit.pipeline.sights import adaptive, static, why_not_seen
+from ptaudit.pipeline.sights import players, why_not_seen
 from ptaudit.spec.model import GameSpec
 from ptaudit.tables.row import Row
 from ptaudit.views import View
+from ptaudit.views.knowledge import Asked
 
 
 def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
@@ -22,10 +23,9 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
         return scene.lost(view.name, game, [label.ADVERSARY], lines, why) + missing
     groups = groups_of(view, len(places))
     rows = []
-    for who in (adaptive(scene, view, places), static(scene, view, places)):
-        if who is not None:
-            name, found = label.measure(
-                who.tokens, scene.targets, classes, who.view, groups, scene.seed, who.sight, who.known
-            )
-            rows += scene.rows(view.name, game, name, lines, found)
+    for knowledge, who in players(scene, view, places):
+        name, found = label.measure(
+            who.tokens, scene.targets, classes, who.view, groups, scene.seed, who.sight, who.known
+        )
+        rows += scene.rows(view.name, game, Asked(name, knowledge), lines, found)
     return rows + missing
