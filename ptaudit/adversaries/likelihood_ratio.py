@@ -59,6 +59,7 @@ class Posterior:
         shuffled: calibration of the same member on games with the secret shuffled, for the null.
         fold_bits: mean bits of the choice on the adversary's own folds, `(R,)`.
         full: whether a row chose all coordinates, `(R,)`.
+        trials: the games that it was calibrated on, scored by the chosen members.
     """
 
     parts: tuple[tuple[Rows, Member, Tensor, Density], ...]
@@ -66,6 +67,21 @@ class Posterior:
     shuffled: Calibration
     fold_bits: Tensor
     full: Tensor
+    trials: tuple[Trial, ...] = ()
+
+    def scores(self, views: Sequence[Tensor], candidates: Tensor) -> Tensor:
+        """Log-likelihoods of every candidate under the chosen members, less the largest: `(R, G, K)` float32.
+
+        Args:
+            views: per round, `(R, G, k)`.
+            candidates: `(R, K, k)`.
+        """
+        low = candidates.new_empty(len(candidates), views[0].shape[1], candidates.shape[1], dtype=torch.float32)
+        for mine, member, coordinates, density in self.parts:
+            some = [rows_of(view, mine) for view in views]
+            distances = distances_of(density, some, rows_of(candidates, mine), coordinates)
+            low[list(mine)] = shifted(member.scores(distances))
+        return low
 
     def play(self, views: Sequence[Tensor], candidates: Tensor, secret: Tensor, wrong: Tensor) -> Outcome:
         """Name the posterior of every game and score it.
@@ -89,6 +105,23 @@ class Posterior:
             scored[2, part] = calibrated_gain(low, prior, null, wrong)
             rivals[:2, part] = rival_losses(low, secret, real)
         return Outcome(scored, rivals)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Games that an adversary has played against itself with records on which its densities were not fitted.
+
+    Attributes:
+        candidates: indices of the candidates among its records, `(K,)`.
+        members: records of each batch, `(r, G, m)`.
+        secret: index of the true candidate, `(G,)`.
+        scores: log-likelihoods of the chosen members, `(R, G, K)` float32.
+    """
+
+    candidates: Tensor
+    members: Tensor
+    secret: Tensor
+    scores: Tensor
 
 
 @dataclass(frozen=True)
@@ -220,10 +253,31 @@ def fit(
     parts = [
         (mine, member, sets[member.place // len(tails)], final(member.place, mine)) for mine, member in prepared.parts
     ]
+    trials = tuple(
+        _trial(rehearsal, start, prepared.parts, tokens) for rehearsal, start in _starts(first, second, half)
+    )
     full = torch.zeros(rows, dtype=torch.bool)
     for mine, member in prepared.parts:
         full[list(mine)] = member.dim == max(map(len, sets))
-    return Posterior(tuple(parts), prepared.real, prepared.shuffled, prepared.bits, full)
+    return Posterior(tuple(parts), prepared.real, prepared.shuffled, prepared.bits, full, trials)
+
+
+def _starts(
+    first: Sequence[Rehearsal], second: Sequence[Rehearsal], half: int
+) -> list[tuple[Rehearsal, int]]:
+    """All rehearsals, those of one fold alternating with those of the other, and where their fold begins."""
+    return [pair for one, two in zip(first, second) for pair in ((one, half), (two, 0))]
+
+
+def _trial(rehearsal: Rehearsal, start: int, parts: Sequence[tuple[Rows, Member]], tokens: Tensor) -> Trial:
+    """The games of a rehearsal as the chosen members score them."""
+    assert rehearsal.candidates is not None
+    assert rehearsal.members is not None
+    shape = len(tokens), len(rehearsal.secret), len(rehearsal.candidates)
+    low = torch.empty(shape, dtype=torch.float32, device=tokens.device)
+    for mine, member in parts:
+        low[list(mine)] = shifted(member.scores(rehearsal.distances(member.place, mine)))
+    return Trial(rehearsal.candidates + start, rehearsal.members + start, rehearsal.secret, low)
 
 
 def _sets(k: int, view: View, window: Window | None) -> list[Tensor]:
@@ -275,5 +329,7 @@ def _rehearse(
             return distances_of(density(place, rows), some, rows_of(candidates, rows), sets[place // kinds])
 
         secret = games.secret.to(played.device)
-        found.append(Rehearsal(distances, uniform(targets, played), secret, (secret + 1) % targets))
+        members = torch.cat([mine[games.secret].expand(len(games.others), -1)[..., None], fillers[games.others]], -1)
+        wrong = (secret + 1) % targets
+        found.append(Rehearsal(distances, uniform(targets, played), secret, wrong, mine, members))
     return found

@@ -57,12 +57,16 @@ class Rehearsal:
         prior: probabilities of the secret, `(K,)`.
         secret: index of the true secret, `(G,)`.
         wrong: index of the one that shuffling puts in its place, `(G,)`.
+        candidates: indices of the candidates among the adversary's records, `(K,)`, where they are records.
+        members: and of the records of each batch, `(r, G, m)`.
     """
 
     distances: Callable[[int, Rows], Sequence[Tensor]]
     prior: Tensor
     secret: Tensor
     wrong: Tensor
+    candidates: Tensor | None = None
+    members: Tensor | None = None
 
     def by_member(self, family: Sequence[Member], rows: Rows) -> Tensor:
         """Mean bits of every member and coarse calibration, `(R, members, slopes, shares)`."""

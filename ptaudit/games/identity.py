@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ptaudit.adversaries.calibration import Calibration, calibrated_gain, top_hit, uniform, unseen
 from ptaudit.adversaries.interference import squared_distances
-from ptaudit.adversaries.likelihood_ratio import Posterior, fit
+from ptaudit.adversaries.likelihood_ratio import Trial, fit, rival_losses
 from ptaudit.adversaries.sighted import Window, alone, blurred, doubled, draw, hidden, pictures
+from ptaudit.attacks.combined import algebra_of, fit_combined
+from ptaudit.attacks.evidence import Candidates, Read, statistics_of
 from ptaudit.games.crossfit import (
-    GAMES_PER_QUARTER,
     Played,
     Scores,
     crossfit,
@@ -33,13 +35,16 @@ from ptaudit.games.crossfit import (
 from ptaudit.stats.channel import channel_bits
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import Games, observe
-from ptaudit.views.sight import Sight
+from ptaudit.views.sight import Sight, TokenSight
 from ptaudit.views.view import View
 
 RECORDS_PER_MEMBER = 20
 """Fewest records for each record of a batch; fewer make the game inconclusive."""
 
 ADVISED_PER_MEMBER = 32
+
+GAMES_PER_QUARTER = 512
+"""Games played with the targets of one quarter of the records."""
 
 MAX_SETS = 8
 """Most candidate sets cut from one quarter."""
@@ -57,6 +62,7 @@ def measure(
     seed: int = 0,
     sight: Sight | None = None,
     known: Sight | None = None,
+    algebra: Algebra | None = None,
 ) -> tuple[str, dict[str, list[Estimate]]]:
     """Play the game for several rows at once and say what it means.
 
@@ -71,6 +77,7 @@ def measure(
         sight: what the games are played on; left out, sums of the tokens and the noise of the view.
         known: what the adversary prepares on, in the same rows as `sight`: the same one, or one of earlier weights.
             Left out where there is a sight: sums of the tokens and the noise of the view (static).
+        algebra: the same view as matrices; None where only tokens are known.
 
     Returns:
         The adversary's name, and for `bits` and `accuracy` (of naming the record) one estimate for each group. The
@@ -80,11 +87,11 @@ def measure(
     k = min(candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
     static = sight is not None and known is None
-    name = "likelihood-ratio" if sight or not _quiet(view) else "exact"
+    name = "exact" if _quiet(view) and not sight else "combined" if algebra else "likelihood-ratio"
     if reason := why_not(tokens, view, k):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
-    scores = play(tokens, view, groups, k, seed, sight, known)
+    scores = play(tokens, view, groups, k, seed, sight, known, algebra)
     bits, hits, null = scores.values
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
     found = estimates(bits, null, ceilings, scores.targets, seed, least=-math.inf if static else 0.0)
@@ -103,6 +110,19 @@ def noise_ceiling(view: View, parameters: int | None) -> float:
     return channel_bits(view.noise_std, view.clip, parameters, view.rounds)
 
 
+@dataclass(frozen=True)
+class Algebra:
+    """What the adversary makes of the gradients as matrices.
+
+    Attributes:
+        seen: what is seen of batches of the records.
+        own: gradients of the records, as the adversary computes them for its candidates.
+    """
+
+    seen: Sight
+    own: Candidates
+
+
 def play(
     tokens: Tensor,
     view: View,
@@ -111,6 +131,7 @@ def play(
     seed: int,
     sight: Sight | None = None,
     known: Sight | None = None,
+    algebra: Algebra | None = None,
 ) -> Scores:
     """The scores of every record; see `measure`. Needs `RECORDS_PER_MEMBER` records per batch member."""
     generator = torch.Generator().manual_seed(seed)
@@ -126,50 +147,103 @@ def play(
         tokens, view, sight = blurred(tokens, view, sight)
     full = [True] * len(groups)
 
+    def shown(targets: Tensor, fillers: Tensor, games: Games) -> list[Tensor]:
+        if sight is None:
+            return observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
+        seen = Window(sight, torch.arange(tokens.shape[1])).games(targets, fillers, games, generator)
+        return doubled(seen) if known else seen
+
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
         posterior = fit(tokens[:, own], view, generator, k, Window(known, own) if known else None)
-        chosen = torch.tensor([max(g, key=lambda row: float(posterior.fold_bits[row])) for g in groups])
-        for i, row in enumerate(chosen.tolist()):
-            full[i] = full[i] and bool(posterior.full[row])
+        read = _reader(algebra, view, generator)
+        trials = [
+            Trial(own[t.candidates], _batches(own[t.members], view), t.secret, t.scores) for t in posterior.trials
+        ]
+        found = algebra_of(trials, read, algebra.own) if algebra and read else []
+        least = max(unseen(view.others, len(own)), 1.0 / (len(own) + 1)), 1.0 / (len(own) + 1)
+        once = view.noise_std > 0.0 or (algebra is not None and algebra.seen.random)
+        fitted = [fit_combined(posterior, found, groups, least, once, wrong) for wrong in (False, True)]
+        for i, line in enumerate(fitted[0].lines):
+            best = max(line.rows, key=lambda row: float(posterior.fold_bits[row]), default=-1)
+            full[i] = full[i] and best >= 0 and bool(posterior.full[best]) and not line.evidence
 
-        def shown(targets: Tensor, fillers: Tensor, games: Games) -> list[Tensor]:
-            if sight is None:
-                return observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
-            seen = Window(sight, torch.arange(tokens.shape[1])).games(targets, fillers, games, generator)
-            return doubled(seen) if known else seen
+        def asked(members: Tensor, fillers: Tensor, games: Games) -> list[tuple[Tensor, Tensor]]:
+            sketches = posterior.scores(shown(members, fillers, games), tokens[:, members])
+            seen = []
+            if fitted[0].evidence is not None and algebra is not None and read is not None:
+                target = members[games.secret].expand(len(games.others), -1)[..., None]
+                batches = _batches(torch.cat([target, fillers[games.others]], -1), view)
+                seen = [statistics_of(read, batch, members, algebra.own) for batch in batches]
+            return [one.play(sketches, seen) for one in fitted]
 
-        results = [_quarter(posterior, tokens, *pair, view, k, generator, shown) for pair in pairs]
-        return [(mine[:, chosen], influence[:, chosen]) for mine, influence in results]
+        return [_quarter(asked, *pair, view, k, generator) for pair in pairs]
 
     values = crossfit(order, play_half)
-    return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), "likelihood-ratio")
+    name = "combined" if algebra else "likelihood-ratio"
+    return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), name)
+
+
+def _reader(algebra: Algebra | None, view: View, generator: torch.Generator) -> Read | None:
+    """What is seen of batches as matrices; of several looks at one batch the mean."""
+    if algebra is None or not algebra.own.readable:
+        return None
+    seen = algebra.seen
+    if view.fixed_batch and isinstance(seen, TokenSight):
+        seen = seen.quieter(view.rounds)
+    return lambda members: seen.read(members, generator)
+
+
+def _batches(members: Tensor, view: View) -> Tensor:
+    """Batches of every round, `(r, G, m)`; a batch that all rounds show is looked at once."""
+    return members[:1] if view.fixed_batch else members
 
 
 def _quarter(
-    posterior: Posterior,
-    tokens: Tensor,
+    asked: Callable[[Tensor, Tensor, Games], list[tuple[Tensor, Tensor]]],
     targets: Tensor,
     fillers: Tensor,
     view: View,
     k: int,
     generator: torch.Generator,
-    shown: Callable[[Tensor, Tensor, Games], list[Tensor]],
 ) -> Played:
-    """Play all candidate sets of one quarter."""
+    """Play all candidate sets of one quarter.
+
+    Args:
+        asked: for candidates, fillers and games the scores `(P, G, K)` and shares of the prior `(P,)` of the adversary,
+            and of the same one fitted to shuffled secrets.
+        targets: records of the quarter.
+        fillers: records of the other quarter.
+        view: the view.
+        k: number of candidates K.
+        generator: of the draws.
+    """
     sets = targets[: _targets(len(targets), k)].view(-1, k)
     per_target = max(1, GAMES_PER_QUARTER // sets.numel())
     values, influences = [], []
     for members in sets:
         games = draw(k, len(fillers), per_target, view, generator)
-        views = shown(members, fillers, games)
-        secret = games.secret.to(tokens.device)
-        outcome = posterior.play(views, tokens[:, members], secret, (secret + 1) % k)
-        mine = outcome.scored.view(3, len(tokens), k, per_target).mean(-1)
-        rest = outcome.scored - mine.repeat_interleave(per_target, -1)
-        rivalry = (k - 1) * (outcome.rivals - outcome.rivals.mean(-1, keepdim=True))
+        scored, rivals = _scored(asked(members, fillers, games), games.secret)
+        mine = scored.view(3, -1, k, per_target).mean(-1)
+        rest = scored - mine.repeat_interleave(per_target, -1)
+        rivalry = (k - 1) * (rivals - rivals.mean(-1, keepdim=True))
         values.append(mine + rivalry)
         influences.append(filler_influence(rest, hidden(games, view), len(fillers)))
     return spread_over(torch.cat(values, -1), len(targets)), torch.stack(influences).mean(0)
+
+
+def _scored(answers: Sequence[tuple[Tensor, Tensor]], secret: Tensor) -> tuple[Tensor, Tensor]:
+    """Bits, hits and null bits of every game, `(3, P, G)`; what each candidate takes from the others, `(3, P, K)`."""
+    (low, share), (null, null_share) = answers
+    secret = secret.to(low.device)
+    k = low.shape[-1]
+    prior, wrong = uniform(k, low), (secret + 1) % k
+    low, null = (some - some.amax(-1, keepdim=True) for some in (low, null))
+    real = Calibration(torch.ones_like(share), share.to(low.device))
+    shuffled = Calibration(torch.ones_like(share), null_share.to(low.device))
+    bits, hits = calibrated_gain(low, prior, real, secret), top_hit(low, secret)
+    scored = torch.stack([bits, hits, calibrated_gain(null, prior, shuffled, wrong)])
+    rivals = rival_losses(low, secret, real)
+    return scored, torch.cat([rivals, torch.zeros_like(rivals[:1])])
 
 
 def _targets(quarter: int, k: int) -> int:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ptaudit.gradients import RecordGradients
 from ptaudit.pipeline.samples import Samples
 from ptaudit.pipeline.session import Session, audited, shared
 from ptaudit.spec.catalog import GAMES, NO_DEFENSE
 from ptaudit.spec.model import GameSpec
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.row import JOINT, Row, limit
+from ptaudit.tables.status import limited_by_attack
 from ptaudit.tokens import LayerInfo, TokenReader, Tokens
 from ptaudit.tokens.features import Kind, features
 from ptaudit.views import View
@@ -69,6 +72,7 @@ class Scene:
     encoders: Encoders | None = None
     samples: Samples | None = None
     kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _gradients: list[list[list[RecordGradients]]] = field(default_factory=list, init=False, repr=False, compare=False)
     _features: dict[Kind, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -96,6 +100,13 @@ class Scene:
             )
         return self._features[kind]
 
+    @property
+    def gradients(self) -> list[list[RecordGradients]]:
+        """The gradients of the audited members as matrices, for each layer of `inside`; read once for all games."""
+        if not self._gradients:
+            self._gradients.append(self.reader.gradients(*self.session.batch(self.session.members)))
+        return self._gradients[0]
+
     def places(self, view: View) -> list[int]:
         """Captured layers that a view shares, as rows of the tokens."""
         return [i for i, layer in enumerate(self.inside.layers) if shared(view, layer.name)]
@@ -117,7 +128,7 @@ class Scene:
     def rows(self, view: str, game: GameSpec, adversary: str | Asked, lines: Sequence[Line], found: Found) -> list[Row]:
         """A row for each line and metric; an adversary by name alone knows the view as it is, and no record."""
         who = adversary if isinstance(adversary, Asked) else Asked(adversary)
-        return [
+        rows = [
             Row(
                 self.epoch, self.step, line.name, line.index, line.type, line.parameters, view, game.title,
                 who.adversary, who.knowledge, who.knows, NO_DEFENSE, metric, e.value, e.lo, e.hi, e.null, e.ceiling,
@@ -126,6 +137,12 @@ class Scene:
             for i, line in enumerate(lines)
             for metric, e in ((metric, estimates[i]) for metric, estimates in found.items())
         ]  # fmt: skip
+        return [limited_by_attack(row) for row in rows] if self._is_bare(view, game) else rows
+
+    def _is_bare(self, view: str, game: GameSpec) -> bool:
+        """Whether a view of the spec has no noise on what a game is about."""
+        shown = [each for each in self.session.spec.audit.views if each.name == view]
+        return any(not is_mechanism(each.defense and each.defense.plain(), game.plain()) for each in shown)
 
     def lost(
         self, view: str, game: GameSpec, adversaries: Sequence[str | Asked], lines: Sequence[Line], why: str
@@ -180,9 +197,14 @@ def clipped(view: View, read: Tokens, places: Sequence[int]) -> Tensor:
     """Tokens of the layers of a view in float64, each record clipped as the view clips."""
     layers = read.values[list(places)].double()
     if view.clip is not None:
-        norm = read.total_norm_sq.double().sqrt()
-        layers = layers * (view.clip / norm.clamp_min(view.clip))[None, :, None]
+        layers = layers * clip_factor(view.clip, read)[None, :, None]
     return layers
+
+
+def clip_factor(clip: float, read: Tokens) -> Tensor:
+    """What clipping multiplies each record's gradient by, `(N,)` float64."""
+    norm = read.total_norm_sq.double().sqrt()
+    return clip / norm.clamp_min(clip)
 
 
 def layer_line(layer: LayerInfo) -> Line:

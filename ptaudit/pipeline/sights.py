@@ -11,7 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.pipeline.scene import Scene, clipped
+from ptaudit.attacks.evidence import Candidates
+from ptaudit.games.identity import Algebra
+from ptaudit.gradients.batches import BatchSums
+from ptaudit.pipeline.scene import Scene, clip_factor, clipped
 from ptaudit.replay.labels import label_prior
 from ptaudit.replay.steps.perturb import secret_of
 from ptaudit.spec.defenses import PerturbDefense
@@ -74,20 +77,25 @@ class Known:
         view: batch size, clipping and noise as she believes them to be.
         sight: what the games are played on; None for sums of the tokens and the noise of the view.
         known: what she prepares on; None for sums of the tokens.
+        algebra: the view as matrices; None for who is wrong about the view.
     """
 
     tokens: Tensor
     view: View
     sight: Sight | None = None
     known: Sight | None = None
+    algebra: Algebra | None = None
 
 
 def adaptive(scene: Scene, view: View, places: Sequence[int]) -> Known:
     """Who knows the view as it is."""
     if view.linear:
-        return Known(summed(scene, view, places).tokens, view)
+        seen = summed(scene, view, places)
+        assert seen.sums is not None
+        return Known(seen.tokens, view, algebra=Algebra(seen, Candidates(seen.sums.layers, view.noise_std)))
     now = sight(scene, view, places)
-    return Known(summed(scene, plain_sums(view), places).tokens, view, now, now)
+    own = Candidates([scene.gradients[place] for place in places])
+    return Known(summed(scene, plain_sums(view), places).tokens, view, now, now, Algebra(now, own))
 
 
 def static(scene: Scene, view: View, places: Sequence[int], late: bool = False) -> Known | None:
@@ -170,7 +178,10 @@ def before(scene: Scene) -> Scene | None:
 
 def _linear(scene: Scene, view: View, places: Sequence[int], noisy: bool) -> TokenSight:
     layers = clipped(view, scene.inside, places)
-    return TokenSight(Joint.of(layers, noisy).rows(layers), view.noise_std)
+    sums = BatchSums([scene.gradients[place] for place in places], view.noise_std)
+    if view.clip is not None:
+        sums = sums.clipped(clip_factor(view.clip, scene.inside))
+    return TokenSight(Joint.of(layers, noisy).rows(layers), view.noise_std, sums)
 
 
 def _replayed(scene: Scene, view: View, places: Sequence[int]) -> ReplayedSight:
@@ -182,8 +193,9 @@ def _replayed(scene: Scene, view: View, places: Sequence[int]) -> ReplayedSight:
     replayed = (seen for seen in scene.kept.values() if isinstance(seen, ReplayedSight))
     share = next((seen for seen in replayed if plain(seen.view)), None)
     return ReplayedSight.of(
-        scene.reader, inputs, targets, layers, prepared(scene, view), joint, session.records.classes, share
-    )
+        scene.reader, inputs, targets, layers, prepared(scene, view), joint, session.records.classes, share,
+        [scene.gradients[place] for place in places],
+    )  # fmt: skip
 
 
 def prepared(scene: Scene, view: View) -> View:

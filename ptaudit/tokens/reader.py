@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError, PtauditError
+from ptaudit.gradients.keep import Keeper, KeptSketch, kept_sketch
+from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.replay.batch import Inputs, rows, to_device
 from ptaudit.tokens.capture import PerRecordLoss, Reading, reading_of, sweep
 from ptaudit.tokens.fallback import loop_contributions, vmap_contributions
@@ -103,6 +105,11 @@ class TokenReader:
         return self._infos
 
     @property
+    def seed(self) -> int:
+        """Seed of the projections."""
+        return self._seed
+
+    @property
     def source(self) -> Source:
         """What is read; known after `prepare`."""
         if not self._all_sketches:
@@ -174,6 +181,39 @@ class TokenReader:
             tuple(info for info in self.layers if info.name in {chosen_info.name for chosen_info in chosen}),
             complete=not (missing or any(unforeseen)),
         )
+
+    def gradients(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> list[list[RecordGradients]]:
+        """The gradients themselves, as matrices from which those of batches are summed exactly.
+
+        Call `read` on the records first: it proves the rules again where they no longer hold.
+
+        Args:
+            inputs: records (N, ...).
+            targets: (N, ...).
+            chunk: records in one forward and backward pass.
+
+        Returns:
+            For each layer of `Tokens.layers` the matrices of its parameters; none where they cannot be kept in this
+            form, so that only the layer's sketch is known.
+        """
+        chosen = [info.name for info in self.layers if info.capture != "none" and info.name in self._selected]
+        sketches = {layer.name: kept_sketch(layer, self._seed, self._device) for layer in self._found}
+        keepers = {layer.name: self._keeper(layer, sketches[layer.name]) for layer in self._found if layer.name in chosen}
+        by_rule = [keepers[layer.name] for layer in self._captured_by("rule") if layer.name in keepers]
+        with quiet(self._model, self._device):
+            for start in range(0, len(targets), chunk):
+                args = self._here(inputs, targets, slice(start, start + chunk))
+                found = dict(sweep(self._model, self._loss, [keeper.reading for keeper in by_rule], *args).found)
+                for way, capture in ((vmap_contributions, "vmap"), (loop_contributions, "loop")):
+                    if layers := [layer for layer in self._captured_by(capture) if layer.name in keepers]:
+                        found |= way(self._model, self._loss, layers, sketches, *args)
+                for name, keeper in keepers.items():
+                    keeper.keep(found.get(name), len(args[1]))
+        return [keepers[name].result() for name in chosen]
+
+    def _keeper(self, layer: Layer, sketch: KeptSketch) -> Keeper:
+        layout = next(info.layout for info in self.layers if info.name == layer.name)
+        return Keeper(layer, layout, sketch)
 
     def _read_chunk(
         self, inputs: Inputs, targets: Tensor, captured: Sequence[LayerInfo], chosen: Sequence[LayerInfo]

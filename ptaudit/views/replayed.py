@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError
+from ptaudit.gradients.batches import Matrices, at_once
+from ptaudit.gradients.keep import KeptSketch, as_kept, kept_sketch
+from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.replay.batch import Inputs
 from ptaudit.tokens.reader import Source, TokenReader
 from ptaudit.tokens.sketch import LayerSketch
@@ -26,10 +29,14 @@ class Shown:
     Attributes:
         sketch: its projection, that of its tokens.
         paths: by name inside the layer, the path of each parameter.
+        kept: its matrices of records, where they are known.
+        form: the form in which matrices are kept.
     """
 
     sketch: LayerSketch
     paths: dict[str, str]
+    kept: Sequence[RecordGradients] = ()
+    form: KeptSketch | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class ReplayedSight:
         joint: Joint,
         classes: int | None = None,
         share: ReplayedSight | None = None,
+        kept: Sequence[Sequence[RecordGradients]] | None = None,
     ) -> ReplayedSight:
         """The sight of a view on some records, at the present weights of the reader's model.
 
@@ -85,6 +93,7 @@ class ReplayedSight:
             classes: number of classes where targets are classes.
             share: another sight of the same records at the same weights; the gradients that it has already are used
                 where they are the same ones.
+            kept: matrices of the records for each of the layers; left out, nothing is shown as matrices.
 
         Raises:
             ModelError: see `why_not`.
@@ -98,7 +107,13 @@ class ReplayedSight:
             batches = BatchGradients(source, inputs, targets, defense=view.defense, update=view.update)
         own = {layer.name: layer for layer in source.layers}
         shown = tuple(
-            Shown(source.sketches[name], {p: own[name].path(p) for p in own[name].parameters}) for name in layers
+            Shown(
+                source.sketches[name],
+                {p: own[name].path(p) for p in own[name].parameters},
+                matrices,
+                kept_sketch(own[name], reader.seed, source.device) if matrices else None,
+            )
+            for name, matrices in zip(layers, kept or [()] * len(layers))
         )
         responses = _responses(reader, inputs, targets, layers, view, joint, classes or 0)
         return cls(batches, shown, joint, view, targets.cpu(), classes, responses)
@@ -122,6 +137,34 @@ class ReplayedSight:
         )
         rows, _, k = tokens.shape
         return self.joint.rows(m * tokens.view(rows, len(members), users, k).sum(2))
+
+    @property
+    def random(self) -> bool:
+        """See `Sight.random`."""
+        return self._defense.moment != "gradient"
+
+    def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
+        """See `Sight.read`."""
+        if not any(layer.kept for layer in self.shown):
+            return
+        users = self.view.users if members.shape[1] == self.view.records else 1
+        m = members.shape[1] // users
+        for piece in torch.split(members, at_once([layer.kept for layer in self.shown], 1)):
+            batches = piece.cpu().reshape(-1, m)
+            targets = None
+            if self._defense.moment == "labels":
+                assert self.classes is not None
+                targets = self._defense.labels(self.targets[batches], self.classes, generator)
+            read = self.batches.read(batches, targets, generator)
+            whole = torch.cat([self._defense(g, generator) for g in read])
+            parts = self.batches.layout.parts(m * whole.view(len(piece), users, -1).sum(1))
+            yield [self._matrices(layer, parts) for layer in self.shown]
+
+    @staticmethod
+    def _matrices(layer: Shown, parts: Mapping[str, Tensor]) -> list[Tensor]:
+        if layer.form is None:
+            return []
+        return as_kept(layer.form, list(layer.paths), layer.kept, {n: parts[path] for n, path in layer.paths.items()})
 
     def gradients(self, members: Tensor, generator: torch.Generator) -> Tensor:
         """Mean gradients of batches `(G, m)` before the view's defense acts on them, `(G, d)`, float32.

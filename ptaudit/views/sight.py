@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from ptaudit.gradients.batches import BatchSums, Matrices
 from ptaudit.views.aggregate import add_noise, sums
 
 
 class Sight(Protocol):
     """A view of the audited records at one epoch."""
+
+    @property
+    def random(self) -> bool:
+        """Whether two looks at one batch differ."""
+
+    def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
+        """The same batches as matrices, see `BatchSums.read`; of none where only sketches are known.
+
+        What is random in the view is drawn anew: who looks both ways must not count both looks as two.
+        """
 
     def see(self, members: Tensor, generator: torch.Generator) -> Tensor:
         """One observation of every batch.
@@ -33,10 +45,26 @@ class TokenSight:
     Attributes:
         tokens: of N records for R rows, `(R, N, k)`, float64; clipped already where the view clips.
         noise_std: standard deviation of the noise on the sum, per coordinate.
+        sums: the same view as matrices; None where only tokens are known.
     """
 
     tokens: Tensor
     noise_std: float = 0.0
+    sums: BatchSums | None = None
+
+    @property
+    def random(self) -> bool:
+        """See `Sight.random`."""
+        return self.noise_std > 0.0
+
+    def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
+        """See `Sight.read`."""
+        return iter(()) if self.sums is None else self.sums.read(members, generator)
+
+    def quieter(self, rounds: int) -> TokenSight:
+        """The mean of so many looks at one batch."""
+        quiet = self.noise_std / rounds**0.5
+        return replace(self, noise_std=quiet, sums=self.sums and replace(self.sums, noise_std=quiet))
 
     def see(self, members: Tensor, generator: torch.Generator) -> Tensor:
         """See `Sight.see`."""

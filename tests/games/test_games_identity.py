@@ -196,7 +196,7 @@ def test_one_constant_row_among_others_gives_nothing_and_leaves_them_alone(value
     assert (bits[1].value, bits[1].lo, bits[1].hi) == pytest.approx((0.0, 0.0, 0.0), abs=1e-6)
     assert found["accuracy"][1].value == pytest.approx(1 / 64, abs=0.01)
     assert min(bits[0].value, bits[2].value) > 1.0
-    assert bits[3].value == max(bits[0].value, bits[2].value)
+    assert bits[3].value >= 0.95 * max(bits[0].value, bits[2].value)
 
 
 @pytest.mark.parametrize(("rounds", "needed", "advised"), [(1, 80, 128), (3, 240, 384)])

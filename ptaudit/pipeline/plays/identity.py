@@ -11,7 +11,7 @@ from ptaudit.tables.row import Row
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked
 
-ADVERSARY = "likelihood-ratio"
+ADVERSARY = "combined"
 
 
 def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
@@ -26,7 +26,7 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     rows = []
     for knowledge, who in players(scene, view, places):
         name, found = identity.measure(
-            who.tokens, who.view, groups, sizes, game.candidates, scene.seed, who.sight, who.known
+            who.tokens, who.view, groups, sizes, game.candidates, scene.seed, who.sight, who.known, who.algebra
         )
         rows += scene.rows(view.name, game, Asked(name, knowledge), lines, found)
     return rows + missing

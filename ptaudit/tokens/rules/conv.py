@@ -58,23 +58,24 @@ def conv_tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) 
 
 def _token(module: Conv, x: Tensor, grad: Tensor, n: int, sketch: LayerSketch) -> Tensor:
     """Tokens (n, dim) of one use: rows x (rows, in, ...) and gradients (rows, out, ...)."""
-    groups, side = module.groups, sketch.side
-    small = by_record(_small(module, x, sketch).flatten(2), n)  # (n, rows, groups * side, positions)
-    g = by_record(_projected(sketch.matrix().left, grad.flatten(2), groups), n)
+    groups, block = module.groups, sketch.matrix()
+    small = by_record(_small(module, x, sketch).flatten(2), n)  # (n, rows, groups * columns, positions)
+    g = by_record(_projected(block.left, grad.flatten(2), groups), n)
     if small.shape[1] * groups == 1:
         return torch.bmm(g[:, 0], small[:, 0].mT).flatten(1)
-    left, right = (part.reshape(-1, side, part.shape[-1]) for part in (g, small))
-    return torch.bmm(left, right.mT).view(n, -1, side * side).sum(1)
+    left, right = (part.reshape(-1, len(side), part.shape[-1]) for part, side in ((g, block.left), (small, block.right)))
+    return torch.bmm(left, right.mT).view(n, -1, len(block.left) * len(block.right)).sum(1)
 
 
 def _small(module: Conv, x: Tensor, sketch: LayerSketch) -> Tensor:
     """The right projection of all patches, as a convolution to `side` channels per group; the bias is its corner."""
-    block, groups, side = sketch.matrix(), module.groups, sketch.side
+    block, groups = sketch.matrix(), module.groups
+    side = len(block.right)
     if block.factors is not None and groups == 1:
         on_channels, on_positions = block.factors
         x = _projected(on_channels, x.flatten(2), 1).view(len(x), side, *x.shape[2:])
         return _convolved(module, x, on_positions.view(side, 1, *module.kernel_size), block.corner, side)
-    kernel, corner = block.right.view(side, *module.weight.shape[1:]), block.corner
+    kernel, corner = block.right.reshape(side, *module.weight.shape[1:]), block.corner
     if groups > 1:
         kernel = kernel.repeat(groups, *[1] * (kernel.dim() - 1))
         corner = None if corner is None else corner.repeat(groups)

@@ -73,15 +73,15 @@ def _swapped(module: Transposed, uses: Sequence[Use], n: int) -> list[Use]:
 def _product(module: Transposed, use: Use, block: MatrixBlock) -> Tensor:
     """The same right projection for all groups, summed over groups and positions: (n, side * side)."""
     n, rows = use.grad.shape[:2]
-    side, groups = block.right.shape[0], module.groups
-    kernel = block.right.view(side, *module.weight.shape[1:]).repeat(groups, *[1] * (module.weight.dim() - 1))
-    left = block.left.view(side, groups, -1).transpose(0, 1).reshape(groups * side, -1, 1)
+    sides, groups = (len(block.right), len(block.left)), module.groups
+    kernel = block.right.reshape(sides[0], *module.weight.shape[1:]).repeat(groups, *[1] * (module.weight.dim() - 1))
+    left = block.left.view(sides[1], groups, -1).transpose(0, 1).reshape(groups * sides[1], -1, 1)
     convolve = (F.conv1d, F.conv2d, F.conv3d)[module.weight.dim() - 3]
     small = convolve(use.input.flatten(0, 1), kernel, None, module.stride, 0, module.dilation, groups)
     for dim, size in enumerate(use.grad.shape[3:], start=2):
         small = small.narrow(dim, 0, size)  # output_padding may have added positions
     right, grad = small.flatten(2), F.conv1d(use.grad.flatten(0, 1).flatten(2), left, groups=groups)
-    a, g = (x.reshape(n, rows * groups, side, -1).transpose(1, 2).flatten(2) for x in (right, grad))
+    a, g = (x.reshape(n, rows * groups, side, -1).transpose(1, 2).flatten(2) for x, side in zip((right, grad), sides))
     return (g @ a.mT).flatten(1)
 
 

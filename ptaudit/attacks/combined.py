@@ -1,0 +1,208 @@
+"""The whole family of the identity game as one posterior: densities of sketches, and the algebra of whole gradients.
+
+Everything is fitted on games that the adversary plays against itself (trials). Densities of the algebraic statistics
+are counted on one half of the trials and score the other, so that the weights of the stack are fitted on scores of
+records that those densities have not seen; then they are counted again on all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptaudit.adversaries.likelihood_ratio import Posterior, Trial
+from ptaudit.attacks.evidence import Candidates, Evidence, Read, Statistic, statistics_of
+from ptaudit.attacks.stacking import Stack, fit_stack
+
+
+@dataclass(frozen=True)
+class Line:
+    """The posterior of one reported line.
+
+    Attributes:
+        rows: rows of the sketches' scores that it uses.
+        evidence: places of the algebraic statistics that it uses.
+        stack: how they are weighted.
+    """
+
+    rows: tuple[int, ...]
+    evidence: tuple[int, ...]
+    stack: Stack
+
+    def combined(self, sketches: Tensor, algebra: Tensor | None) -> Tensor:
+        """One score of every candidate, `(G, K)` float32, from those of all rows and all statistics."""
+        parts = [sketches[list(self.rows)]] if self.rows else []
+        if self.evidence:
+            assert algebra is not None
+            parts.append(algebra[list(self.evidence)])
+        return self.stack.combined(torch.cat(parts))
+
+
+@dataclass(frozen=True)
+class Combined:
+    """A fitted family.
+
+    Attributes:
+        posterior: the likelihood ratio of sketches.
+        evidence: densities of the algebraic statistics; None where no matrices are seen.
+        lines: the posterior of every line.
+    """
+
+    posterior: Posterior
+    evidence: Evidence | None
+    lines: tuple[Line, ...]
+
+    def play(self, sketches: Tensor, found: Sequence[Sequence[Statistic]]) -> tuple[Tensor, Tensor]:
+        """Scores of every candidate for P lines, `(P, G, K)` float32, and each line's share of the prior, `(P,)`.
+
+        Args:
+            sketches: `Posterior.scores`, `(R, G, K)`.
+            found: algebraic statistics of each round.
+        """
+        algebra = None if self.evidence is None else _over_rounds(self.evidence, found)
+        low = torch.stack([line.combined(sketches, algebra) for line in self.lines])
+        return low, torch.tensor([line.stack.share for line in self.lines], dtype=torch.float64)
+
+
+def algebra_of(trials: Sequence[Trial], read: Read, own: Candidates) -> list[list[list[Statistic]]]:
+    """Algebraic statistics of every trial and round."""
+    if not own.readable:
+        return []
+    return [[statistics_of(read, members, trial.candidates, own) for members in trial.members] for trial in trials]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Games with known secrets as every part of the family scores them.
+
+    Attributes:
+        sketches: scores of the likelihood ratio, `(R, G, K)`.
+        algebra: of the algebraic statistics, by densities counted on other games, `(J, G, K)`; None without matrices.
+        layers: the layer of each of those statistics.
+        secret: index of the true candidate, `(G,)`.
+        least: smallest shares of the prior: of sketches alone, and of all.
+    """
+
+    sketches: Tensor
+    algebra: Tensor | None
+    layers: tuple[int, ...]
+    secret: Tensor
+    least: tuple[float, float]
+
+    def line(self, rows: Sequence[int], evidence: Sequence[int]) -> Line:
+        """The best weights of some rows and statistics."""
+        parts = [self.sketches[list(rows)]]
+        if self.algebra is not None:
+            parts.append(self.algebra[list(evidence)])
+        stack = self._stack(torch.cat(parts), bool(evidence))
+        return Line(tuple(rows), tuple(evidence), stack)
+
+    def joined(self, lines: Sequence[Line]) -> Line:
+        """The best weights of lines, each as it is: fewer numbers to fit than all of their weights."""
+        scores = torch.stack([line.combined(self.sketches, self.algebra) for line in lines])
+        found = self._stack(scores, any(line.evidence for line in lines))
+        weights = [[weight * line.stack.weights for weight, line in zip(found.weights, lines)]]
+        split = [(w[: len(line.rows)], w[len(line.rows) :]) for w, line in zip(weights[0], lines)]
+        stack = Stack(torch.cat([one for one, _ in split] + [two for _, two in split]), found.share, found.games)
+        rows, evidence = (sum(some, ()) for some in zip(*((line.rows, line.evidence) for line in lines)))
+        return Line(rows, evidence, stack)
+
+    def _stack(self, scores: Tensor, algebraic: bool) -> Stack:
+        games, k = scores.shape[1:]
+        prior = torch.full((games, k), 1.0 / k, dtype=torch.float64, device=scores.device)
+        return fit_stack(scores, self.secret, prior, self.least[algebraic])
+
+    def of(self, layer: int) -> tuple[int, ...]:
+        """Places of the statistics of a layer."""
+        return tuple(i for i, own in enumerate(self.layers) if own == layer)
+
+
+def fit_combined(
+    posterior: Posterior,
+    algebra: Sequence[Sequence[Sequence[Statistic]]],
+    groups: Sequence[Sequence[int]],
+    least: tuple[float, float],
+    once: bool,
+    wrong: bool = False,
+) -> Combined:
+    """Fit the family of every line.
+
+    Args:
+        posterior: the likelihood ratio of sketches, with its trials.
+        algebra: `algebra_of` these trials; empty where no matrices are seen.
+        groups: for each line the rows of the sketches that it may use; rows are layers, then joint ones.
+        least: smallest shares of the prior: of sketches alone, and of all.
+        once: whether the view is random, so that sketches of layers, of all of them, and matrices are looks of their
+            own, of which only one may count.
+        wrong: fit to shuffled secrets instead, for the null.
+    """
+    secrets = [(trial.secret + wrong) % len(trial.candidates) for trial in posterior.trials]
+    sketches = torch.cat([trial.scores for trial in posterior.trials], 1)
+    evidence = scores = None
+    if algebra and algebra[0][0]:
+        evidence, scores = _fit(algebra, secrets), _held_out(algebra, secrets)
+    trials = Trials(sketches, scores, evidence.layers if evidence else (), torch.cat(secrets), least)
+    fit = _once if once else _together
+    single = {group[0]: fit(trials, group[0]) for group in groups if len(group) == 1}
+    lines = [_best(single[g[0]]) if len(g) == 1 else _joint(trials, g, single, once) for g in groups]
+    return Combined(posterior, evidence, tuple(lines))
+
+
+def _together(trials: Trials, layer: int) -> list[Line]:
+    """A layer's sketch alone, and with its statistics."""
+    mine = trials.of(layer)
+    return [trials.line((layer,), ()), *([trials.line((layer,), mine)] if mine else [])]
+
+
+def _once(trials: Trials, layer: int) -> list[Line]:
+    """A layer's sketch, or its statistics."""
+    mine = trials.of(layer)
+    return [trials.line((layer,), ()), *([trials.line((), mine)] if mine else [])]
+
+
+def _joint(trials: Trials, group: Sequence[int], single: Mapping[int, Sequence[Line]], once: bool) -> Line:
+    """All layers: their lines and the joint sketches, each weighted as one; or one kind of look where only one counts."""
+    layers = [row for row in group if row in single]
+    joint = [trials.line((row,), ()) for row in group if row not in single]
+    if not layers:
+        return joint[0] if len(joint) == 1 else trials.joined(joint)
+    if not once:
+        alone = [_best(single[row]) for row in layers]
+        return _simplest(max(alone, key=lambda line: line.stack.bits), trials.joined([*alone, *joint]))
+    sketched = trials.joined([single[row][0] for row in layers])
+    exact = [single[row][1] for row in layers if len(single[row]) > 1]
+    return _best([sketched, *joint, *([trials.joined(exact)] if exact else [])])
+
+
+def _best(lines: Sequence[Line]) -> Line:
+    return max(lines, key=lambda line: line.stack.bits)
+
+
+def _simplest(simple: Line, rich: Line) -> Line:
+    """The richer one where it is better by more than chance: what adds nothing adds false exclusions."""
+    return rich if rich.stack.beats(simple.stack) else simple
+
+
+def _over_rounds(evidence: Evidence, rounds: Sequence[Sequence[Statistic]]) -> Tensor:
+    total = evidence.scores(rounds[0])
+    for one in rounds[1:]:
+        total += evidence.scores(one)
+    return total
+
+
+def _held_out(algebra: Sequence[Sequence[Sequence[Statistic]]], secrets: Sequence[Tensor]) -> Tensor:
+    """Scores of all trials by densities counted on trials of the other fold, `(J, G, K)`."""
+    by_fold = [_fit(algebra[fold::2], secrets[fold::2]) for fold in (0, 1)]
+    return torch.cat([_over_rounds(by_fold[1 - i % 2], rounds) for i, rounds in enumerate(algebra)], 1)
+
+
+def _fit(algebra: Sequence[Sequence[Sequence[Statistic]]], secrets: Sequence[Tensor]) -> Evidence:
+    """Densities of the statistics of all rounds of some trials."""
+    pooled = [
+        Statistic(same[0].layer, torch.cat([s.values for s in same]), torch.cat([s.visibility for s in same]))
+        for same in zip(*(one for rounds in algebra for one in rounds))
+    ]
+    return Evidence.fit(pooled, torch.cat([secret for rounds, secret in zip(algebra, secrets) for _ in rounds]))

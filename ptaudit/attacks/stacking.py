@@ -1,0 +1,120 @@
+"""One posterior from the scores of many attacks: non-negative stacking, a share of the prior mixed in.
+
+Attacks and layers look at the same records of one batch, so their log-ratios must not simply be added: weights are
+fitted on games whose records were used neither for the scores nor for what is reported. Weights are not negative, so an
+attack that knows nothing is left out and one that repeats another changes nothing. (Stacking: Wolpert, Neural Networks
+5, 1992; with non-negative weights: Breiman, Machine Learning 24, 1996.)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+
+from ptaudit.attacks.shares import cautious_share, mixed_bits
+
+RIDGE = 1e-3
+"""Penalty on the sum of the squared weights, in bits a game."""
+
+MOST_RIVALS = 64
+"""Wrong values of a game that weights are fitted against; conditional logit is consistent under such sampling
+(McFadden, 1978)."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A posterior: (1 - share) * softmax(sum of weight * score + log prior) + share * prior.
+
+    Attributes:
+        weights: of the scores, `(J,)`, none negative.
+        share: of the prior.
+        games: bits of each game that it was fitted on, `(G,)`; 0 where it answers with the prior.
+    """
+
+    weights: Tensor
+    share: float
+    games: Tensor
+
+    @property
+    def bits(self) -> float:
+        """Mean bits on the games that it was fitted on."""
+        return float(self.games.mean())
+
+    def beats(self, other: Stack) -> bool:
+        """Whether it is better than another on the same games by more than one standard error."""
+        gain = self.games - other.games
+        return float(gain.mean()) > float(gain.std()) / len(gain) ** 0.5
+
+    def combined(self, scores: Tensor) -> Tensor:
+        """Scores `(J, G, K)` as one, `(G, K)` float32."""
+        return torch.einsum("j,jgk->gk", self.weights.to(scores), scores)
+
+    def log_posterior(self, scores: Tensor, prior: Tensor) -> Tensor:
+        """Log of the posterior, natural, `(G, K)` float64, from scores `(J, G, K)` and the prior `(G, K)`."""
+        prior = prior.double()
+        log_prior = prior.clamp_min(1e-300).log()
+        posterior = torch.softmax(self.combined(scores).double() + log_prior, -1)
+        return ((1.0 - self.share) * posterior + self.share * prior).clamp_min(1e-300).log()
+
+
+def fit_stack(scores: Tensor, secret: Tensor, prior: Tensor, least_share: float) -> Stack:
+    """Weights and share that give most bits on games with known secrets.
+
+    Args:
+        scores: log-likelihood ratios of every value, `(J, G, K)`; any constant may be added for each game.
+        secret: index of the true value, `(G,)`.
+        prior: probability of every value, `(G, K)`.
+        least_share: smallest share of the prior; 1 / (n + 1) where n records were seen.
+    """
+    some, hidden, base = _against_few(scores, secret, prior)
+    found = minimize(
+        _loss, np.full(len(some), 1.0 / max(1, len(some))), (some, hidden, base, least_share), jac=True,
+        method="L-BFGS-B", bounds=[(0.0, None)] * len(some), options={"maxiter": 60},
+    )  # fmt: skip
+    weights = torch.from_numpy(found.x)
+    logits = torch.einsum("j,jgk->gk", weights.to(scores), scores).double() + prior.double().clamp_min(1e-300).log()
+    own = torch.log_softmax(logits, -1).gather(1, secret[:, None]).squeeze(1)
+    ratio = own - prior.double().gather(1, secret[:, None]).squeeze(1).clamp_min(1e-300).log()
+    share = cautious_share(ratio, least_share)
+    return Stack(weights, share, mixed_bits(ratio, share))
+
+
+def _against_few(scores: Tensor, secret: Tensor, prior: Tensor) -> tuple[NDArray[np.float64], ...]:
+    """The secret's score in front of those of some rivals, less the secret's: `(J, G, k)`; and the log-priors."""
+    games, values = scores.shape[1:]
+    log_prior = prior.double().clamp_min(1e-300).log()
+    if values - 1 <= MOST_RIVALS:
+        rivals = torch.arange(values - 1).expand(games, -1)
+    else:
+        generator = torch.Generator().manual_seed(games)
+        rivals = torch.rand(games, values - 1, generator=generator).topk(MOST_RIVALS, sorted=False).indices
+    rivals = rivals.to(secret.device) + (rivals.to(secret.device) >= secret[:, None]).long()
+    own = scores.gather(2, secret[None, :, None].expand(len(scores), -1, 1))
+    others = scores.gather(2, rivals[None].expand(len(scores), -1, -1)) - own
+    base = log_prior.gather(1, rivals) - log_prior.gather(1, secret[:, None])
+    base = base + math.log((values - 1) / rivals.shape[1])
+    return others.double().cpu().numpy(), log_prior.gather(1, secret[:, None]).cpu().numpy()[:, 0], base.cpu().numpy()
+
+
+def _loss(
+    weights: NDArray[np.float64],
+    others: NDArray[np.float64],
+    hidden: NDArray[np.float64],
+    base: NDArray[np.float64],
+    share: float,
+) -> tuple[float, NDArray[np.float64]]:
+    """Cross-entropy in bits a game with a ridge, and its gradient."""
+    flat = others.reshape(len(others), -1)
+    apart = np.minimum((weights @ flat).reshape(base.shape) + base, 60.0)
+    odds = np.exp(apart)
+    posterior = 1.0 / (1.0 + odds.sum(1))
+    mixed = (1.0 - share) * posterior + share * np.exp(hidden)
+    value = -np.log2(mixed).mean() + RIDGE * float(weights @ weights)
+    slope = ((1.0 - share) * posterior**2 / mixed)[:, None] * odds / (len(base) * math.log(2.0))
+    return value, flat @ slope.ravel() + 2.0 * RIDGE * weights

@@ -1,0 +1,159 @@
+"""Per-record gradients of one layer as matrices (rows x columns, a bias as last column), kept so that sums are exact.
+
+A gradient is not a cloud of numbers: that of a linear layer is a sum of outer products, its zero rows and columns say
+which units and inputs no record used. What is kept here keeps that algebra: the factors of layers with few positions,
+the whole matrix of small layers, the rows in use of embeddings; of other layers the rows as they are, with columns
+projected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@runtime_checkable
+class RecordGradients(Protocol):
+    """The gradients of N records in one matrix of a layer's parameters."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the matrix."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether this is all of the matrix: neither side is projected."""
+
+    def sums(self, members: Tensor) -> Tensor:
+        """Sums over batches of records `(G, m)`, in the precision of training: `(G, rows, columns)` float32."""
+
+    def scaled(self, factor: Tensor) -> RecordGradients:
+        """The same with every record's gradient times its factor, `(N,)`: clipping."""
+
+    def norms(self) -> Tensor:
+        """Frobenius norm of every record's matrix, `(N,)` float32."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Gradients as sums of few outer products, exact: G_i = sum over positions p of left[i, p] right[i, p]^T.
+
+    Attributes:
+        left: gradients with respect to the layer's outputs, `(N, P, rows)` float32.
+        right: the layer's inputs, with 1 as last entry where there is a bias, `(N, P, columns)` float32.
+    """
+
+    left: Tensor
+    right: Tensor
+    whole: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """See `RecordGradients`."""
+        return self.left.shape[2], self.right.shape[2]
+
+    @property
+    def positions(self) -> int:
+        """Outer products of one record (P)."""
+        return self.left.shape[1]
+
+    def sums(self, members: Tensor) -> Tensor:
+        """See `RecordGradients`."""
+        left, right = self.left[members].flatten(1, 2), self.right[members].flatten(1, 2)
+        return left.mT @ right
+
+    def scaled(self, factor: Tensor) -> Factors:
+        """See `RecordGradients`."""
+        return replace(self, left=self.left * factor.to(self.left)[:, None, None])
+
+    def norms(self) -> Tensor:
+        """See `RecordGradients`."""
+        gram = (self.left @ self.left.mT) * (self.right @ self.right.mT)
+        return gram.sum((1, 2)).clamp_min(0.0).sqrt()
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Gradients as explicit matrices.
+
+    Attributes:
+        values: `(N, rows, columns)` float32.
+        whole: whether neither side is projected.
+    """
+
+    values: Tensor
+    whole: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """See `RecordGradients`."""
+        return self.values.shape[1], self.values.shape[2]
+
+    def sums(self, members: Tensor) -> Tensor:
+        """See `RecordGradients`."""
+        n, rows, columns = self.values.shape
+        flat = self.values.view(n, rows * columns)
+        total = torch.nn.functional.embedding_bag(members.to(flat.device), flat, mode="sum")
+        return total.view(-1, rows, columns)
+
+    def scaled(self, factor: Tensor) -> Dense:
+        """See `RecordGradients`."""
+        return replace(self, values=self.values * factor.to(self.values)[:, None, None])
+
+    def norms(self) -> Tensor:
+        """See `RecordGradients`."""
+        return torch.linalg.matrix_norm(self.values)
+
+
+@dataclass(frozen=True)
+class UsedRows:
+    """Gradients of an embedding: a row for every entry that occurs in the record, exact.
+
+    Attributes:
+        index: the entries, `(N, P)` int64; the same one more than once where a record repeats it.
+        grads: the gradient at each position, `(N, P, width)` float32; 0 where it is padding.
+        entries: number of entries of the table.
+    """
+
+    index: Tensor
+    grads: Tensor
+    entries: int
+    whole: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """See `RecordGradients`."""
+        return self.entries, self.grads.shape[2]
+
+    def sums(self, members: Tensor) -> Tensor:
+        """See `RecordGradients`."""
+        index, grads = self.index[members].flatten(1), self.grads[members].flatten(1, 2)
+        total = grads.new_zeros(len(members), *self.shape)
+        return total.scatter_add_(1, index[..., None].expand_as(grads), grads)
+
+    def scaled(self, factor: Tensor) -> UsedRows:
+        """See `RecordGradients`."""
+        return replace(self, grads=self.grads * factor.to(self.grads)[:, None, None])
+
+    def norms(self) -> Tensor:
+        """See `RecordGradients`."""
+        return torch.linalg.matrix_norm(self.rows_of(torch.arange(len(self.index)))[1])
+
+    def rows_of(self, records: Tensor) -> tuple[Tensor, Tensor]:
+        """Entries of some records and the gradient of each, at its first position: `(n, P)`, `(n, P, width)`.
+
+        Where a record repeats an entry the later positions are 0.
+        """
+        index, grads = self.index[records], self.grads[records]
+        same = index[:, :, None] == index[:, None, :]
+        first = same.float().argmax(2) == torch.arange(index.shape[1], device=index.device)
+        return index, (same.to(grads) @ grads) * first[..., None]
+
+
+def chosen(layers: Sequence[Sequence[RecordGradients]], places: Sequence[int]) -> list[Sequence[RecordGradients]]:
+    """The matrices of some layers."""
+    return [layers[place] for place in places]
