@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,8 +14,11 @@ from ptaudit.pipeline.scene import Scene
 from ptaudit.pipeline.session import Session
 from ptaudit.progress import Progress, Task
 from ptaudit.replay import Moment
+from ptaudit.spec.model import MutualInformationGame, Spec, UsableInformationGame
 from ptaudit.spec.play import GameSpec
+from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.row import Row
+from ptaudit.tables.status import never_below_identity
 from ptaudit.tokens import TokenReader, Tokens
 
 if TYPE_CHECKING:
@@ -78,7 +81,7 @@ class EpochAudit:
                 self.session, moment.epoch, moment.step, moment.model, self.reader.layers, inside, outside, self.reader,
                 moment.before, self.encoders, self.samples,
             )  # fmt: skip
-            self.rows[moment.epoch] = tuple(self._rows(scene, task))
+            self.rows[moment.epoch] = tuple(judged(list(self._rows(scene, task)), spec))
             self.seconds.games += time.perf_counter() - began
 
     def _read(self) -> tuple[Tokens, Tokens | None]:
@@ -108,3 +111,22 @@ class EpochAudit:
         spent = self.seconds.of_game
         spent[game.title] = spent.get(game.title, 0.0) + time.perf_counter() - began
         return rows
+
+
+def judged(rows: Sequence[Row], spec: Spec) -> list[Row]:
+    """The rows of an epoch, none of which is `ok` where another game proves that there is more.
+
+    I(X;G) is at least what the identity game finds. Information about the label or an attribute may be less, so that
+    it is compared (up to its own ceiling) only where no noise limits it.
+    """
+    games = {game.title: game for game in spec.games}
+    views = {view.name: view.defense and view.defense.plain() for view in spec.audit.views}
+
+    def told(row: Row) -> bool:
+        game = games.get(row.game)
+        if isinstance(game, MutualInformationGame) and game.features != "label":
+            return True
+        bare = not is_mechanism(views.get(row.view), game.plain()) if game is not None else False
+        return bare and isinstance(game, MutualInformationGame | UsableInformationGame)
+
+    return never_below_identity(rows, [title for title, game in games.items() if game.name == "identity"], told)

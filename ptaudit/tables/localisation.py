@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ptaudit.spec.catalog import GAMES, MODEL_VIEW
-from ptaudit.tables.row import Row, worst_status
+from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run
 from ptaudit.tables.spec import games_of, plain_spec, views_of
+from ptaudit.tables.status import worst_status
 from ptaudit.tables.wide import Cell, Sheet
 
 LAYER = ("epoch", "layer", "layer_index", "layer_type")

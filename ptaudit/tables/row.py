@@ -126,13 +126,3 @@ def strongest(rows: Iterable[Row], key: Callable[[Row], float]) -> Row | None:
     if there and there[0].instrument:
         there = [row for row in there if row.adversary == there[0].adversary]
     return max(there, key=key, default=None)
-
-
-_BY_WEIGHT = ("ok", "dim-limited", "saturated")
-
-
-def worst_status(statuses: Iterable[str]) -> str:
-    """The status that asks for most caution: ok, dim-limited, saturated, any other (the first of those)."""
-    ranked = [(_BY_WEIGHT.index(s) if s in _BY_WEIGHT else len(_BY_WEIGHT), s) for s in statuses]
-    heaviest = max(rank for rank, _ in ranked)
-    return next(status for rank, status in ranked if rank == heaviest)

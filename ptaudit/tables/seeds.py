@@ -13,7 +13,8 @@ from scipy import stats
 
 from ptaudit.stats.simultaneous import Z
 from ptaudit.stats.welch import satterthwaite
-from ptaudit.tables.row import Key, Row, limit, worst_status
+from ptaudit.tables.row import Key, Row, limit
+from ptaudit.tables.status import worst_status
 
 Array = NDArray[np.float64]
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from ptaudit.spec.catalog import GAMES
 from ptaudit.tables.bounds import row_bounds
-from ptaudit.tables.row import JOINT, Key, Row, strongest, worst_status
+from ptaudit.tables.row import JOINT, Key, Row, strongest
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import degrees_of_freedom
+from ptaudit.tables.status import worst_status
 
 Cell = str | int | float
 

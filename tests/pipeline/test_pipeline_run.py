@@ -30,7 +30,8 @@ def test_every_file_is_there_and_nothing_else(whole):
 def test_leakage_has_the_columns_of_the_contract(whole):
     table = pd.read_csv(whole / "leakage.csv")
     assert ",".join(table.columns) == (
-        "epoch,step,layer,layer_index,layer_type,parameters,view,game,adversary,metric,value,lo,hi,null,ceiling,n,status"
+        "epoch,step,layer,layer_index,layer_type,parameters,view,game,adversary,knowledge,knows,trained_with,metric,value,"
+        "lo,hi,null,ceiling,detectable,n,status"
     )
     assert sorted(table["epoch"].unique()) == [0, 2]
     assert set(table["step"]) == {0, 2 * math.ceil(160 / 32)}

@@ -6,7 +6,6 @@ import pytest
 from table_builders import lost_row, make_row, make_run, rows_of
 
 from ptaudit.tables.formats import json_text
-from ptaudit.tables.row import worst_status
 from ptaudit.tables.run import EpochEntry, LayerEntry
 from ptaudit.tables.summary import joint_rows, most_leaking, overall, status_counts, summary
 from ptaudit.tables.wide import epochs_sheet, layer_epoch_sheet, layers_sheet, primary_metric
@@ -116,9 +115,5 @@ def test_most_leaking_takes_the_strongest_adversary_and_the_top(run):
     assert sum(status_counts(run).values()) == len(run.rows)
 
 
-def test_overall_and_worst_status():
+def test_without_gates_there_is_no_verdict():
     assert overall([]) == "no gates"
-    order = ["ok", "dim-limited", "saturated", "inconclusive: x"]
-    for k in range(1, 5):
-        assert worst_status(order[:k]) == order[k - 1]
-        assert worst_status(order[:k][::-1]) == order[k - 1]

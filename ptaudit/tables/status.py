@@ -1,0 +1,83 @@
+"""The word at the end of a row: what to be careful of, and in which order.
+
+A row has one status, the most specific that is true of it. From the least to the most caution:
+
+| status | what it says |
+|---|---|
+| `ok` | nothing to add |
+| `attack-limited` | no noise limits what can be found, and this adversary is far from the ceiling: a stronger one may do better |
+| `dim-limited` | the largest sketch did best: an adversary with the full gradient may do better |
+| `sketch-limited` | the adversary saw a sketch alone, which cannot hold what the gradient shows |
+| `data-limited` | an adversary with more records to learn from does better |
+| `saturated` | close to what so many candidates or records can show at all |
+| `inconclusive: ...`, `not captured: ...` | there is no number |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ptaudit.stats.estimate import OK
+
+if TYPE_CHECKING:
+    from ptaudit.tables.row import Row
+
+ATTACK_LIMITED = "attack-limited"
+LIMITED = (ATTACK_LIMITED, "dim-limited", "sketch-limited", "data-limited")
+"""Statuses that say that another adversary may do better, the least specific first."""
+
+NEARLY_ALL = 0.9
+"""Share of the ceiling from which on a row is not limited by its adversary."""
+
+_BY_WEIGHT = (OK, *LIMITED, "saturated")
+_NO_SCORES = ("upper_bits", "epsilon_lo", "noise_half")
+"""Metrics that are no score of an adversary: bounds, and the noise that hides what it finds."""
+_KNOWS_ALL = ("exact",)
+"""Adversaries whose posterior is in closed form: none is stronger."""
+
+
+def worst_status(statuses: Iterable[str]) -> str:
+    """The status that asks for most caution, in the order above; of those without a number the first."""
+    ranked = [(_BY_WEIGHT.index(s) if s in _BY_WEIGHT else len(_BY_WEIGHT), s) for s in statuses]
+    heaviest = max(rank for rank, _ in ranked)
+    return next(status for rank, status in ranked if rank == heaviest)
+
+
+def limited_by_attack(row: Row) -> Row:
+    """A row of a view without noise, as `attack-limited` where nothing but its adversary keeps it from the ceiling.
+
+    A more specific status stays. Adversaries that are wrong about the view and bounds say nothing of the kind.
+    """
+    scored = row.measured and row.adaptive and row.metric not in _NO_SCORES and row.adversary not in _KNOWS_ALL
+    # Of a row without a ceiling nobody can say how far it is from it: the comparison with NaN is false.
+    limited = scored and row.status == OK and row.value < NEARLY_ALL * row.ceiling
+    return replace(row, status=ATTACK_LIMITED) if limited else row
+
+
+def never_below_identity(rows: Sequence[Row], identity: Collection[str], told: Callable[[Row], bool]) -> list[Row]:
+    """The rows of one epoch, none of which stands as `ok` below what is known to be there.
+
+    Naming the record in a batch takes information about the record: I(X;G) is at least the bits of the identity game
+    of the same view, layer and training. An estimate of it below them is limited by its estimator.
+
+    Args:
+        rows: all rows of an epoch.
+        identity: the identity games by the names that they have in the tables.
+        told: whether a row in bits is about something of which the identity game tells so much.
+    """
+    known: dict[tuple[str, str, str], float] = {}
+    for row in rows:
+        if row.game in identity and row.metric == "bits" and row.measured and row.adaptive and row.knows == "none":
+            place = (row.layer, row.view, row.trained_with)
+            known[place] = max(row.value, known.get(place, 0.0))
+
+    def judged(row: Row) -> Row:
+        least = known.get((row.layer, row.view, row.trained_with), 0.0)
+        least = least if math.isnan(row.ceiling) else min(least, NEARLY_ALL * row.ceiling)
+        wrong = row.status == OK and row.metric == "bits" and row.measured and row.value < least and told(row)
+        return replace(row, status=ATTACK_LIMITED) if wrong else row
+
+    return [judged(row) for row in rows]
