@@ -12,6 +12,8 @@ from ptaudit.attacks import span, support
 from ptaudit.attacks.density import Densities, fit_densities
 from ptaudit.gradients.batches import Matrices
 from ptaudit.gradients.matrices import Factors, RecordGradients
+from ptaudit.views.sight import Sight, TokenSight
+from ptaudit.views.view import View
 
 Read = Callable[[Tensor], Iterator[Matrices]]
 """Matrices of batches `(G, m)` in pieces."""
@@ -54,6 +56,30 @@ class Candidates:
         if self.noise_std == 0.0:
             return False
         return float(one.norms().max()) < self.noise_std * min(one.shape) ** 0.5
+
+
+@dataclass(frozen=True)
+class Algebra:
+    """A view as matrices.
+
+    Attributes:
+        seen: what is seen of batches of the records.
+        own: gradients of the records, as the adversary computes them for its candidates.
+    """
+
+    seen: Sight
+    own: Candidates
+
+    def reader(self, view: View, generator: torch.Generator) -> Read:
+        """What is seen of batches in one round; of several looks at one batch the mean."""
+        seen = self.seen
+        if view.fixed_batch and isinstance(seen, TokenSight):
+            seen = seen.quieter(view.rounds)
+        return lambda members: seen.read(members, generator)
+
+    def records(self, versions: int) -> int:
+        """Number of records N, where each is there in so many versions."""
+        return next(len(one.norms()) for layer in self.own.layers for one in layer) // versions
 
 
 def statistics_of(read: Read, members: Tensor, candidates: Tensor, own: Candidates) -> list[Statistic]:

@@ -25,6 +25,11 @@ class Batches:
     unit: Tensor
     rivals: Tensor | None = None
 
+    def first(self, most: int) -> Batches:
+        """The first games, at most so many."""
+        rivals = None if self.rivals is None else self.rivals[:most]
+        return Batches(self.members[:, :most], self.secret[:most], self.prior[:most], self.unit[:most], rivals)
+
 
 @dataclass(frozen=True)
 class Answers:

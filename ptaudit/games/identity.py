@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from ptaudit.adversaries.interference import squared_distances
 from ptaudit.adversaries.likelihood_ratio import Trial, fit, rival_losses
 from ptaudit.adversaries.sighted import Window, alone, blurred, doubled, draw, hidden, pictures
 from ptaudit.attacks.combined import algebra_of, fit_combined
-from ptaudit.attacks.evidence import Candidates, Read, statistics_of
+from ptaudit.attacks.evidence import Algebra, statistics_of
 from ptaudit.games.crossfit import (
     Played,
     Scores,
@@ -35,7 +35,7 @@ from ptaudit.games.crossfit import (
 from ptaudit.stats.channel import channel_bits
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import Games, observe
-from ptaudit.views.sight import Sight, TokenSight
+from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
 RECORDS_PER_MEMBER = 20
@@ -110,19 +110,6 @@ def noise_ceiling(view: View, parameters: int | None) -> float:
     return channel_bits(view.noise_std, view.clip, parameters, view.rounds)
 
 
-@dataclass(frozen=True)
-class Algebra:
-    """What the adversary makes of the gradients as matrices.
-
-    Attributes:
-        seen: what is seen of batches of the records.
-        own: gradients of the records, as the adversary computes them for its candidates.
-    """
-
-    seen: Sight
-    own: Candidates
-
-
 def play(
     tokens: Tensor,
     view: View,
@@ -155,7 +142,7 @@ def play(
 
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
         posterior = fit(tokens[:, own], view, generator, k, Window(known, own) if known else None)
-        read = _reader(algebra, view, generator)
+        read = algebra.reader(view, generator) if algebra and algebra.own.readable else None
         trials = [
             Trial(own[t.candidates], _batches(own[t.members], view), t.secret, t.scores) for t in posterior.trials
         ]
@@ -181,16 +168,6 @@ def play(
     values = crossfit(order, play_half)
     name = "combined" if algebra else "likelihood-ratio"
     return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), name)
-
-
-def _reader(algebra: Algebra | None, view: View, generator: torch.Generator) -> Read | None:
-    """What is seen of batches as matrices; of several looks at one batch the mean."""
-    if algebra is None or not algebra.own.readable:
-        return None
-    seen = algebra.seen
-    if view.fixed_batch and isinstance(seen, TokenSight):
-        seen = seen.quieter(view.rounds)
-    return lambda members: seen.read(members, generator)
 
 
 def _batches(members: Tensor, view: View) -> Tensor:

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 from ptaudit.adversaries.counterfactual import Asked, prepare
+from ptaudit.attacks import beside
+from ptaudit.attacks.beside import Scored
+from ptaudit.attacks.evidence import Algebra, Evidence, Statistic, statistics_of
 from ptaudit.games.answers import Answers, Batches
 from ptaudit.games.attribute import drawing, why_not_values
 from ptaudit.games.inference import Found, Half, asked, draw_halves, lost, observe, scored, why_not
@@ -36,6 +39,7 @@ class Knowledge:
         noise_std: of that noise.
         alone: what she believes to be shown of every record in a batch of its own with each value, `(A, R, N, k)`; that
             of its own value is what `sight` shows of it. For views that do not add up: a second picture of each value.
+        algebra: the view as matrices, and gradients of `A * N` records: all with the first value, then the second.
     """
 
     sight: Sight
@@ -43,6 +47,11 @@ class Knowledge:
     linear: bool = True
     noise_std: float = 0.0
     alone: Tensor | None = None
+    algebra: Algebra | None = None
+
+
+MATRIX_GAMES = 1024
+"""Most games of each part that are looked at as matrices too; then no others are played."""
 
 
 def measure(
@@ -82,6 +91,7 @@ def measure(
     generator = torch.Generator().manual_seed(seed)
     answers: dict[AskedAs, list[Answers]] = {who: [] for who in players}
     for half in draw_halves(drawing(secret, prior, view), n, view, own, generator, secret):
+        half = half if known.algebra is None else some_of(half, MATRIX_GAMES)
         views, wrong = observe(now, half.played, view, generator), guessed(half.played.prior, generator)
         for who, knows in zip(players, (known, plain)):
             if knows is not None:
@@ -100,6 +110,7 @@ def _answers(
     late: bool,
 ) -> tuple[Tensor, Tensor]:
     """Log-posteriors of the played games, real and null, `(P, G, A)` each."""
+    lines = groups
     fit, choose = (_asked(knows, b, observe(knows.sight, b, view, generator)) for b in (half.fit, half.choose))
     device = views.device
     wrong = guessed(half.choose.prior, generator)
@@ -114,7 +125,50 @@ def _answers(
     adversary = prepare(
         fit, secrets[0], choose, *secrets[1:], groups, linear=knows.linear, noise=noise, replayed=replayed, late=late
     )
-    return adversary.answer(_asked(knows, half.played, views))
+    played = adversary.answer(_asked(knows, half.played, views))
+    if knows.algebra is None or not knows.algebra.own.readable or any(line.density is None for line in adversary.lines):
+        return played
+    known = adversary.answer(choose)
+    real = _with_algebra(half, knows.algebra, (known[0], played[0]), view, lines, generator, None)
+    null = _with_algebra(half, knows.algebra, (known[1], played[1]), view, lines, generator, wrong)
+    return real, null
+
+
+def _with_algebra(
+    half: Half,
+    algebra: Algebra,
+    before: tuple[Tensor, Tensor],
+    view: View,
+    groups: Sequence[Sequence[int]],
+    generator: torch.Generator,
+    wrong: Tensor | None,
+) -> Tensor:
+    """Log-posteriors of the played games with the algebra of whole gradients beside those that are there already.
+
+    Args:
+        half: the games.
+        algebra: the view as matrices.
+        before: log-posteriors of the games to choose on and of the played ones, `(P, G, A)` each.
+        view: batch size and rounds.
+        groups: for each line the layers that it may use.
+        generator: of what is random in the view.
+        wrong: shuffled values of the games to choose on, for the null.
+    """
+    read = algebra.reader(view, generator)
+    count = before[0].shape[-1]
+
+    def rounds(batches: Batches) -> list[list[Statistic]]:
+        members = batches.members[:1] if view.fixed_batch else batches.members
+        first = batches.members[0, :, 0]
+        versions = first[:, None] + torch.arange(count) * algebra.records(count)
+        return [statistics_of(read, one, versions, algebra.own) for one in members]
+
+    fitted = half.fit.secret if wrong is None else guessed(half.fit.prior, generator)
+    evidence = Evidence.fit(rounds(half.fit)[0], fitted)
+    choose = Scored(before[0], rounds(half.choose), half.choose.prior)
+    played = Scored(before[1], rounds(half.played), half.played.prior)
+    secret = half.choose.secret if wrong is None else wrong
+    return beside.answer(evidence, choose, secret, played, groups, algebra.seen.random)
 
 
 def _asked(knows: Knowledge, batches: Batches, views: Tensor) -> Asked:
@@ -125,6 +179,11 @@ def _asked(knows: Knowledge, batches: Batches, views: Tensor) -> Asked:
         views = torch.cat([views, views], 1)
         candidates = torch.cat([candidates, knows.alone[:, :, targets].double()], 1)
     return Asked(views.double(), candidates, batches.prior.to(views.device))
+
+
+def some_of(half: Half, most: int) -> Half:
+    """The first of the games of each part; they are drawn in random order."""
+    return Half(*(batches.first(most) for batches in (half.fit, half.choose, half.played)))
 
 
 def guessed(prior: Tensor, generator: torch.Generator) -> Tensor:

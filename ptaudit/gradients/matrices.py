@@ -9,7 +9,7 @@ projected.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -154,6 +154,16 @@ class UsedRows:
         return index, (same.to(grads) @ grads) * first[..., None]
 
 
-def chosen(layers: Sequence[Sequence[RecordGradients]], places: Sequence[int]) -> list[Sequence[RecordGradients]]:
-    """The matrices of some layers."""
-    return [layers[place] for place in places]
+def joined(parts: Sequence[Sequence[RecordGradients]]) -> list[RecordGradients]:
+    """The matrices of one layer for several sets of records, one set after the other.
+
+    Empty where the sets do not keep the layer in one form.
+    """
+    found: list[RecordGradients] = []
+    for same in zip(*parts):
+        first = same[0]
+        if any(type(one) is not type(first) or one.shape != first.shape for one in same):
+            return []
+        names = [f.name for f in fields(first) if isinstance(getattr(first, f.name), Tensor)]  # type: ignore[arg-type]
+        found.append(replace(first, **{n: torch.cat([getattr(one, n) for one in same]) for n in names}))  # type: ignore[type-var]
+    return found

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.attacks.evidence import Candidates
-from ptaudit.games.identity import Algebra
+from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.gradients.batches import BatchSums
+from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.pipeline.scene import Scene, clip_factor, clipped
 from ptaudit.replay.labels import label_prior
 from ptaudit.replay.steps.perturb import secret_of
@@ -250,6 +250,25 @@ def counterfactual(scene: Scene, view: View, places: Sequence[int], name: str, n
         rows[:, codes == level] = own[:, codes == level]
         found.append(rows)
     return torch.stack(found)
+
+
+def counterfactual_gradients(scene: Scene, view: View, places: Sequence[int], name: str) -> list[list[RecordGradients]]:
+    """Gradients of every audited record with each value of an input field as matrices, by layer.
+
+    All records with the first value come first; they are clipped where the view clips.
+    """
+    key = ("counterfactual gradients", name)
+    session = scene.session
+    levels = range(len(session.records.fields[name].levels))
+    if key not in scene.kept:
+        index, (_, targets) = torch.from_numpy(session.members), session.batch(session.members)
+        read = [scene.reader.gradients(session.records.with_level(index, name, v), targets) for v in levels]
+        scene.kept[key] = [joined(same) for same in zip(*read)]
+    found: list[list[RecordGradients]] = [scene.kept[key][place] for place in places]
+    if view.clip is None:
+        return found
+    factor = torch.cat([clip_factor(view.clip, tokens) for tokens in scene.kept[("counterfactual", name)]])
+    return [[one.scaled(factor) for one in layer] for layer in found]
 
 
 def counterfactual_alone(scene: Scene, view: View, places: Sequence[int], name: str) -> Tensor:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.adversaries.imputation import impute, predict
+from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.games import attribute, input_attribute
 from ptaudit.games.inference import Found
 from ptaudit.games.input_attribute import Knowledge
@@ -17,7 +18,13 @@ from ptaudit.pipeline.plays.inference import Table
 from ptaudit.pipeline.scene import Scene
 from ptaudit.pipeline.secret import attribute_secret
 from ptaudit.pipeline.session import Session
-from ptaudit.pipeline.sights import before, counterfactual, counterfactual_alone, undefended
+from ptaudit.pipeline.sights import (
+    before,
+    counterfactual,
+    counterfactual_alone,
+    counterfactual_gradients,
+    undefended,
+)
 from ptaudit.replay.data.records import Field
 from ptaudit.spec.inference import AttributeGame
 from ptaudit.spec.play import GameSpec
@@ -59,7 +66,9 @@ def _input(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found
     shown = view if view.linear else undefended(view)
     candidates = counterfactual(about, shown, table.places, name, noisy)
     alone = None if view.linear else counterfactual_alone(about, view, table.places, name)
-    known = Knowledge(seen.known, candidates, view.linear, view.noise_std, alone)
+    versions = None if table.late else counterfactual_gradients(about, shown, table.places, name)
+    algebra = None if versions is None else Algebra(seen.now, Candidates(versions, view.noise_std))
+    known = Knowledge(seen.known, candidates, view.linear, view.noise_std, alone, algebra)
     plain = None
     if seen.plain is not None:
         bare = undefended(view)
