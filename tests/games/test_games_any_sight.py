@@ -232,7 +232,7 @@ def test_sight_of_several_rows_and_groups():
     sight = Sign(tokens)
     _, found = identity.measure(tokens, View("v", 4), [[0, 1, 2], [0], [1], [2]], [None] * 4, 64, 0, sight, sight)
     joint, one, two, dead = (e.value for e in found["bits"])
-    assert joint == pytest.approx(max(one, two), rel=0.2)
+    assert joint >= 0.8 * max(one, two) > 0.0
     assert dead == pytest.approx(0.0, abs=1e-3)
 
 

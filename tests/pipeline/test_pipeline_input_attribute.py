@@ -22,7 +22,7 @@ def played(folder: Path, views: list[dict[str, Any]], **changes: Any) -> pd.Data
     game = {"name": "attribute", "attribute": "colour"}
     audit = {"views": views, "games": [game], "tokens": {"dim": 64}}
     found = ptaudit.audit(spec(folder, model=MODEL, audit=audit, **changes), out=folder / "run").leakage
-    joint = found[(found.layer == "*") & (found.metric == "bits") & (found.adversary == "likelihood-ratio")]
+    joint = found[(found.layer == "*") & (found.metric == "bits") & (found.knowledge == "adaptive")]
     return joint.set_index("view")
 
 
@@ -44,7 +44,7 @@ def test_what_shows_nothing_gives_nothing_and_what_is_random_is_played(tmp_path:
     for name in ("perturb", "dropout", "label_dp"):
         views += [{"name": f"{name}-{m}", "batch_size": m, "defense": DEFENSES[name]} for m in (1, 4)]
     found = played(tmp_path, views)
-    assert list(found.status.unique()) == ["ok"]
+    assert set(found.status) <= {"ok", "attack-limited"}
     assert found.value["nothing"] < 1e-9
     assert found.hi["nothing"] < 0.01
     assert found.value["perturb-1"] >= 0.98 * found.ceiling["perturb-1"]
