@@ -102,6 +102,47 @@ def test_a_diverged_run_cannot_pass_but_can_fail():
     assert outcome(Gate(max=0.5), [make_row()], status=status) == "fail"
 
 
+# --- what a pass does not say
+
+SPEC = """\
+audit:
+  views:
+    - {name: batch-8, batch_size: 8}
+    - {name: dp, batch_size: 8, defense: {name: dp, clip: 1, noise_multiplier: 1}}
+  games: [identity]
+"""
+
+
+def test_a_pass_on_rows_that_nothing_but_the_adversary_limits_says_so():
+    bare = [make_row("conv1", 0.5, status="attack-limited"), make_row("fc", 1.0, status="dim-limited")]
+    found = verdict(Gate(max=5), [*bare, make_row("conv2", 4.0)], spec_text=SPEC)
+    assert (found.outcome, found.limited) == ("pass", 2)
+    assert found.warning == "nothing but this adversary limits 2 of 3 rows"
+    assert verdict(Gate(max=5), bare, spec_text=SPEC).warning == "nothing but this adversary limits these rows"
+    assert verdict(Gate(max=0.2), bare, spec_text=SPEC).warning == ""
+    noisy = [replace(row, view="dp", status="dim-limited") for row in bare]
+    assert verdict(Gate(max=5, view="dp"), noisy, spec_text=SPEC).warning == ""
+
+
+def test_a_gate_that_needs_a_mechanism_does_not_pass_without_one():
+    rows = [make_row("fc", 1.0), make_row("fc", 1.0, view="dp")]
+    needs = {"max": 5, "needs": "mechanism"}
+    bare = verdict(Gate(**needs), rows, spec_text=SPEC)
+    assert (bare.outcome, exit_code([bare])) == ("inconclusive", 3)
+    assert bare.reason.startswith("no noise mechanism stands behind 1 of 1 row: nothing but the adversary limits")
+    assert outcome(Gate(view="dp", **needs), rows, spec_text=SPEC) == "pass"
+    assert outcome(Gate(**{**needs, "max": 0.5}), rows, spec_text=SPEC) == "fail"
+    unknown = verdict(Gate(view="dp", **needs), rows)
+    assert (unknown.outcome, "the folder has no spec" in unknown.reason) == ("inconclusive", True)
+
+
+def test_a_gate_on_an_increase_that_needs_a_mechanism_does_not_pass_without_one():
+    rows = [make_row("fc", 1.0), make_row("fc", 1.0, view="dp")]
+    needs = {"max_increase": 5, "same_weights": True, "needs": "mechanism"}
+    assert against(Gate(**needs), rows, rows, spec_text=SPEC).outcome == "inconclusive"
+    assert against(Gate(view="dp", **needs), rows, rows, spec_text=SPEC).outcome == "pass"
+
+
 # --- which rows
 
 

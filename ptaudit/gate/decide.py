@@ -11,6 +11,7 @@ from ptaudit.errors import PtauditError
 from ptaudit.gate.advice import advise
 from ptaudit.gate.cases import Case, Cases, increase_cases, level_cases, several_seeds
 from ptaudit.gate.select import GateLike, select
+from ptaudit.tables.mechanism import has_mechanism, only_by_adversary
 from ptaudit.tables.run import Run
 from ptaudit.tables.verdict import Kind, Outcome, Verdict
 
@@ -54,9 +55,9 @@ def _decide(gate: GateLike, run: Run, baseline: Run | None) -> Verdict:
     rows = select(gate, run.rows)
     if gate.max is not None:
         cases = level_cases(rows, run)
-        finding = _find(cases, gate.max, _diverged(run))
+        finding = _find(cases, gate.max, _diverged(run) or _unprotected(gate, cases, run))
         advice = advise(gate, cases, finding.deciding, run) if finding.outcome == "fail" else None
-        return _verdict(gate, "max", gate.max, cases, finding, advice)
+        return _verdict(gate, run, cases, finding, advice)
     if baseline is None or gate.max_increase is None:
         raise PtauditError("no baseline to compare with", where=f"gate {gate.id}", remedy="give --baseline RUN")
     cases = increase_cases(gate, rows, run, baseline)
@@ -64,8 +65,9 @@ def _decide(gate: GateLike, run: Run, baseline: Run | None) -> Verdict:
     if unknown and cases.measured:
         finding = _Finding("inconclusive", cases.measured, unknown)
     else:
-        finding = _find(cases, gate.max_increase, _diverged(run) or _diverged(baseline))
-    return _verdict(gate, "max_increase", gate.max_increase, cases, finding, None)
+        doubt = _diverged(run) or _diverged(baseline) or _unprotected(gate, cases, run)
+        finding = _find(cases, gate.max_increase, doubt)
+    return _verdict(gate, run, cases, finding)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,15 @@ def _diverged(run: Run) -> str | None:
     return f"run {run.name} {status}" if status.startswith("diverged") else None
 
 
+def _unprotected(gate: GateLike, cases: Cases, run: Run) -> str | None:
+    """Why a gate that needs noise of known size cannot pass; None if it can."""
+    bare = [case for case in cases.measured if not has_mechanism(run, case.row)]
+    if gate.needs != "mechanism" or not bare:
+        return None
+    spec = "" if run.spec_text else " (the folder has no spec, which would say so)"
+    return f"no noise mechanism stands behind {_of(bare, cases)}{spec}: nothing but the adversary limits what is found"
+
+
 def _retraining_unknown(*runs: Run) -> str | None:
     if several_seeds(*runs):
         return None
@@ -109,10 +120,11 @@ def _retraining_unknown(*runs: Run) -> str | None:
     return "one seed: retraining noise not included (set train.seeds to two or more, or same_weights: true)"
 
 
-def _verdict(
-    gate: GateLike, kind: Kind, threshold: float, cases: Cases, finding: _Finding, advice: str | None
-) -> Verdict:
+def _verdict(gate: GateLike, run: Run, cases: Cases, finding: _Finding, advice: str | None = None) -> Verdict:
     nan = math.nan
+    kind: Kind = "max" if gate.max is not None else "max_increase"
+    threshold = gate.max if gate.max is not None else gate.max_increase
+    assert threshold is not None
     if finding.deciding:
         worst = max(finding.deciding, key=lambda case: case.value)
     else:
@@ -137,4 +149,5 @@ def _verdict(
         rows=len(cases),
         reason=finding.reason,
         advice=advice,
+        limited=sum(only_by_adversary(run, case.row) for case in cases.measured),
     )

@@ -54,6 +54,10 @@ class GateLike(Protocol):
         """Largest increase over the baseline allowed."""
 
     @property
+    def needs(self) -> str | None:
+        """`mechanism`: rows without noise of known size cannot pass."""
+
+    @property
     def same_weights(self) -> bool:
         """Whether the baseline audits the very same weights."""
 

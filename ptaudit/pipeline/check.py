@@ -29,8 +29,10 @@ from ptaudit.replay.evaluate import evaluate
 from ptaudit.replay.sampling import steps_per_epoch
 from ptaudit.replay.saved import load_into, load_state
 from ptaudit.spec import load
+from ptaudit.spec.base import Part
 from ptaudit.spec.catalog import MODEL_VIEW
 from ptaudit.spec.model import GateSpec, IdentityGame
+from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.run import LayerEntry
 from ptaudit.tokens import TokenReader, Tokens
 
@@ -193,7 +195,19 @@ def _gate_warnings(session: Session, layers: Sequence[LayerEntry]) -> list[str]:
         text = reachable(gate, ceiling=ceiling) if ceiling is not None else None
         if text:
             found.append(text)
+        if gate.needs == "mechanism" and not _has_mechanism(session, gate):
+            found.append(f"gate {gate.id} can never pass: it needs a mechanism, and view {gate.view} has no noise")
     return found
+
+
+def _has_mechanism(session: Session, gate: GateSpec) -> bool:
+    """Whether noise of known size stands behind what a gate looks at."""
+    trained = session.spec.arms.get(gate.trained_with, session.spec)
+    game = next(game for game in session.spec.games if game.title == gate.game)
+    defense: Part | None = trained.train.defense
+    if gate.view != MODEL_VIEW:
+        defense = next(view.defense for view in trained.audit.views if view.name == gate.view)
+    return is_mechanism(defense and defense.plain(), game.plain())
 
 
 def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> float | None:

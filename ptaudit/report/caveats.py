@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ptaudit.report.words import plural
+from ptaudit.tables.status import ATTACK_LIMITED
 
 if TYPE_CHECKING:
     from ptaudit.tables.row import Row
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
 
 LOWER_BOUND = "Attack scores are lower bounds: a stronger adversary may do better; a gate that holds is no proof."
 ONE_SEED = "One seed: the noise of retraining is not in the intervals."
-DIM_LIMITED = "dim-limited: the largest sketch won; an adversary with the full gradient may do better."
-SATURATED = (
-    "saturated: within one bit of the ceiling, or (ksg) still rising with the records: more of them could show more."
-)
+STATUSES = {
+    ATTACK_LIMITED: "nothing but this adversary limits what is found: no noise hides the rest.",
+    "dim-limited": "the largest sketch won; an adversary with the full gradient may do better.",
+    "sketch-limited": "the adversary saw a sketch of the gradient alone; one with the full gradient may do better.",
+    "data-limited": "the adversary does better with more records of its own to learn from.",
+    "saturated": "within one bit of the ceiling, or (ksg) still rising with the records: more of them could show more.",
+}
+"""What a status means for the reader, the least cautious first."""
 BOUNDS = (
     "mutual-information: infonce and nwj are lower bounds, sliced is of projections; ksg, gaussian, mine and smile may "
     "be too high."
@@ -30,15 +35,16 @@ _MOST_REASONS = 3
 
 def caveats(run: Run) -> tuple[str, ...]:
     """The sentences for this run: fixed ones first, then its own warnings, then what is missing."""
-    sentences = [LOWER_BOUND, *_not_captured(run), *_not_run(run.rows)]
+    there = {row.status.partition(":")[0] for row in run.rows}
+    meanings = [f"{status}: {sentence}" for status, sentence in STATUSES.items() if status in there]
+    first = [text for text in meanings if text.startswith(ATTACK_LIMITED)]
+    sentences = [LOWER_BOUND, *first, *_not_captured(run), *_not_run(run.rows)]
     if len(run.manifest.get("seeds", (0, 0))) == 1:
         sentences.append(ONE_SEED)
     sentences += [str(warning) for warning in run.manifest.get("warnings", ())]
     if any(row.instrument for row in run.rows):
         sentences += [BOUNDS, INFINITE]
-    for status, sentence in (("dim-limited", DIM_LIMITED), ("saturated", SATURATED)):
-        if any(row.status.startswith(status) for row in run.rows):
-            sentences.append(sentence)
+    sentences += meanings
     return tuple(dict.fromkeys(sentences))
 
 

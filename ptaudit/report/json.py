@@ -135,7 +135,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _gate(verdict: Verdict) -> dict[str, Any]:
-    return _flat(verdict)
+    return {**_flat(verdict), "warning": verdict.warning}
 
 
 def _flat(record: Any) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def _message(verdict: Verdict) -> str:
     found = bounds_text(verdict.value, verdict.lo, verdict.hi, 3)
     view = view_text(verdict.view, verdict.trained_with)
     place = f"view {view}, layer {verdict.worst_layer}, epoch {verdict.worst_epoch}"
-    reason = f": {verdict.reason}" if verdict.reason else ""
+    reason = "; ".join(text for text in (verdict.reason, verdict.warning) if text)
+    reason = f": {reason}" if reason else ""
     return _xml(f"{verdict.outcome}: {gate_rule(verdict)}; worst {found} in {place}{reason}")
 
 

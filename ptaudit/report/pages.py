@@ -49,7 +49,7 @@ OUTCOME_TONE: dict[str, Tone] = {
     "unfinished": "bad",
     "none": "dim",
 }
-_FEWEST_LAYERS = 4
+_FEWEST_LAYERS = 3
 _MOST_CAVEATS = 4
 _MOST_GATES = 8
 _FAINTEST = 0.05
@@ -189,6 +189,7 @@ def gate_grid(verdicts: Sequence[Verdict], folder: str, most: int | None = _MOST
     shown = verdicts[:most]
     hidden = len(verdicts) - len(shown)
     notes = tuple(note for verdict in shown for note in gate_notes(verdict, brief=most is not None))
+    notes = (*notes, *_pass_notes(shown))
     more = f"… and {plural(hidden, 'gate')} more: ptaudit gate {folder}" if hidden else ""
     title = "" if most else "Gates"
     return Grid("gate", title, columns, tuple(map(_gate_cells, shown)), more, notes)
@@ -222,6 +223,16 @@ def gate_notes(verdict: Verdict, *, brief: bool = False) -> tuple[Cell, ...]:
     if verdict.advice:
         notes.append(Cell(f"{verdict.id}: advice: {verdict.advice}", "strong"))
     return tuple(notes)
+
+
+def _pass_notes(verdicts: Sequence[Verdict]) -> tuple[Cell, ...]:
+    """What passes do not say: a line for each warning, with the gates that it is about."""
+    gates: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.warning:
+            gates.setdefault(verdict.warning, []).append(verdict.id)
+    more = "a stronger one may find more"
+    return tuple(Cell(f"{', '.join(ids)}: passed, but {what}; {more}", "warn") for what, ids in gates.items())
 
 
 def _verdict_lines(summary: Summary) -> tuple[Cell, ...]:

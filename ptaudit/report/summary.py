@@ -130,7 +130,9 @@ def conclude(verdicts: Sequence[Verdict], status: str = "complete") -> Conclusio
             "inconclusive", f"INCONCLUSIVE: {len(undecided)} of {total} undecided: {', '.join(undecided)}"
         )
     if verdicts:
-        return Conclusion("pass", f"PASS: {total} held")
+        limited = sum(bool(verdict.warning) for verdict in verdicts)
+        doubt = f"; {limited} of them on rows that nothing but this adversary limits" if limited else ""
+        return Conclusion("pass", f"PASS: {total} held{doubt}")
     return Conclusion("none", "NO GATES: nothing was asked to hold")
 
 

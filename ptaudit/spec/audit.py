@@ -223,6 +223,9 @@ class GateSpec(Part):
     """Largest value allowed."""
     max_increase: Number | None = None
     """Largest increase over the baseline run allowed."""
+    needs: Literal["mechanism"] | None = None
+    """`mechanism`: passes only on rows that noise of known size stands behind; without such noise a small number says
+    that this adversary found little, and the gate is inconclusive."""
     same_weights: Flag = False
     """The baseline audits the very same trained weights, so retraining adds no noise (only with `max_increase`)."""
 

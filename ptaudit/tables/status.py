@@ -5,7 +5,7 @@ A row has one status, the most specific that is true of it. From the least to th
 | status | what it says |
 |---|---|
 | `ok` | nothing to add |
-| `attack-limited` | no noise limits what can be found, and this adversary is far from the ceiling: a stronger one may do better |
+| `attack-limited` | no noise, and far from the ceiling: nothing but this adversary limits what is found |
 | `dim-limited` | the largest sketch did best: an adversary with the full gradient may do better |
 | `sketch-limited` | the adversary saw a sketch alone, which cannot hold what the gradient shows |
 | `data-limited` | an adversary with more records to learn from does better |

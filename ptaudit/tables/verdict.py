@@ -33,6 +33,7 @@ class Verdict:
         advice: for a failed gate, what was measured to stay below the threshold; None if nothing did.
         trained_with: the training that was looked at: `none`, or one with a defense.
         worst_knows: what the adversary of the largest value knows of the records.
+        limited: number of its rows that nothing but their adversary limits: no noise, and far from the ceiling.
     """
 
     id: str
@@ -54,3 +55,12 @@ class Verdict:
     advice: str | None = None
     trained_with: str = "none"
     worst_knows: str = "none"
+    limited: int = 0
+
+    @property
+    def warning(self) -> str:
+        """What a gate that passed on rows without noise does not say; empty where there are none."""
+        if self.outcome != "pass" or not self.limited:
+            return ""
+        some = "these rows" if self.limited == self.rows else f"{self.limited} of {self.rows} rows"
+        return f"nothing but this adversary limits {some}"

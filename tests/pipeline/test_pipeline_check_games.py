@@ -95,4 +95,8 @@ def test_gates_on_what_a_defense_shows_are_held_against_its_ceiling(tmp_path):
     path = write_spec(tmp_path, audit__views=views, audit__games=games, defenses=[noisy, {"name": "sign"}], gates=gates)
     never = [warning for warning in check(path).warnings if "can never fail" in warning]
     assert [warning.split()[1] for warning in never] == ["arm", "own", "sign", "on-model"]
+    gates[1]["needs"] = gates[2]["needs"] = "mechanism"
+    lasting = [warning for warning in check(write_spec(tmp_path, gates=gates, audit__views=views, audit__games=games,
+               defenses=[noisy, {"name": "sign"}])).warnings if "can never pass" in warning]  # fmt: skip
+    assert [warning.split()[1] for warning in lasting] == ["sign"]
     assert never[0].split("ceiling")[1] == never[1].split("ceiling")[1]

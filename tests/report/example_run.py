@@ -98,7 +98,7 @@ def verdict(gate: str, outcome: str, **other: object) -> Verdict:
 
 
 VERDICTS = (
-    verdict("batch-leak", "pass"),
+    verdict("batch-leak", "pass", limited=4, reason="4 of 4 rows at most 3.2"),
     verdict(
         "record-leak",
         "fail",
@@ -153,7 +153,7 @@ def _scores(epoch: int, layer: LayerEntry | None, view: str, game: str, ceiling:
     part = min(_WEIGHT.get(name, 0.3) * _VIEW_WEIGHT[view] * growth * scale, 1.0)
     half = 0.03 * ceiling * (0.4 + part)
     value, lo, hi = part * ceiling, max(part * ceiling - half, 0.0), min(part * ceiling + half, ceiling)
-    adversary, status = "likelihood-ratio", "ok"
+    adversary, status = "likelihood-ratio", "ok" if view == "dp" or part >= 0.9 else "attack-limited"
     if part == 1.0:
         adversary = "exact" if view == "record" and game == "identity" else adversary
         lo, status = ceiling * (1 - 3 / 898), "saturated"

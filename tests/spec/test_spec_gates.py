@@ -46,6 +46,9 @@ WRONG = [
     ("metric: identity.bits, view: one, max: .nan", "`gates.0.max`: expected a finite number, given nan"),
     ("metric: identity.bits, view: one, max: low", "`gates.0.max`: expected a number, given the text 'low'"),
     ("metric: identity.bits, view: one, max: 1, same_weights: true", "`same_weights` is not used by a gate on `max`"),
+    ("metric: identity.bits, view: one, max: 1, needs: noise", "`gates.0.needs`: expected 'mechanism'"),
+    ("metric: identity.bits, view: one, max: 1, knows: all", "`gates.0.knows`: expected 'none', 'others', 'pool', 'rest' or 'batch_norm'"),
+    ("metric: identity.bits, view: one, max: 1, trained_with: sign", "gate `g` is on a training with `sign`, which is not in `defenses` (known: none)"),
     ("metric: identity.bits, max: 1", "`gates.0.view` is missing"),
     ("metric: identity.bits, view: one, maximum: 1", "unknown key `maximum` in `gates.0` (did you mean `max`?)"),
 ]  # fmt: skip
@@ -58,6 +61,7 @@ RIGHT = [
     "metric: identity.bits, view: batch-8, over: 'conv*', adversary: likelihood-ratio, epoch: max, max_increase: 0",
     "metric: identity.bits, view: noisy, adversary: likelihood-ratio, max: 1",
     "metric: membership.auc, view: model, over: joint, adversary: loss, max: 1",
+    "metric: identity.bits, view: noisy, needs: mechanism, knows: others, trained_with: none, max: 1",
     "metric: membership.tpr_at_fpr_0.001, view: model, adversary: gradient-norm, epoch: first, max: 0.1",
 ]
 

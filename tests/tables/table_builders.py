@@ -24,6 +24,7 @@ class Gate:
     trained_with: str = "none"
     max: float | None = None
     max_increase: float | None = None
+    needs: str | None = None
     same_weights: bool = False
 
 
