@@ -163,7 +163,7 @@ def play(
                 seen = [statistics_of(read, batch, members, algebra.own) for batch in batches]
             return [one.play(sketches, seen) for one in fitted]
 
-        return [_quarter(asked, *pair, view, k, generator) for pair in pairs]
+        return [play_quarter(asked, *pair, view, k, generator) for pair in pairs]
 
     values = crossfit(order, play_half)
     name = "combined" if algebra else "likelihood-ratio"
@@ -175,7 +175,7 @@ def _batches(members: Tensor, view: View) -> Tensor:
     return members[:1] if view.fixed_batch else members
 
 
-def _quarter(
+def play_quarter(
     asked: Callable[[Tensor, Tensor, Games], list[tuple[Tensor, Tensor]]],
     targets: Tensor,
     fillers: Tensor,
@@ -264,15 +264,19 @@ def _same_token(tokens: Tensor) -> Tensor:
 
 def why_not(tokens: Tensor, view: View, k: int) -> str:
     """Why the game cannot be played, in words with the number needed; empty if it can."""
+    if reason := too_few(tokens.shape[1], view, k):
+        return reason
+    return "" if bool(torch.isfinite(tokens).all()) else "gradients that are not finite"
+
+
+def too_few(n: int, view: View, k: int) -> str:
+    """Why n records are too few, in words with the number needed; empty if they are enough."""
     batches = view.records * view.batches
     needed, advised = RECORDS_PER_MEMBER * batches, ADVISED_PER_MEMBER * batches
-    n = tokens.shape[1]
     if n < needed or k < 2:
         rounds = f" in {view.rounds} rounds" if batches > view.records else ""
         batch = f"batches of {view.records}{rounds}"
         return f"needs {max(needed, 8)} records for {batch}, has {n} ({max(advised, 8)} advised)"
-    if not bool(torch.isfinite(tokens).all()):
-        return "gradients that are not finite"
     return ""
 
 

@@ -8,13 +8,17 @@ MODEL_VIEW = "model"
 KNOWS = ("none", "others", "pool", "rest", "batch_norm")
 """What an adversary may know of the records of a batch; see `views.knowledge`."""
 
+NOISE_HALF = "noise_half"
+"""Metric of the identity game: the noise at which half of the ceiling is left, larger where more leaks; see
+`tables.ranking`."""
+
 NO_DEFENSE = "none"
 """`trained_with` of the training as the spec has it, without any of `defenses`."""
 
 _INFERENCE = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 
 GAMES: dict[str, tuple[str, ...]] = {
-    "identity": ("bits", "accuracy"),
+    "identity": ("bits", "accuracy", NOISE_HALF),
     "label": ("bits", "accuracy"),
     "membership": ("auc", "bits", "accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001"),
     "mutual-information": ("bits", "matched_minus_mismatched_bits", "upper_bits"),
@@ -60,7 +64,7 @@ PROBES = ("likelihood-ratio", "linear", "mlp", "knn", "forest")
 """Families of classifiers of what is seen of a batch."""
 
 ADVERSARIES: dict[str, tuple[str, ...]] = {
-    "identity": ("exact", "likelihood-ratio"),
+    "identity": ("exact", "combined", "likelihood-ratio", "least-squares"),
     "label": ("likelihood-ratio",),
     "membership": ("loss", "gradient-norm", "gradient-likelihood"),
     "mutual-information": (*ESTIMATORS, CHANNEL),

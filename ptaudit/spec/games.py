@@ -32,6 +32,15 @@ class IdentityGame(Titled):
     """Which game."""
     candidates: Annotated[Whole, Field(ge=2)] = 256
     """Records among which the adversary looks for the target."""
+    knows: Literal["none", "others", "pool"] = "none"
+    """What the adversary knows of the other records of a batch: `none`; the `others` themselves, the worst case that
+    differential privacy is made for; the `pool` of all records that batches are drawn from, but not which were."""
+
+    @property
+    def adversaries(self) -> tuple[str, ...]:
+        """That of its knowledge, and the closed form where there is one."""
+        by = {"none": ("combined", "exact"), "others": ("likelihood-ratio", "exact"), "pool": ("least-squares",)}
+        return by[self.knows]
 
 
 class LabelGame(GameSpec):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from ptaudit.games import identity
-from ptaudit.pipeline.scene import Scene, groups_of
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ptaudit.games import identity, identity_pool
+from ptaudit.pipeline.scene import Line, Scene, groups_of
 from ptaudit.pipeline.session import shared
-from ptaudit.pipeline.sights import players, why_not_seen
+from ptaudit.pipeline.sights import adaptive, players, why_not_seen
 from ptaudit.spec.model import GameSpec, IdentityGame
 from ptaudit.tables.row import Row
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked
 
-ADVERSARY = "combined"
+NOT_A_SUM = "an adversary that knows {} needs a view that is a sum of the records' gradients"
 
 
 def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
@@ -19,14 +22,30 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     assert isinstance(game, IdentityGame)
     places = scene.places(view)
     lines = scene.lines(places)
-    missing = scene.not_captured(view.name, game, [ADVERSARY], lambda layer: shared(view, layer))
-    if why := scene.why_not(view, places) or why_not_seen(scene, view):
-        return scene.lost(view.name, game, [ADVERSARY], lines, why) + missing
-    groups, sizes = groups_of(view, len(places)), [line.parameters for line in lines]
-    rows = []
-    for knowledge, who in players(scene, view, places):
+    lost = [Asked(game.adversaries[0], knows=game.knows)]
+    missing = scene.not_captured(view.name, game, lost, lambda layer: shared(view, layer))
+    why = scene.why_not(view, places) or why_not_seen(scene, view)
+    if not why and game.knows != "none" and not view.linear:
+        why = NOT_A_SUM.format(f"the {game.knows}")
+    if why:
+        return scene.lost(view.name, game, lost, lines, why) + missing
+    sizes = [line.parameters for line in lines]
+    if game.knows == "pool":
+        return _of_pool(scene, game, view, lines) + missing
+    groups, rows = groups_of(view, len(places)), []
+    seen = view if game.knows == "none" else replace(view, batch_size=1, users=1)
+    for knowledge, who in players(scene, seen, places):
         name, found = identity.measure(
             who.tokens, who.view, groups, sizes, game.candidates, scene.seed, who.sight, who.known, who.algebra
         )
-        rows += scene.rows(view.name, game, Asked(name, knowledge), lines, found)
+        rows += scene.rows(view.name, game, Asked(name, knowledge, game.knows), lines, found)
     return rows + missing
+
+
+def _of_pool(scene: Scene, game: IdentityGame, view: View, lines: Sequence[Line]) -> list[Row]:
+    """Rows of the adversary that knows all records a batch is drawn from."""
+    who = adaptive(scene, view, scene.places(view))
+    assert who.algebra is not None
+    sizes = [line.parameters for line in lines]
+    found = identity_pool.measure(who.algebra, view, sizes, game.candidates, scene.seed)
+    return scene.rows(view.name, game, Asked(identity_pool.ADVERSARY, knows="pool"), lines, found)
