@@ -30,7 +30,7 @@ from ptaudit.replay.sampling import steps_per_epoch
 from ptaudit.replay.saved import load_into, load_state
 from ptaudit.spec import load
 from ptaudit.spec.base import Part
-from ptaudit.spec.catalog import MODEL_VIEW
+from ptaudit.spec.catalog import MODEL_VIEW, NOISE_HALF
 from ptaudit.spec.model import GateSpec, IdentityGame
 from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.run import LayerEntry
@@ -212,7 +212,7 @@ def _has_mechanism(session: Session, gate: GateSpec) -> bool:
 
 def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> float | None:
     """The largest value that the gate's metric can have on its view; None where it is not known beforehand."""
-    if gate.measure == "epsilon_lo":
+    if gate.measure in ("epsilon_lo", NOISE_HALF):
         return None
     if gate.view == MODEL_VIEW or not gate.measure.endswith("bits"):
         return 1.0

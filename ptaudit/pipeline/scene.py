@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ptaudit.gradients import RecordGradients
 from ptaudit.pipeline.samples import Samples
 from ptaudit.pipeline.session import Session, audited, shared
-from ptaudit.spec.catalog import GAMES, NO_DEFENSE
+from ptaudit.spec.catalog import GAMES, NO_DEFENSE, NOISE_HALF
 from ptaudit.spec.model import GameSpec
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.tables.mechanism import is_mechanism
@@ -163,7 +163,7 @@ class Scene:
         for layer in self.layers:
             if layer.capture == "none" and seen(layer.name) and audited(self.session.spec, layer.name):
                 why = replace(inconclusive(""), status=f"not captured: {layer.reason}")
-                found = the_same([m for m in GAMES[game.name] if m != "upper_bits"], why, 1)
+                found = the_same([m for m in GAMES[game.name] if m not in ("upper_bits", NOISE_HALF)], why, 1)
                 for adversary in adversaries:
                     rows += self.rows(view, game, adversary, [layer_line(layer)], found)
         return rows

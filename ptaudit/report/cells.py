@@ -17,6 +17,14 @@ def share_cell(row: Row | None, *, with_ceiling: bool = False) -> Cell:
     return Cell(text, tone)
 
 
+NOISE_NOTE = "noise_half: the noise, in clips or median gradient norms, that hides half; larger leaks more"
+
+
+def noise_cell(row: Row | None) -> Cell:
+    """The noise that hides half of what a row gives away; blank where that was not measured."""
+    return Cell("" if row is None else f"{row.value:.2g}")
+
+
 def status_word(row: Row) -> str:
     """The status without its reason."""
     return row.status.split(":")[0]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ptaudit.report.cells import NOISE_NOTE, noise_cell
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import Block, Cell, Column, Document, Facts, Grid, Lines, Marks, drop_blank_columns
 from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import conclusion_cell, gate_grid
 from ptaudit.report.summary import layer_index, strongest_row, summarise
 from ptaudit.report.words import adversary_text, count, interval_text, number, percent, share
+from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.tables.defenses import defense_lines
 from ptaudit.tables.localisation import localisation_sheet
+from ptaudit.tables.ranking import Place, noise_halves, noise_of
 from ptaudit.tables.row import JOINT, Row, as_trained
 from ptaudit.tables.sweeps import threats
 
@@ -111,10 +114,11 @@ def _layers(run: Run) -> list[Grid]:
         if row.layer != JOINT and row.metric in _OF_LAYERS and row.adaptive:
             by = f" by {row.adversary}" if row.instrument else ""
             groups.setdefault((row.view, row.game, row.metric, by), []).append(row)
-    return [_layer_table(*key, rows) for key, rows in groups.items()]
+    noises = noise_halves(run.rows)
+    return [_layer_table(*key, rows, noises) for key, rows in groups.items()]
 
 
-def _layer_table(view: str, game: str, metric: str, by: str, here: Sequence[Row]) -> Grid:
+def _layer_table(view: str, game: str, metric: str, by: str, here: Sequence[Row], noises: Mapping[Place, Row]) -> Grid:
     index = layer_index(here)
     epochs = sorted({row.epoch for row in here})
     columns = (
@@ -129,6 +133,7 @@ def _layer_table(view: str, game: str, metric: str, by: str, here: Sequence[Row]
         Column("ceiling", right=True),
         Column("null", right=True),
         Column("n", right=True),
+        Column(NOISE_HALF, right=True),
         Column("by epoch"),
         Column("status"),
     )
@@ -150,11 +155,16 @@ def _layer_table(view: str, game: str, metric: str, by: str, here: Sequence[Row]
                 Cell(number(last.ceiling)),
                 Cell(number(last.null, 3)),
                 Cell(count(last.n)),
+                noise_cell(noise_of(last, noises) if metric == "bits" else None),
                 Marks(tuple(map(share, course)), "heat"),
                 Cell(last.status),
             )
         )
-    return Grid("layer", f"Layers: {game} {metric} in view {view}{by}", columns, tuple(cells))
+    title = f"Layers: {game} {metric} in view {view}{by}"
+    grid = Grid("layer", title, columns, tuple(cells))
+    if any(noise_of(row, noises) for row in here):
+        return replace(grid, notes=(Cell(NOISE_NOTE),))
+    return drop_blank_columns(grid)
 
 
 def _epochs(run: Run) -> Grid:

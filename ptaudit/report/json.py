@@ -12,6 +12,7 @@ from ptaudit.report import PAGE, Page
 from ptaudit.report.comparison import counts, obstacles, shown_changes
 from ptaudit.report.summary import conclude, summarise
 from ptaudit.report.words import share
+from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.tables.defenses import defenses_sheet
 from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.row import COLUMNS, Row
@@ -37,7 +38,12 @@ def render(run: Run, page: Page = PAGE) -> str:
             "timings": dict(run.timings),
             "gates": [_gate(verdict) for verdict in run.verdicts],
             "joint": [
-                {**_row(line.row), "share": share(line.row), "share_by_epoch": list(line.series)}
+                {
+                    **_row(line.row),
+                    "share": share(line.row),
+                    "share_by_epoch": list(line.series),
+                    NOISE_HALF: line.noise.value if line.noise else None,
+                }
                 for line in summary.joint
             ],
             "audited_epochs": list(summary.epochs),

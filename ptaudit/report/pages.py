@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ptaudit.report import Page
-from ptaudit.report.cells import share_cell, status_cell, status_word
+from ptaudit.report.cells import NOISE_NOTE, noise_cell, share_cell, status_cell, status_word
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import (
     Block,
@@ -36,6 +36,7 @@ from ptaudit.report.words import (
     share,
     view_text,
 )
+from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.tables.row import Row
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def conclusion_cell(conclusion: Conclusion) -> Cell:
 
 
 def joint_grid(lines: Sequence[JointLine], epochs: Sequence[int]) -> Grid:
-    """Row `*` of every view and game."""
+    """Row `*` of every view and game; what noise hides half of it where that was measured."""
+    noisy = any(line.noise for line in lines)
     columns = (
         Column("view", elastic=16),
         Column("score"),
@@ -107,24 +109,28 @@ def joint_grid(lines: Sequence[JointLine], epochs: Sequence[int]) -> Grid:
         Column("value [95 % interval]", right=True),
         Column("of ceiling", right=True),
         Column("null", right=True, minor=1),
+        *([Column(NOISE_HALF, right=True)] if noisy else []),
         Column("by epoch"),
         Column("status"),
     )
-    rows = tuple(
-        (
-            Cell(line.row.view, "strong"),
-            Cell(score_text(line.row)),
-            Cell(line.row.adversary, "dim"),
-            Cell(interval_text(line.row)),
-            share_cell(line.row, with_ceiling=True),
-            Cell(number(line.row.null, 3), "dim"),
-            Marks(line.series),
-            status_cell(line.row),
-        )
-        for line in lines
-    )
+    rows = tuple(_joint_cells(line, noisy) for line in lines)
     title = f"All layers jointly (*){_at(epochs)}; by epoch: {_epochs_text(epochs)}, full height = ceiling"
-    return Grid("joint", title, columns, rows)
+    return Grid("joint", title, columns, rows, "", (Cell(NOISE_NOTE, "dim"),) if noisy else ())
+
+
+def _joint_cells(line: JointLine, noisy: bool) -> tuple[Cell | Marks, ...]:
+    noise = [noise_cell(line.noise)] if noisy else []
+    return (
+        Cell(line.row.view, "strong"),
+        Cell(score_text(line.row)),
+        Cell(line.row.adversary, "dim"),
+        Cell(interval_text(line.row)),
+        share_cell(line.row, with_ceiling=True),
+        Cell(number(line.row.null, 3), "dim"),
+        *noise,
+        Marks(line.series),
+        status_cell(line.row),
+    )
 
 
 def layer_grid(summary: Summary, folder: str, most: int) -> Grid:
@@ -144,7 +150,7 @@ def layer_grid(summary: Summary, folder: str, most: int) -> Grid:
             Column(_ceiling_title(game if index else "", rows_of_game), right=True, minor=2 * index and 4 + 2 * index),
         ]
     top = max(_heat_top(summary.layers), _FAINTEST)
-    columns += [Column(f"by epoch, full = {percent(top)}"), Column("status", minor=2)]
+    columns += [Column(NOISE_HALF, right=True), Column(f"by epoch, full = {percent(top)}"), Column("status", minor=2)]
     shown = summary.layers[: most if len(summary.layers) > most + 1 else None]
     hidden = len(summary.layers) - len(shown)
     title = f"Most leaking layers in view {summary.focus.view}{_at(summary.epochs)} ({summary.focus.reason})"
@@ -170,7 +176,7 @@ def _layer_cells(line: LayerLine, top: float) -> tuple[Cell | Marks, ...]:
     for row in line.scores:
         cells += [Cell(interval_text(row) if row else "-"), share_cell(row)]
     statuses = dict.fromkeys(word for row in line.scores if row and (word := status_word(row)) != "ok")
-    return (*cells, Marks(heat, "heat"), Cell(", ".join(statuses), "warn"))
+    return (*cells, noise_cell(line.noise), Marks(heat, "heat"), Cell(", ".join(statuses), "warn"))
 
 
 def gate_grid(verdicts: Sequence[Verdict], folder: str, most: int | None = _MOST_GATES) -> Grid:

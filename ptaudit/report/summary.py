@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from ptaudit.report.caveats import caveats
 from ptaudit.report.facts import facts
 from ptaudit.report.words import plural, share
+from ptaudit.tables.ranking import noise_halves, noise_of, rank
 from ptaudit.tables.row import JOINT, Row, as_trained, strongest
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ class JointLine:
     Attributes:
         row: the strongest adversary's number at the last audited epoch.
         series: the strongest adversary's share of the ceiling at each audited epoch.
+        noise: the noise that hides half of it, where that was measured.
     """
 
     row: Row
     series: tuple[float | None, ...]
+    noise: Row | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class LayerLine:
         parameters: how many parameters it has.
         scores: its number in each game of the focus at the last epoch; None where the game has no row.
         heat: its share of the first game's ceiling at each audited epoch.
+        noise: the noise that hides half of what it gives away, where that was measured.
     """
 
     layer: str
@@ -51,6 +55,7 @@ class LayerLine:
     parameters: int
     scores: tuple[Row | None, ...]
     heat: tuple[float | None, ...]
+    noise: Row | None = None
 
     @property
     def worst(self) -> float:
@@ -154,6 +159,7 @@ def layer_index(rows: Iterable[Row]) -> dict[tuple[object, ...], list[Row]]:
 
 def _joint_lines(rows: Sequence[Row], epochs: Sequence[int]) -> tuple[JointLine, ...]:
     joint = [row for row in rows if row.layer == JOINT and row.metric in HEADLINE_METRICS]
+    noises = noise_halves(rows)
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in joint:
         # Adversaries who know as much compete; every estimator has a line of its own.
@@ -171,7 +177,8 @@ def _joint_lines(rows: Sequence[Row], epochs: Sequence[int]) -> tuple[JointLine,
         if last is not None:
             if last.measured and not last.instrument:
                 best.setdefault((view, game, knows), last.adversary)
-            lines.append(JointLine(last, _series(index, (JOINT, view, game, metric), epochs)))
+            noise = noise_of(last, noises) if metric == "bits" else None
+            lines.append(JointLine(last, _series(index, (JOINT, view, game, metric), epochs), noise))
     return tuple(lines)
 
 
@@ -214,7 +221,9 @@ def _focus_on(view: str, game: str, played: Iterable[tuple[str, str]], reason: s
 
 
 def _layer_lines(run: Run, epochs: Sequence[int], focus: Focus) -> tuple[LayerLine, ...]:
-    """The layers of the focus view, most leaking first, in model order among equals."""
+    """The layers of the focus view, most leaking first: at the ceiling what most noise hides; in model order among
+    equals."""
+    noises = noise_halves(run.rows)
     index = layer_index(row for row in run.rows if row.view == focus.view and row.metric == "bits")
     layers = {row.layer: row for row in run.rows if row.view == focus.view and row.layer != JOINT}
     lines = []
@@ -223,5 +232,7 @@ def _layer_lines(run: Run, epochs: Sequence[int], focus: Focus) -> tuple[LayerLi
             strongest_row(index.get((epochs[-1], name, focus.view, game, "bits"), [])) for game in focus.games
         )
         heat = _series(index, (name, focus.view, focus.games[0], "bits"), epochs)
-        lines.append(LayerLine(name, any_row.layer_type, any_row.parameters, scores, heat))
-    return tuple(sorted(lines, key=lambda line: (-line.worst, layers[line.layer].layer_index)))
+        noise = next((found for row in scores if (found := noise_of(row, noises)) is not None), None)
+        lines.append(LayerLine(name, any_row.layer_type, any_row.parameters, scores, heat, noise))
+    in_order = sorted(lines, key=lambda line: layers[line.layer].layer_index)
+    return tuple(sorted(in_order, key=lambda line: rank(line.worst, 1.0, line.noise), reverse=True))

@@ -99,7 +99,7 @@ def _cannot_play(gate: GateSpec, game: GameSpec, view: ViewSpec | None) -> tuple
     if gate.adversary == "exact" and not _closed_form(view):
         remedy = "the posterior is in closed form only with batch_size 1 and without noise"
         return f"cannot play on view `{gate.view}`", remedy
-    if gate.adversary == "likelihood-ratio" and _closed_form(view):
+    if gate.adversary in ("combined", "likelihood-ratio") and _closed_form(view):
         return f"does not play on view `{gate.view}`", "with batch_size 1 and without noise it is `exact`"
     return None
 

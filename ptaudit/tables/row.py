@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ptaudit.spec.catalog import ESTIMATORS, NO_DEFENSE
+from ptaudit.spec.catalog import ESTIMATORS, NO_DEFENSE, NOISE_HALF
 from ptaudit.stats.estimate import Estimate
 
 Key = tuple[int, str, str, str, str, str, str, str, str]
@@ -96,8 +96,8 @@ COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Row) if f.name != "draws
 KEY_COLUMNS: tuple[str, ...] = (
     "epoch", "layer", "view", "game", "adversary", "knowledge", "knows", "trained_with", "metric",
 )  # fmt: skip
-BOUNDS = ("upper_bits", "epsilon_lo")
-"""Metrics that are bounds, of which no size of a leak could have been found."""
+BOUNDS = ("upper_bits", "epsilon_lo", NOISE_HALF)
+"""Metrics that are bounds or noises, of which no size of a leak could have been found."""
 TABLE_VERSION = 2
 """Version of `leakage.csv`; 1 had no columns `knowledge`, `knows`, `trained_with` and `detectable`."""
 

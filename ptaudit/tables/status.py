@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.stats.estimate import OK
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ NEARLY_ALL = 0.9
 """Share of the ceiling from which on a row is not limited by its adversary."""
 
 _BY_WEIGHT = (OK, *LIMITED, "saturated")
-_NO_SCORES = ("upper_bits", "epsilon_lo", "noise_half")
+_NO_SCORES = ("upper_bits", "epsilon_lo", NOISE_HALF)
 """Metrics that are no score of an adversary: bounds, and the noise that hides what it finds."""
 _KNOWS_ALL = ("exact",)
 """Adversaries whose posterior is in closed form: none is stronger."""

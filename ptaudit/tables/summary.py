@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ptaudit.spec.catalog import NOISE_HALF
+from ptaudit.tables.ranking import Place, noise_halves, noise_of, rank
 from ptaudit.tables.row import COLUMNS, JOINT, Row
 from ptaudit.tables.run import Run
 from ptaudit.tables.verdict import Verdict
@@ -28,7 +30,7 @@ def joint_rows(run: Run) -> list[Row]:
 
 
 def most_leaking(run: Run, top: int = TOP) -> list[Row]:
-    """Layers of the last audited epoch, the largest values first; at most `top` per game, view and training.
+    """Layers of the last audited epoch, the most leaking first; at most `top` per game, view and training.
 
     Where several adversaries play, a layer counts with the strongest; of several estimators with the first.
     """
@@ -38,7 +40,12 @@ def most_leaking(run: Run, top: int = TOP) -> list[Row]:
             layers = best.setdefault((row.game, row.view, row.trained_with), {})
             if row.layer not in layers or (row.value > layers[row.layer].value and not row.instrument):
                 layers[row.layer] = row
-    ranked = (sorted(layers.values(), key=lambda row: -row.value)[:top] for layers in best.values())
+    noises = noise_halves(run.rows)
+
+    def leak(row: Row) -> tuple[float, float]:
+        return rank(row.value, row.ceiling, noise_of(row, noises))
+
+    ranked = (sorted(layers.values(), key=leak, reverse=True)[:top] for layers in best.values())
     return [row for layers in ranked for row in layers]
 
 
@@ -49,13 +56,14 @@ def status_counts(run: Run) -> dict[str, int]:
 
 def summary(run: Run) -> dict[str, Any]:
     """The content of `summary.json`."""
+    noises = noise_halves(run.rows)
     return {
         "name": run.name,
         "status": run.manifest.get("status", ""),
         "verdict": overall(run.verdicts),
         "epoch": max((row.epoch for row in run.rows), default=None),
-        "joint": [_entry(row) for row in joint_rows(run)],
-        "most_leaking": [_entry(row) for row in most_leaking(run)],
+        "joint": [_entry(row, noises) for row in joint_rows(run)],
+        "most_leaking": [_entry(row, noises) for row in most_leaking(run)],
         "gates": [asdict(verdict) for verdict in run.verdicts],
         "rows_by_status": status_counts(run),
         "not_captured": {layer.name: layer.reason for layer in run.layers if layer.capture == "none"},
@@ -68,5 +76,7 @@ def _last_epoch(run: Run) -> list[Row]:
     return primary_rows(row for row in run.rows if row.epoch == last)
 
 
-def _entry(row: Row) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in COLUMNS if name not in _NOT_IN_SUMMARY}
+def _entry(row: Row, noises: Mapping[Place, Row]) -> dict[str, Any]:
+    noise = noise_of(row, noises)
+    beside = {} if noise is None else {NOISE_HALF: noise.value}
+    return {name: getattr(row, name) for name in COLUMNS if name not in _NOT_IN_SUMMARY} | beside

@@ -213,6 +213,18 @@ def _membership_rows(epoch: int) -> list[Row]:
     return rows
 
 
+def leaking_run() -> Run:
+    """The run with nearly everything at its ceiling, and the noise that would hide half of it."""
+    run, rows = example_run(scale=6.0, verdicts=()), []
+    for row in run.rows:
+        rows.append(row)
+        if (row.game, row.metric) == ("identity", "bits") and row.view != "dp":
+            noise = 0.5 * _WEIGHT[row.layer] * _VIEW_WEIGHT[row.view]
+            numbers = {"value": noise, "lo": 0.9 * noise, "hi": 1.1 * noise, "null": math.nan, "ceiling": math.nan}
+            rows.append(replace(row, metric="noise_half", detectable=math.nan, status="ok", **numbers))
+    return replace(run, rows=tuple(rows))
+
+
 def small_run() -> Run:
     """The run cut down to view batch-32 at two epochs: small enough for a golden file of every row."""
     run = example_run()

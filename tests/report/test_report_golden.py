@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from example_run import CASES, ExampleCheck, example_comparison, example_run, small_run
+from example_run import CASES, ExampleCheck, example_comparison, example_run, leaking_run, small_run
 
 from ptaudit.report import Page, open_format
 
@@ -25,6 +25,8 @@ TEXTS: dict[str, Callable[[], str]] = {
     "run.rich.ansi": lambda: open_format("rich").render(example_run(), COLOR),
     "run.rich.ascii.txt": lambda: open_format("rich").render(example_run(), ASCII),
     "run-20-layers.rich.txt": lambda: open_format("rich").render(example_run(layers=20, verdicts=()), Page()),
+    "run-leaking.rich.txt": lambda: open_format("rich").render(leaking_run(), Page()),
+    "run-leaking.md": lambda: open_format("md").render(leaking_run(), Page()),
     "run.plain.txt": lambda: open_format("plain").render(example_run(), Page()),
     "run.md": lambda: open_format("md").render(example_run(), Page()),
     "run.json": lambda: open_format("json").render(small_run(), Page()),

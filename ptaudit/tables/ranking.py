@@ -1,0 +1,44 @@
+"""What leaks most, also where everything leaks: rows that tie at their ceiling are told apart by `noise_half`.
+
+`noise_half` of the identity game is the smallest noise (sigma, in units of the clip, or of the median gradient norm of
+a record where nothing is clipped) at which the row's bits fall to half of the ceiling. The more noise it takes, the
+more the row gives away. Not every run has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ptaudit.spec.catalog import NOISE_HALF
+from ptaudit.tables.row import Row
+
+AT_CEILING = 0.99
+"""Share of the ceiling from which on rows tie: what is above differs by chance."""
+
+Place = tuple[int, str, str, str, str, str]
+
+
+def place(row: Row) -> Place:
+    """Where a row's leak is: epoch, layer, view, game, what is known of the records, training."""
+    return (row.epoch, row.layer, row.view, row.game, row.knows, row.trained_with)
+
+
+def noise_halves(rows: Iterable[Row]) -> dict[Place, Row]:
+    """The measured rows of `noise_half` by their place; of several adversaries the one that it takes most to stop."""
+    found: dict[Place, Row] = {}
+    for row in rows:
+        if row.metric == NOISE_HALF and row.measured and row.adaptive:
+            held = found.get(place(row))
+            found[place(row)] = row if held is None or row.value > held.value else held
+    return found
+
+
+def rank(value: float, ceiling: float, noise: Row | None) -> tuple[float, float]:
+    """Sorts rows by how much they leak, ascending: values that reach the ceiling tie, and noise decides."""
+    top = AT_CEILING * ceiling
+    return (top if value >= top else value, -1.0 if noise is None else noise.value)
+
+
+def noise_of(row: Row | None, noises: Mapping[Place, Row]) -> Row | None:
+    """The `noise_half` of the same layer, view and epoch; None where there is none."""
+    return None if row is None else noises.get(place(row))
