@@ -136,7 +136,8 @@ def conclude(verdicts: Sequence[Verdict], status: str = "complete") -> Conclusio
         )
     if verdicts:
         limited = sum(bool(verdict.warning) for verdict in verdicts)
-        doubt = f"; {limited} of them on rows that nothing but this adversary limits" if limited else ""
+        where = "" if limited == len(verdicts) else f" {limited} of them"
+        doubt = f",{where} on rows that nothing but this adversary limits" if limited else ""
         return Conclusion("pass", f"PASS: {total} held{doubt}")
     return Conclusion("none", "NO GATES: nothing was asked to hold")
 
