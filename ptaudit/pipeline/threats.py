@@ -1,4 +1,4 @@
-"""Who the adversary is, in words: what every report says of her."""
+"""Who the adversary is, in words: what every report says of it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _sentences(spec: Spec) -> Iterator[str]:
 def _wants(game: InferenceGame, spec: Spec) -> str:
     """The secret."""
     if isinstance(game, UserGame):
-        return f"names the user of a batch among {game.candidates}, of each of whom she has other records"
+        return f"names the user of a batch among {game.candidates}, of each of whom it has other records"
     column = attribute_of(game, spec) if about_attribute(game) else "the label"
     if isinstance(game, AttributeGame):
         form = {
@@ -68,9 +68,9 @@ def _wants(game: InferenceGame, spec: Spec) -> str:
 
 
 def _knows(game: InferenceGame) -> str:
-    """Records and weights of her own."""
+    """Records and weights of its own."""
     own = game.own_records if isinstance(game, ProbedGame) else None
-    records = "half of the audited records" if own is None else f"{own} records of her own"
+    records = "half of the audited records" if own is None else f"{own} records of its own"
     if isinstance(game, UserGame):
         records = "half of the users"
     return f"knows {records} and the weights{' of the epoch before' if game.weights == 'late' else ''}"

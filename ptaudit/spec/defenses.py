@@ -95,7 +95,7 @@ class PerturbDefense(DefenseSpec):
     size: Positive = 0.1
     """Length of the change relative to the gradient's."""
     attribute: Text | None = None
-    """The secret that her probe looks for, a column of `data.attributes`; default the label."""
+    """The secret that the defender's probe looks for, a column of `data.attributes`; default the label."""
 
     parameter: ClassVar[str] = "size"
 

@@ -25,7 +25,7 @@ class InferenceGame(Titled):
     """What games about a secret of a batch share."""
 
     weights: Annotated[Literal["exact", "late"], OrList()] = "exact"
-    """Which weights she knows: those that the gradient was computed with, or those of one epoch before. A list makes a
+    """Which weights it knows: those that the gradient was computed with, or those of one epoch before. A list makes a
     game for each."""
 
 
@@ -33,7 +33,7 @@ class ProbedGame(InferenceGame):
     """A game that is played by classifiers of what is seen."""
 
     own_records: Annotated[Count, OrList()] | None = None
-    """Records that the adversary has of her own; default half of the audited ones, and at most those. A list makes a
+    """Records that the adversary has of its own; default half of the audited ones, and at most those. A list makes a
     game for each."""
     adversary: Annotated[
         list[Adversary],
@@ -61,7 +61,7 @@ class AttributeGame(ProbedGame):
     attribute: Text | None = None
     """A column of `data.attributes`; may be left out where there is one only."""
     form: Literal["auto", "input", "latent"] = "auto"
-    """`input`: it is an input of the model, and the adversary knows the rest of the record; `latent`: she knows nothing
+    """`input`: it is an input of the model, and the adversary knows the rest of the record; `latent`: it knows nothing
     of the record; `auto`: input where it is one."""
 
     @property
