@@ -90,12 +90,22 @@ class Known:
 def adaptive(scene: Scene, view: View, places: Sequence[int]) -> Known:
     """Who knows the view as it is."""
     if view.linear:
-        seen = summed(scene, view, places)
-        assert seen.sums is not None
-        return Known(seen.tokens, view, algebra=Algebra(seen, Candidates(seen.sums.layers, view.noise_std)))
+        return _knows_sums(summed(scene, view, places), view)
     now = sight(scene, view, places)
     own = Candidates([scene.gradients[place] for place in places])
     return Known(summed(scene, plain_sums(view), places).tokens, view, now, now, Algebra(now, own))
+
+
+def under_noise(scene: Scene, view: View, places: Sequence[int], sigma: float) -> Known:
+    """Who knows a view that adds up, with noise on it: of so many clips, or median norms where nothing is clipped."""
+    norm = float(scene.inside.total_norm_sq.double().sqrt().median())
+    noisy = replace(view, noise_std=sigma * (view.clip or norm))
+    return _knows_sums(_linear(scene, noisy, places, True), noisy)
+
+
+def _knows_sums(seen: TokenSight, view: View) -> Known:
+    assert seen.sums is not None
+    return Known(seen.tokens, view, algebra=Algebra(seen, Candidates(seen.sums.layers, view.noise_std)))
 
 
 def static(scene: Scene, view: View, places: Sequence[int], late: bool = False) -> Known | None:

@@ -36,6 +36,9 @@ class IdentityGame(Titled):
     """What the adversary knows of the other records of a batch: `none`; the `others` themselves, the worst case that
     differential privacy is made for; the `pool` of all records that batches are drawn from, but not which were."""
 
+    noise_half: bool = False
+    """Whether rows at their ceiling are also played under noise, until half of it is left: seven more games each."""
+
     @property
     def adversaries(self) -> tuple[str, ...]:
         """That of its knowledge, and the closed form where there is one."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ptaudit.games import identity, identity_pool
+from ptaudit.games import identity, identity_pool, noise_half
 from ptaudit.pipeline.scene import Line, Scene, groups_of
 from ptaudit.pipeline.session import shared
-from ptaudit.pipeline.sights import adaptive, players, why_not_seen
+from ptaudit.pipeline.sights import adaptive, players, under_noise, why_not_seen
+from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.spec.model import GameSpec, IdentityGame
+from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.row import Row
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked
@@ -39,7 +41,25 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
             who.tokens, who.view, groups, sizes, game.candidates, scene.seed, who.sight, who.known, who.algebra
         )
         rows += scene.rows(view.name, game, Asked(name, knowledge, game.knows), lines, found)
+        if game.noise_half and knowledge == "adaptive" and seen.linear and seen.noise_std == 0.0:
+            noise = {NOISE_HALF: _noise_half(scene, game, seen, found["bits"])}
+            rows += scene.rows(view.name, game, Asked("combined", knowledge, game.knows), lines, noise)
     return rows + missing
+
+
+def _noise_half(scene: Scene, game: IdentityGame, view: View, quiet: Sequence[Estimate]) -> list[Estimate]:
+    """The noise that halves what is found, for all layers jointly and for each."""
+    places = scene.places(view)
+
+    def play(sigma: float) -> list[Estimate]:
+        who = under_noise(scene, view, places, sigma)
+        groups = groups_of(who.view, len(places))
+        unknown: list[int | None] = [None] * len(groups)
+        return identity.measure(
+            who.tokens, who.view, groups, unknown, game.candidates, scene.seed, algebra=who.algebra
+        )[1]["bits"]
+
+    return noise_half.measure(quiet, play)
 
 
 def _of_pool(scene: Scene, game: IdentityGame, view: View, lines: Sequence[Line]) -> list[Row]:
