@@ -159,3 +159,13 @@ def test_versions_that_differ_are_noted():
     notes = compare(make_run(rows, torch="2.4", device="cpu"), make_run(rows, torch="2.5", device="cpu")).notes
     assert "torch differs: 2.4 and 2.5" in notes
     assert not any("device" in note for note in notes)
+
+
+def test_rows_are_joined_on_what_the_adversary_knows_and_on_the_training():
+    who = [{}, {"knowledge": "static"}, {"knows": "others"}, {"trained_with": "sign"}]
+    before = make_run([make_row(value=1.0 + k, **columns) for k, columns in enumerate(who)], "before")
+    after = make_run([make_row(value=2.0 + k, **columns) for k, columns in enumerate(who)], "after")
+    assert [change.difference for change in compare(before, after).changes] == [1.0] * 4
+    lone = compare(before, make_run([make_row(value=1.0, knows="pool")], "after"))
+    assert {change.verdict for change in lone.changes} == {"not comparable"}
+    assert len(lone.changes) == 5

@@ -24,7 +24,7 @@ class Estimate:
         null: mean of the same game with the secret shuffled.
         ceiling: the largest value the game allows (NaN where there is none).
         n: number of independent units behind the value (distinct target records).
-        status: `ok`, `dim-limited`, `saturated`, or `inconclusive: REASON`.
+        status: `ok`, what limits it (see `tables.status`), `saturated`, or `inconclusive: REASON`.
         draws: bootstrap replicates of the unclipped value, shape `(draws,)`. Rows of one table share the
             resampled records, so that replicate b of two rows belongs to the same resample.
     """

@@ -5,7 +5,18 @@ import math
 import pytest
 
 from ptaudit.report.document import Cell, Column, Grid, fit, natural_widths
-from ptaudit.report.words import bounds_text, duration, number, shades, shorten, size, sparkline, thin
+from ptaudit.report.words import (
+    adversary_text,
+    bounds_text,
+    duration,
+    number,
+    shades,
+    shorten,
+    size,
+    sparkline,
+    thin,
+    view_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +99,11 @@ def test_a_narrow_page_shortens_names_then_drops_columns_never_numbers(width, ti
     assert [column.title for column in fitted.columns] == titles
     assert natural_widths(fitted)[0] == name
     assert fitted.rows[0][1].text == "1.23 [1.00, 1.50]"
+
+
+def test_what_is_unusual_about_an_adversary_or_a_view_is_said():
+    assert adversary_text("linear", "adaptive", "none") == "linear"
+    assert adversary_text("linear", "static", "none") == "linear (static)"
+    assert adversary_text("linear", "late", "rest") == "linear (late, knows rest)"
+    assert view_text("batch-8", "none") == "batch-8"
+    assert view_text("batch-8", "prune-0.9") == "batch-8 (with prune-0.9)"
