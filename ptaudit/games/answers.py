@@ -17,6 +17,9 @@ class Batches:
         prior: probability of every value without the gradient, `(G, K)`: the baseline of the score.
         unit: what is resampled, `(G,)`: the target record or the user; -1 where all records of a batch are alike.
         rivals: units of the other candidates of each game, `(G, K-1)`; None where the values are no units.
+        share: probability of every value given the records of the first round's batch, `(G, K)`: where the secret is
+            the value of one of them, the share of the batch that has it. An adversary knows who is in her own batches,
+            and what she learns from such shares is less noisy than from the secrets. None where the batch says all.
     """
 
     members: Tensor
@@ -24,6 +27,7 @@ class Batches:
     prior: Tensor
     unit: Tensor
     rivals: Tensor | None = None
+    share: Tensor | None = None
 
     def first(self, most: int) -> Batches:
         """The first games, at most so many."""

@@ -67,9 +67,17 @@ def drawing(codes: Tensor, prior: Tensor, view: View) -> Draw:
 
     def draw(records: Tensor, games: int, generator: torch.Generator) -> Batches:
         targets = cycled(records[codes[records] >= 0], games, view, generator)
-        return Batches(with_others(targets, records, view, generator), codes[targets], prior[targets], targets)
+        members = with_others(targets, records, view, generator)
+        share = shares(codes[members[0]], prior.shape[1])
+        return Batches(members, codes[targets], prior[targets], targets, share=share)
 
     return draw
+
+
+def shares(codes: Tensor, values: int) -> Tensor:
+    """Share of every value among the records of a batch that have one, `(G, m)` -> `(G, K)`, float32."""
+    count = torch.stack([(codes == value).sum(1) for value in range(values)], 1).float()
+    return count / count.sum(1, keepdim=True)
 
 
 def coded(secret: Tensor) -> tuple[Tensor, int]:

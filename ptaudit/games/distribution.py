@@ -80,9 +80,18 @@ def drawing(has: Tensor, ratios: Sequence[float], view: View) -> Draw:
         some, others = (_some(kind, rounds, games, m, generator) for kind in (holders, rest))
         members = torch.where(torch.arange(m) < holding, some, others)
         prior = torch.full((games, values), 1.0 / values, dtype=torch.float64)
-        return Batches(members, secret, prior, torch.full((games,), -1))
+        share = shares(has[members[0]].sum(1), m, ratios)
+        return Batches(members, secret, prior, torch.full((games,), -1), share=share)
 
     return draw
+
+
+def shares(holding: Tensor, m: int, ratios: Sequence[float]) -> Tensor:
+    """Probability of every ratio given how many of m records have the property, `(G,)` -> `(G, K)`, float32."""
+    given = np.stack([binom.pmf(np.arange(m + 1), m, ratio) for ratio in ratios], 1)
+    total = given.sum(1, keepdims=True)
+    share = np.divide(given, total, out=np.full_like(given, 1.0 / len(ratios)), where=total > 0)
+    return torch.from_numpy(share).float()[holding]
 
 
 def _some(kind: Tensor, rounds: int, games: int, m: int, generator: torch.Generator) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.adversaries.batch import Seen, Shown, prepare
+from ptaudit.adversaries.batch.reading import Kept, read, screen
 from ptaudit.games.answers import Answers, Batches
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.games.scoring import score
@@ -116,10 +117,14 @@ def play(
     found: dict[Asked, list[Answers]] = {Asked(family, way): [] for way in ways for family in families}
     generator = torch.Generator().manual_seed(seed)
     for half in draw_halves(draw, n_records, view, own, generator, strata):
-        views = observe(now, half.played, view, generator)
-        shown, wrong = Shown(views, half.played.prior.to(views.device)), mismatched(half.played, generator)
+        views, wrong = observe(now, half.played, view, generator), mismatched(half.played, generator)
+        look_again = int(torch.randint(2**62, (), generator=generator))
         for way, known in ways.items():
-            fit, choose = (_seen(known, batches, view, generator) for batches in (half.fit, half.choose))
+            kept = screen(known, half.fit.members, view, generator)
+            fit, choose = (_seen(known, batches, view, kept, generator) for batches in (half.fit, half.choose))
+            # Every way looks at the same played games, and keeps other numbers of them.
+            blocks = read(now, half.played.members, view, kept, torch.Generator().manual_seed(look_again))
+            shown = Shown(views, half.played.prior.to(views.device), blocks)
             for family in families:
                 log_q, null = prepare(fit, choose, shown, groups, family, seed)
                 found[Asked(family, way)].append(Answers(log_q, null, wrong, half.played))
@@ -282,13 +287,17 @@ def observe(sight: Sight, batches: Batches, view: View, generator: torch.Generat
     if not view.fixed_batch or view.rounds == 1:
         return look(sight, batches.members, generator)
     if isinstance(sight, TokenSight):
-        return look(replace(sight, noise_std=sight.noise_std / view.rounds**0.5), batches.members, generator)
+        return look(sight.quieter(view.rounds), batches.members, generator)
     return look(sight, batches.members.expand(view.rounds, -1, -1), generator).mean(0, keepdim=True)
 
 
-def _seen(sight: Sight, batches: Batches, view: View, generator: torch.Generator) -> Seen:
+def _seen(sight: Sight, batches: Batches, view: View, kept: dict[int, Kept], generator: torch.Generator) -> Seen:
     views = observe(sight, batches, view, generator)
-    return Seen(views, batches.secret.to(views.device), batches.prior.to(views.device))
+    share = None if batches.share is None else batches.share.to(views.device)
+    blocks = read(sight, batches.members, view, kept, generator)
+    records = len(torch.unique(batches.members))
+    secret, prior = batches.secret.to(views.device), batches.prior.to(views.device)
+    return Seen(views, secret, prior, blocks, share, sight.random, records)
 
 
 def _at(values: Tensor, secret: Tensor) -> Tensor:

@@ -60,12 +60,12 @@ CHANNEL = "gaussian-channel"
 FAMILIES = ("linear", "mlp", "knn")
 """Families of predictors whose usable information is measured."""
 
-PROBES = ("likelihood-ratio", "linear", "mlp", "knn", "forest")
-"""Families of classifiers of what is seen of a batch."""
+PROBES = ("combined", "likelihood-ratio", "linear", "mlp", "knn", "forest")
+"""Families of classifiers of what is seen of a batch; the first holds them all."""
 
 ADVERSARIES: dict[str, tuple[str, ...]] = {
     "identity": ("exact", "combined", "likelihood-ratio", "least-squares"),
-    "label": ("likelihood-ratio",),
+    "label": ("likelihood-ratio", "combined"),
     "membership": ("loss", "gradient-norm", "gradient-likelihood"),
     "mutual-information": (*ESTIMATORS, CHANNEL),
     "usable-information": FAMILIES,

@@ -11,7 +11,7 @@ from ptaudit.spec.base import Count, Text, Whole, unique
 from ptaudit.spec.play import Titled
 from ptaudit.spec.sweep import OrList
 
-Adversary = Literal["likelihood-ratio", "linear", "mlp", "knn", "forest"]
+Adversary = Literal["combined", "likelihood-ratio", "linear", "mlp", "knn", "forest"]
 Candidates = Annotated[Whole, Field(ge=2)]
 Value = str | int | float | bool
 
@@ -39,8 +39,9 @@ class ProbedGame(InferenceGame):
         list[Adversary],
         BeforeValidator(listed, json_schema_input_type=Adversary | list[Adversary]),
         Field(min_length=1),
-    ] = ["likelihood-ratio", "linear"]  # noqa: RUF012 - pydantic copies defaults
-    """Who plays: `likelihood-ratio`, `linear`, `mlp`, `knn`, `forest`; one or several."""
+    ] = ["combined"]  # noqa: RUF012 - pydantic copies defaults
+    """Who plays: `combined`, which holds several families and all layers as one posterior; or `likelihood-ratio`,
+    `linear`, `mlp`, `knn`, `forest` alone; one or several."""
 
     @property
     def adversaries(self) -> tuple[str, ...] | None:

@@ -202,5 +202,5 @@ def test_giants_do_not_hide_a_shift():
 
 
 def test_an_unknown_family_is_an_error():
-    with pytest.raises(ValueError, match="unknown family 'svm': one of likelihood-ratio, linear"):
+    with pytest.raises(ValueError, match="unknown family 'svm': one of combined, likelihood-ratio, linear"):
         play("svm")

@@ -56,8 +56,17 @@ def channel_bits(distance):
     return mixture_bits(fair, distance, 1.0, [0.5, 0.5])
 
 
+class OnlySketches:
+    """Nothing is known as a matrix."""
+
+    random = False
+
+    def read(self, members, generator):
+        return iter(())
+
+
 @dataclass(frozen=True)
-class SignSight:
+class SignSight(OnlySketches):
     """The signs of the sum, at a fixed size: what signed gradients show."""
 
     tokens: torch.Tensor
@@ -68,7 +77,7 @@ class SignSight:
 
 
 @dataclass(frozen=True)
-class Wrapped:
+class Wrapped(OnlySketches):
     """A sight of which nothing is known."""
 
     inner: TokenSight

@@ -5,7 +5,7 @@ a family of posteriors to single observations, sums what every round says, and c
 whole games; see `prepare`.
 """
 
-from ptaudit.adversaries.batch.adversary import FAMILIES, prepare
-from ptaudit.adversaries.batch.seen import Seen, Shown
+from ptaudit.adversaries.batch.adversary import COMBINED, FAMILIES, prepare
+from ptaudit.adversaries.batch.seen import Block, Seen, Shown
 
-__all__ = ["FAMILIES", "Seen", "Shown", "prepare"]
+__all__ = ["COMBINED", "FAMILIES", "Block", "Seen", "Shown", "prepare"]

@@ -8,9 +8,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from ptaudit.adversaries.batch import forest, gaussian, predictors
+from ptaudit.adversaries.batch import forest, gaussian, noted, predictors
 from ptaudit.adversaries.batch.choice import answer, choose_setting
-from ptaudit.adversaries.batch.seen import Family, Seen, Shown
+from ptaudit.adversaries.batch.opinion import Opinion, Versions, best, stacked
+from ptaudit.adversaries.batch.seen import Block, Family, Seen, Shown
 from ptaudit.adversaries.usable import knn, linear, mlp
 from ptaudit.estimators.pairing import derangement
 
@@ -23,7 +24,12 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "forest": forest.votes,
     }
 )
-"""The families by name."""
+"""The families by name, of sketches; those of `noted.NOTED` look at the numbers of matrices too."""
+
+COMBINED = "combined"
+"""All of `OF_SKETCHES` and `OF_NUMBERS`, of all layers, as one posterior."""
+
+OF_SKETCHES, OF_NUMBERS = ("likelihood-ratio", "linear"), ("linear", "mlp")
 
 _CELLS = 1 << 25
 """Most numbers of the observations that are looked at together."""
@@ -34,16 +40,17 @@ def prepare(
 ) -> tuple[Tensor, Tensor]:
     """Prepare an adversary on her own games and let her answer for the played ones.
 
-    A posterior is fitted to single rounds of `fit` for every row, its log-ratios over the prior are summed over the
-    rounds; setting, row of the group, and calibration are those that are best on the games of `choose`. The adversary
-    who answers with the prior is in the family: nothing learned gives 0 bits.
+    A posterior is fitted to single rounds of `fit` for every row and block, its log-ratios over the prior are summed
+    over the rounds; setting, row or block of the group, and calibration are those that are best on the games of
+    `choose`; `combined` has their stack, see `opinion.stacked`. The adversary who answers with the prior is in the
+    family: nothing learned gives 0 bits.
 
     Args:
         fit: games to fit on.
         choose: games to choose and calibrate on, of other records, with as many rounds as the played ones.
         played: the reported games.
-        groups: for each line the rows that the adversary chooses from.
-        family: one of `FAMILIES`.
+        groups: for each line the rows that the adversary chooses from; the blocks of these layers go with them.
+        family: `combined` or one of `FAMILIES`.
         seed: of the fits and of the shuffled secrets.
 
     Returns:
@@ -54,49 +61,91 @@ def prepare(
     Raises:
         ValueError: for an unknown family.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r}: one of {', '.join(FAMILIES)}")
-    games = (fit, choose, played)
-    finite = torch.stack([torch.isfinite(some.views).all(-1).all(-1).all(0) for some in games]).all(0)
+    if family not in (COMBINED, *FAMILIES):
+        raise ValueError(f"unknown family {family!r}: one of {', '.join((COMBINED, *FAMILIES))}")
+    finite = torch.stack([torch.isfinite(g.views).all(-1).all(-1).all(0) for g in (fit, choose, played)]).all(0)
     generator = torch.Generator().manual_seed(seed)
-    secrets, asked = (_versions(some.secret, generator) for some in (fit, choose))
-    rows = fit.views.shape[1]
-    cells = sum(some.views.shape[0] * some.views.shape[2] * some.views.shape[3] for some in games)
-    parts = []
-    for some in torch.split(torch.arange(rows), max(1, _CELLS // cells)):
-        known, tried, shown = (torch.where(finite[some, None, None], g.views[:, some].double(), 0.0) for g in games)
-        parts.append(_play(known, secrets, (tried, choose.prior, asked), (shown, played.prior), family, seed))
-    log_q, bits = (torch.cat(same, 1) for same in zip(*parts))
+    own, asked = (_versions(some, generator) for some in (fit, choose))
+    opinions: list[Opinion] = []
+    for name in OF_SKETCHES if family == COMBINED else (family,):
+        opinions += _of_sketches((fit, choose, played), finite, (own, asked), name, seed)
+    for name in OF_NUMBERS if family == COMBINED else (family,) if family in noted.NOTED else ():
+        opinions += _of_blocks((fit, choose, played), (own, asked), name, seed)
     lines = []
     for group in groups:
-        mine = torch.tensor(list(group), device=bits.device)
-        line = log_q[torch.arange(len(bits)), mine[bits[:, mine].argmax(1)]]
-        lines.append(line if bool(finite[mine].all()) else torch.full_like(line, torch.nan))
+        mine = [one for one in opinions if set(one.rows) <= set(group)]
+        if family == COMBINED:
+            line = stacked(mine, asked, (choose, played), len(choose.views))
+        else:
+            line = best(mine)
+        lines.append(line if bool(finite[list(group)].all()) else torch.full_like(line, torch.nan))
     real, null = torch.stack(lines, 1)
     return real, null
 
 
-def _play(
-    known: Tensor,
-    secrets: Tensor,
-    tried: tuple[Tensor, Tensor, Tensor],
-    shown: tuple[Tensor, Tensor],
-    family: str,
-    seed: int,
-) -> tuple[Tensor, Tensor]:
-    """Log-posteriors `(V, R, G, K)` of some rows, and mean bits of the choice `(V, R)`, for every version."""
-    (views, prior, asked), (asking, prior_played) = tried, shown
-    peak = known.abs().amax((0, 2, 3)).clamp_min(1e-200)[:, None, None]
-    first, rest = _flat(known) / peak, torch.cat([_flat(views), _flat(asking)], 1) / peak
-    found = FAMILIES[family](first, secrets.repeat(1, len(known)), prior.shape[1], rest, seed)
-    mine = views.shape[0] * views.shape[2]
-    own, theirs = _summed(found[..., :mine, :], len(views)), _summed(found[..., mine:, :], len(asking))
-    log_q, bits = [], []
-    for ratios, played, secret in zip(own, theirs, asked):
-        choice = choose_setting(ratios, prior, secret)
-        log_q.append(answer(played, prior_played, choice))
-        bits.append(choice.bits)
-    return torch.stack(log_q), torch.stack(bits)
+def _of_sketches(
+    games: tuple[Seen, Seen, Shown | Seen], finite: Tensor, versions: tuple[Versions, Versions], family: str, seed: int
+) -> list[Opinion]:
+    """What a family says of the sketches in every row."""
+    fit, choose, played = games
+    rows = fit.views.shape[1]
+    cells = sum(some.views.shape[0] * some.views.shape[2] * some.views.shape[3] for some in games)
+    found = []
+    for some in torch.split(torch.arange(rows), max(1, _CELLS // cells)):
+        known, tried, shown = (torch.where(finite[some, None, None], g.views[:, some].double(), 0.0) for g in games)
+        peak = known.abs().amax((0, 2, 3)).clamp_min(1e-200)[:, None, None]
+        first, rest = _flat(known) / peak, torch.cat([_flat(tried), _flat(shown)], 1) / peak
+        secrets = versions[0].secret.repeat(1, len(known))
+        ratios = FAMILIES[family](first, secrets, choose.prior.shape[1], rest, seed)
+        found += _opinions(ratios, (choose, played), versions[1], [(int(row),) for row in some])
+    return found
+
+
+def _of_blocks(
+    games: tuple[Seen, Seen, Shown | Seen], versions: tuple[Versions, Versions], family: str, seed: int
+) -> list[Opinion]:
+    """What a family says of the numbers in every block."""
+    fit, choose, played = games
+    found = []
+    for known, tried, shown in zip(fit.blocks, choose.blocks, played.blocks):
+        first, rest = _rounds(known), torch.cat([_rounds(tried), _rounds(shown)])
+        if first.shape[1] == 0:
+            continue
+        shares = versions[0].share.repeat(1, len(known.values), 1)
+        ratios = noted.ratios(first, shares, rest, family, seed)[:, :, None]
+        found += _opinions(ratios, (choose, played), versions[1], [known.layers], numbers=True)
+    return found
+
+
+def _opinions(
+    ratios: Tensor,
+    games: tuple[Seen, Shown | Seen],
+    asked: Versions,
+    rows: Sequence[tuple[int, ...]],
+    numbers: bool = False,
+) -> list[Opinion]:
+    """The best setting of every row and its calibration, from log-ratios `(V, A, R, games and rounds, K)`."""
+    choose, played = games
+    mine = choose.views.shape[0] * choose.views.shape[2]
+    own, theirs = (
+        torch.unflatten(part, -2, (len(some.views), -1)).sum(-3, dtype=torch.float64)
+        for part, some in zip((ratios[..., :mine, :], ratios[..., mine:, :]), games)
+    )
+    every = torch.arange(len(rows), device=own.device)
+    parts = []
+    for hers, told, secret in zip(own, theirs, asked.secret):
+        choice = choose_setting(hers, choose.prior, secret)
+        chosen = (hers[choice.setting, every].float(), told[choice.setting, every].float())
+        parts.append((*chosen, answer(told, played.prior, choice), choice.bits))
+    tried, shown, log_q, bits = (torch.stack(same) for same in zip(*parts))
+    return [
+        Opinion(place, numbers, tried[:, row], shown[:, row], log_q[:, row], bits[:, row])
+        for row, place in enumerate(rows)
+    ]
+
+
+def _rounds(block: Block) -> Tensor:
+    return block.values.flatten(0, 1)
 
 
 def _flat(views: Tensor) -> Tensor:
@@ -104,11 +153,11 @@ def _flat(views: Tensor) -> Tensor:
     return views.transpose(0, 1).flatten(1, 2)
 
 
-def _summed(ratios: Tensor, rounds: int) -> Tensor:
-    """What all rounds of a game say together: `(..., r * G, K)` -> `(..., G, K)`."""
-    return torch.unflatten(ratios, -2, (rounds, -1)).sum(-3, dtype=torch.float64)
-
-
-def _versions(secret: Tensor, generator: torch.Generator) -> Tensor:
-    """The secrets, and the secrets of other games in their place: `(2, G)`."""
-    return torch.stack([secret, secret[derangement(len(secret), generator).to(secret.device)]])
+def _versions(some: Seen, generator: torch.Generator) -> Versions:
+    """The secrets, and the secrets of other games in their place."""
+    order = derangement(len(some.secret), generator).to(some.secret.device)
+    share = some.share
+    if share is None:
+        share = torch.nn.functional.one_hot(some.secret, some.prior.shape[1])
+    share = share.float()
+    return Versions(torch.stack([some.secret, some.secret[order]]), torch.stack([share, share[order]]))

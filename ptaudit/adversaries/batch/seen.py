@@ -9,18 +9,39 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Block:
+    """Numbers about the gradients of some layers.
+
+    Attributes:
+        layers: which of the L layers of the view.
+        values: of each game in each of r rounds, `(r, G, f)`, float32.
+    """
+
+    layers: tuple[int, ...]
+    values: Tensor
+
+
+@dataclass(frozen=True)
 class Seen:
     """Observed games whose secrets the adversary knows: her own.
 
     Attributes:
-        views: what she saw in each of r rounds, `(r, R, G, k)`, float64.
+        views: what she saw in each of r rounds, `(r, R, G, k)`, float64: sketches of L layers, then joint ones.
         secret: value of the secret, `(G,)` int64, 0..K-1.
         prior: probability of every value without the gradient, `(G, K)`.
+        blocks: what she noted of the gradients as matrices, where those are known.
+        share: probability of every value given who is in the batch, `(G, K)`, float32; None where the secret is that.
+        random: whether sketches and matrices are two looks, at what is drawn for each anew.
+        records: how many records her games hold, of which the share of the prior depends.
     """
 
     views: Tensor
     secret: Tensor
     prior: Tensor
+    blocks: tuple[Block, ...] = ()
+    share: Tensor | None = None
+    random: bool = False
+    records: int = 1000
 
 
 @dataclass(frozen=True)
@@ -30,10 +51,12 @@ class Shown:
     Attributes:
         views: `(r, R, G, k)`, float64.
         prior: `(G, K)`.
+        blocks: the same blocks as of the adversary's own games.
     """
 
     views: Tensor
     prior: Tensor
+    blocks: tuple[Block, ...] = ()
 
 
 class Family(Protocol):

@@ -1,0 +1,70 @@
+"""Posteriors over blocks of numbers about gradients: predictors that learn the share of every value in a batch.
+
+Of her own batches the adversary knows who is in them. Where the secret is the value of one record, the share of the
+batch that has it is the mean of the secret over its members: learned from, it gives the same posterior as the secrets
+do, with less noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from sklearn.ensemble import ExtraTreesRegressor
+from torch import Tensor
+
+from ptaudit.adversaries.usable.linear import logistic_path
+from ptaudit.adversaries.usable.looks import looked
+from ptaudit.adversaries.usable.mlp import class_path
+
+Predictor = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+"""Numbers `(n, f)` to fit on, V versions of the shares `(V, n, K)`, numbers to answer for `(u, f)`, seed: the
+log-probabilities `(V, A, u, K)` at A settings."""
+
+FARTHEST = 8.0
+"""Farthest number in standard deviations."""
+
+TREES, LEAST_LEAF, TRIED = 100, 4, 0.1
+"""Trees of a forest, fewest batches in a leaf, share of the numbers that are tried at a split."""
+
+
+def ratios(known: Tensor, shares: Tensor, unseen: Tensor, family: str, seed: int) -> Tensor:
+    """Log-likelihood ratios of every value, `(V, A, u, K)`, up to a constant for each batch.
+
+    Args:
+        known: numbers of the batches to fit on, `(n, f)`.
+        shares: V versions of the share of every value in them, `(V, n, K)`.
+        unseen: numbers to answer for, `(u, f)`.
+        family: one of `NOTED`.
+        seed: the only source of randomness.
+    """
+    one, two = (torch.nan_to_num(some.float())[None] for some in (known, unseen))
+    one, two = (some[0].clamp(-FARTHEST, FARTHEST) for some in looked(lambda some, _: some, one, two))
+    frequency = (shares.sum(1) + 1.0) / (shares.shape[1] + shares.shape[2])
+    return NOTED[family](one, shares, two, seed) - frequency.log()[:, None, None]
+
+
+def _linear(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tensor:
+    return logistic_path(known[None], shares, unseen[None])[:, :, 0]
+
+
+def _mlp(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tensor:
+    return class_path(known[None], shares, unseen[None], torch.Generator().manual_seed(seed))[:, :, 0]
+
+
+def _forest(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tensor:
+    """Mean share in the leaves, with one tree more that knows only the frequencies."""
+    found = []
+    for share in shares.cpu().numpy():
+        trees = ExtraTreesRegressor(
+            TREES, min_samples_leaf=LEAST_LEAF, max_features=TRIED, n_jobs=1, random_state=seed % 2**32
+        )
+        answers = trees.fit(known.cpu().numpy(), share).predict(unseen.cpu().numpy())
+        found.append(np.log((TREES * answers + share.mean(0) + 1e-3) / (TREES + 1.0)))
+    return torch.from_numpy(np.stack(found))[:, None].to(unseen)
+
+
+NOTED: Mapping[str, Predictor] = MappingProxyType({"linear": _linear, "mlp": _mlp, "forest": _forest})
+"""The families of predictors by name."""

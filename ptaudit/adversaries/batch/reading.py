@@ -1,0 +1,119 @@
+"""What an adversary notes of the matrices of batches: numbers of each layer, and which of them she keeps.
+
+Wide layers have more numbers than there are batches to learn from. Those that vary most on the first of the batches
+that she fits on are kept; what she notes of any other batch has no part in that choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptaudit.adversaries.batch.seen import Block
+from ptaudit.attacks.magnitudes import column_numbers, row_numbers
+from ptaudit.gradients.batches import Matrices
+from ptaudit.views.sight import Sight, TokenSight
+from ptaudit.views.view import View
+
+WIDEST = 1024
+"""Most numbers of a block, and about as many of all layers together where there are many of them."""
+
+TOTAL = 8192
+
+SCREENED = 512
+"""Batches on which numbers are chosen."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which numbers of the rows and of the columns of one layer are kept: indices, those that vary most first."""
+
+    rows: Tensor
+    columns: Tensor
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Numbers of the rows and columns of one layer, `(r, G, f)` float32 each."""
+
+    rows: Tensor
+    columns: Tensor
+
+
+def screen(sight: Sight, members: Tensor, view: View, generator: torch.Generator) -> dict[int, Kept]:
+    """The numbers to keep of each layer whose matrices are known, chosen on batches `(r, G, m)`; rounds are alike."""
+    layers: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    for matrices in sight.read(members[0, :SCREENED], generator):
+        for place, layer in enumerate(matrices):
+            if layer:
+                layers.setdefault(place, []).append((row_numbers(layer), column_numbers(layer)))
+    most = max(16, min(WIDEST, TOTAL // max(1, len(layers))) // 2)
+    found = {}
+    for place, parts in layers.items():
+        rows, columns = (torch.cat(same) for same in zip(*parts))
+        found[place] = Kept(_varied(rows, most), _varied(columns, most))
+    return found
+
+
+def read(
+    sight: Sight, members: Tensor, view: View, kept: dict[int, Kept], generator: torch.Generator
+) -> tuple[Block, ...]:
+    """Blocks of numbers of batches `(r, G, m)`: of each layer, of the rows of all layers, and of all of them."""
+    if not kept:
+        return ()
+    notes = _averaged(sight, members, view, kept, generator)
+    places = sorted(kept)
+    blocks = [Block((place,), torch.cat([notes[place].rows, notes[place].columns], -1)) for place in places]
+    if len(places) > 1:
+        share = max(8, WIDEST // len(places))
+        blocks.append(Block(tuple(places), torch.cat([notes[place].rows[..., :share] for place in places], -1)))
+        both = [part for place in places for part in (notes[place].rows, notes[place].columns)]
+        blocks.append(Block(tuple(places), torch.cat([part[..., : max(8, share // 2)] for part in both], -1)))
+    return tuple(blocks)
+
+
+def _averaged(
+    sight: Sight, members: Tensor, view: View, kept: dict[int, Kept], generator: torch.Generator
+) -> dict[int, Notes]:
+    """Notes of every round; those of several looks at one batch are averaged to one."""
+    if not view.fixed_batch or view.rounds == 1:
+        return _notes(sight, members, kept, generator)
+    if isinstance(sight, TokenSight):
+        return _notes(sight.quieter(view.rounds), members, kept, generator)
+    if not sight.random:
+        return _notes(sight, members, kept, generator)
+    every = _notes(sight, members.expand(view.rounds, -1, -1), kept, generator)
+    return {p: Notes(n.rows.mean(0, keepdim=True), n.columns.mean(0, keepdim=True)) for p, n in every.items()}
+
+
+def _notes(sight: Sight, members: Tensor, kept: dict[int, Kept], generator: torch.Generator) -> dict[int, Notes]:
+    rounds = [_noted(sight.read(batch, generator), kept) for batch in members]
+    return {
+        place: Notes(*(torch.stack(same) for same in zip(*((one[place].rows, one[place].columns) for one in rounds))))
+        for place in kept
+    }
+
+
+def _noted(pieces: Iterator[Matrices], kept: dict[int, Kept]) -> dict[int, Notes]:
+    """Notes of one round, `(G, f)`, piece by piece."""
+    parts: dict[int, list[tuple[Tensor, Tensor]]] = {place: [] for place in kept}
+    for matrices in pieces:
+        for place, mine in kept.items():
+            layer = matrices[place]
+            parts[place].append((row_numbers(layer)[:, mine.rows], column_numbers(layer)[:, mine.columns]))
+    return {place: Notes(*(torch.cat(same) for same in zip(*some))) for place, some in parts.items()}
+
+
+def _varied(numbers: Tensor, most: int) -> Tensor:
+    """Indices of the numbers that vary most, `(G, f)`."""
+    spread = torch.nan_to_num(numbers).std(0)
+    order: Tensor = spread.argsort(descending=True, stable=True)
+    return order[: min(most, int((spread > 0.0).sum()))]
+
+
+def blocks_of(blocks: Sequence[Block], group: Sequence[int]) -> list[int]:
+    """The blocks that a line may look at: those of its layers."""
+    return [place for place, block in enumerate(blocks) if set(block.layers) <= set(group)]
