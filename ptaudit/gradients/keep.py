@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +17,7 @@ from ptaudit.tokens.layers import Layer
 from ptaudit.tokens.rules import rule_for
 from ptaudit.tokens.rules.base import Contribution, ContributionOf, Use, by_record
 from ptaudit.tokens.rules.layout import arranged
-from ptaudit.tokens.sketch import LayerSketch, MatrixBlock, VectorBlock, generator_for, projection
+from ptaudit.tokens.sketch import Block, LayerSketch, MatrixBlock, VectorBlock, generator_for, projection
 
 WHOLE = 4096
 """Layers with at most so many parameters are kept whole."""
@@ -38,33 +40,57 @@ class KeptSketch(LayerSketch):
 
     def __init__(self, name: str, shapes: Mapping[str, torch.Size], seed: int) -> None:
         self._separable, self._key = False, (seed, name, "kept")
+        self._shapes, self._device = shapes, torch.device("cpu")
         self._small = sum(math.prod(shape) for shape in shapes.values()) <= WHOLE
         self.side = 0
-        self.blocks = tuple(self._blocks(shapes))
-        self.sizes = [_size(block) for block in self.blocks]
-        self.whole = [_is_whole(block, shapes) for block in self.blocks]
-        self.dim = sum(rows * columns for rows, columns in self.sizes)
+
+    @functools.cached_property
+    def blocks(self) -> tuple[Block, ...]:  # type: ignore[override]
+        """The projections, drawn when they are first asked for: layers that have factors need none."""
+        return tuple(block.to(self._device) for block in self._blocks(self._shapes))
+
+    @functools.cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Rows and columns of the matrix of every block."""
+        return [_size(block) for block in self.blocks]
+
+    @functools.cached_property
+    def dim(self) -> int:  # type: ignore[override]
+        """Numbers of all matrices."""
+        return sum(rows * columns for rows, columns in self.sizes)
+
+    def to(self, device: torch.device) -> KeptSketch:
+        """On another device; to be asked for before the projections are."""
+        self._device = device
+        return self
 
     def __call__(self, grads: Mapping[str, Tensor]) -> Tensor:
         """The matrices of explicit gradients one after the other, `(n, dim)`."""
         return torch.cat([block(grads) for block in self.blocks], 1)
 
+    def placed(self) -> list[tuple[Block, slice]]:
+        """Every block and its place: one after the other."""
+        ends = list(itertools.accumulate(rows * columns for rows, columns in self.sizes))
+        return [(block, slice(start, end)) for block, start, end in zip(self.blocks, [0, *ends], ends)]
+
     def split(self, flat: Tensor) -> list[RecordGradients]:
         """The matrices in what a rule gave, `(N, dim)`."""
         parts = torch.split(flat, [rows * columns for rows, columns in self.sizes], 1)
         return [
-            Dense(part.reshape(len(flat), *size).contiguous(), whole)
-            for part, size, whole in zip(parts, self.sizes, self.whole)
+            Dense(part.reshape(len(flat), *size).contiguous(), _is_whole(block))
+            for part, size, block in zip(parts, self.sizes, self.blocks)
         ]
 
     def _matrix_block(self, weight: str, bias: str | None, rows: int, channels: int, positions: int) -> MatrixBlock:
         columns = channels * positions + (bias is not None)
-        right = torch.eye(columns)
         if not self._small and rows * columns > WHOLE:
             right = projection(max(2, min(columns, PROJECTED // rows)), columns, self._generator(weight, "right"))
-        left = torch.eye(rows)
+        else:
+            right = torch.eye(columns)
         if not self._small and rows > PROJECTED // 2:
             left = projection(PROJECTED // len(right), rows, self._generator(weight, "left"))
+        else:
+            left = torch.eye(rows)
         corner = right[:, -1].contiguous() if bias else None
         return MatrixBlock(weight, bias, left, right[:, : columns - (bias is not None)].contiguous(), corner)
 
@@ -90,6 +116,7 @@ class Keeper:
         self._layer, self._layout = layer, layout
         self._parts: list[tuple[Tensor, ...] | int] = []
         self._noted: tuple[Tensor, ...] | None = None
+        self._lost = False
 
     @property
     def reading(self) -> Reading:
@@ -113,17 +140,27 @@ class Keeper:
 
         return contribution
 
-    def keep(self, found: Contribution | None, n: int) -> None:
-        """Keeps a chunk of n records: what was noted, or the matrices that were found; else their gradient is 0."""
+    def keep(self, found: Contribution | None, n: int, failed: bool = False) -> None:
+        """Keeps a chunk of n records: what was noted, or the matrices that were found; else their gradient is 0.
+
+        Args:
+            found: what the layer's rule, or a fallback, gave; None where no gradient reached the layer.
+            n: number of records.
+            failed: whether the rule did not apply, so that their gradient is not known.
+        """
+        self._lost |= failed
         if self._noted is None and found is not None and found[0] is not None:
             self._noted = (found[0].detach().float(),)
         self._parts.append(n if self._noted is None else self._noted)
         self._noted = None
 
     def result(self) -> list[RecordGradients]:
-        """All that was kept; empty if no gradient ever reached the layer."""
+        """All that was kept; empty if no gradient ever reached the layer, or not always in one form."""
         like = next((part for part in self._parts if not isinstance(part, int)), None)
         if like is None:
+            return []
+        shapes = {tuple(one.shape[1:] for one in part) for part in self._parts if not isinstance(part, int)}
+        if self._lost or len(shapes) > 1:
             return []
         filled = [
             tuple(one.new_zeros(part, *one.shape[1:]) for one in like) if isinstance(part, int) else part
@@ -147,7 +184,7 @@ def kept_sketch(layer: Layer, seed: int, device: torch.device) -> KeptSketch:
 def as_kept(
     sketch: KeptSketch, names: Sequence[str], kept: Sequence[RecordGradients], grads: Mapping[str, Tensor]
 ) -> list[Tensor]:
-    """Explicit gradients of batches in the form in which those of records are kept: for each matrix `(g, rows, columns)`.
+    """Explicit gradients of batches in the form in which those of records are kept: matrices `(g, rows, columns)`.
 
     Args:
         sketch: of the layer.
@@ -194,7 +231,7 @@ def _size(block: object) -> tuple[int, int]:
     return 1, len(block.matrix)
 
 
-def _is_whole(block: object, shapes: Mapping[str, torch.Size]) -> bool:
+def _is_whole(block: object) -> bool:
     if isinstance(block, MatrixBlock):
         return len(block.left) == block.left.shape[1] and len(block.right) == (
             block.right.shape[1] + (block.corner is not None)

@@ -198,17 +198,21 @@ class TokenReader:
         """
         chosen = [info.name for info in self.layers if info.capture != "none" and info.name in self._selected]
         sketches = {layer.name: kept_sketch(layer, self._seed, self._device) for layer in self._found}
-        keepers = {layer.name: self._keeper(layer, sketches[layer.name]) for layer in self._found if layer.name in chosen}
+        keepers = {
+            layer.name: self._keeper(layer, sketches[layer.name]) for layer in self._found if layer.name in chosen
+        }
         by_rule = [keepers[layer.name] for layer in self._captured_by("rule") if layer.name in keepers]
         with quiet(self._model, self._device):
             for start in range(0, len(targets), chunk):
                 args = self._here(inputs, targets, slice(start, start + chunk))
-                found = dict(sweep(self._model, self._loss, [keeper.reading for keeper in by_rule], *args).found)
-                for way, capture in ((vmap_contributions, "vmap"), (loop_contributions, "loop")):
-                    if layers := [layer for layer in self._captured_by(capture) if layer.name in keepers]:
-                        found |= way(self._model, self._loss, layers, sketches, *args)
+                swept = sweep(self._model, self._loss, [keeper.reading for keeper in by_rule], *args)
+                found = dict(swept.found)
+                if by_vmap := [layer for layer in self._captured_by("vmap") if layer.name in keepers]:
+                    found |= vmap_contributions(self._model, self._loss, by_vmap, sketches, *args)
+                if by_loop := [layer for layer in self._captured_by("loop") if layer.name in keepers]:
+                    found |= loop_contributions(self._model, self._loss, by_loop, sketches, *args)
                 for name, keeper in keepers.items():
-                    keeper.keep(found.get(name), len(args[1]))
+                    keeper.keep(found.get(name), len(args[1]), name in swept.failed)
         return [keepers[name].result() for name in chosen]
 
     def _keeper(self, layer: Layer, sketch: KeptSketch) -> Keeper:

@@ -149,7 +149,7 @@ class LayerSketch:
         self.side = math.isqrt(dim)
         if self.side**2 != dim or dim < 1:
             raise ValueError(f"the token dimension must be a perfect square, not {dim}")
-        self._key = (seed, name)
+        self._key: tuple[object, ...] = (seed, name)
         self.blocks: tuple[Block, ...] = tuple(self._blocks(shapes))
 
     def __call__(self, grads: Mapping[str, Tensor]) -> Tensor:
@@ -158,6 +158,10 @@ class LayerSketch:
         for block in self.blocks[1:]:
             tokens = tokens + block(grads)
         return tokens
+
+    def placed(self) -> list[tuple[Block, slice]]:
+        """Every block and its place in a token: here all of it, for blocks are added up."""
+        return [(block, slice(None)) for block in self.blocks]
 
     def matrix(self, weight: str = "weight") -> MatrixBlock:
         """The block of a weight matrix, for rules that project activations and output gradients instead."""

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ptaudit.errors import ModelError
+from ptaudit.gradients.batches import BatchSums
 from ptaudit.replay.batch import call, rows
 from ptaudit.replay.loss import make_loss
 from ptaudit.spec.entry import parse_entry
@@ -468,3 +469,47 @@ def test_the_weights_of_the_moment_count():
     assert not torch.allclose(after.see(members, seeded()), old)
     fresh = slow_tokens(model, slow_gradient(model, given[1][members[0]], given[2][members[0]]))
     torch.testing.assert_close(plain.see(members, seeded())[:-2, 0], 3 * fresh, rtol=1e-4, atol=1e-5)
+
+
+# As matrices
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_defense_matrices_are_sums_of_the_records(name):
+    """A replayed view shows the matrices that sums of kept gradients give, in the same form, for users too."""
+    _, x, y, reader = prepared(name)
+    tokens = reader.read(x, y)
+    kept = reader.gradients(x, y)
+    assert all(kept)
+    layers = tokens.values.double()
+    names = [layer.name for layer in tokens.layers]
+    for m, users in ((1, 1), (6, 1), (3, 2)):
+        view = View("v", m, users=users)
+        sight = ReplayedSight.of(reader, x, y, names, view, Joint.of(layers), 3, kept=kept)
+        members = drawn(9, m * users)
+        pieces = list(sight.read(members, seeded()))
+        sums = list(BatchSums(kept).read(members, seeded()))
+        for i, layer in enumerate(kept):
+            for j in range(len(layer)):
+                found, expected = (torch.cat([piece[i][j] for piece in some]) for some in (pieces, sums))
+                torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_defended_view_shows_defended_matrices():
+    model, x, y, reader = prepared("mlp")
+    tokens, kept = reader.read(x, y), reader.gradients(x, y)
+    names = [layer.name for layer in tokens.layers]
+    view = View("v", 4, defense=Prune(0.7))
+    sight = ReplayedSight.of(reader, x, y, names, view, Joint.of(tokens.values.double()), 3, kept=kept)
+    members = drawn(3, 4)
+    (seen,) = sight.read(members, seeded())
+    for game, batch in enumerate(members):
+        grads = slow_gradient(model, x[batch], y[batch])
+        pruned = unflat(slow_prune(flat(grads), 0.7), grads)
+        expected = 4 * torch.cat([pruned["0.weight"], pruned["0.bias"][:, None]], 1)
+        torch.testing.assert_close(seen[0][0][game], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_without_kept_gradients_no_matrices_are_shown():
+    sight, _ = sight_of("mlp", View("v", 2))
+    assert list(sight.read(drawn(3, 2), seeded())) == []

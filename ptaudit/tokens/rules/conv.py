@@ -63,7 +63,9 @@ def _token(module: Conv, x: Tensor, grad: Tensor, n: int, sketch: LayerSketch) -
     g = by_record(_projected(block.left, grad.flatten(2), groups), n)
     if small.shape[1] * groups == 1:
         return torch.bmm(g[:, 0], small[:, 0].mT).flatten(1)
-    left, right = (part.reshape(-1, len(side), part.shape[-1]) for part, side in ((g, block.left), (small, block.right)))
+    left, right = (
+        part.reshape(-1, len(side), part.shape[-1]) for part, side in ((g, block.left), (small, block.right))
+    )
     return torch.bmm(left, right.mT).view(n, -1, len(block.left) * len(block.right)).sum(1)
 
 

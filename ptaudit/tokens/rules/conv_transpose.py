@@ -37,14 +37,14 @@ def conv_transpose_tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: Lay
     module = _checked(layer, uses)
     grads = {"bias": _bias(uses, n)} if "bias" in layer.parameters else {}
     total = torch.zeros(n, sketch.dim, device=module.weight.device)
-    for block in sketch.blocks:
+    for block, place in sketch.placed():
         if not isinstance(block, MatrixBlock):
-            total = total + block(grads)
+            total[:, place] += block(grads)
             continue
         for use in _swapped(module, uses, n):
-            total = total + _product(module, use, block)
+            total[:, place] += _product(module, use, block)
         if block.bias is not None and block.corner is not None:
-            total = total + ((grads["bias"] @ block.left.T).unsqueeze(2) * block.corner).flatten(1)
+            total[:, place] += ((grads["bias"] @ block.left.T).unsqueeze(2) * block.corner).flatten(1)
     return total
 
 

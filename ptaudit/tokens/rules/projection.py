@@ -64,16 +64,16 @@ def _whole(layer: Layer, use: Use) -> bool:
 
 def _tokens(uses: Sequence[Use], n: int, sketch: LayerSketch, small: dict[str, Tensor]) -> Tensor:
     total = torch.zeros(n, sketch.dim, device=uses[0].grad.device)
-    for block in sketch.blocks:
+    for block, place in sketch.placed():
         if not isinstance(block, MatrixBlock):
-            total = total + block(small)
+            total[:, place] += block(small)
             continue
         if block.bias is not None and block.corner is not None:
-            total = total + ((small[block.bias] @ block.left.T).unsqueeze(2) * block.corner).flatten(1)
+            total[:, place] += ((small[block.bias] @ block.left.T).unsqueeze(2) * block.corner).flatten(1)
         for use, start in _of(uses, block.weight):
             a, g = _positions(use.input, n), _positions(use.grad, n)
             left = block.left[:, start : start + g.shape[2]]
-            total = total + ((g @ left.T).mT @ (a @ block.right.T)).flatten(1)
+            total[:, place] += ((g @ left.T).mT @ (a @ block.right.T)).flatten(1)
     return total
 
 
