@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.adversaries.likelihood_ratio import Posterior, Trial
+from ptaudit.adversaries.likelihood_ratio import Trial
 from ptaudit.attacks.evidence import Candidates, Evidence, Read, Statistic, statistics_of
 from ptaudit.attacks.stacking import Stack, fit_stack
 
@@ -32,6 +32,10 @@ class Line:
     evidence: tuple[int, ...]
     stack: Stack
 
+    def sketched(self, sketches: int) -> bool:
+        """Whether it uses nothing but the first rows, which are of sketches."""
+        return not self.evidence and all(row < sketches for row in self.rows)
+
     def combined(self, sketches: Tensor, algebra: Tensor | None) -> Tensor:
         """One score of every candidate, `(G, K)` float32, from those of all rows and all statistics."""
         parts = [sketches[list(self.rows)]] if self.rows else []
@@ -46,12 +50,10 @@ class Combined:
     """A fitted family.
 
     Attributes:
-        posterior: the likelihood ratio of sketches.
         evidence: densities of the algebraic statistics; None where no matrices are seen.
         lines: the posterior of every line.
     """
 
-    posterior: Posterior
     evidence: Evidence | None
     lines: tuple[Line, ...]
 
@@ -82,6 +84,7 @@ class Trials:
         sketches: scores of the likelihood ratio, `(R, G, K)`.
         algebra: of the algebraic statistics, by densities counted on other games, `(J, G, K)`; None without matrices.
         layers: the layer of each of those statistics.
+        whole: the layer of the last rows of `sketches`, which are of whole gradients; -1 for all layers.
         secret: index of the true candidate, `(G,)`.
         least: smallest shares of the prior: of sketches alone, and of all.
     """
@@ -89,6 +92,7 @@ class Trials:
     sketches: Tensor
     algebra: Tensor | None
     layers: tuple[int, ...]
+    whole: tuple[int, ...]
     secret: Tensor
     least: tuple[float, float]
 
@@ -115,46 +119,54 @@ class Trials:
         prior = torch.full((games, k), 1.0 / k, dtype=torch.float64, device=scores.device)
         return fit_stack(scores, self.secret, prior, self.least[algebraic])
 
+    def wholes(self, layer: int) -> tuple[int, ...]:
+        """Rows of `sketches` that are of a layer's whole gradients."""
+        start = len(self.sketches) - len(self.whole)
+        return tuple(start + i for i, own in enumerate(self.whole) if own == layer)
+
     def of(self, layer: int) -> tuple[int, ...]:
         """Places of the statistics of a layer."""
         return tuple(i for i, own in enumerate(self.layers) if own == layer)
 
 
 def fit_combined(
-    posterior: Posterior,
+    played: Sequence[Trial],
     algebra: Sequence[Sequence[Sequence[Statistic]]],
     groups: Sequence[Sequence[int]],
     least: tuple[float, float],
     once: bool,
+    whole: tuple[int, ...] = (),
     wrong: bool = False,
 ) -> Combined:
     """Fit the family of every line.
 
     Args:
-        posterior: the likelihood ratio of sketches, with its trials.
+        played: the trials of the likelihood ratio.
         algebra: `algebra_of` these trials; empty where no matrices are seen.
         groups: for each line the rows of the sketches that it may use; rows are layers, then joint ones.
         least: smallest shares of the prior: of sketches alone, and of all.
         once: whether the view is random, so that sketches of layers, of all of them, and matrices are looks of their
             own, of which only one may count.
+        whole: the layer of the last rows of the trials' scores, see `Trials`.
         wrong: fit to shuffled secrets instead, for the null.
     """
-    secrets = [(trial.secret + wrong) % len(trial.candidates) for trial in posterior.trials]
-    sketches = torch.cat([trial.scores for trial in posterior.trials], 1)
+    secrets = [(trial.secret + wrong) % len(trial.candidates) for trial in played]
+    sketches = torch.cat([trial.scores for trial in played], 1)
     evidence = scores = None
     if algebra and algebra[0][0]:
         evidence, scores = _fit(algebra, secrets), _held_out(algebra, secrets)
-    trials = Trials(sketches, scores, evidence.layers if evidence else (), torch.cat(secrets), least)
+    trials = Trials(sketches, scores, evidence.layers if evidence else (), whole, torch.cat(secrets), least)
     fit = _once if once else _together
     single = {group[0]: fit(trials, group[0]) for group in groups if len(group) == 1}
     lines = [_best(single[g[0]]) if len(g) == 1 else _joint(trials, g, single, once) for g in groups]
-    return Combined(posterior, evidence, tuple(lines))
+    return Combined(evidence, tuple(lines))
 
 
 def _together(trials: Trials, layer: int) -> list[Line]:
     """A layer's sketch alone, and with its statistics."""
-    mine = trials.of(layer)
-    return [trials.line((layer,), ()), *([trials.line((layer,), mine)] if mine else [])]
+    mine, rows = trials.of(layer), (layer, *trials.wholes(layer))
+    richer = [trials.line(rows, mine)] if mine or len(rows) > 1 else []
+    return [trials.line((layer,), ()), *richer]
 
 
 def _once(trials: Trials, layer: int) -> list[Line]:
@@ -170,6 +182,8 @@ def _joint(trials: Trials, group: Sequence[int], single: Mapping[int, Sequence[L
     if not layers:
         return joint[0] if len(joint) == 1 else trials.joined(joint)
     if not once:
+        if wholes := trials.wholes(-1):
+            joint.append(trials.line(wholes, ()))
         alone = [_best(single[row]) for row in layers]
         return _simplest(max(alone, key=lambda line: line.stack.bits), trials.joined([*alone, *joint]))
     sketched = trials.joined([single[row][0] for row in layers])

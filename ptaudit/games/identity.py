@@ -21,8 +21,10 @@ from ptaudit.adversaries.calibration import Calibration, calibrated_gain, top_hi
 from ptaudit.adversaries.interference import squared_distances
 from ptaudit.adversaries.likelihood_ratio import Trial, fit, rival_losses
 from ptaudit.adversaries.sighted import Window, alone, blurred, doubled, draw, hidden, pictures
+from ptaudit.adversaries.rehearsal import sum_of
 from ptaudit.attacks.combined import algebra_of, fit_combined
 from ptaudit.attacks.evidence import Algebra, statistics_of
+from ptaudit.attacks.whole import Grams
 from ptaudit.games.crossfit import (
     Played,
     Scores,
@@ -133,6 +135,9 @@ def play(
     elif sight is not None and _quiet(view):
         tokens, view, sight = blurred(tokens, view, sight)
     full = [True] * len(groups)
+    grams = None
+    if algebra is not None and view.linear and view.noise_std == 0.0 and known is None and sight is None:
+        grams = Grams.of(algebra.own.layers, view.records)
 
     def shown(targets: Tensor, fillers: Tensor, games: Games) -> list[Tensor]:
         if sight is None:
@@ -143,23 +148,24 @@ def play(
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
         posterior = fit(tokens[:, own], view, generator, k, Window(known, own) if known else None)
         read = algebra.reader(view, generator) if algebra and algebra.own.readable else None
-        trials = [
-            Trial(own[t.candidates], _batches(own[t.members], view), t.secret, t.scores) for t in posterior.trials
-        ]
+        trials = [_widened(t, i, own, view, grams) for i, t in enumerate(posterior.trials)]
         found = algebra_of(trials, read, algebra.own) if algebra and read else []
         least = max(unseen(view.others, len(own)), 1.0 / (len(own) + 1)), 1.0 / (len(own) + 1)
         once = view.noise_std > 0.0 or (algebra is not None and algebra.seen.random)
-        fitted = [fit_combined(posterior, found, groups, least, once, wrong) for wrong in (False, True)]
+        whole = grams.rows if grams else ()
+        fitted = [fit_combined(trials, found, groups, least, once, whole, wrong) for wrong in (False, True)]
+        density = grams.density(own, view.others) if grams else None
         for i, line in enumerate(fitted[0].lines):
-            best = max(line.rows, key=lambda row: float(posterior.fold_bits[row]), default=-1)
-            full[i] = full[i] and best >= 0 and bool(posterior.full[best]) and not line.evidence
+            full[i] = full[i] and line.sketched(len(tokens)) and bool(posterior.full[list(line.rows)].any())
 
         def asked(members: Tensor, fillers: Tensor, games: Games) -> list[tuple[Tensor, Tensor]]:
             sketches = posterior.scores(shown(members, fillers, games), tokens[:, members])
             seen = []
+            target = members[games.secret].expand(len(games.others), -1)[..., None]
+            batches = _batches(torch.cat([target, fillers[games.others]], -1), view)
+            if density is not None:
+                sketches = torch.cat([sketches, sum_of(density.scores(batch, members) for batch in batches)])
             if fitted[0].evidence is not None and algebra is not None and read is not None:
-                target = members[games.secret].expand(len(games.others), -1)[..., None]
-                batches = _batches(torch.cat([target, fillers[games.others]], -1), view)
                 seen = [statistics_of(read, batch, members, algebra.own) for batch in batches]
             return [one.play(sketches, seen) for one in fitted]
 
@@ -168,6 +174,16 @@ def play(
     values = crossfit(order, play_half)
     name = "combined" if algebra else "likelihood-ratio"
     return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), name)
+
+
+def _widened(trial: Trial, place: int, own: Tensor, view: View, grams: Grams | None) -> Trial:
+    """A trial among all records, with scores of whole gradients by densities fitted to the other fold."""
+    candidates, members, half = own[trial.candidates], _batches(own[trial.members], view), len(own) // 2
+    scores = trial.scores
+    if grams is not None:
+        density = grams.density(own[:half] if place % 2 == 0 else own[half : 2 * half], view.others)
+        scores = torch.cat([scores, sum_of(density.scores(batch, candidates) for batch in members)])
+    return Trial(candidates, members, trial.secret, scores)
 
 
 def _batches(members: Tensor, view: View) -> Tensor:
