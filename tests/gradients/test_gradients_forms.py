@@ -221,7 +221,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_numbers_kept_are_bounded_and_linear_in_records(name):
-    """At most the factors, 4,096 numbers of a small layer or 1,024 of a projected one; twice the records, twice that."""
+    """At most the factors, the 4,096 numbers of a small layer or 1,024 of a projected one, whatever the records."""
     layer, shape = LAYERS[name]
     torch.manual_seed(0)
 
