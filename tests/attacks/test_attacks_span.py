@@ -100,7 +100,7 @@ def test_it_applies_while_terms_do_not_exceed_the_smaller_side():
 
 
 def test_small_noise_moves_the_floor():
-    """Under noise of known size the members' distances are those of the noise, and candidates below it are invisible."""
+    """Under noise of known size members are as far as the noise is large; candidates below it are invisible."""
     one = factors(100, 40, 60)
     for noise in (1e-3, 1e-2):
         (visible, rows, _, _), secret = found(one, 8, noise=noise)

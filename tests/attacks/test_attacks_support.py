@@ -49,7 +49,7 @@ def test_silent_units_exclude_candidates_too():
 @pytest.mark.parametrize("form", ["factors", "dense", "positions"])
 @pytest.mark.parametrize("side", [0, 1])
 def test_a_row_or_column_of_one_record_alone_is_its_own(side, form):
-    """Unit 3 fires for one record of the batch only: its row is a multiple of that record's input, to the last digit."""
+    """Unit 3 fires for one record of the batch only: its row is a multiple of that record's input."""
     g = generator(1)
     positions = 2 if form == "positions" else 1
     left, right = torch.randn(60, positions, 9, generator=g), torch.randn(60, positions, 11, generator=g)
