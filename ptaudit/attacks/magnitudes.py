@@ -19,6 +19,9 @@ FLOOR = 1e-9
 SMALL = 512
 """Matrices with at most so many numbers are also shown number by number."""
 
+RATIOS = 16_384
+"""Most numbers of a matrix whose ratios to the last column are looked at."""
+
 SPECTRUM, NARROW = 16, 33
 """Leading singular values, of matrices whose smaller side is at most so wide."""
 
@@ -26,22 +29,35 @@ _BEND = 1e3
 """Share of the norm, inverse, at which numbers with a sign go from a linear to a logarithmic scale."""
 
 
-def row_numbers(matrices: Sequence[Tensor]) -> Tensor:
-    """Size of each matrix of one layer; magnitude and signs of its rows and of its last column: `(G, f)` float32.
+def row_numbers(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Numbers about the rows of each matrix of one layer, kind by kind, `(G, f)` float32 each.
+
+    Size; magnitude of rows, of their negative and their positive part; shares of a row that are negative and that are
+    0; the last column with its sign, which is that of the bias.
 
     Args:
         matrices: of G batches, each `(G, rows, columns)` float32.
     """
-    return torch.cat([part for matrix in matrices for part in _of_rows(matrix)], 1)
+    return _by_kind([_of_rows(matrix) for matrix in matrices])
 
 
-def column_numbers(matrices: Sequence[Tensor]) -> Tensor:
-    """Magnitudes of columns, spectrum, and where there are few numbers, all of them: `(G, f)` float32."""
-    return torch.cat([part for matrix in matrices for part in _of_columns(matrix)], 1)
+def column_numbers(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Numbers about columns, kind by kind, `(G, f)` float32 each.
+
+    Magnitude; share of a column that is 0, which tells how many records use it however small their gradients are; mean
+    and spread of its ratio to the last column, a weighted mean of the inputs; spectrum; all of a small matrix.
+    """
+    return _by_kind([_of_columns(matrix) for matrix in matrices])
+
+
+def _by_kind(found: Sequence[list[Tensor]]) -> list[Tensor]:
+    """The same kind of all matrices side by side; kinds that not all have come last."""
+    kinds = max(len(one) for one in found)
+    return [torch.cat([one[kind] for one in found if kind < len(one)], 1) for kind in range(kinds)]
 
 
 def _of_rows(matrix: Tensor) -> list[Tensor]:
-    size = _size(matrix)
+    size, columns = _size(matrix), matrix.shape[2]
     below, above = matrix.clamp_max(0.0), matrix.clamp_min(0.0)
     negative, positive = (torch.linalg.vector_norm(part, dim=2) for part in (below, above))
     last = matrix[:, :, -1] / size
@@ -50,19 +66,31 @@ def _of_rows(matrix: Tensor) -> list[Tensor]:
         _log((negative.square() + positive.square()).sqrt() / size),
         _log(negative / size),
         _log(positive / size),
-        (below < 0.0).sum(2) / matrix.shape[2],
+        (below < 0.0).sum(2) / columns,
+        (matrix == 0.0).sum(2) / columns,
         last.sign() * (_log(last.abs()) - _log(last.new_zeros(()))),
     ]
 
 
 def _of_columns(matrix: Tensor) -> list[Tensor]:
-    size = _size(matrix)
-    found = [_log(torch.linalg.vector_norm(matrix, dim=1) / size)]
-    if min(matrix.shape[1:]) <= NARROW:
+    size, (rows, columns) = _size(matrix), matrix.shape[1:]
+    found = [_log(torch.linalg.vector_norm(matrix, dim=1) / size), (matrix == 0.0).sum(1) / rows]
+    if rows * columns <= RATIOS:
+        found += _ratios(matrix)
+    if min(rows, columns) <= NARROW:
         found.append(_spectrum(matrix / size[:, None]))
-    if matrix[0].numel() <= SMALL:
+    if rows * columns <= SMALL:
         found.append(torch.asinh(_BEND * matrix.flatten(1) / size))
     return found
+
+
+def _ratios(matrix: Tensor) -> list[Tensor]:
+    """Mean and spread over rows of x / (1 + |x|) for the ratio x of an entry to the last one of its row."""
+    last = matrix[:, :, -1:]
+    bent = matrix * last.sign() / (matrix.abs() + last.abs()).clamp_min(1e-38)
+    used = (last != 0.0).sum(1).clamp_min(1)
+    mean = bent.sum(1) / used
+    return [mean, (bent.square().sum(1) / used - mean.square()).clamp_min(0.0).sqrt()]
 
 
 def _spectrum(relative: Tensor) -> Tensor:

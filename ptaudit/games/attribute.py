@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ptaudit.games import inference
 from ptaudit.games.answers import Batches
-from ptaudit.games.inference import Draw, Found, cycled, lost, names_of, with_others
+from ptaudit.games.inference import Draw, Found, cycled, lost, names_of
+from ptaudit.games.parts import with_others
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
@@ -31,6 +32,9 @@ def measure(
     families: Sequence[str],
     own: int | None = None,
     seed: int = 0,
+    *,
+    ceiling: float | None = None,
+    batches: int | None = None,
 ) -> Found:
     """Play the game; see `inference.measure`.
 
@@ -45,6 +49,8 @@ def measure(
         families: of classifiers.
         own: most records she owns.
         seed: of all that is random.
+        ceiling: most bits that the secret allows, where that is known.
+        batches: most batches that she fits on.
     """
     codes, values = coded(secret)
     n = len(codes)
@@ -53,7 +59,9 @@ def measure(
     share = torch.bincount(codes[codes >= 0], minlength=values).double()
     prior = (share / share.sum()).expand(n, values)
     draw = drawing(codes, prior, view)
-    return inference.measure(draw, n, view, now, plain, known, groups, families, own, seed, strata=codes)
+    return inference.measure(
+        draw, n, view, now, plain, known, groups, families, own, seed, strata=codes, ceiling=ceiling, batches=batches
+    )
 
 
 def drawing(codes: Tensor, prior: Tensor, view: View) -> Draw:

@@ -13,7 +13,8 @@ from torch import Tensor
 from ptaudit.games import inference
 from ptaudit.games.answers import Batches
 from ptaudit.games.identity import RECORDS_PER_MEMBER
-from ptaudit.games.inference import Draw, Found, distinct, lost, names_of, why_not
+from ptaudit.games.inference import Draw, Found, lost, names_of, why_not
+from ptaudit.games.parts import distinct
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
@@ -35,6 +36,8 @@ def measure(
     families: Sequence[str],
     own: int | None = None,
     seed: int = 0,
+    *,
+    batches: int | None = None,
 ) -> Found:
     """Play the game; see `inference.measure`. All ratios are equally likely.
 
@@ -49,6 +52,7 @@ def measure(
         families: of classifiers.
         own: most records she owns.
         seed: of all that is random.
+        batches: most batches that she fits on.
     """
     has = has.bool().cpu()
     n = len(has)
@@ -57,7 +61,9 @@ def measure(
     draw = drawing(has, ratios, view)
     top = ceiling(ratios, view.records * view.batches)
     strata = has.long()
-    return inference.measure(draw, n, view, now, plain, known, groups, families, own, seed, strata=strata, ceiling=top)
+    return inference.measure(
+        draw, n, view, now, plain, known, groups, families, own, seed, strata=strata, ceiling=top, batches=batches
+    )
 
 
 def ceiling(ratios: Sequence[float], drawn: int) -> float:

@@ -17,9 +17,9 @@ from ptaudit.adversaries.batch import Seen, Shown, prepare
 from ptaudit.adversaries.batch.reading import Kept, read, screen
 from ptaudit.games.answers import Answers, Batches
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
+from ptaudit.games.parts import dealt, spread
 from ptaudit.games.scoring import score
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.aggregate import draw_others
 from ptaudit.views.knowledge import Asked, Knowledge, Knows
 from ptaudit.views.sight import Sight, TokenSight, look
 from ptaudit.views.view import View
@@ -34,8 +34,9 @@ METRICS = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.0
 
 """Marks of an adversary who was fitted and calibrated on undefended views, or with the weights of the epoch before."""
 
-FIT_GAMES, CHOOSE_GAMES, PLAY_GAMES = 4096, 2048, 4096
-"""Most batches that are seen in each part of a half; a quarter of that where every batch is replayed."""
+FIT_GAMES, PLAY_GAMES = 4096, 4096
+"""Most batches that are fitted on, half as many to choose on, and most that are played, in each half; a quarter of that
+where every batch is replayed."""
 
 LEAST_GAMES = 512
 SUMMED = 1 << 19
@@ -70,6 +71,7 @@ def measure(
     *,
     strata: Tensor | None = None,
     ceiling: float | None = None,
+    batches: int | None = None,
 ) -> Found:
     """Ask every family what it makes of the batches of a view.
 
@@ -87,6 +89,7 @@ def measure(
         seed: seed of split, draws, noise, classifiers and resamples.
         strata: what the parts should hold equal shares of, `(N,)`.
         ceiling: most bits the secret allows, where that is less than the entropy of the prior.
+        batches: most batches that she fits on, and half as many to choose on; None for `FIT_GAMES`.
 
     Returns:
         For each adversary (by its key, see `asked`) `METRICS`, each with one estimate for each group.
@@ -97,7 +100,7 @@ def measure(
         return lost(names, reason, len(groups), n_records)
     ways: dict[Knowledge, Sight] = {"late" if late else "adaptive": known}
     ways |= {} if plain is None else {"static": plain}
-    answers = play(draw, n_records, view, now, ways, groups, families, own, seed, strata)
+    answers = play(draw, n_records, view, now, ways, groups, families, own, seed, strata, batches or FIT_GAMES)
     return scored(answers, n_records, seed, ceiling)
 
 
@@ -112,11 +115,12 @@ def play(
     own: int | None,
     seed: int,
     strata: Tensor | None = None,
+    batches: int = FIT_GAMES,
 ) -> dict[Asked, list[Answers]]:
     """The answers of both halves to the same games, for each way (what her own batches look like) and each family."""
     found: dict[Asked, list[Answers]] = {Asked(family, way): [] for way in ways for family in families}
     generator = torch.Generator().manual_seed(seed)
-    for half in draw_halves(draw, n_records, view, own, generator, strata):
+    for half in draw_halves(draw, n_records, view, own, generator, strata, batches):
         views, wrong = observe(now, half.played, view, generator), mismatched(half.played, generator)
         look_again = int(torch.randint(2**62, (), generator=generator))
         for way, known in ways.items():
@@ -187,14 +191,20 @@ def why_not(n_records: int, view: View, own: int | None = None, what: str = "rec
 
 
 def draw_halves(
-    draw: Draw, n_records: int, view: View, own: int | None, generator: torch.Generator, strata: Tensor | None = None
+    draw: Draw,
+    n_records: int,
+    view: View,
+    own: int | None,
+    generator: torch.Generator,
+    strata: Tensor | None = None,
+    batches: int = FIT_GAMES,
 ) -> list[Half]:
     """The games of both halves."""
     strata = torch.zeros(n_records, dtype=torch.long) if strata is None else strata.cpu()
     side = dealt(strata, 2, generator)
     fit, choose, played = (
         games_of(view, most, rounds)
-        for most, rounds in ((FIT_GAMES, 1), (CHOOSE_GAMES, view.batches), (PLAY_GAMES, view.batches))
+        for most, rounds in ((batches, 1), (batches // 2, view.batches), (min(batches, PLAY_GAMES), view.batches))
     )
     halves = []
     for mine in (0, 1):
@@ -205,26 +215,6 @@ def draw_halves(
         single = replace(single, members=single.members[:1])
         halves.append(Half(single, draw(hers[third], choose, generator), draw(theirs, played, generator)))
     return halves
-
-
-def dealt(strata: Tensor, parts: int, generator: torch.Generator) -> Tensor:
-    """A part for each record, at random, each part with an equal share of every stratum."""
-    part = torch.empty_like(strata)
-    for stratum in torch.unique(strata):
-        mine = torch.nonzero(strata == stratum).squeeze(1)
-        first = torch.randint(parts, (1,), generator=generator)
-        part[mine[torch.randperm(len(mine), generator=generator)]] = (torch.arange(len(mine)) + first) % parts
-    return part
-
-
-def spread(strata: Tensor, generator: torch.Generator) -> Tensor:
-    """Random order of the records of which every beginning has its share of every stratum."""
-    place = torch.empty(len(strata), dtype=torch.float64)
-    for stratum in torch.unique(strata):
-        mine = torch.nonzero(strata == stratum).squeeze(1)
-        rank = torch.randperm(len(mine), generator=generator) + torch.rand(1, generator=generator)
-        place[mine] = rank.double() / len(mine)
-    return place.argsort(stable=True)
 
 
 def games_of(view: View, most: int, rounds: int) -> int:
@@ -238,29 +228,6 @@ def cycled(targets: Tensor, games: int, view: View, generator: torch.Generator) 
     alone = view.others == 0 and view.noise_std == 0.0
     some = targets[torch.randperm(len(targets), generator=generator)[:games]]
     return some.repeat(1 if alone else max(1, games // len(some)))
-
-
-def with_others(targets: Tensor, records: Tensor, view: View, generator: torch.Generator) -> Tensor:
-    """Batches of each target and other records, `(G,)` -> `(r, G, m)`; the targets may be among the records."""
-    rounds, games = view.batches, len(targets)
-    ordered, _ = records.sort()
-    place = torch.searchsorted(ordered, targets).clamp_max(len(ordered) - 1)
-    inside = ordered[place] == targets
-    # A target is left out by skipping its place; without one, the last record is left out, so it changes places.
-    skip = torch.where(inside, place, torch.randint(len(ordered), (games,), generator=generator))
-    drawn = distinct(len(ordered) - 1, rounds * games, view.others, generator).view(rounds, games, -1)
-    drawn = drawn + (drawn >= skip[None, :, None]).long()
-    return torch.cat([targets.expand(rounds, games)[..., None], ordered[drawn]], -1)
-
-
-def distinct(pool: int, games: int, size: int, generator: torch.Generator) -> Tensor:
-    """For each game `size` distinct numbers below `pool`: `(games, size)`; see `draw_others`."""
-    if size == 0 or size * size > pool:
-        return draw_others(pool, games, size, generator)
-    drawn = torch.randint(pool, (games, size), generator=generator)
-    while len(twice := torch.nonzero((drawn.sort(-1).values.diff() == 0).any(-1)).squeeze(1)):
-        drawn[twice] = torch.randint(pool, (len(twice), size), generator=generator)
-    return drawn
 
 
 def mismatched(batches: Batches, generator: torch.Generator) -> Tensor:

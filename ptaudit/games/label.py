@@ -2,6 +2,9 @@
 
 The adversary knows the weights, class frequencies and labelled records of the same population; the batch holds the
 target and m-1 others. Score: bits over the class frequencies, which she would guess without the gradient.
+
+Of more than one record the sum tells at most how many of each class there are, so it is the attribute game about the
+class (`measure_sums`), with what exact class counts allow as its ceiling.
 """
 
 from __future__ import annotations
@@ -12,16 +15,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ptaudit.adversaries.batch import COMBINED
 from ptaudit.adversaries.discriminant import fit
 from ptaudit.adversaries.sighted import Window, draw, hidden, pictures
+from ptaudit.games import attribute
 from ptaudit.games.crossfit import GAMES_PER_QUARTER, Played, crossfit, estimates, filler_influence, quarters
 from ptaudit.games.identity import why_not
+from ptaudit.games.inference import Found
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import observe
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
 ADVERSARY = "likelihood-ratio"
+
+BATCHES = 2048
+"""Most batches that the adversary fits on."""
+
+CEILING_DRAWS = 65_536
+"""Batches by which the ceiling of a sum is found."""
 
 
 def measure(
@@ -76,6 +88,50 @@ def measure(
         ),
         "accuracy": estimates(hits, guess, [1.0] * len(groups), n, seed),
     }
+
+
+def measure_sums(
+    labels: Tensor,
+    view: View,
+    now: Sight,
+    plain: Sight | None,
+    known: Sight,
+    groups: Sequence[Sequence[int]],
+    seed: int = 0,
+) -> Found:
+    """Play the game where what is seen is made of more than one record; see `attribute.measure`.
+
+    Returns:
+        For each adversary `bits` and `accuracy`. The ceiling of the bits is what exact class counts allow.
+    """
+    top = ceiling(labels, view.records, view.batches)
+    found = attribute.measure(
+        labels, view, now, plain, known, groups, [COMBINED], None, seed, ceiling=top, batches=BATCHES
+    )
+    return {name: {metric: metrics[metric] for metric in ("bits", "accuracy")} for name, metrics in found.items()}
+
+
+def ceiling(labels: Tensor, m: int, rounds: int = 1) -> float:
+    """Bits about the class of one of m records in the class counts of its batch (of r, with other records in each).
+
+    By Monte Carlo with a fixed seed: classes are drawn by their frequency, and given the counts every record of a
+    batch is as likely the target as any other.
+    """
+    _, codes = torch.unique(labels.cpu(), return_inverse=True)
+    frequency = torch.bincount(codes).double() / len(codes)
+    values = len(frequency)
+    generator = torch.Generator().manual_seed(0)
+    target = torch.multinomial(frequency, CEILING_DRAWS, replacement=True, generator=generator)
+    own = torch.nn.functional.one_hot(target, values)
+    ratio = torch.zeros(CEILING_DRAWS, values, dtype=torch.float64)
+    for _ in range(rounds):
+        others = torch.multinomial(frequency, CEILING_DRAWS * (m - 1), replacement=True, generator=generator)
+        game = torch.arange(CEILING_DRAWS).repeat_interleave(m - 1)
+        counts = own + torch.bincount(game * values + others, minlength=own.numel()).view_as(own)
+        ratio += (counts / m / frequency).log()
+    posterior = (ratio + frequency.log()).log_softmax(-1)
+    gain = posterior.gather(1, target[:, None]).squeeze(1) - frequency.log()[target]
+    return max(0.0, float(gain.mean()) / math.log(2.0))
 
 
 def play(

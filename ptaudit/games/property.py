@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ptaudit.games import inference
 from ptaudit.games.answers import Batches
-from ptaudit.games.inference import Draw, Found, cycled, lost, names_of, why_not, with_others
+from ptaudit.games.inference import Draw, Found, cycled, lost, names_of, why_not
+from ptaudit.games.parts import with_others
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
@@ -31,6 +32,8 @@ def measure(
     families: Sequence[str],
     own: int | None = None,
     seed: int = 0,
+    *,
+    batches: int | None = None,
 ) -> Found:
     """Play the game; see `inference.measure`.
 
@@ -44,6 +47,7 @@ def measure(
         families: of classifiers.
         own: most records she owns.
         seed: of all that is random.
+        batches: most batches that she fits on.
     """
     has = has.bool().cpu()
     n, many = len(has), int(has.sum())
@@ -53,7 +57,7 @@ def measure(
     if reason:
         return lost(names_of(families, plain, known is not now), reason, len(groups), n)
     return inference.measure(
-        drawing(has, view), n, view, now, plain, known, groups, families, own, seed, strata=has.long()
+        drawing(has, view), n, view, now, plain, known, groups, families, own, seed, strata=has.long(), batches=batches
     )
 
 

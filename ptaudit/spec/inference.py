@@ -43,6 +43,9 @@ class ProbedGame(InferenceGame):
     """Who plays: `combined`, which holds several families and all layers as one posterior; or `likelihood-ratio`,
     `linear`, `mlp`, `knn`, `forest` alone; one or several."""
 
+    fit_batches: Annotated[Count, Field(ge=512)] = 4096
+    """Most batches of her own records that she learns from; more tell more, and take longer."""
+
     @property
     def adversaries(self) -> tuple[str, ...] | None:
         """Those that were asked for."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from inference_truth import SignSight, Wrapped, attribute_bits, planted
 
-from ptaudit.games import attribute, inference, property
+from ptaudit.games import attribute, inference, parts, property
 from ptaudit.games.answers import Batches
 from ptaudit.views import View
 from ptaudit.views.sight import TokenSight
@@ -48,7 +48,7 @@ def test_batches_hold_the_target_and_distinct_others():
     view = View("v", 6, rounds=3)
     records = torch.arange(100, 140)
     for targets in (torch.arange(100, 140).repeat(50), torch.arange(200, 240).repeat(50)):
-        members = inference.with_others(targets, records, view, torch.Generator().manual_seed(1))
+        members = parts.with_others(targets, records, view, torch.Generator().manual_seed(1))
         assert members.shape == (3, 2000, 6)
         assert (members[..., 0] == targets).all()
         assert (members.sort(-1).values.diff() > 0).all()
@@ -61,7 +61,7 @@ def test_batches_hold_the_target_and_distinct_others():
 
 @pytest.mark.parametrize(("pool", "size"), [(50, 3), (50, 40), (7, 7), (5, 0)])
 def test_distinct_numbers(pool, size):
-    drawn = inference.distinct(pool, 500, size, torch.Generator().manual_seed(2))
+    drawn = parts.distinct(pool, 500, size, torch.Generator().manual_seed(2))
     assert drawn.shape == (500, size)
     assert all(len(set(row)) == size for row in drawn.tolist())
     assert drawn.numel() == 0 or 0 <= int(drawn.min()) <= int(drawn.max()) < pool

@@ -29,7 +29,10 @@ SCREENED = 512
 
 @dataclass(frozen=True)
 class Kept:
-    """Which numbers of the rows and of the columns of one layer are kept: indices, those that vary most first."""
+    """Which numbers of the rows and of the columns of one layer are kept: indices, of every kind those that vary most.
+
+    The first ones of all kinds come first, so that a beginning has its share of each.
+    """
 
     rows: Tensor
     columns: Tensor
@@ -45,17 +48,16 @@ class Notes:
 
 def screen(sight: Sight, members: Tensor, view: View, generator: torch.Generator) -> dict[int, Kept]:
     """The numbers to keep of each layer whose matrices are known, chosen on batches `(r, G, m)`; rounds are alike."""
-    layers: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    layers: dict[int, list[tuple[list[Tensor], list[Tensor]]]] = {}
     for matrices in sight.read(members[0, :SCREENED], generator):
         for place, layer in enumerate(matrices):
             if layer:
                 layers.setdefault(place, []).append((row_numbers(layer), column_numbers(layer)))
     most = max(16, min(WIDEST, TOTAL // max(1, len(layers))) // 2)
-    found = {}
-    for place, parts in layers.items():
-        rows, columns = (torch.cat(same) for same in zip(*parts))
-        found[place] = Kept(_varied(rows, most), _varied(columns, most))
-    return found
+    return {
+        place: Kept(*(_varied([torch.cat(kind) for kind in zip(*side)], most) for side in zip(*parts)))
+        for place, parts in layers.items()
+    }
 
 
 def read(
@@ -103,17 +105,23 @@ def _noted(pieces: Iterator[Matrices], kept: dict[int, Kept]) -> dict[int, Notes
     for matrices in pieces:
         for place, mine in kept.items():
             layer = matrices[place]
-            parts[place].append((row_numbers(layer)[:, mine.rows], column_numbers(layer)[:, mine.columns]))
+            rows, columns = (torch.cat(side(layer), 1) for side in (row_numbers, column_numbers))
+            parts[place].append((rows[:, mine.rows], columns[:, mine.columns]))
     return {place: Notes(*(torch.cat(same) for same in zip(*some))) for place, some in parts.items()}
 
 
-def _varied(numbers: Tensor, most: int) -> Tensor:
-    """Indices of the numbers that vary most, `(G, f)`."""
-    spread = torch.nan_to_num(numbers).std(0)
-    order: Tensor = spread.argsort(descending=True, stable=True)
-    return order[: min(most, int((spread > 0.0).sum()))]
-
-
-def blocks_of(blocks: Sequence[Block], group: Sequence[int]) -> list[int]:
-    """The blocks that a line may look at: those of its layers."""
-    return [place for place, block in enumerate(blocks) if set(block.layers) <= set(group)]
+def _varied(kinds: Sequence[Tensor], most: int) -> Tensor:
+    """Indices of the numbers that vary most of each kind, `(G, f)` each; of many kinds each has its share."""
+    found, left = [], most
+    first = [0]
+    for kind in kinds:
+        first.append(first[-1] + kind.shape[1])
+    spreads = [torch.nan_to_num(kind).std(0) for kind in kinds]
+    order = sorted(range(len(kinds)), key=lambda place: kinds[place].shape[1])
+    for done, place in enumerate(order):
+        some = spreads[place].argsort(descending=True, stable=True)
+        some = some[: min(left // (len(order) - done), int((spreads[place] > 0.0).sum()))]
+        left -= len(some)
+        found.append((torch.arange(len(some)), some + first[place]))
+    rank, index = (torch.cat(same) for same in zip(*found))
+    return index[rank.argsort(stable=True)]

@@ -50,8 +50,9 @@ def _latent(scene: Scene, game: AttributeGame, view: View, table: Table) -> Foun
     secret = attribute_secret(session.records.columns[attribute_of(game, session.spec)][session.members])
     values = torch.from_numpy(np.where(secret.known, secret.values, -1))
     return attribute.measure(
-        values, view, seen.now, seen.plain, seen.known, table.groups, game.adversary, game.own_records, scene.seed
-    )
+        values, view, seen.now, seen.plain, seen.known, table.groups, game.adversary, game.own_records, scene.seed,
+        batches=game.fit_batches,
+    )  # fmt: skip
 
 
 def _input(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found:

@@ -34,6 +34,7 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
             game.adversary,
             game.own_records,
             scene.seed,
+            batches=game.fit_batches,
         )  # fmt: skip
 
     return inference.play(scene, game, view, game.adversary, measure)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ptaudit.adversaries.batch import COMBINED
 from ptaudit.games import label
+from ptaudit.games.inference import asked
 from ptaudit.pipeline.scene import Scene, groups_of
 from ptaudit.pipeline.session import shared
-from ptaudit.pipeline.sights import players, why_not_seen
+from ptaudit.pipeline.sights import players, sights, why_not_seen
 from ptaudit.spec.model import GameSpec
 from ptaudit.tables.row import Row
 from ptaudit.views import View
@@ -16,12 +18,15 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     """Rows of all layers jointly and of each; of a static adversary too, where the view has a defense."""
     places, classes = scene.places(view), scene.session.records.classes
     lines = scene.lines(places)
-    missing = scene.not_captured(view.name, game, [label.ADVERSARY], lambda layer: shared(view, layer))
+    name = label.ADVERSARY if view.records == 1 else COMBINED
+    missing = scene.not_captured(view.name, game, [name], lambda layer: shared(view, layer))
     why = scene.why_not(view, places) or why_not_seen(scene, view)
     why = why or ("the targets are no classes" if classes is None else "")
     if classes is None or why:
-        return scene.lost(view.name, game, [label.ADVERSARY], lines, why) + missing
+        return scene.lost(view.name, game, [name], lines, why) + missing
     groups = groups_of(view, len(places))
+    if view.records > 1:
+        return _sums(scene, game, view, places, groups) + missing
     rows = []
     for knowledge, who in players(scene, view, places):
         name, found = label.measure(
@@ -29,3 +34,10 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
         )
         rows += scene.rows(view.name, game, Asked(name, knowledge), lines, found)
     return rows + missing
+
+
+def _sums(scene: Scene, game: GameSpec, view: View, places: list[int], groups: list[list[int]]) -> list[Row]:
+    seen, lines = sights(scene, view, places), scene.lines(places)
+    found = label.measure_sums(scene.targets, view, seen.now, seen.plain, seen.known, groups, scene.seed)
+    by_key = {who.key: who for who in asked([COMBINED], seen.plain)}
+    return [row for key, each in found.items() for row in scene.rows(view.name, game, by_key[key], lines, each)]

@@ -24,7 +24,8 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     def measure(table: inference.Table) -> inference.Found:
         seen = table.sights
         return property_game.measure(
-            has, view, seen.now, seen.plain, seen.known, table.groups, game.adversary, game.own_records, scene.seed
-        )
+            has, view, seen.now, seen.plain, seen.known, table.groups, game.adversary, game.own_records, scene.seed,
+            batches=game.fit_batches,
+        )  # fmt: skip
 
     return inference.play(scene, game, view, game.adversary, measure)
