@@ -67,14 +67,15 @@ CASES = (
     Case("transformer-label-8", "transformer", "label", "batch-8", 4),
     Case("transformer-digits-8", "transformer", "digits", "batch-8", 4),
     Case("embedding-identity-64", "embedding", "identity", "batch-64", 4),
-    Case("embedding-distribution-64", "embedding", "distribution", "batch-64", 4),
+    Case("embedding-distribution-8", "embedding", "distribution", "batch-8", 4),
     # Patients who came several times.
     Case("users-1", "users", "user", "users-1", 3),
     Case("users-4", "users", "user", "users-4", 3),
 )
 
 QUICK = (
-    Case("digits-identity-8", "digits", "identity", "plain-8", 8, 7.77),
-    Case("digits-identity-32", "digits", "identity", "plain-32", 8, 7.22),
+    Case("digits-identity-8", "digits-quick", "identity", "plain-8", 8, 7.77),
+    Case("digits-identity-32", "digits-quick", "identity", "plain-32", 8, 7.22),
     Case("adult-quick-property-8", "adult-quick", "property", "batch-8", 3, 0.95),
 )
+"""Cases that say something within the time of a test."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from redteam_posterior import fit_mixture
-from redteam_world import Array
+from redteam_world import Array, Index
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from torch import nn
 
@@ -44,8 +44,12 @@ def fit(own: Batches, calibrate: Batches, seed: int = 0) -> tuple[Model, dict[st
         return np.clip((x[:, keep] - centre) / scale, -6.0, 6.0).astype(np.float32)
 
     x, held = scaled(own.x), (scaled(calibrate.x), calibrate.share)
+    near = _nearest(x, own.share)
     models = [_network(x, own.share, held, (0, decay)) for decay in (1e-4, 3e-3, 3e-2)]
-    models += [_network(x, own.share, held, (64, 1e-2)), _forest(x, own.share, seed), _boosted(x, own.share, seed)]
+    models += [_some(near[:200], lambda x, held: _network(x, own.share, held, (0, 1e-3)), x, held)]
+    models += [_some(near[:300], lambda x, held: _network(x, own.share, held, (64, 1e-2)), x, held)]
+    models += [_network(x, own.share, held, (64, 1e-2)), _forest(x, own.share, seed)]
+    models += [_some(near[:300], lambda x, _: _boosted(x, own.share, seed), x, held)]
     prior = np.broadcast_to(own.prior, calibrate.share.shape)
 
     def scores(x: Array) -> Array:
@@ -58,7 +62,7 @@ def fit(own: Batches, calibrate: Batches, seed: int = 0) -> tuple[Model, dict[st
         q = np.exp(logits - logits.max(1, keepdims=True))
         return (1.0 - mixture) * q / q.sum(1, keepdims=True) + mixture * own.prior
 
-    names = ["linear-weak", "linear", "linear-strong", "mlp", "forest", "boosting"]
+    names = ["linear-weak", "linear", "linear-strong", "linear-few", "mlp-few", "mlp", "forest", "boosting"]
     return answer, dict(zip(names, np.round(weights, 3).tolist()))
 
 
@@ -103,21 +107,31 @@ def _forest(x: Array, share: Array, seed: int) -> Model:
 
 
 def _boosted(x: Array, share: Array, seed: int) -> Model:
-    """Gradient boosting of every share, on the numbers that go with it most."""
-    models: list[tuple[Any, Array]] = []
+    """Gradient boosting of every share."""
+    models: list[Any] = []
     for value in range(share.shape[1] - (share.shape[1] == 2)):
-        near = np.abs(np.nan_to_num(x.T @ (share[:, value] - share[:, value].mean())))
-        some = np.argsort(-near)[:120]
         model = HistGradientBoostingRegressor(
-            max_iter=150, learning_rate=0.07, max_leaf_nodes=15, l2_regularization=1.0, random_state=seed
+            max_iter=220, learning_rate=0.06, max_leaf_nodes=15, l2_regularization=1.0, random_state=seed
         )
-        models.append((model.fit(x[:, some], share[:, value]), some))
+        models.append(model.fit(x, share[:, value]))
 
     def answer(x: Array) -> Array:
-        q = np.stack([model.predict(x[:, some]) for model, some in models], 1)
+        q = np.stack([model.predict(x) for model in models], 1)
         return _normal(np.concatenate([q, 1.0 - q], 1) if share.shape[1] == 2 else q)
 
     return answer
+
+
+def _nearest(x: Array, share: Array) -> Index:
+    """Numbers in the order of how much they go with one of the shares."""
+    centred = (share - share.mean(0)) / (share.std(0) + 1e-9)
+    return np.argsort(-np.abs(x.T @ centred).max(1))
+
+
+def _some(columns: Index, fit: Callable[[Array, tuple[Array, Array]], Model], x: Array, held: Any) -> Model:
+    """A classifier of some of the numbers."""
+    model = fit(x[:, columns], (held[0][:, columns], held[1]))
+    return lambda raw: model(raw[:, columns])
 
 
 def _normal(q: Array) -> Array:

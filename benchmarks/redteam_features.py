@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from redteam_decode import Inputs, counts
 from redteam_gradients import Block
 from redteam_world import Array
 from torch import Tensor
@@ -17,9 +18,12 @@ SMALL = 700
 """Layers with at most so many numbers are also given as they are."""
 
 
-def features(blocks: list[Block], batch: list[Tensor]) -> Array:
-    """All numbers of one batch, one vector."""
-    return np.concatenate([_of_layer(block, matrix.numpy()) for block, matrix in zip(blocks, batch)])
+def features(blocks: list[Block], batch: list[Tensor], inputs: Inputs | None = None) -> Array:
+    """All numbers of one batch, one vector; with counts of records that can be read off, where inputs are binary."""
+    found = [_of_layer(block, matrix.numpy()) for block, matrix in zip(blocks, batch)]
+    if inputs is not None:
+        found.append(counts(batch[0].double().numpy(), inputs).astype(np.float32))
+    return np.concatenate(found)
 
 
 def _of_layer(block: Block, G: Array) -> Array:
@@ -33,6 +37,9 @@ def _of_layer(block: Block, G: Array) -> Array:
         # Ratios of a column's sums to the bias's: what share of the errors went through an input.
         total = np.abs(bias).sum() + EPSILON * top
         found.append((np.sign(bias)[:, None] * G).sum(0) / total)
+        # And unit by unit: shares among the records that a unit was used by.
+        one = np.clip(G / np.where(bias == 0.0, 1e-30, bias)[:, None], -1.0, 2.0)[bias != 0.0]
+        found += [np.median(one, 0), one.mean(0), (one == 0.0).mean(0)] if len(one) else [np.zeros(3 * G.shape[1])]
     if G.size <= SMALL:
         found.append(G.ravel().astype(np.float64))
     return np.concatenate(found).astype(np.float32)

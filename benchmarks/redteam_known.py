@@ -26,7 +26,9 @@ def guess(world: World, name: str, rng: np.random.Generator) -> Array:
         x = np.delete(x.numpy(), slice(start, start + levels.shape[1]), axis=1)
         return np.concatenate([x, torch.nn.functional.one_hot(y).numpy()], 1)
 
-    trees = HistGradientBoostingClassifier(learning_rate=0.06, max_leaf_nodes=15, early_stopping=True, random_state=0)
+    trees = HistGradientBoostingClassifier(
+        learning_rate=0.06, max_leaf_nodes=15, max_iter=80, early_stopping=False, random_state=0
+    )
     both = [trees, LogisticRegression(max_iter=400, C=0.3)]
     out = np.zeros((len(world.members), len(levels)))
     for model in both:

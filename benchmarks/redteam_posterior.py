@@ -87,13 +87,12 @@ def fit_mixture(scores: Array, prior: Array, truth: Array) -> tuple[Array, float
         return float(-(truth * np.log(q + 1e-300)).sum(1).mean() + RIDGE * np.exp(2.0 * x[:-1]).sum())
 
     size = scores.shape[2]
-    starts = [np.append(np.where(np.arange(size) == j, high, -9.0), -4.0) for j in range(size) for high in (-2.0, 0.0)]
-    starts += [np.append(np.full(size, -1.0 - np.log(size)), -4.0), np.append(np.full(size, -9.0), 4.0)]
-    best = min(starts, key=loss)
-    found = minimize(
-        loss, best, method="L-BFGS-B", bounds=[(-12.0, 4.0)] * size + [(-12.0, 12.0)], options={"maxiter": 40}
-    )
-    x = found.x if found.fun < loss(best) else best
+    alone = [np.append(np.where(np.arange(size) == j, high, -9.0), -4.0) for j in range(size) for high in (-2.0, 0.0)]
+    best = min(alone, key=loss)
+    starts = [np.maximum(best, -4.0), np.append(np.full(size, -1.0 - np.log(size)), -4.0)]
+    bounds = [(-12.0, 4.0)] * size + [(-12.0, 12.0)]
+    found = [minimize(loss, x, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40}).x for x in starts]
+    x = min([*found, best, np.append(np.full(size, -9.0), 4.0)], key=loss)
     return np.exp(x[:-1]), float(least + (1.0 - least) / (1.0 + np.exp(-x[-1])))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from redteam_classify import Batches
+from redteam_decode import inputs_of
 from redteam_features import features
 from redteam_gradients import Eye
 from redteam_world import Array, Index
@@ -91,5 +92,6 @@ def _others(records: Index, target: int, count: int, rng: np.random.Generator) -
 
 def seen(eye: Eye, games: Games, prior: Array, rng: np.random.Generator) -> Batches:
     """Numbers about the gradient of every batch."""
-    x = np.stack([features(eye.blocks, eye.batch(index, rng)) for index in games.members])
+    inputs = inputs_of(eye.world) if not eye.noise else None
+    x = np.stack([features(eye.blocks, eye.batch(index, rng), inputs) for index in games.members])
     return Batches(x, games.share, prior)

@@ -25,6 +25,7 @@ def specs(data: Path) -> dict[str, Spec]:
     """
     made = {
         "digits": _digits({"plain": [8, 32]}, [IDENTITY, "label"], [0, 8]),
+        "digits-quick": _digits({"plain": [8, 32]}, [IDENTITY], [8]),
         "digits-noise": _digits({}, [IDENTITY, "label"], [0, 8], _noisy(32, 0.01)),
         "adult": _adult(data, {"batch": [8, 32]}, [IDENTITY], [0, 3]),
         "adult-batch": _adult(data, {"batch": [1, 8, 64]}, [_sex("property"), _sex("distribution")]),
@@ -36,7 +37,7 @@ def specs(data: Path) -> dict[str, Spec]:
         "fashion-batch": _fashion(data, {"batch": [8, 32]}, ["label", _label("property", 3)]),
         "resnet": _resnet(data, {"batch": [2, 8]}, [IDENTITY, "label"]),
         "transformer": _messages(data, True, {"batch": [8, 32]}, [IDENTITY, "label", _digits_inside()]),
-        "embedding": _messages(data, False, {"batch": [64]}, [IDENTITY, _label("distribution", 1)]),
+        "embedding": _messages(data, False, {"batch": [8, 64]}, [IDENTITY, _label("distribution", 1)]),
         "users": _users(data),
     }
     return {name: {"version": 1, "name": name, **spec} for name, spec in made.items()}
