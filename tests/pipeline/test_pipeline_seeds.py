@@ -64,16 +64,16 @@ def test_compare_of_two_runs_of_one_spec_finds_nothing(runs):
     assert sum(change["verdict"] != "within noise" for change in decided) <= 0.1 * len(decided)
 
 
-def test_compare_of_a_larger_batch_finds_less_leakage(runs, tmp_path):
+def test_compare_of_a_noisy_view_finds_less_leakage(runs, tmp_path):
     """With one seed a side, marked and said to be so."""
     alone = runs[2]
-    views = [{"name": "batch-2", "batch_size": 6}]
+    views = [{"name": "batch-2", "batch_size": 2, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": 0.3}}]
     path = write_spec(tmp_path, audit__epochs=[1, 2], audit__views=views, audit__games=["identity"])
-    assert call("run", path, "--out", tmp_path / "six", "-q").exit_code == 0
-    changes = json.loads(call("compare", alone, tmp_path / "six", "--format", "json").stdout)["changes"]
+    assert call("run", path, "--out", tmp_path / "noisy", "-q").exit_code == 0
+    changes = json.loads(call("compare", alone, tmp_path / "noisy", "--format", "json").stdout)["changes"]
     of_identity = [c for c in changes if (c["game"], c["metric"]) == ("identity", "bits")]
     assert [change["verdict"] for change in of_identity] == ["better?"] * 6
-    assert "one seed: retraining noise not included" in call("compare", alone, tmp_path / "six").stdout
+    assert "one seed: retraining noise not included" in call("compare", alone, tmp_path / "noisy").stdout
 
 
 def test_seeds_of_which_one_diverged_are_not_pooled_as_if_whole(tmp_path):
