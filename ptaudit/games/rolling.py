@@ -2,7 +2,8 @@
 
 Secret, split and interval are those of `identity`: who is fitted and who is reported are disjoint, and the interval
 resamples target records. The adversary is a lighter one: a shrunk Gaussian on 16 or on all coordinates, light- or
-heavy-tailed, calibrated on two folds of her own records.
+heavy-tailed, calibrated on two folds of her own records. It sees sketches alone: an adversary with whole gradients
+finds more, without noise nearly everything.
 """
 
 from __future__ import annotations

@@ -64,6 +64,11 @@ class Monitor:
     told apart: such passes are not captured and the result is `inconclusive`. So it is for BatchNorm in training mode,
     which mixes the records of a batch, and with fewer than 160 records.
 
+    The game is played on sketches of a few numbers, which do not hold the algebra of a gradient: an adversary with
+    whole gradients, as in an audit, finds more, without noise nearly every record of a batch of 8. So bits without
+    noise that are below 90 % of their ceiling have the status `sketch-limited`: they tell layers and steps apart, and
+    not how much there is to be found.
+
     On the first pass that is captured it is proven how each layer is read, in evaluation mode on the records of that
     pass; a layer that fails is `inconclusive` with the reason. The seconds of the proof are in `setup`, not in
     `overhead`.

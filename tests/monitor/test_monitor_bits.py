@@ -40,6 +40,15 @@ def test_the_bits_agree_with_the_whole_game_on_the_same_tokens(giants, least):
         assert mine.value > least * whole.value
 
 
+@pytest.mark.parametrize(("noise", "limited"), [(0.0, True), (0.3, False)])
+def test_bits_of_sketches_say_so_where_no_noise_hides_the_rest(noise, limited):
+    """What whole gradients would show is not in them; `saturated` ones are nearly all there is."""
+    monitor = watched(net(drop=None), data(320), noise=noise)
+    found = {bits.status for bits in monitor.leakage.values() if bits.value < 0.9 * bits.ceiling}
+    assert found - {"saturated"} == ({"sketch-limited"} if limited else {"ok"})
+    assert set(monitor.table.status) >= found
+
+
 def test_a_layer_that_leaks_is_told_from_one_that_does_not():
     """Gradients of one record are like those of any other in a layer that all records feed with the same numbers."""
 
