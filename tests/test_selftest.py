@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from ptaudit import selftest
+from ptaudit.attacks.evidence import Candidates
+from ptaudit.gradients import Dense
 from ptaudit.progress import Silent
 from ptaudit.selftest import CASES, bits, decisions, networks
 from ptaudit.tokens import TokenReader
@@ -102,6 +104,25 @@ def test_tokens_off_by_one_in_a_thousand_are_noticed(altered_tokens):
 def test_the_wrong_layer_named_is_noticed(altered_tokens):
     altered_tokens(lambda tokens: replace(tokens, values=tokens.values.flip(0)))
     assert not networks.planted_leak().passed
+
+
+def test_algebra_that_is_thrown_away_is_noticed(monkeypatch):
+    """Matrices of which rows are mixed, as sketches do: neither spans nor zeros survive."""
+    honest = networks.BatchSums
+
+    def mixed(kept):
+        turn = torch.randn(4, 16, generator=torch.Generator().manual_seed(0))
+        return honest([[Dense(turn @ one.sums(torch.arange(512)[:, None])) for one in layer] for layer in kept])
+
+    assert networks.algebraic_leak().passed
+    monkeypatch.setattr(networks, "BatchSums", mixed)
+    monkeypatch.setattr(networks, "Candidates", lambda kept: Candidates(mixed(kept).layers))
+    assert not networks.algebraic_leak().passed
+
+
+def test_an_algebra_that_finds_nothing_is_noticed(monkeypatch):
+    monkeypatch.setattr(networks, "Algebra", lambda *parts: None)
+    assert not networks.algebraic_leak().passed
 
 
 def test_noise_that_is_too_small_is_noticed(monkeypatch):

@@ -19,7 +19,7 @@ from ptaudit.selftest.bits import (
     shuffled_secret,
 )
 from ptaudit.selftest.decisions import gate_verdicts
-from ptaudit.selftest.networks import exact_tokens, memorised, planted_leak, private_toy, untrained
+from ptaudit.selftest.networks import algebraic_leak, exact_tokens, memorised, planted_leak, private_toy, untrained
 
 CASES: dict[str, Case] = {
     "identity, batch of 4": gaussian_batch,
@@ -29,6 +29,7 @@ CASES: dict[str, Case] = {
     "huge records": outliers,
     "tokens": exact_tokens,
     "planted leak": planted_leak,
+    "algebraic leak": algebraic_leak,
     "private toy": private_toy,
     "membership, untrained": untrained,
     "membership, memorised": memorised,

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.games import identity, membership
+from ptaudit.gradients.batches import BatchSums
 from ptaudit.pipeline.scene import view_tokens
 from ptaudit.selftest.answer import Answer
 from ptaudit.selftest.bits import unclipped
@@ -18,9 +20,14 @@ from ptaudit.tokens import TokenReader, Tokens
 from ptaudit.tokens.sketch import LayerSketch
 from ptaudit.views import View
 from ptaudit.views.joint import mixed
+from ptaudit.views.sight import TokenSight
 
-DIM = 64
+DIM, SMALL = 64, 16
+"""Numbers of a sketch, and of one that holds next to nothing of a batch."""
+
 RECORDS, FEATURES, CLASSES = 512, 32, 4
+UNITS = 16
+"""Classes of the layer whose algebra leaks; the gradient of its outputs has one rank less."""
 
 
 def exact_tokens() -> Answer:
@@ -71,6 +78,29 @@ def planted_leak() -> Answer:
     )
     found = f"{named}; {alone['of_class'].value:.2f} and {batch['constant'].value:.2f} bits"
     return Answer(f"leaky; {class_bits:.2f} and 0.00 bits", found, passed)
+
+
+def algebraic_leak() -> Answer:
+    """The gradient of a small linear layer over a batch of 8 holds the span of its inputs, and so names every record.
+
+    A sketch of it does not: the likelihood ratio of sketches alone finds a small part.
+    """
+    view = View("batch", 8)
+    generator = torch.Generator().manual_seed(4)
+    inputs = torch.randn(RECORDS, FEATURES, generator=generator)
+    targets = torch.randint(UNITS, (RECORDS,), generator=generator)
+    net = _seeded_net(nn.Linear(FEATURES, UNITS))
+    reader = _reader(net, inputs, targets, SMALL)
+    values, groups = view_tokens(view, reader.read(inputs, targets), [0])
+    kept = reader.gradients(inputs, targets)
+    whole = Algebra(TokenSight(values, sums=BatchSums(kept)), Candidates(kept))
+    alone, both = (
+        identity.measure(values, view, groups, [None, None], candidates=128, algebra=algebra)[1]["bits"][1]
+        for algebra in (None, whole)
+    )
+    passed = both.value > 0.9 * both.ceiling and alone.hi < 0.25 * both.ceiling
+    found = f"{both.value:.2f} bits, sketch alone {alone.value:.2f}"
+    return Answer(f"over {0.9 * both.ceiling:.2f} of {both.ceiling:.2f} bits", found, passed)
 
 
 def private_toy() -> Answer:
@@ -172,8 +202,8 @@ def _loss(output: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(output, target, reduction="none")
 
 
-def _reader(net: nn.Module, inputs: Tensor, targets: Tensor) -> TokenReader:
-    reader = TokenReader(net, _loss, DIM, seed=0)
+def _reader(net: nn.Module, inputs: Tensor, targets: Tensor, dim: int = DIM) -> TokenReader:
+    reader = TokenReader(net, _loss, dim, seed=0)
     reader.prepare(inputs[:16], targets[:16])
     return reader
 
