@@ -12,7 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import Tensor
 
 from ptaudit.adversaries.batch import COMBINED
@@ -29,7 +31,7 @@ from ptaudit.views.view import View
 
 ADVERSARY = "likelihood-ratio"
 
-BATCHES = 2048
+BATCHES = 1024
 """Most batches that the adversary fits on."""
 
 CEILING_DRAWS = 65_536
@@ -118,19 +120,16 @@ def ceiling(labels: Tensor, m: int, rounds: int = 1) -> float:
     batch is as likely the target as any other.
     """
     _, codes = torch.unique(labels.cpu(), return_inverse=True)
-    frequency = torch.bincount(codes).double() / len(codes)
-    values = len(frequency)
-    generator = torch.Generator().manual_seed(0)
-    target = torch.multinomial(frequency, CEILING_DRAWS, replacement=True, generator=generator)
-    own = torch.nn.functional.one_hot(target, values)
-    ratio = torch.zeros(CEILING_DRAWS, values, dtype=torch.float64)
-    for _ in range(rounds):
-        others = torch.multinomial(frequency, CEILING_DRAWS * (m - 1), replacement=True, generator=generator)
-        game = torch.arange(CEILING_DRAWS).repeat_interleave(m - 1)
-        counts = own + torch.bincount(game * values + others, minlength=own.numel()).view_as(own)
-        ratio += (counts / m / frequency).log()
-    posterior = (ratio + frequency.log()).log_softmax(-1)
-    gain = posterior.gather(1, target[:, None]).squeeze(1) - frequency.log()[target]
+    frequency = np.bincount(codes.numpy()) / len(codes)
+    draw = np.random.default_rng(0)
+    target = draw.choice(len(frequency), CEILING_DRAWS, p=frequency)
+    own, ratio = np.eye(len(frequency))[target], np.zeros((CEILING_DRAWS, len(frequency)))
+    with np.errstate(divide="ignore"):  # a class that no record of the batch has is not the target's
+        for _ in range(rounds):
+            ratio += np.log((own + draw.multinomial(m - 1, frequency, CEILING_DRAWS)) / m / frequency)
+    before = np.log(frequency)
+    posterior = log_softmax(ratio + before, 1)
+    gain = posterior[np.arange(CEILING_DRAWS), target] - before[target]
     return max(0.0, float(gain.mean()) / math.log(2.0))
 
 

@@ -31,6 +31,17 @@ COMBINED = "combined"
 
 OF_SKETCHES, OF_NUMBERS = ("likelihood-ratio", "linear"), ("linear", "mlp")
 
+BESIDE_NUMBERS = ("linear",)
+"""Of sketches, where the matrices of all layers are known without noise: of these a density of their sketch tells
+nothing that their numbers do not, and takes most of the time."""
+
+ENOUGH = 2048
+"""Batches from which on a network of each layer is trained too, and not only of all layers; and sketches are looked at
+beside numbers."""
+
+JOINT_ROWS = 2
+"""Most rows of the sketches that are of all layers."""
+
 _CELLS = 1 << 25
 """Most numbers of the observations that are looked at together."""
 
@@ -67,9 +78,10 @@ def prepare(
     generator = torch.Generator().manual_seed(seed)
     own, asked = (_versions(some, generator) for some in (fit, choose))
     opinions: list[Opinion] = []
-    for name in OF_SKETCHES if family == COMBINED else (family,):
+    of_sketches, of_numbers = _families(family, fit)
+    for name in of_sketches:
         opinions += _of_sketches((fit, choose, played), finite, (own, asked), name, seed)
-    for name in OF_NUMBERS if family == COMBINED else (family,) if family in noted.NOTED else ():
+    for name in of_numbers:
         opinions += _of_blocks((fit, choose, played), (own, asked), name, seed)
     lines = []
     for group in groups:
@@ -81,6 +93,19 @@ def prepare(
         lines.append(line if bool(finite[list(group)].all()) else torch.full_like(line, torch.nan))
     real, null = torch.stack(lines, 1)
     return real, null
+
+
+def _families(family: str, fit: Seen) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The families that look at sketches, and those that look at numbers."""
+    if family != COMBINED:
+        return (family,), (family,) if family in noted.NOTED else ()
+    few = len(fit.secret) < ENOUGH
+    covered = {place for block in fit.blocks for place in block.layers}
+    if not covered or fit.views.shape[1] - len(covered) > JOINT_ROWS:
+        return OF_SKETCHES, OF_NUMBERS
+    if fit.random:
+        return (OF_SKETCHES[:1], OF_NUMBERS[:1]) if few else (OF_SKETCHES, OF_NUMBERS)
+    return () if few else BESIDE_NUMBERS, OF_NUMBERS
 
 
 def _of_sketches(
@@ -107,7 +132,10 @@ def _of_blocks(
     """What a family says of the numbers in every block."""
     fit, choose, played = games
     found = []
+    every = family != "mlp" or len(fit.secret) >= ENOUGH
     for known, tried, shown in zip(fit.blocks, choose.blocks, played.blocks):
+        if not every and known.layers != fit.blocks[-1].layers:
+            continue
         first, rest = _rounds(known), torch.cat([_rounds(tried), _rounds(shown)])
         if first.shape[1] == 0:
             continue

@@ -65,8 +65,9 @@ def best(opinions: Sequence[Opinion]) -> Tensor:
 def stacked(opinions: Sequence[Opinion], asked: Versions, games: tuple[Seen, Shown | Seen], rounds: int) -> Tensor:
     """Log-posteriors of all opinions as one, `(V, G, K)` float64.
 
-    Where a view is random, sketches and numbers are drawn apart from one batch, and both together would be two looks
-    where the adversary had one: she takes those that do better on the games to choose on.
+    Where a view is random, numbers and the sketches of layers and of all of them are drawn apart from one batch, and
+    several together would be as many looks where the adversary had one: she takes what does best on the games to choose
+    on.
 
     Args:
         opinions: all of one line.
@@ -75,8 +76,7 @@ def stacked(opinions: Sequence[Opinion], asked: Versions, games: tuple[Seen, Sho
         rounds: of a game; the values of other members stand for the secret only where there is one.
     """
     choose, played = games
-    sketches, numbers = ([one for one in opinions if one.numbers is kind] for kind in (False, True))
-    sides = [side for side in (sketches, numbers) if side] if choose.random else [list(opinions)]
+    sides = _looks(opinions) if choose.random else [list(opinions)]
     found = []
     for version in range(len(asked.secret)):
         told = [_stack(side, asked, choose, version, rounds) for side in sides]
@@ -84,6 +84,14 @@ def stacked(opinions: Sequence[Opinion], asked: Versions, games: tuple[Seen, Sho
         shown = torch.stack([one.shown[version] for one in mine])
         found.append(stack.log_posterior(shown, played.prior))
     return torch.stack(found)
+
+
+def _looks(opinions: Sequence[Opinion]) -> list[list[Opinion]]:
+    """What is drawn at once: all numbers, and the sketches in one row."""
+    looks: dict[tuple[int, ...], list[Opinion]] = {}
+    for one in opinions:
+        looks.setdefault(() if one.numbers else one.rows, []).append(one)
+    return list(looks.values())
 
 
 def _stack(

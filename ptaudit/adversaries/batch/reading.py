@@ -23,7 +23,7 @@ WIDEST = 1024
 
 TOTAL = 8192
 
-SCREENED = 512
+SCREENED = 256
 """Batches on which numbers are chosen."""
 
 
@@ -53,7 +53,7 @@ def screen(sight: Sight, members: Tensor, view: View, generator: torch.Generator
         for place, layer in enumerate(matrices):
             if layer:
                 layers.setdefault(place, []).append((row_numbers(layer), column_numbers(layer)))
-    most = max(16, min(WIDEST, TOTAL // max(1, len(layers))) // 2)
+    most = max(16, min(WIDEST, TOTAL // max(1, len(layers)), members.shape[1] // 2) // 2)
     return {
         place: Kept(*(_varied([torch.cat(kind) for kind in zip(*side)], most) for side in zip(*parts)))
         for place, parts in layers.items()
