@@ -69,11 +69,12 @@ class Combined:
         return low, torch.tensor([line.stack.share for line in self.lines], dtype=torch.float64)
 
 
-def algebra_of(trials: Sequence[Trial], read: Read, own: Candidates) -> list[list[list[Statistic]]]:
-    """Algebraic statistics of every trial and round."""
-    if not own.readable:
-        return []
-    return [[statistics_of(read, members, trial.candidates, own) for members in trial.members] for trial in trials]
+def algebra_of(trials: Sequence[Trial], read: Read, own: Sequence[Candidates]) -> list[list[list[Statistic]]]:
+    """Algebraic statistics of every trial and round; what is known of candidates alternates as the trials' folds do."""
+    return [
+        [statistics_of(read, members, trial.candidates, own[i % 2]) for members in trial.members]
+        for i, trial in enumerate(trials)
+    ]
 
 
 @dataclass(frozen=True)
@@ -215,8 +216,6 @@ def _held_out(algebra: Sequence[Sequence[Sequence[Statistic]]], secrets: Sequenc
 
 def _fit(algebra: Sequence[Sequence[Sequence[Statistic]]], secrets: Sequence[Tensor]) -> Evidence:
     """Densities of the statistics of all rounds of some trials."""
-    pooled = [
-        Statistic(same[0].layer, torch.cat([s.values for s in same]), torch.cat([s.visibility for s in same]))
-        for same in zip(*(one for rounds in algebra for one in rounds))
-    ]
-    return Evidence.fit(pooled, torch.cat([secret for rounds, secret in zip(algebra, secrets) for _ in rounds]))
+    pooled = [Statistic.joined(same) for same in zip(*(one for rounds in algebra for one in rounds))]
+    hidden = torch.cat([secret for rounds, secret in zip(algebra, secrets) for _ in rounds])
+    return Evidence.fit(pooled, hidden, len(hidden) // len(algebra))

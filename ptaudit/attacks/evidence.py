@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ptaudit.attacks import span, support
-from ptaudit.attacks.density import Densities, fit_densities
+from ptaudit.attacks.density import VISIBILITY, Densities, fit_densities
 from ptaudit.gradients.batches import Matrices
 from ptaudit.gradients.matrices import Factors, RecordGradients
+from ptaudit.views.aggregate import draw_others
 from ptaudit.views.sight import Sight, TokenSight
 from ptaudit.views.view import View
+
+REFERENCE = 64
+"""Batches that tell what is usual for a candidate."""
+
+USUAL = (-2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 2.0)
+"""Bounds between classes of what is usual for a candidate, decimal logarithms."""
 
 Read = Callable[[Tensor], Iterator[Matrices]]
 """Matrices of batches `(G, m)` in pieces."""
@@ -26,12 +33,22 @@ class Statistic:
     Attributes:
         layer: place of the layer it is about.
         values: decimal logarithms, `(G, K)` float32.
-        visibility: of the candidates in that layer, `(G, K)` float32.
+        level: what candidates are held apart by: their visibility in that layer, or what such a statistic usually is
+            for each of them when it is not in the batch, `(G, K)` float32.
+        bounds: between classes of the level.
     """
 
     layer: int
     values: Tensor
-    visibility: Tensor
+    level: Tensor
+    bounds: tuple[float, ...] = VISIBILITY
+
+    @classmethod
+    def joined(cls, parts: Sequence[Statistic]) -> Statistic:
+        """The same statistic of several sets of games."""
+        first = parts[0]
+        values, level = (torch.cat([getattr(s, name) for s in parts]) for name in ("values", "level"))
+        return cls(first.layer, values, level, first.bounds)
 
 
 @dataclass(frozen=True)
@@ -41,15 +58,24 @@ class Candidates:
     Attributes:
         layers: for each layer the matrices of the records among whom candidates are.
         noise_std: of the noise on every parameter of what is seen.
+        reference: batches of the adversary's own records, `(B, m)`, which tell what a candidate looks like that is not
+            in a batch; None where it has none.
     """
 
     layers: Sequence[Sequence[RecordGradients]]
     noise_std: float = 0.0
+    reference: Tensor | None = None
 
     @property
     def readable(self) -> bool:
         """Whether any layer is known as matrices, and not lost in noise."""
         return any(not self.hidden(one) for layer in self.layers for one in layer)
+
+    def beside(self, own: Tensor, size: int, generator: torch.Generator) -> Candidates:
+        """With batches of so many of the adversary's own records as a reference."""
+        if len(own) < size or self.noise_std > 0.0:
+            return self
+        return replace(self, reference=own[draw_others(len(own), REFERENCE, size, generator)])
 
     def hidden(self, one: RecordGradients) -> bool:
         """Whether noise drowns every record: not even one row or column of the largest stands out."""
@@ -98,10 +124,24 @@ def statistics_of(read: Read, members: Tensor, candidates: Tensor, own: Candidat
         mine = candidates if candidates.dim() == 1 else candidates[start : start + games]
         pieces.append(list(_of_piece(matrices, mine, members.shape[1], own)))
         start += games
-    return [
-        Statistic(same[0].layer, torch.cat([s.values for s in same]), torch.cat([s.visibility for s in same]))
-        for same in zip(*pieces)
-    ]
+    found = [Statistic.joined(same) for same in zip(*pieces)]
+    if own.reference is None or candidates.dim() > 1 or own.noise_std > 0.0:
+        return found
+    usual = statistics_of(read, own.reference, candidates, replace(own, reference=None))
+    return [_against_usual(one, other) if one.bounds == USUAL else one for one, other in zip(found, usual)]
+
+
+def _against_usual(found: Statistic, usual: Statistic) -> Statistic:
+    """With the level of each candidate taken from batches that do not hold it.
+
+    Of a share that is 0 where nothing excludes the candidate, the level is how often that is so by chance.
+    """
+    excluded = usual.values > -15.0
+    if bool(excluded.any()) and not bool(excluded.all()):
+        level = ((len(excluded) - excluded.sum(0) + 0.5) / (len(excluded) + 1.0)).log10()
+    else:
+        level = usual.values.clamp(-8.0, 4.0).quantile(0.1, 0)
+    return replace(found, level=level.expand_as(found.values))
 
 
 def _of_piece(matrices: Matrices, candidates: Tensor, size: int, own: Candidates) -> Iterator[Statistic]:
@@ -109,13 +149,13 @@ def _of_piece(matrices: Matrices, candidates: Tensor, size: int, own: Candidates
         for batch, one in zip(batches, records):
             if own.hidden(one):
                 continue
-            spanned = isinstance(one, Factors) and span.applies(one, size)
-            if spanned:
-                assert isinstance(one, Factors)
+            if isinstance(one, Factors) and span.applies(one, size):
                 visible, *found = span.statistics(batch, one, candidates, size, own.noise_std)
-            else:
-                visible, *found = support.statistics(batch, one, candidates, own.noise_std)
-            yield from (Statistic(place, values, visible) for values in found)
+                yield from (Statistic(place, values, visible) for values in found)
+                if 2 * size * one.positions <= min(one.shape):
+                    continue  # far from the rank: supports add nothing
+            visible, *found = support.statistics(batch, one, candidates, own.noise_std)
+            yield from (Statistic(place, values, visible, USUAL) for values in found)
 
 
 @dataclass(frozen=True)
@@ -131,11 +171,11 @@ class Evidence:
     densities: tuple[Densities, ...]
 
     @classmethod
-    def fit(cls, found: Sequence[Statistic], secret: Tensor) -> Evidence:
-        """Count members and non-members among the candidates of games whose secret is known."""
-        fitted = tuple(fit_densities(one.values, one.visibility, secret) for one in found)
+    def fit(cls, found: Sequence[Statistic], secret: Tensor, repeats: int = 1) -> Evidence:
+        """Count members and non-members among the candidates of games whose secret is known; see `fit_densities`."""
+        fitted = tuple(fit_densities(one.values, one.level, secret, one.bounds, repeats) for one in found)
         return cls(tuple(one.layer for one in found), fitted)
 
     def scores(self, found: Sequence[Statistic]) -> Tensor:
         """Log-likelihood ratios `(J, G, K)` float32."""
-        return torch.stack([d.scores(one.values, one.visibility) for d, one in zip(self.densities, found)])
+        return torch.stack([d.scores(one.values, one.level) for d, one in zip(self.densities, found)])

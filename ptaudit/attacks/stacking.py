@@ -43,8 +43,9 @@ class Stack:
 
     @property
     def bits(self) -> float:
-        """Mean bits on the games that it was fitted on."""
-        return float(self.games.mean())
+        """Mean bits on the games that it was fitted on, less what so many weights gain from chance (Akaike, 1974)."""
+        used = int((self.weights > 0.0).sum()) if self.share < 1.0 else 0
+        return float(self.games.mean()) - used / (len(self.games) * math.log(2.0))
 
     def beats(self, other: Stack) -> bool:
         """Whether it is better than another on the same games by more than one standard error."""
@@ -82,7 +83,8 @@ def fit_stack(scores: Tensor, secret: Tensor, prior: Tensor, least_share: float)
     own = torch.log_softmax(logits, -1).gather(1, secret[:, None]).squeeze(1)
     ratio = own - prior.double().gather(1, secret[:, None]).squeeze(1).clamp_min(1e-300).log()
     share = cautious_share(ratio, least_share)
-    return Stack(weights, share, mixed_bits(ratio, share))
+    found = Stack(weights, share, mixed_bits(ratio, share))
+    return found if found.bits > 0.0 else Stack(weights, 1.0, torch.zeros_like(ratio))
 
 
 def _against_few(scores: Tensor, secret: Tensor, prior: Tensor) -> tuple[NDArray[np.float64], ...]:

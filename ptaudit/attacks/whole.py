@@ -23,6 +23,9 @@ SHRINKAGE = (1e-3, 3e-2, 1.0)
 SETTINGS = 2 * len(SHRINKAGE)
 """Scores of each line: every shrinkage with normal tails and with those of an uncertain length."""
 
+SKETCH = 256
+"""Layers with at most so many numbers are in their sketch whole."""
+
 MOST_OWN = 1024
 """Most records that a covariance is fitted to."""
 
@@ -108,11 +111,9 @@ class Grams:
     def of(cls, layers: Sequence[Sequence[RecordGradients]], size: int) -> Grams | None:
         """Those that say more than the span of a batch of so many records; None where that says all, or they are too
         large."""
-        if any(span.applies(one, size) for layer in layers for one in layer):
-            wanted = [i for i, layer in enumerate(layers) if layer and not any(span.applies(o, size) for o in layer)]
-            joint = False
-        else:
-            wanted, joint = [i for i, layer in enumerate(layers) if layer], True
+        spanned = [any(span.applies(one, size) for one in layer) for layer in layers]
+        joint = not any(spanned) and len(layers) > 1
+        wanted = [i for i, layer in enumerate(layers) if not spanned[i] and _numbers(layer) > SKETCH]
         if not wanted:
             return None
         n = len(layers[wanted[0]][0].norms())

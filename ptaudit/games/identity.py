@@ -149,7 +149,10 @@ def play(
         posterior = fit(tokens[:, own], view, generator, k, Window(known, own) if known else None)
         read = algebra.reader(view, generator) if algebra and algebra.own.readable else None
         trials = [_widened(t, i, own, view, grams) for i, t in enumerate(posterior.trials)]
-        found = algebra_of(trials, read, algebra.own) if algebra and read else []
+        half = len(own) // 2
+        halves = own[:half], own[half : 2 * half], own
+        known_by = [algebra.own.beside(some, view.records, generator) for some in halves] if algebra and read else []
+        found = algebra_of(trials, read, known_by[:2]) if read else []
         least = max(unseen(view.others, len(own)), 1.0 / (len(own) + 1)), 1.0 / (len(own) + 1)
         once = view.noise_std > 0.0 or (algebra is not None and algebra.seen.random)
         whole = grams.rows if grams else ()
@@ -165,8 +168,8 @@ def play(
             batches = _batches(torch.cat([target, fillers[games.others]], -1), view)
             if density is not None:
                 sketches = torch.cat([sketches, sum_of(density.scores(batch, members) for batch in batches)])
-            if fitted[0].evidence is not None and algebra is not None and read is not None:
-                seen = [statistics_of(read, batch, members, algebra.own) for batch in batches]
+            if fitted[0].evidence is not None and read is not None:
+                seen = [statistics_of(read, batch, members, known_by[2]) for batch in batches]
             return [one.play(sketches, seen) for one in fitted]
 
         return [play_quarter(asked, *pair, view, k, generator) for pair in pairs]

@@ -73,19 +73,17 @@ def test_members_that_are_lost_look_like_all_others():
     assert 0.97 * (0.5 * TOP + 0.5 * 1.0) < float(found.mean()) < 0.5 * TOP + 0.5 * 1.0 + 0.15
 
 
-def test_ratios_are_finite_and_those_of_the_counts():
+def test_ratios_are_finite_and_those_of_the_counts(monkeypatch):
+    monkeypatch.setattr("ptaudit.attacks.density.NEIGHBOUR", 0.0)
     secret = torch.tensor([0, 1, 1])
     statistic = torch.tensor([[-7.0, 0.0], [0.0, -7.0], [0.0, 0.0]])
     visibility = torch.full((3, 2), 5.0)
     density = fit_densities(statistic, visibility, secret)
     assert bool(torch.isfinite(density.table).all())
     ratio = density.scores(torch.tensor([[-7.0, 0.0]]), visibility[:1])[0]
-    # Members: two of three at -7; others: none there. One member more is spread as the others are.
-    outside = torch.full((BINS,), 1.0 / BINS)
-    outside[cells(torch.tensor(0.0), torch.tensor(5.0)) % BINS] += 3.0
-    outside /= outside.sum()
-    low = outside[cells(torch.tensor(-7.0), torch.tensor(5.0)) % BINS]
-    high = outside[cells(torch.tensor(0.0), torch.tensor(5.0)) % BINS]
+    # Members: two of three at -7; others: none of three there, and one more spread as those of all classes.
+    low = 1.0 / BINS / 4.0 / 4.0
+    high = (3.0 + (3.0 + 1.0 / BINS) / 4.0) / 4.0
     assert float(ratio[0]) == pytest.approx(math.log((2.0 + low) / 4.0 / low), rel=1e-5)
     assert float(ratio[1]) == pytest.approx(math.log((1.0 + high) / 4.0 / high), rel=1e-5)
 

@@ -74,7 +74,7 @@ def test_one_layer_never_shows_more_than_all(m):
     whole = scores(m)
     for line in range(1, len(whole)):
         low, mean = least_gain(whole[0], whole[line])
-        assert low <= 0.0, (line, mean)
+        assert low <= 1e-3, (line, mean)
         assert mean < 0.1
 
 
@@ -84,7 +84,7 @@ def test_a_defended_view_never_shows_more_than_the_undefended_one(m, defense):
     source, defended = scores(m), scores(m, defense)
     for line in range(len(source)):
         low, mean = least_gain(source[line], defended[line])
-        assert low <= 0.0, (line, mean)
+        assert low <= 1e-3, (line, mean)
 
 
 @pytest.mark.parametrize("m", [8])
@@ -92,7 +92,7 @@ def test_one_round_never_shows_more_than_three(m):
     source, smaller = scores(m, rounds=3), scores(m)
     for line in range(len(source)):
         low, mean = least_gain(source[line], smaller[line])
-        assert low <= 0.0, (line, mean)
+        assert low <= 1e-3, (line, mean)
 
 
 def test_the_test_can_fail():
