@@ -17,6 +17,7 @@ from ptaudit.errors import ModelError
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
 from ptaudit.gate import reachable
 from ptaudit.pipeline.arms import of_arms
+from ptaudit.pipeline.kept import kept_bytes
 from ptaudit.pipeline.notes import warnings
 from ptaudit.pipeline.plays import on_view
 from ptaudit.pipeline.price import games_seconds, once
@@ -44,7 +45,10 @@ _PROBE_STEPS = 3
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found out: times in seconds, memory in bytes, members and the like in records."""
+    """What a check found out: times in seconds, memory in bytes, members and the like in records.
+
+    `memory_bytes` is the peak, of which `gradient_bytes` hold the gradients that games keep.
+    """
 
     spec_name: str
     device: str
@@ -57,6 +61,7 @@ class CheckReport:
     step_seconds: float
     estimate_seconds: Mapping[str, float]
     memory_bytes: int
+    gradient_bytes: int
     warnings: tuple[str, ...]
 
 
@@ -84,6 +89,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     trainings = 1 + len(spec.defenses)
     records = len(session.members) + _others(session)
     captured = sum(layer.parameters for layer in layers if layer.capture != "none")
+    gradients, more = kept_bytes(session, reader)
     return CheckReport(
         spec_name=spec.name,
         device=str(session.device),
@@ -99,7 +105,8 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
             "capture": seeds * trainings * epochs * records * capture,
             "games": seeds * epochs * games,
         },
-        memory_bytes=_memory(session, tokens, records),
+        memory_bytes=_memory(session, tokens, records) + gradients + more,
+        gradient_bytes=gradients,
         warnings=(*warnings(session, model), *_record_warnings(session), *_gate_warnings(session, layers)),
     )
 

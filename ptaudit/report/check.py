@@ -38,6 +38,8 @@ class CheckFacts(Protocol):
     @property
     def memory_bytes(self) -> int: ...  # noqa: D102
     @property
+    def gradient_bytes(self) -> int: ...  # noqa: D102
+    @property
     def warnings(self) -> Sequence[str]: ...  # noqa: D102
 
 
@@ -83,6 +85,8 @@ def _facts(report: CheckFacts) -> tuple[tuple[str, str], ...]:
     captured = percent(report.captured_parameters / report.parameters if report.parameters else None)
     phases = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in report.estimate_seconds.items())
     step = f", one training step {report.step_seconds * 1000:.1f} ms" if report.step_seconds else ""
+    kept = report.gradient_bytes
+    gradients = f", {size(kept)} of them gradients of {plural(report.audited, 'record')}" if kept else ""
     return (
         ("parameters", f"{count(report.captured_parameters)} of {count(report.parameters)} captured ({captured})"),
         (
@@ -91,5 +95,5 @@ def _facts(report: CheckFacts) -> tuple[tuple[str, str], ...]:
         ),
         ("device", report.device + step),
         ("time", f"about {duration(sum(report.estimate_seconds.values()))} ({phases})"),
-        ("memory", f"about {size(report.memory_bytes)} at the peak"),
+        ("memory", f"about {size(report.memory_bytes)} at the peak{gradients}"),
     )

@@ -100,6 +100,7 @@ def render_check(report: CheckFacts, page: Page = PAGE) -> str:
             "step_seconds": report.step_seconds,
             "estimate_seconds": dict(report.estimate_seconds),
             "memory_bytes": report.memory_bytes,
+            "gradient_bytes": report.gradient_bytes,
             "warnings": list(report.warnings),
         }
     )

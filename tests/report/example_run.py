@@ -267,6 +267,7 @@ class ExampleCheck:
         default_factory=lambda: {"training": 3.1, "capture": 1.2, "games": 170.0}
     )
     memory_bytes: int = 268_435_456
+    gradient_bytes: int = 25_165_824
     warnings: tuple[str, ...] = ("gate dp-leak: a max of 3 bits can hardly be reached in view dp (ceiling 0.72)",)
 
 

@@ -1,0 +1,72 @@
+"""How much memory the gradients take that games keep as matrices, from those of a few records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from ptaudit.attacks.whole import MOST_CELLS, Grams
+from ptaudit.gradients.matrices import RecordGradients
+from ptaudit.pipeline.about import is_input
+from ptaudit.pipeline.plays import on_view
+from ptaudit.pipeline.session import Session
+from ptaudit.spec.inference import AttributeGame
+from ptaudit.spec.model import IdentityGame
+from ptaudit.spec.secrets import attribute_of
+from ptaudit.tokens import TokenReader
+
+FEW = 16
+"""Records whose gradients are looked at: what is kept grows with their number and with nothing else."""
+
+
+def kept_bytes(session: Session, reader: TokenReader) -> tuple[int, int]:
+    """Memory of the gradients of all audited records, and what games at their peak add to it.
+
+    The peak holds a clipped copy for every clip, a copy for every value of an input that is tried out, and the inner
+    products of whole gradients. A view that does not add up has a table of its own, which is bounded and not counted.
+
+    Args:
+        session: the audit.
+        reader: of its model, prepared.
+    """
+    audit, n = session.spec.audit, len(session.members)
+    games = [game for game in audit.games if on_view(game) and not game.needs_encoder]
+    if not games or not session.views:
+        return 0, 0
+    few = session.members[:FEW]
+    kept = [layer for layer in reader.gradients(*session.batch(few)) if layer]
+    each = _bytes([one for layer in kept for one in layer]) / len(few)
+    factor = torch.ones(len(few), device=session.device)
+    scaled = [one.scaled(factor) for layer in kept for one in layer]
+    own = {id(tensor) for layer in kept for one in layer for tensor in _tensors(one)}
+    copied = sum(t.nbytes for one in scaled for t in _tensors(one) if id(t) not in own) / len(few)
+    clips = len({view.clip for view in session.views if view.clip is not None})
+    tried = [
+        len(session.records.fields[attribute_of(game, session.spec)].levels)
+        for game in games
+        if isinstance(game, AttributeGame) and is_input(session, game)
+    ]
+    more = (sum(tried) * each + (1 + sum(tried)) * clips * copied) * n
+    return round(each * n), round(more) + _inner_products(session, kept, n)
+
+
+def _inner_products(session: Session, kept: Sequence[Sequence[RecordGradients]], n: int) -> int:
+    """Those of the largest batch without noise whose record is named by someone who knows nothing of the others."""
+    if not any(isinstance(game, IdentityGame) and game.knows == "none" for game in session.spec.audit.games):
+        return 0
+    sizes = [view.records for view in session.views if view.linear and view.noise_std == 0.0 and view.others]
+    grams = [found for size in sizes if (found := Grams.of(kept, size)) is not None]
+    lines = max((len(found.gram) for found in grams), default=0)
+    return 4 * min(lines * n**2, MOST_CELLS)
+
+
+def _tensors(one: RecordGradients) -> list[Tensor]:
+    values = (getattr(one, field.name) for field in fields(one))  # type: ignore[arg-type]
+    return [value for value in values if isinstance(value, Tensor)]
+
+
+def _bytes(parts: Sequence[RecordGradients]) -> int:
+    return sum(tensor.nbytes for one in parts for tensor in _tensors(one))
