@@ -99,7 +99,7 @@ def test_without_algebra_next_to_nothing_of_it_is_found():
 @pytest.mark.parametrize(("m", "noise"), [(8, 0.0), (16, 0.0), (8, 3e-3)])
 def test_a_layer_that_is_there_ten_times_changes_nothing(m, noise):
     """At m = 16 there are as many terms as units, and the span says little: uncertain scores must not add up."""
-    records, _ = sample(LARGE, 2)
+    records, _ = sample(LARGE, 2, n=512)
     noise *= float(records.norms.median())
     many = records.only([0] * 10 + [1])
     few = measured(records, m, noise)[0]
@@ -143,7 +143,7 @@ def test_a_target_replaced_by_a_fresh_record_gives_nothing(seed, m):
         assert found.value < 0.06
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("m", [2, 8])
 def test_shuffled_secrets_give_nothing(seed, m):
     records, _ = sample(LARGE, 2, n=512, seed=20 + seed)

@@ -69,7 +69,7 @@ def least_gain(source, smaller, draws=2000):
     return float(np.quantile(weights @ gain, 0.025)), float(gain.mean())
 
 
-@pytest.mark.parametrize("m", [8, 32])
+@pytest.mark.parametrize("m", [8, pytest.param(32, marks=pytest.mark.slow)])
 def test_one_layer_never_shows_more_than_all(m):
     whole = scores(m)
     for line in range(1, len(whole)):
@@ -79,7 +79,7 @@ def test_one_layer_never_shows_more_than_all(m):
 
 
 @pytest.mark.parametrize("defense", [Prune(0.9), Prune(0.5), Sign()], ids=["prune 0.9", "prune 0.5", "sign"])
-@pytest.mark.parametrize("m", [8, 32])
+@pytest.mark.parametrize("m", [8, pytest.param(32, marks=pytest.mark.slow)])
 def test_a_defended_view_never_shows_more_than_the_undefended_one(m, defense):
     source, defended = scores(m), scores(m, defense)
     for line in range(len(source)):
