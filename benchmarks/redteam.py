@@ -45,7 +45,7 @@ SMALL = 0.1
 
 OK, BEATEN, SKIPPED = "ok", "beaten", "skipped"
 
-QUICK_EFFORT = Effort(identity=500, batches=1024, played=1024)
+QUICK_EFFORT = Effort(identity=300, batches=600, played=800)
 
 Interval = tuple[float, float, float]
 """Value, lower and upper end."""

@@ -262,9 +262,7 @@ def fit(
     return Posterior(tuple(parts), prepared.real, prepared.shuffled, prepared.bits, full, trials)
 
 
-def _starts(
-    first: Sequence[Rehearsal], second: Sequence[Rehearsal], half: int
-) -> list[tuple[Rehearsal, int]]:
+def _starts(first: Sequence[Rehearsal], second: Sequence[Rehearsal], half: int) -> list[tuple[Rehearsal, int]]:
     """All rehearsals, those of one fold alternating with those of the other, and where their fold begins."""
     return [pair for one, two in zip(first, second) for pair in ((one, half), (two, 0))]
 

@@ -9,7 +9,7 @@ and which density of the rest are learned, so an adversary who sees nothing find
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +24,7 @@ from ptaudit.adversaries.interference import (
     refined,
 )
 from ptaudit.adversaries.rehearsal import Rows, coordinates_of, rows_of
+from ptaudit.gradients.batches import Matrices
 from ptaudit.views.aggregate import Games, draw_games, draw_others
 from ptaudit.views.sight import Sight, look
 from ptaudit.views.view import View
@@ -114,9 +115,18 @@ class _Sized:
     sight: Sight
     size: Tensor
 
+    @property
+    def random(self) -> bool:
+        """See `Sight.random`."""
+        return self.sight.random
+
     def see(self, members: Tensor, generator: torch.Generator) -> Tensor:
         """See `Sight.see`."""
         return self.sight.see(members, generator) / self.size[:, None, None]
+
+    def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
+        """See `Sight.read`; matrices have the size that they have."""
+        return self.sight.read(members, generator)
 
 
 def pictures(tokens: Tensor, sight: Sight, generator: torch.Generator) -> Tensor:

@@ -1,1 +1,1 @@
-"""Attacks on observed batches: each file one way to score what a batch may hold, and how scores become one posterior."""
+"""Attacks on observed batches: one way to score what a batch may hold a file, and how scores become a posterior."""

@@ -1,4 +1,4 @@
-"""A posterior that is there already, and the algebra of whole gradients beside it: stacked, or the better of the two."""
+"""A posterior that is there already, and the algebra of whole gradients beside it: stacked, or the better one."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ def answer(
         before, now = (some.ratios[line : line + 1].float() for some in (choose, played))
         options = [(fit_stack(before, secret, choose.prior, least), now)]
         if mine:
-            parts = (known[mine], asked[mine]) if once else (torch.cat(p) for p in ((before, known[mine]), (now, asked[mine])))
-            one, two = parts
+            one, two = known[mine], asked[mine]
+            if not once:
+                one, two = torch.cat([before, one]), torch.cat([now, two])
             options.append((fit_stack(one, secret, choose.prior, least), two))
         stack, scores = max(options, key=_bits)
         found.append(stack.log_posterior(scores, played.prior))

@@ -177,7 +177,7 @@ def _once(trials: Trials, layer: int) -> list[Line]:
 
 
 def _joint(trials: Trials, group: Sequence[int], single: Mapping[int, Sequence[Line]], once: bool) -> Line:
-    """All layers: their lines and the joint sketches, each weighted as one; or one kind of look where only one counts."""
+    """All layers: their lines and the joint sketches, each weighted as one; or one kind of look if only one counts."""
     layers = [row for row in group if row in single]
     joint = [trials.line((row,), ()) for row in group if row not in single]
     if not layers:

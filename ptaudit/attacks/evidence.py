@@ -1,4 +1,4 @@
-"""What the matrices of observed batches say of every candidate, layer by layer: statistics, then log-likelihood ratios."""
+"""What the matrices of observed batches say of every candidate, by layer: statistics, then log-likelihood ratios."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Candidates:
         """Whether noise drowns every record: not even one row or column of the largest stands out."""
         if self.noise_std == 0.0:
             return False
-        return float(one.norms().max()) < self.noise_std * min(one.shape) ** 0.5
+        return bool(one.norms().max() < self.noise_std * min(one.shape) ** 0.5)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,8 @@ def _of_entries(one: UsedRows, records: Tensor) -> Tensor:
 def _root(gram: Tensor) -> Tensor:
     """A factor F with F F^T = gram."""
     values, vectors = torch.linalg.eigh(gram)
-    return vectors * values.clamp_min(0.0).sqrt()
+    root: Tensor = vectors * values.clamp_min(0.0).sqrt()
+    return root
 
 
 def _ratios(gram: Tensor, product: Tensor, share: Tensor, spread: float) -> tuple[Tensor, bool]:

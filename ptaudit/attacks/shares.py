@@ -1,4 +1,4 @@
-"""How much of the prior is mixed into a posterior: what one false exclusion may cost is finite, and chosen with care."""
+"""How much of the prior is mixed into a posterior: what one false exclusion may cost is finite, chosen with care."""
 
 from __future__ import annotations
 

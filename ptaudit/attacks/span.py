@@ -103,7 +103,7 @@ def _within(vectors: Tensor, basis: Tensor) -> Tensor:
     k, positions = vectors.shape[-3:-1]
     flat = vectors.flatten(-3, -2)
     if flat.dim() == 3:
-        return (flat @ basis).unflatten(1, (k, positions))
+        return torch.unflatten(flat @ basis, 1, (k, positions))
     games, d, r = basis.shape
     found = flat @ basis.transpose(0, 1).reshape(d, games * r)  # one product for all games
     return found.view(k, positions, games, r).permute(2, 0, 1, 3)

@@ -50,7 +50,7 @@ class Stack:
     def beats(self, other: Stack) -> bool:
         """Whether it is better than another on the same games by more than one standard error."""
         gain = self.games - other.games
-        return float(gain.mean()) > float(gain.std()) / len(gain) ** 0.5
+        return bool(gain.mean() > gain.std() / len(gain) ** 0.5)
 
     def combined(self, scores: Tensor) -> Tensor:
         """Scores `(J, G, K)` as one, `(G, K)` float32."""
@@ -74,11 +74,11 @@ def fit_stack(scores: Tensor, secret: Tensor, prior: Tensor, least_share: float)
         least_share: smallest share of the prior; 1 / (n + 1) where n records were seen.
     """
     some, hidden, base = _against_few(scores, secret, prior)
-    found = minimize(
+    fitted = minimize(
         _loss, np.full(len(some), 1.0 / max(1, len(some))), (some, hidden, base, least_share), jac=True,
         method="L-BFGS-B", bounds=[(0.0, None)] * len(some), options={"maxiter": 60},
     )  # fmt: skip
-    weights = torch.from_numpy(found.x)
+    weights = torch.from_numpy(fitted.x)
     logits = torch.einsum("j,jgk->gk", weights.to(scores), scores).double() + prior.double().clamp_min(1e-300).log()
     own = torch.log_softmax(logits, -1).gather(1, secret[:, None]).squeeze(1)
     ratio = own - prior.double().gather(1, secret[:, None]).squeeze(1).clamp_min(1e-300).log()

@@ -57,9 +57,11 @@ def magnitudes(one: RecordGradients, candidates: Tensor, side: int) -> Tensor:
     if isinstance(one, Factors):
         mine, other = (one.left, one.right) if side == 0 else (one.right, one.left)
         mine, other = mine[candidates], other[candidates]
-        return (mine.abs() * torch.linalg.vector_norm(other, dim=-1, keepdim=True)).sum(-2)
+        summed: Tensor = (mine.abs() * torch.linalg.vector_norm(other, dim=-1, keepdim=True)).sum(-2)
+        return summed
     assert isinstance(one, Dense)
-    return torch.linalg.vector_norm(one.values[candidates], dim=-1 if side == 0 else -2)
+    norms: Tensor = torch.linalg.vector_norm(one.values[candidates], dim=-1 if side == 0 else -2)
+    return norms
 
 
 def _nearest(batch: Tensor, one: RecordGradients, candidates: Tensor, side: int, used: Tensor) -> Tensor:
@@ -114,7 +116,7 @@ def _of_entries(batch: Tensor, one: UsedRows, candidates: Tensor, noise_std: flo
         mine, size = (own, square) if candidates.dim() == 1 else (own[piece], square[piece])
         place = some.expand(len(piece), *some.shape[-2:]).flatten(1)
         rows = batch[piece].gather(1, place[..., None].expand(-1, -1, batch.shape[2]))
-        rows = rows.unflatten(1, some.shape[-2:])
+        rows = torch.unflatten(rows, 1, some.shape[-2:])
         lost = (rows == 0.0).all(-1) * size
         empty.append(lost.sum(-1) / size.sum(-1).clamp_min(1e-200))
         ratio = (rows.double() - mine).square().sum(-1) / size.clamp_min(1e-200)

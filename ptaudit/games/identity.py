@@ -17,14 +17,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ptaudit.adversaries.calibration import Calibration, calibrated_gain, top_hit, uniform, unseen
+from ptaudit.adversaries.calibration import Calibration, calibrated_gain, top_hit, uniform
 from ptaudit.adversaries.interference import squared_distances
-from ptaudit.adversaries.likelihood_ratio import Trial, fit, rival_losses
-from ptaudit.adversaries.sighted import Window, alone, blurred, doubled, draw, hidden, pictures
-from ptaudit.adversaries.rehearsal import sum_of
-from ptaudit.attacks.combined import algebra_of, fit_combined
-from ptaudit.attacks.evidence import Algebra, statistics_of
-from ptaudit.attacks.whole import Grams
+from ptaudit.adversaries.likelihood_ratio import rival_losses
+from ptaudit.adversaries.sighted import alone, blurred, draw, hidden, pictures
+from ptaudit.attacks.evidence import Algebra
 from ptaudit.games.crossfit import (
     Played,
     Scores,
@@ -34,9 +31,10 @@ from ptaudit.games.crossfit import (
     quarters,
     spread_over,
 )
+from ptaudit.games.identity_family import Table
 from ptaudit.stats.channel import channel_bits
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.aggregate import Games, observe
+from ptaudit.views.aggregate import Games
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
@@ -128,70 +126,22 @@ def play(
     if _quiet(view):
         if sight is None:
             return _exact(tokens, order, groups, k)
-        if known is sight and (shown := _repeatable(sight, tokens.shape[1], generator)) is not None:
-            return _exact(shown, order, groups, k)
+        if known is sight and (alike := _repeatable(sight, tokens.shape[1], generator)) is not None:
+            return _exact(alike, order, groups, k)
     if known is not None:
         tokens = pictures(tokens, known, generator)
     elif sight is not None and _quiet(view):
         tokens, view, sight = blurred(tokens, view, sight)
+    table = Table(tokens, view, groups, k, sight, known, algebra)
     full = [True] * len(groups)
-    grams = None
-    if algebra is not None and view.linear and view.noise_std == 0.0 and known is None and sight is None:
-        grams = Grams.of(algebra.own.layers, view.records)
-
-    def shown(targets: Tensor, fillers: Tensor, games: Games) -> list[Tensor]:
-        if sight is None:
-            return observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
-        seen = Window(sight, torch.arange(tokens.shape[1])).games(targets, fillers, games, generator)
-        return doubled(seen) if known else seen
 
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
-        posterior = fit(tokens[:, own], view, generator, k, Window(known, own) if known else None)
-        read = algebra.reader(view, generator) if algebra and algebra.own.readable else None
-        trials = [_widened(t, i, own, view, grams) for i, t in enumerate(posterior.trials)]
-        half = len(own) // 2
-        halves = own[:half], own[half : 2 * half], own
-        known_by = [algebra.own.beside(some, view.records, generator) for some in halves] if algebra and read else []
-        found = algebra_of(trials, read, known_by[:2]) if read else []
-        least = max(unseen(view.others, len(own)), 1.0 / (len(own) + 1)), 1.0 / (len(own) + 1)
-        once = view.noise_std > 0.0 or (algebra is not None and algebra.seen.random)
-        whole = grams.rows if grams else ()
-        fitted = [fit_combined(trials, found, groups, least, once, whole, wrong) for wrong in (False, True)]
-        density = grams.density(own, view.others) if grams else None
-        for i, line in enumerate(fitted[0].lines):
-            full[i] = full[i] and line.sketched(len(tokens)) and bool(posterior.full[list(line.rows)].any())
-
-        def asked(members: Tensor, fillers: Tensor, games: Games) -> list[tuple[Tensor, Tensor]]:
-            sketches = posterior.scores(shown(members, fillers, games), tokens[:, members])
-            seen = []
-            target = members[games.secret].expand(len(games.others), -1)[..., None]
-            batches = _batches(torch.cat([target, fillers[games.others]], -1), view)
-            if density is not None:
-                sketches = torch.cat([sketches, sum_of(density.scores(batch, members) for batch in batches)])
-            if fitted[0].evidence is not None and read is not None:
-                seen = [statistics_of(read, batch, members, known_by[2]) for batch in batches]
-            return [one.play(sketches, seen) for one in fitted]
-
-        return [play_quarter(asked, *pair, view, k, generator) for pair in pairs]
+        family = table.fit(own, generator)
+        full[:] = [one and two for one, two in zip(full, family.full)]
+        return [play_quarter(family.answer, *pair, view, k, generator) for pair in pairs]
 
     values = crossfit(order, play_half)
-    name = "combined" if algebra else "likelihood-ratio"
-    return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), name)
-
-
-def _widened(trial: Trial, place: int, own: Tensor, view: View, grams: Grams | None) -> Trial:
-    """A trial among all records, with scores of whole gradients by densities fitted to the other fold."""
-    candidates, members, half = own[trial.candidates], _batches(own[trial.members], view), len(own) // 2
-    scores = trial.scores
-    if grams is not None:
-        density = grams.density(own[:half] if place % 2 == 0 else own[half : 2 * half], view.others)
-        scores = torch.cat([scores, sum_of(density.scores(batch, candidates) for batch in members)])
-    return Trial(candidates, members, trial.secret, scores)
-
-
-def _batches(members: Tensor, view: View) -> Tensor:
-    """Batches of every round, `(r, G, m)`; a batch that all rounds show is looked at once."""
-    return members[:1] if view.fixed_batch else members
+    return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), "combined" if algebra else "likelihood-ratio")
 
 
 def play_quarter(

@@ -1,7 +1,7 @@
 """The identity game against an adversary that knows the pool: all records a batch is drawn from, but not which were.
 
-The candidates and the records that fill the batches are known to it, with their gradients. It calibrates its decoding on
-batches of the other half of the records, a pool of the same size.
+The candidates and the records that fill the batches are known to it, with their gradients. It calibrates its decoding
+on batches of the other half of the records, a pool of the same size.
 """
 
 from __future__ import annotations

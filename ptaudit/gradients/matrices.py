@@ -73,7 +73,8 @@ class Factors:
     def norms(self) -> Tensor:
         """See `RecordGradients`."""
         gram = (self.left @ self.left.mT) * (self.right @ self.right.mT)
-        return gram.sum((1, 2)).clamp_min(0.0).sqrt()
+        norms: Tensor = gram.sum((1, 2)).clamp_min(0.0).sqrt()
+        return norms
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class Dense:
 
     def norms(self) -> Tensor:
         """See `RecordGradients`."""
-        return torch.linalg.matrix_norm(self.values)
+        norms: Tensor = torch.linalg.matrix_norm(self.values)
+        return norms
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ class UsedRows:
 
     def norms(self) -> Tensor:
         """See `RecordGradients`."""
-        return torch.linalg.matrix_norm(self.rows_of(torch.arange(len(self.index)))[1])
+        norms: Tensor = torch.linalg.matrix_norm(self.rows_of(torch.arange(len(self.index)))[1])
+        return norms
 
     def rows_of(self, records: Tensor) -> tuple[Tensor, Tensor]:
         """Entries of some records and the gradient of each, at its first position: `(n, P)`, `(n, P, width)`.
@@ -164,6 +167,6 @@ def joined(parts: Sequence[Sequence[RecordGradients]]) -> list[RecordGradients]:
         first = same[0]
         if any(type(one) is not type(first) or one.shape != first.shape for one in same):
             return []
-        names = [f.name for f in fields(first) if isinstance(getattr(first, f.name), Tensor)]  # type: ignore[arg-type]
-        found.append(replace(first, **{n: torch.cat([getattr(one, n) for one in same]) for n in names}))  # type: ignore[type-var]
+        names = [f.name for f in fields(first) if isinstance(getattr(first, f.name), Tensor)]
+        found.append(replace(first, **{n: torch.cat([getattr(one, n) for one in same]) for n in names}))
     return found

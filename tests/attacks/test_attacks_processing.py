@@ -97,7 +97,7 @@ def test_one_round_never_shows_more_than_three(m):
 
 def test_the_test_can_fail():
     """What a smaller view finds above its source is seen: sketches alone against the whole family."""
-    reader, x, y, tokens, kept = audited()
+    _reader, _x, _y, tokens, _kept = audited()
     rows = Joint.of(tokens.values.double()).rows(tokens.values.double())
     blind = identity.play(rows, View("v", 8), [[0]], K, 0).values[0, 0]
     low, _ = least_gain(blind, scores(8)[0])

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from ptaudit.cli import app
 from ptaudit.report import FORMATS
 
-
 LIMITED = ", on rows that nothing but this adversary limits"
 
 

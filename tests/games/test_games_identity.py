@@ -8,7 +8,7 @@ from identity_truth import gaussian, log_normal, student
 
 from ptaudit.adversaries.likelihood_ratio import fit
 from ptaudit.estimate import identity_bits
-from ptaudit.games import identity
+from ptaudit.games import identity, identity_family
 from ptaudit.games.crossfit import quarters
 from ptaudit.views import View, draw_games, observe, sums
 
@@ -39,7 +39,7 @@ def test_secrets_shuffled_before_the_game_give_nothing(m, s, monkeypatch):
         return observe(candidates.roll(7, 1), pool, games, noise, generator)
 
     honest = identity_bits(gaussian(512, 16, 42), m, noise=s, seed=3)
-    monkeypatch.setattr(identity, "observe", unrelated)
+    monkeypatch.setattr(identity_family, "observe", unrelated)
     monkeypatch.setattr("ptaudit.adversaries.likelihood_ratio.observe", unrelated)
     shuffled = identity_bits(gaussian(512, 16, 42), m, noise=s, seed=3)
     assert honest.lo > 0.5
@@ -53,7 +53,7 @@ def test_a_view_without_the_target_gives_nothing(monkeypatch):
     def without(candidates, pool, games, noise, generator):
         return [sums(pool, others) for others in games.others]
 
-    monkeypatch.setattr(identity, "observe", without)
+    monkeypatch.setattr(identity_family, "observe", without)
     monkeypatch.setattr("ptaudit.adversaries.likelihood_ratio.observe", without)
     found = identity_bits(gaussian(512, 64, 43), 4, seed=0)
     assert found.lo <= 0.0
@@ -273,8 +273,8 @@ def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
         seen.append({"candidates": index_of(candidates), "pool": index_of(pool)})
         return observe(candidates, pool, games, noise, generator)
 
-    monkeypatch.setattr(identity, "fit", watched_fit)
-    monkeypatch.setattr(identity, "observe", watched_observe)
+    monkeypatch.setattr(identity_family, "fit", watched_fit)
+    monkeypatch.setattr(identity_family, "observe", watched_observe)
     identity_bits(tokens[0], 4, seed=0)
     known, targets = set(), set()
     for call in seen:

@@ -1,0 +1,136 @@
+"""The family of the identity game, fitted to one half of the records and asked about the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ptaudit.adversaries.calibration import unseen
+from ptaudit.adversaries.likelihood_ratio import Posterior, Trial, fit
+from ptaudit.adversaries.rehearsal import sum_of
+from ptaudit.adversaries.sighted import Window, doubled
+from ptaudit.attacks.combined import Combined, algebra_of, fit_combined
+from ptaudit.attacks.evidence import Algebra, Candidates, Read, statistics_of
+from ptaudit.attacks.whole import Grams, WholeDensity
+from ptaudit.views.aggregate import Games, observe
+from ptaudit.views.sight import Sight
+from ptaudit.views.view import View
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the game is played with.
+
+    Attributes:
+        tokens: of N records for R rows, `(R, N, k)`, as the adversary computes them.
+        view: batch size, rounds and noise.
+        groups: for each reported line the rows that the adversary may use.
+        k: number of candidates K.
+        sight: what the games are played on; None for sums of the tokens and the noise of the view.
+        known: what the adversary prepares on; None for sums of the tokens.
+        algebra: the same view as matrices; None where only tokens are known.
+    """
+
+    tokens: Tensor
+    view: View
+    groups: Sequence[Sequence[int]]
+    k: int
+    sight: Sight | None
+    known: Sight | None
+    algebra: Algebra | None
+
+    @cached_property
+    def grams(self) -> Grams | None:
+        """Inner products of whole gradients, where they say more than spans do."""
+        sums = self.view.linear and self.view.noise_std == 0.0 and self.known is None and self.sight is None
+        return Grams.of(self.algebra.own.layers, self.view.records) if self.algebra is not None and sums else None
+
+    def fit(self, own: Tensor, generator: torch.Generator) -> Family:
+        """Fit, choose and weigh on some records."""
+        view, algebra, half = self.view, self.algebra, len(own) // 2
+        window = Window(self.known, own) if self.known is not None else None
+        posterior = fit(self.tokens[:, own], view, generator, self.k, window)
+        read = algebra.reader(view, generator) if algebra is not None and algebra.own.readable else None
+        trials = [self._widened(t, i, own) for i, t in enumerate(posterior.trials)]
+        folds = (own[:half], own[half : 2 * half], own)
+        beside = (
+            [] if algebra is None or read is None else [algebra.own.beside(f, view.records, generator) for f in folds]
+        )
+        found = [] if read is None else algebra_of(trials, read, beside[:2])
+        once = view.noise_std > 0.0 or (algebra is not None and algebra.seen.random)
+        seen = 1.0 / (len(own) + 1)
+        least = max(unseen(view.others, len(own)), seen), seen
+        whole = self.grams.rows if self.grams is not None else ()
+        real, null = (fit_combined(trials, found, self.groups, least, once, whole, wrong) for wrong in (False, True))
+        density = None if self.grams is None else self.grams.density(own, view.others)
+        return Family(self, posterior, (real, null), density, read, beside[2] if beside else None, generator)
+
+    def batches(self, members: Tensor) -> Tensor:
+        """Batches of every round, `(r, G, m)`; a batch that all rounds show is looked at once."""
+        return members[:1] if self.view.fixed_batch else members
+
+    def shown(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
+        """Sketches of what is seen in each round, `(R, G, k)`."""
+        if self.sight is None:
+            tokens, noise = self.tokens, self.view.noise_std
+            return observe(tokens[:, targets], tokens[:, fillers], games, noise, generator)
+        window = Window(self.sight, torch.arange(self.tokens.shape[1]))
+        seen = window.games(targets, fillers, games, generator)
+        return doubled(seen) if self.known is not None else seen
+
+    def _widened(self, trial: Trial, place: int, own: Tensor) -> Trial:
+        """A trial among all records, with scores of whole gradients by densities fitted to the other fold."""
+        candidates, members, half = own[trial.candidates], self.batches(own[trial.members]), len(own) // 2
+        scores = trial.scores
+        if self.grams is not None:
+            density = self.grams.density(own[:half] if place % 2 == 0 else own[half : 2 * half], self.view.others)
+            scores = torch.cat([scores, sum_of(density.scores(batch, candidates) for batch in members)])
+        return Trial(candidates, members, trial.secret, scores)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A fitted family.
+
+    Attributes:
+        table: what it is asked on.
+        posterior: the likelihood ratio of sketches.
+        fitted: all scores stacked, and the same for shuffled secrets.
+        density: of whole gradients, where there is one.
+        read: what is seen as matrices, where it is.
+        own: candidates as the adversary computes them, beside batches of its own records.
+        generator: of what is random in the view.
+    """
+
+    table: Table
+    posterior: Posterior
+    fitted: tuple[Combined, Combined]
+    density: WholeDensity | None
+    read: Read | None
+    own: Candidates | None
+    generator: torch.Generator
+
+    @property
+    def full(self) -> list[bool]:
+        """Whether a line uses sketches alone, and all coordinates of one of them."""
+        rows = len(self.table.tokens)
+        lines = self.fitted[0].lines
+        return [line.sketched(rows) and bool(self.posterior.full[list(line.rows)].any()) for line in lines]
+
+    def answer(self, targets: Tensor, fillers: Tensor, games: Games) -> list[tuple[Tensor, Tensor]]:
+        """Scores `(P, G, K)` and shares of the prior `(P,)` of every line; and the same fitted to shuffled secrets."""
+        table = self.table
+        sketches = self.posterior.scores(table.shown(targets, fillers, games, self.generator), table.tokens[:, targets])
+        target = targets[games.secret].expand(len(games.others), -1)[..., None]
+        batches = table.batches(torch.cat([target, fillers[games.others]], -1))
+        if self.density is not None:
+            density = self.density
+            sketches = torch.cat([sketches, sum_of(density.scores(batch, targets) for batch in batches)])
+        found = []
+        if self.fitted[0].evidence is not None and self.read is not None and self.own is not None:
+            found = [statistics_of(self.read, batch, targets, self.own) for batch in batches]
+        return [one.play(sketches, found) for one in self.fitted]
