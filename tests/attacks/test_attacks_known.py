@@ -77,7 +77,7 @@ def test_few_types_that_repeat(m):
     assert 0.9 * exact <= measured(records, m)[0].value <= 1.05 * exact
 
 
-@pytest.mark.parametrize("m", [4, 8])
+@pytest.mark.parametrize("m", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_vanishing_noise_reaches_the_clipped_noiseless_view(m):
     records, _ = sample(LARGE, 2)
     clip = float(records.norms.median())
@@ -96,7 +96,7 @@ def test_without_algebra_next_to_nothing_of_it_is_found():
     assert measured(records, 8, algebra=False)[0].value < 0.7 * exact
 
 
-@pytest.mark.parametrize(("m", "noise"), [(8, 0.0), (16, 0.0), (8, 3e-3)])
+@pytest.mark.parametrize(("m", "noise"), [(8, 0.0), pytest.param(16, 0.0, marks=pytest.mark.slow), (8, 3e-3)])
 def test_a_layer_that_is_there_ten_times_changes_nothing(m, noise):
     """At m = 16 there are as many terms as units, and the span says little: uncertain scores must not add up."""
     records, _ = sample(LARGE, 2, n=512)
