@@ -31,6 +31,7 @@ def _of_layer(block: Block, G: Array) -> Array:
     top = max(float(rows.max()), 1e-30)
     found = [np.log10(rows + EPSILON * top), np.log10(columns + EPSILON * top), rows == 0.0, columns == 0.0]
     found += [np.log10([top]), _spectrum(G, rows, columns)]
+    found += _sides_of_zero(G, top)
     if block.bias is not None:
         bias = G[:, block.bias].astype(np.float64)
         found += [np.sign(bias), np.log10(np.abs(bias) + EPSILON * top), bias]
@@ -43,6 +44,16 @@ def _of_layer(block: Block, G: Array) -> Array:
     if G.size <= SMALL:
         found.append(G.ravel().astype(np.float64))
     return np.concatenate(found).astype(np.float32)
+
+
+def _sides_of_zero(G: Array, top: float) -> list[Array]:
+    """Sizes of what is below 0 and above 0 in every row, and the share of either.
+
+    Where inputs are never negative, a row of the last layer is below 0 only where a record of its class was active.
+    """
+    below, above = (np.sqrt((np.maximum(part, 0.0) ** 2).sum(1, dtype=np.float64)) for part in (-G, G))
+    sizes = [np.log10(part + EPSILON * top) for part in (below, above)]
+    return [*sizes, sizes[0] - sizes[1], (G < 0.0).mean(1), (G > 0.0).mean(1)]
 
 
 def _spectrum(G: Array, rows: Array, columns: Array) -> Array:
