@@ -130,7 +130,7 @@ def test_all_layers_jointly_leak_no_less_than_the_best(whole):
     for joint in (row for row in rows if row.layer == JOINT):
         others = [r for r in rows if r.key[:1] + r.key[2:] == joint.key[:1] + joint.key[2:] and r.layer != JOINT]
         assert len(others) == 2
-        assert joint.hi >= max(row.value for row in others)
+        assert joint.hi >= max(row.value for row in others) - 1e-3
 
 
 def test_no_membership_signal_before_training(whole):
