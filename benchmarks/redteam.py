@@ -36,6 +36,7 @@ from redteam_specs import NEEDS, specs
 from redteam_world import World, open_worlds
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 SHARE = 0.95
 """Share of the attacker's bits that the package must find."""
@@ -98,7 +99,6 @@ def verdict(ptaudit: Interval, attacker: Score) -> str:
 def main() -> int:
     """Attack, compare, show."""
     options = _options()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     cases = [one for one in (QUICK if options.quick else CASES) if fnmatch.fnmatch(one.name, options.case)]
     there = [one for one in cases if all((options.data / name).exists() for name in NEEDS.get(one.spec, ()))]
     for one in sorted({one.name for one in cases} - {one.name for one in there}):
@@ -155,8 +155,11 @@ def _audited(path: Path, options: argparse.Namespace) -> pd.DataFrame:
 
 
 def _outcome(case: Case, spec: dict, world: World, leakage: pd.DataFrame | None, effort: Effort) -> Outcome:
-    began = time.perf_counter()
-    attacker = attack(world, spec, case.game, case.view, (effort, 0))
+    began, threads = time.perf_counter(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):  # its matrices are small: threads would wait for each other
+        attacker = attack(world, spec, case.game, case.view, (effort, 0))
+    torch.set_num_threads(threads)
     seconds = time.perf_counter() - began
     reported, adversary = (None, "") if leakage is None else strongest(leakage, case)
     return Outcome(case, reported, adversary, attacker, seconds)
