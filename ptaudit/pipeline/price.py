@@ -30,18 +30,20 @@ _FEW = 2
 """Records of a batch in which the others of a game are timed: a sample is enough for it."""
 _REPEATS = 8
 _PER_COORDINATE = 3
-_LIKE_IDENTITY = frozenset({"identity", "label", "membership"})
+_LIKE_IDENTITY = frozenset({"identity", "membership"})
+_OF_BATCHES = INFERENCE_GAMES | {"label"}
+"""Games that are played by classifiers of batches."""
 
 
 def games_seconds(session: Session, reader: TokenReader, model: torch.nn.Module, tokens: Tokens) -> float:
     """Seconds of the games of one epoch: each kind timed on a sample, scaled to the views.
 
-    The cost of identity grows with the rows and hardly with the records. Label costs less than it and membership about
-    as much, so identity stands for both. All other games are taken to grow with the records, and what trains a network,
+    The cost of identity grows with the rows and hardly with the records. Membership costs about as much, so identity
+    stands for both. All other games are taken to grow with the records, and what trains a network,
     for a number of steps that is bounded, with their square root.
     """
     games = session.spec.audit.games
-    others = [game for game in games if game.name not in _LIKE_IDENTITY | INFERENCE_GAMES]
+    others = [game for game in games if game.name not in _LIKE_IDENTITY | _OF_BATCHES]
     alike = [game for game in games if game.name in _LIKE_IDENTITY]
     sample = replace(session, members=session.members[: len(tokens.loss)])
     scene = Scene(sample, 0, 0, model, reader.layers, tokens, None, reader, encoders=encoders(sample, Silent()))
@@ -71,7 +73,7 @@ def _inference_seconds(scene: Scene) -> float:
     spec = scene.session.spec
     plays = sum(2 if view.defense else 1 + 2 * len(spec.defenses) for view in spec.audit.views)
     view = View("small", batch_size=_FEW)
-    return plays * sum(_view_seconds(scene, game, view) for game in spec.audit.games if game.name in INFERENCE_GAMES)
+    return plays * sum(_view_seconds(scene, game, view) for game in spec.audit.games if game.name in _OF_BATCHES)
 
 
 def _identity_seconds(scene: Scene) -> float:
