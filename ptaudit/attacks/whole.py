@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -56,15 +57,22 @@ class WholeDensity:
         """
         inside = torch.zeros(self.gram.shape[1], len(members), dtype=self.gram.dtype)
         inside.scatter_add_(0, members.T, torch.ones(members.shape[1], len(members), dtype=self.gram.dtype))
-        return torch.cat([self._line(gram, inside, candidates) for gram in self.gram])
+        return torch.cat([self._line(place, inside, candidates) for place in range(len(self.gram))])
 
-    def _line(self, gram: Tensor, inside: Tensor, candidates: Tensor) -> Tensor:
-        n = len(self.own)
-        rows = gram[self.own]
-        inner = rows[:, self.own].double()
-        mean = inner.mean(1)
-        values, vectors = torch.linalg.eigh(inner - mean[:, None] - mean[None] + mean.mean())
-        values = values.clamp_min(0.0)
+    @cached_property
+    def _axes(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Of every line the mean inner products of the own records, and the spectrum of the centred ones."""
+        found = []
+        for gram in self.gram:
+            inner = gram[self.own][:, self.own].double()
+            mean = inner.mean(1)
+            values, vectors = torch.linalg.eigh(inner - mean[:, None] - mean[None] + mean.mean())
+            found.append((mean, values.clamp_min(0.0), vectors))
+        return found
+
+    def _line(self, place: int, inside: Tensor, candidates: Tensor) -> Tensor:
+        gram, (mean, values, vectors) = self.gram[place], self._axes[place]
+        n, rows = len(self.own), gram[self.own]
         scale = float(values.mean()) / n
         if scale <= 0.0:
             return torch.zeros(SETTINGS, inside.shape[1], len(candidates))

@@ -128,47 +128,28 @@ def _answers(
     played = adversary.answer(_asked(knows, half.played, views))
     if knows.algebra is None or not knows.algebra.own.readable or any(line.density is None for line in adversary.lines):
         return played
-    known = adversary.answer(choose)
-    real = _with_algebra(half, knows.algebra, (known[0], played[0]), view, lines, generator, None)
-    null = _with_algebra(half, knows.algebra, (known[1], played[1]), view, lines, generator, wrong)
-    return real, null
+    algebra, known = knows.algebra, adversary.answer(choose)
+    fitting, choosing, playing = (
+        _rounds(batches, algebra, view, generator) for batches in (half.fit, half.choose, half.played)
+    )
+    found = []
+    for version, (fitted, asked_for) in enumerate(
+        ((half.fit.secret, half.choose.secret), (guessed(half.fit.prior, generator), wrong))
+    ):
+        told = Scored(known[version], choosing, half.choose.prior)
+        shown = Scored(played[version], playing, half.played.prior)
+        evidence = Evidence.fit(fitting[0], fitted)
+        found.append(beside.answer(evidence, told, asked_for, shown, lines, algebra.seen.random))
+    return found[0], found[1]
 
 
-def _with_algebra(
-    half: Half,
-    algebra: Algebra,
-    before: tuple[Tensor, Tensor],
-    view: View,
-    groups: Sequence[Sequence[int]],
-    generator: torch.Generator,
-    wrong: Tensor | None,
-) -> Tensor:
-    """Log-posteriors of the played games with the algebra of whole gradients beside those that are there already.
-
-    Args:
-        half: the games.
-        algebra: the view as matrices.
-        before: log-posteriors of the games to choose on and of the played ones, `(P, G, A)` each.
-        view: batch size and rounds.
-        groups: for each line the layers that it may use.
-        generator: of what is random in the view.
-        wrong: shuffled values of the games to choose on, for the null.
-    """
+def _rounds(batches: Batches, algebra: Algebra, view: View, generator: torch.Generator) -> list[list[Statistic]]:
+    """Algebraic statistics of every value in each round; of several looks at one batch those of their mean."""
+    count = batches.prior.shape[1]
+    members = batches.members[:1] if view.fixed_batch else batches.members
+    versions = batches.members[0, :, 0, None] + torch.arange(count) * algebra.records(count)
     read = algebra.reader(view, generator)
-    count = before[0].shape[-1]
-
-    def rounds(batches: Batches) -> list[list[Statistic]]:
-        members = batches.members[:1] if view.fixed_batch else batches.members
-        first = batches.members[0, :, 0]
-        versions = first[:, None] + torch.arange(count) * algebra.records(count)
-        return [statistics_of(read, one, versions, algebra.own) for one in members]
-
-    fitted = half.fit.secret if wrong is None else guessed(half.fit.prior, generator)
-    evidence = Evidence.fit(rounds(half.fit)[0], fitted)
-    choose = Scored(before[0], rounds(half.choose), half.choose.prior)
-    played = Scored(before[1], rounds(half.played), half.played.prior)
-    secret = half.choose.secret if wrong is None else wrong
-    return beside.answer(evidence, choose, secret, played, groups, algebra.seen.random)
+    return [statistics_of(read, one, versions, algebra.own) for one in members]
 
 
 def _asked(knows: Knowledge, batches: Batches, views: Tensor) -> Asked:
