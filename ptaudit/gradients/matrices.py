@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -72,6 +73,10 @@ class Factors:
 
     def norms(self) -> Tensor:
         """See `RecordGradients`."""
+        return self._norms
+
+    @cached_property
+    def _norms(self) -> Tensor:
         gram = (self.left @ self.left.mT) * (self.right @ self.right.mT)
         norms: Tensor = gram.sum((1, 2)).clamp_min(0.0).sqrt()
         return norms
@@ -107,6 +112,10 @@ class Dense:
 
     def norms(self) -> Tensor:
         """See `RecordGradients`."""
+        return self._norms
+
+    @cached_property
+    def _norms(self) -> Tensor:
         norms: Tensor = torch.linalg.matrix_norm(self.values)
         return norms
 
@@ -143,6 +152,10 @@ class UsedRows:
 
     def norms(self) -> Tensor:
         """See `RecordGradients`."""
+        return self._norms
+
+    @cached_property
+    def _norms(self) -> Tensor:
         norms: Tensor = torch.linalg.matrix_norm(self.rows_of(torch.arange(len(self.index)))[1])
         return norms
 
