@@ -69,6 +69,7 @@ def _of_rows(matrix: Tensor) -> list[Tensor]:
         (below < 0.0).sum(2) / columns,
         (matrix == 0.0).sum(2) / columns,
         last.sign() * (_log(last.abs()) - _log(last.new_zeros(()))),
+        matrix[:, :, -1],
     ]
 
 

@@ -124,7 +124,7 @@ def play(
         views, wrong = observe(now, half.played, view, generator), mismatched(half.played, generator)
         look_again = int(torch.randint(2**62, (), generator=generator))
         for way, known in ways.items():
-            kept = screen(known, half.fit.members, view, generator)
+            kept = screen(known, half.fit.members[0], generator)
             fit, choose = (_seen(known, batches, view, kept, generator) for batches in (half.fit, half.choose))
             # Every way looks at the same played games, and keeps other numbers of them.
             blocks = read(now, half.played.members, view, kept, torch.Generator().manual_seed(look_again))

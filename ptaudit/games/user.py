@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,15 +19,23 @@ from torch import Tensor
 from ptaudit.adversaries.sighted import pictures
 from ptaudit.adversaries.two_covariance import Setting, Shown
 from ptaudit.adversaries.users import UserPosterior, fit
+from ptaudit.attacks.evidence import Algebra
 from ptaudit.games.answers import Answers, Batches
 from ptaudit.games.scoring import LOW_FPRS, METRICS, score, tpr_name
+from ptaudit.games.user_draws import Drawn, draw, halves, halves_of, parts, records_of
+from ptaudit.games.user_matrices import Told, Users, answer
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.aggregate import draw_others, sums
+from ptaudit.views.aggregate import sums
 from ptaudit.views.knowledge import Asked, Knowledge
 from ptaudit.views.sight import Sight, TokenSight, look
 from ptaudit.views.view import View
 
-ADVERSARIES = ("likelihood-ratio", "nearest")
+COMBINED = "combined"
+"""Whole gradients, where they are seen, or sketches: what tells more about the adversary's own users."""
+
+OF_SKETCHES = ("likelihood-ratio", "nearest")
+
+ADVERSARIES = (COMBINED, *OF_SKETCHES)
 
 LEAST_USERS = 40
 """Fewest users with enough records; fewer make the game inconclusive."""
@@ -37,21 +44,13 @@ PLAY_GAMES = 2048
 """Batches that are played of one half of the users, at least one of each."""
 
 FIT_GAMES = 256
-"""Batches that the adversary plays against herself in each fold, at least one of each user."""
-
-MOST_SPLITS = 16
-"""Most batches of one user."""
+"""Batches that the adversary plays against itself in each fold, at least one of each user."""
 
 
 def enough(users: Tensor, records: int) -> int:
     """How many users, codes `(N,)`, have so many records for a batch and one more, which the adversary may know."""
     count = torch.unique(users, return_counts=True)[1]
     return int((count > records).sum())
-
-
-def records_of(view: View) -> int:
-    """Records of one user that are in what is seen."""
-    return view.batch_size * view.batches
 
 
 def why_not(tokens: Tensor, users: Tensor, view: View) -> str:
@@ -72,6 +71,7 @@ def measure(
     seed: int = 0,
     sight: Sight | None = None,
     known: Sight | None = None,
+    algebra: Algebra | None = None,
 ) -> dict[str, dict[str, list[Estimate]]]:
     """Play the game for several rows at once.
 
@@ -86,42 +86,26 @@ def measure(
         sight: what the games are played on; left out, sums of the tokens and the noise of the view.
         known: what the adversary prepares on, in the same rows as `sight`: the same one, or one of earlier weights.
             Left out where there is a sight: sums of the tokens and the noise of the view (static).
+        algebra: the same view as matrices; None where only tokens are known.
 
     Returns:
-        For `likelihood-ratio` and `nearest` (by their keys, see `knowledge.Asked`) the metrics of `scoring.score`, with
-        one estimate for each group. The bits of a static or late adversary are not clipped below.
+        For `likelihood-ratio` and `nearest`, and `combined` where matrices are known (by their keys, see
+        `knowledge.Asked`), the metrics of `scoring.score`, with one estimate for each group. The bits of a static or
+        late adversary are not clipped below.
     """
     # Prepared on something else than what is shown: undefended views, or those of earlier weights.
     way: Knowledge = "adaptive" if known is sight else "static" if known is None else "late"
-    names = [Asked(name, way).key for name in ADVERSARIES]
+    players = ADVERSARIES if algebra is not None else OF_SKETCHES
+    names = [Asked(name, way).key for name in players]
     if reason := why_not(tokens, users, view):
         lost = [inconclusive(reason, n=enough(users, records_of(view)))] * len(groups)
         return {name: dict.fromkeys((*METRICS, *map(tpr_name, LOW_FPRS)), lost) for name in names}
-    answers = play(tokens, users, view, groups, candidates, seed, sight, known)
-    ceiling = math.log2(answers[ADVERSARIES[0]][0].log_q.shape[-1])
+    answers = play(tokens, users, view, groups, candidates, seed, sight, known, algebra)
+    ceiling = math.log2(answers[OF_SKETCHES[0]][0].log_q.shape[-1])
     return {
         name: score(answers[plain], tokens.shape[1], seed, ceiling, clip=way == "adaptive")
-        for name, plain in zip(names, ADVERSARIES)
+        for name, plain in zip(names, players)
     }
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """G batches, one of each of some users in each of several splits.
-
-    Attributes:
-        members: records of each batch, `(r, G, m * clients)`, those of the user first.
-        hidden: all records of the user in the batch, `(G, M)`.
-        user: the user, as a number among the users of the table, `(G,)`.
-        sets: batches whose users are each other's rivals, `(T, K)`.
-        kept: which batches of the sets are played, `(T * K,)`.
-    """
-
-    members: Tensor
-    hidden: Tensor
-    user: Tensor
-    sets: Tensor
-    kept: Tensor
 
 
 def play(
@@ -133,6 +117,7 @@ def play(
     seed: int,
     sight: Sight | None,
     known: Sight | None,
+    algebra: Algebra | None = None,
 ) -> dict[str, list[Answers]]:
     """The answers of both halves, for each adversary."""
     generator = torch.Generator().manual_seed(seed)
@@ -141,33 +126,50 @@ def play(
     at_hand = tokens if known is None else pictures(tokens, known, generator)
     played_on = sight or TokenSight(tokens, view.noise_std)
     own_sight = known or TokenSight(tokens, view.noise_std)
-    halves = _halves(count, records_of(view), generator)
-    k = max(2, min(candidates, *(int((count[half] > records_of(view)).sum()) // _parts(view) for half in halves)))
+    both = halves(count, records_of(view), generator)
+    k = max(2, min(candidates, *(int((count[half] > records_of(view)).sum()) // parts(view) for half in both)))
     found: dict[str, list[Answers]] = {name: [] for name in ADVERSARIES}
-    for mine, theirs in (halves, halves[::-1]):
-        folds = _halves_of(mine, count, records_of(view), generator)
+    for mine, theirs in (both, both[::-1]):
+        folds = halves_of(mine, count, records_of(view), generator)
         own = [torch.nonzero(torch.isin(table, fold)).flatten() for fold in folds]
         rehearsed = [
-            _shown(_draw(table, fold, view, k, FIT_GAMES, generator), at_hand, table, own_sight, view, generator)
+            _shown(draw(table, fold, view, k, FIT_GAMES, generator), at_hand, table, own_sight, view, generator)
             for fold in folds
         ]
-        drawn = _draw(table, theirs, view, k, PLAY_GAMES, generator)
+        drawn = draw(table, theirs, view, k, PLAY_GAMES, generator)
         shown = _shown(drawn, at_hand, table, played_on, view, generator)
         batches = _batches(drawn, table)
         records = torch.cat(own)
         places = torch.arange(len(own[0])), torch.arange(len(own[0]), len(records))
-        for name in ADVERSARIES:
-            posterior = fit(
-                at_hand[:, records], table[records], places, rehearsed, _setting(view, known is not None), name
-            )
-            found[name].append(_answers(posterior, shown, batches, groups))
+        setting, sketched = _setting(view, known is not None), []
+        for name in OF_SKETCHES:
+            posterior = fit(at_hand[:, records], table[records], places, rehearsed, setting, name)
+            sketched.append(_answers(posterior, shown, batches, groups))
+            found[name].append(sketched[-1][0])
+        if algebra is not None:
+            lines = [[row for row in group if row < len(algebra.own.layers)] for group in groups]
+            told = answer(algebra, view, Users(table, folds, k), drawn, lines, seed)
+            found[COMBINED].append(_better(*sketched[0], told))
     return found
 
 
-def _answers(posterior: UserPosterior, shown: Shown, batches: Batches, groups: Sequence[Sequence[int]]) -> Answers:
+def _answers(
+    posterior: UserPosterior, shown: Shown, batches: Batches, groups: Sequence[Sequence[int]]
+) -> tuple[Answers, list[float]]:
+    """Answers for every line, and bits on the adversary's own games."""
     log_q, null = posterior.answer(shown)
     chosen = [max(group, key=lambda row: float(posterior.fold_bits[row])) for group in groups]
-    return Answers(log_q[chosen], null[chosen], (batches.secret + 1) % log_q.shape[-1], batches)
+    wrong = (batches.secret + 1) % log_q.shape[-1]
+    return Answers(log_q[chosen], null[chosen], wrong, batches), posterior.fold_bits[chosen].tolist()
+
+
+def _better(sketched: Answers, bits: Sequence[float], told: Sequence[Told | None]) -> Answers:
+    """Of every line the answers, from sketches or from matrices, that tell more on the adversary's own games."""
+    log_q, null = sketched.log_q.clone(), sketched.null_log_q.clone()
+    for line, one in enumerate(told):
+        if one is not None and one.bits > bits[line]:
+            log_q[line], null[line] = one.log_q.to(log_q), one.null_log_q.to(null)
+    return Answers(log_q, null, sketched.wrong, sketched.batches)
 
 
 def _setting(view: View, sighted: bool) -> Setting:
@@ -175,62 +177,6 @@ def _setting(view: View, sighted: bool) -> Setting:
     # Rounds are added up; those that show one batch are averaged.
     noise = view.noise_std * (view.rounds**-0.5 if view.fixed_batch else view.rounds**0.5)
     return Setting(rounds * view.batch_size, rounds * (view.users - 1), view.batch_size, noise, sighted)
-
-
-def _parts(view: View) -> int:
-    """Of how many parts of the users one holds the candidates: with other clients, these are half of the users."""
-    return 2 if view.users > 1 else 1
-
-
-def _halves(count: Tensor, records: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Random halves of the users with two records at least, and of those with enough for a batch."""
-    return _halves_of(torch.nonzero(count > 1).flatten(), count, records, generator)
-
-
-def _halves_of(users: Tensor, count: Tensor, records: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    order = users[torch.randperm(len(users), generator=generator)]
-    order = order[(count[order] <= records).int().argsort(stable=True)]
-    return order[::2], order[1::2]
-
-
-def _draw(table: Tensor, users: Tensor, view: View, candidates: int, games: int, generator: torch.Generator) -> Drawn:
-    """Batches of those of the users who have enough records."""
-    size, rounds = records_of(view), view.batches
-    users = users[torch.bincount(table)[users] > size]
-    users = users[torch.randperm(len(users), generator=generator)]
-    asked, clients = users[: len(users) // _parts(view)], users[len(users) // _parts(view) :]
-    splits = min(MOST_SPLITS, max(1, games // len(asked)))
-    k = min(candidates, len(asked))
-    members, hidden, sets, kept = [], [], [], []
-    for split in range(splits):
-        records = _some_of_each(table, users, size, generator)
-        mine = records[: len(asked)].view(-1, rounds, view.batch_size).transpose(0, 1)
-        other = draw_others(max(len(clients), 1), rounds * len(asked), view.users - 1, generator)
-        theirs = records[len(asked) :].view(-1, rounds, view.batch_size)
-        turn = torch.arange(rounds).repeat_interleave(len(asked))[:, None]
-        fill = theirs[other, turn].flatten(1).view(rounds, len(asked), -1) if view.users > 1 else mine[..., :0]
-        members.append(torch.cat([mine, fill], -1))
-        hidden.append(records[: len(asked)])
-        order = torch.randperm(len(asked), generator=generator)
-        order = torch.cat([order, order[: -len(asked) % k]])
-        sets.append(split * len(asked) + order.view(-1, k))
-        kept.append(torch.arange(len(order)) < len(asked))
-    batches = torch.cat(members, 1)
-    return Drawn(
-        batches.expand(view.rounds, -1, -1) if view.fixed_batch else batches,
-        torch.cat(hidden),
-        asked.repeat(splits),
-        torch.cat(sets),
-        torch.cat(kept),
-    )
-
-
-def _some_of_each(table: Tensor, users: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """`size` random records of each of the users, `(U, size)`."""
-    order = torch.randperm(len(table), generator=generator)
-    order = order[table[order].argsort(stable=True)]
-    start = torch.bincount(table).cumsum(0) - torch.bincount(table)
-    return order[start[users][:, None] + torch.arange(size)]
 
 
 def _shown(drawn: Drawn, tokens: Tensor, table: Tensor, sight: Sight, view: View, generator: torch.Generator) -> Shown:

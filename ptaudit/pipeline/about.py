@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ptaudit.errors import DataError, SpecError
 from ptaudit.games.input_attribute import ADVERSARY
-from ptaudit.games.user import records_of
+from ptaudit.games.user_draws import records_of
 from ptaudit.pipeline.secret import attribute_secret, having
 from ptaudit.replay.labels import label_prior
 from ptaudit.replay.steps.perturb import secret_of

@@ -73,7 +73,7 @@ ADVERSARIES: dict[str, tuple[str, ...]] = {
     "attribute": PROBES,
     "property": PROBES,
     "distribution": PROBES,
-    "user": ("likelihood-ratio", "nearest"),
+    "user": ("combined", "likelihood-ratio", "nearest"),
     "localisation": ("hutchinson", "principal-angles", "classifier"),
     "canary": tuple(
         f"{kind}/{test}/{adjacency}"

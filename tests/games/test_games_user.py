@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptaudit.adversaries.interference import GAUSSIAN
 from ptaudit.adversaries.two_covariance import Setting, Shown, Summed, TwoCovariance, UserMember, fit_two_covariance
-from ptaudit.games import user
+from ptaudit.games import user, user_draws
 from ptaudit.views import View, sums
 from ptaudit.views.sight import TokenSight
 
@@ -216,7 +216,7 @@ def test_what_is_known_of_a_user_leaves_out_the_batch():
     tokens, users = planted(6, 4, 0.6, 9, 60)
     table = torch.unique(users, return_inverse=True)[1]
     generator = torch.Generator().manual_seed(0)
-    drawn = user._draw(table, torch.arange(60), View("v", 2), 8, 100, generator)
+    drawn = user_draws.draw(table, torch.arange(60), View("v", 2), 8, 100, generator)
     shown = user._shown(drawn, tokens, table, TokenSight(tokens), View("v", 2), generator)
     assert shown.count.tolist() == [4] * 60
     for game in range(60):

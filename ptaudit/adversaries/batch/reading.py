@@ -40,20 +40,28 @@ class Kept:
 
 @dataclass(frozen=True)
 class Notes:
-    """Numbers of the rows and columns of one layer, `(r, G, f)` float32 each."""
+    """Numbers of the rows and columns of one layer, `(r, G, f)` or `(G, f)` float32 each."""
 
     rows: Tensor
     columns: Tensor
 
 
-def screen(sight: Sight, members: Tensor, view: View, generator: torch.Generator) -> dict[int, Kept]:
-    """The numbers to keep of each layer whose matrices are known, chosen on batches `(r, G, m)`; rounds are alike."""
+def screen(sight: Sight, members: Tensor, generator: torch.Generator, widest: int = WIDEST) -> dict[int, Kept]:
+    """The numbers to keep of each layer whose matrices are known, chosen on batches `(G, m)`.
+
+    Args:
+        sight: what is seen.
+        members: records of each batch.
+        generator: of what is random in the view.
+        widest: most numbers of a layer.
+    """
     layers: dict[int, list[tuple[list[Tensor], list[Tensor]]]] = {}
-    for matrices in sight.read(members[0, :SCREENED], generator):
+    for matrices in sight.read(members[:SCREENED], generator):
         for place, layer in enumerate(matrices):
             if layer:
                 layers.setdefault(place, []).append((row_numbers(layer), column_numbers(layer)))
-    most = max(16, min(WIDEST, TOTAL // max(1, len(layers)), members.shape[1] // 2) // 2)
+    share = TOTAL * (widest // WIDEST) // max(1, len(layers))
+    most = max(16, min(widest, share, (widest // WIDEST) * len(members) // 2) // 2)
     return {
         place: Kept(*(_varied([torch.cat(kind) for kind in zip(*side)], most) for side in zip(*parts)))
         for place, parts in layers.items()
@@ -101,13 +109,17 @@ def _notes(sight: Sight, members: Tensor, kept: dict[int, Kept], generator: torc
 
 def _noted(pieces: Iterator[Matrices], kept: dict[int, Kept]) -> dict[int, Notes]:
     """Notes of one round, `(G, f)`, piece by piece."""
-    parts: dict[int, list[tuple[Tensor, Tensor]]] = {place: [] for place in kept}
-    for matrices in pieces:
-        for place, mine in kept.items():
-            layer = matrices[place]
-            rows, columns = (torch.cat(side(layer), 1) for side in (row_numbers, column_numbers))
-            parts[place].append((rows[:, mine.rows], columns[:, mine.columns]))
-    return {place: Notes(*(torch.cat(same) for same in zip(*some))) for place, some in parts.items()}
+    parts = [{place: notes_of(matrices[place], mine) for place, mine in kept.items()} for matrices in pieces]
+    return {
+        place: Notes(*(torch.cat(same) for same in zip(*((one[place].rows, one[place].columns) for one in parts))))
+        for place in kept
+    }
+
+
+def notes_of(layer: Sequence[Tensor], kept: Kept) -> Notes:
+    """Numbers of the matrices of one layer, `(G, f)`."""
+    rows, columns = (torch.cat(side(layer), 1) for side in (row_numbers, column_numbers))
+    return Notes(rows[:, kept.rows], columns[:, kept.columns])
 
 
 def _varied(kinds: Sequence[Tensor], most: int) -> Tensor:

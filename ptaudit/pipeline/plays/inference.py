@@ -41,11 +41,16 @@ def play(
     families: Sequence[str],
     measure: Measure,
     knows: Knows = "none",
+    of_matrices: Sequence[str] = (),
 ) -> list[Row]:
-    """Rows of all layers jointly and of each, by every adversary; static ones too where the view has a defense."""
+    """Rows of all layers jointly and of each, by every adversary; static ones too where the view has a defense.
+
+    Those of `of_matrices` play only who knows weights and defense.
+    """
     places = scene.places(view)
     lines, late = scene.lines(places), game.weights == "late"
     players = asked(families, None if undefended(view) == view else view, late, knows)
+    players = [who for who in players if not who.mistaken or who.adversary not in of_matrices]
     missing = scene.not_captured(view.name, game, players, lambda layer: shared(view, layer))
     if why := scene.why_not(view, places) or why_not_seen(scene, view, late):
         return scene.lost(view.name, game, players, lines, why) + missing

@@ -30,9 +30,10 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
         who, unaware = adaptive(known, view, table.places), static(scene, view, table.places, table.late)
         # With late weights she prepares on what she computes, and plays on what is shown now.
         seen = (table.sights.now, table.sights.known) if table.late else (who.sight, who.known)
-        found = user.measure(who.tokens, users, view, groups, k, seed, *seen)
+        algebra = None if table.late else who.algebra
+        found = user.measure(who.tokens, users, view, groups, k, seed, *seen, algebra)
         if unaware is None:
             return found
         return found | user.measure(unaware.tokens, users, unaware.view, groups, k, seed, unaware.sight)
 
-    return inference.play(scene, game, view, user.ADVERSARIES, measure)
+    return inference.play(scene, game, view, user.ADVERSARIES, measure, of_matrices=(user.COMBINED,))
