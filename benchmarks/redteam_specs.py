@@ -14,7 +14,7 @@ SAMPLES = HERE.parent / "sample_models"
 MODELS = HERE / "redteam_models.py"
 
 IDENTITY: Spec = {"name": "identity", "candidates": 256}
-FAMILIES = ["likelihood-ratio", "linear", "mlp", "forest"]
+FAMILIES = ["combined"]
 
 
 def specs(data: Path) -> dict[str, Spec]:

@@ -50,7 +50,7 @@ def test_a_column_that_nobody_uses_answers_the_property_game(m):
     seen = sight(relu_deltas(), inputs)
     found = property.measure(kind == 0, View("v", m), seen, None, seen, GROUPS, ["combined"])
     assert bits(found).value >= 0.95
-    assert abs(bits(found).null) < 0.02
+    assert abs(bits(found).null) < 0.03
 
 
 @pytest.mark.parametrize("m", [2, 4])

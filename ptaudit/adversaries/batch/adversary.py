@@ -29,15 +29,15 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 COMBINED = "combined"
 """All of `OF_SKETCHES` and `OF_NUMBERS`, of all layers, as one posterior."""
 
-OF_SKETCHES, OF_NUMBERS = ("likelihood-ratio", "linear"), ("linear", "mlp")
+OF_SKETCHES, OF_NUMBERS = ("likelihood-ratio", "linear"), ("linear", "mlp", "forest")
 
 BESIDE_NUMBERS = ("linear",)
 """Of sketches, where the matrices of all layers are known without noise: of these a density of their sketch tells
 nothing that their numbers do not, and takes most of the time."""
 
 ENOUGH = 2048
-"""Batches from which on a network of each layer is trained too, and not only of all layers; and sketches are looked at
-beside numbers."""
+"""Batches from which on a network of each layer is trained too, and not only of all layers; trees are grown; and
+sketches are looked at beside numbers."""
 
 JOINT_ROWS = 2
 """Most rows of the sketches that are of all layers."""
@@ -101,11 +101,12 @@ def _families(family: str, fit: Seen) -> tuple[tuple[str, ...], tuple[str, ...]]
         return (family,), (family,) if family in noted.NOTED else ()
     few = len(fit.secret) < ENOUGH
     covered = {place for block in fit.blocks for place in block.layers}
+    of_numbers = OF_NUMBERS[:2] if few else OF_NUMBERS
     if not covered or fit.views.shape[1] - len(covered) > JOINT_ROWS:
-        return OF_SKETCHES, OF_NUMBERS
+        return OF_SKETCHES, of_numbers
     if fit.random:
-        return (OF_SKETCHES[:1], OF_NUMBERS[:1]) if few else (OF_SKETCHES, OF_NUMBERS)
-    return () if few else BESIDE_NUMBERS, OF_NUMBERS
+        return (OF_SKETCHES[:1], OF_NUMBERS[:1]) if few else (OF_SKETCHES, of_numbers)
+    return () if few else BESIDE_NUMBERS, of_numbers
 
 
 def _of_sketches(

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from ptaudit.adversaries.batch.seen import Block
+from ptaudit.attacks.decode import MOST, Decoder
 from ptaudit.attacks.magnitudes import column_numbers, row_numbers
 from ptaudit.gradients.batches import Matrices
+from ptaudit.gradients.matrices import Factors
 from ptaudit.views.sight import Sight, TokenSight
 from ptaudit.views.view import View
 
@@ -32,10 +34,16 @@ class Kept:
     """Which numbers of the rows and of the columns of one layer are kept: indices, of every kind those that vary most.
 
     The first ones of all kinds come first, so that a beginning has its share of each.
+
+    Attributes:
+        rows: of the rows.
+        columns: of the columns.
+        decoder: finds whole records in small batches, where inputs are binary; all of its counts are kept.
     """
 
     rows: Tensor
     columns: Tensor
+    decoder: Decoder | None = None
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,21 @@ def screen(sight: Sight, members: Tensor, generator: torch.Generator, widest: in
                 layers.setdefault(place, []).append((row_numbers(layer), column_numbers(layer)))
     share = TOTAL * (widest // WIDEST) // max(1, len(layers))
     most = max(16, min(widest, share, (widest // WIDEST) * len(members) // 2) // 2)
-    return {
-        place: Kept(*(_varied([torch.cat(kind) for kind in zip(*side)], most) for side in zip(*parts)))
-        for place, parts in layers.items()
-    }
+    found = {}
+    for place, parts in layers.items():
+        rows, columns = (_varied([torch.cat(kind) for kind in zip(*side)], most) for side in zip(*parts))
+        found[place] = Kept(rows, columns, _decoder(sight, place, members))
+    return found
+
+
+def _decoder(sight: Sight, place: int, members: Tensor) -> Decoder | None:
+    """What finds records in small batches, from the inputs of those records that the adversary has in its own."""
+    if not isinstance(sight, TokenSight) or sight.sums is None or sight.random or members.shape[1] > MOST:
+        return None
+    layer = sight.sums.layers[place]
+    if len(layer) != 1 or not isinstance(layer[0], Factors) or layer[0].positions > 1 or not layer[0].whole:
+        return None
+    return Decoder.of(layer[0].right[torch.unique(members), 0])
 
 
 def read(
@@ -119,7 +138,8 @@ def _noted(pieces: Iterator[Matrices], kept: dict[int, Kept]) -> dict[int, Notes
 def notes_of(layer: Sequence[Tensor], kept: Kept) -> Notes:
     """Numbers of the matrices of one layer, `(G, f)`."""
     rows, columns = (torch.cat(side(layer), 1) for side in (row_numbers, column_numbers))
-    return Notes(rows[:, kept.rows], columns[:, kept.columns])
+    decoded = [] if kept.decoder is None else [kept.decoder.counts(layer[0])]
+    return Notes(rows[:, kept.rows], torch.cat([*decoded, columns[:, kept.columns]], 1))
 
 
 def _varied(kinds: Sequence[Tensor], most: int) -> Tensor:
