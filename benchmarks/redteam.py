@@ -9,8 +9,9 @@ audited records; gradients, features, attacks, calibration and scores are comput
 are the attacker's, as in the package's own games. Cases are in `redteam_cases.py`, trainings in `redteam_specs.py`.
 
 A case is `beaten` where the strongest adversary of row `*` in leakage.csv has less than 95 % of the attacker's bits, or
-where the attacker's bits are above the upper end of its interval and it is not at its ceiling; below 0.1 bit, where
-the difference is above 0 for certain. The exit code is 1 where one is beaten, 2 where data are missing.
+where the attacker's bits are above the upper end of its interval; below 0.1 bit, where the difference is above 0 for
+certain. At its ceiling nothing is left to find: an attacker with a weaker guess beforehand may have more bits there.
+The exit code is 1 where one is beaten, 2 where data are missing.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ QUICK_EFFORT = Effort(identity=300, batches=600, played=800)
 Interval = tuple[float, float, float]
 """Value, lower and upper end."""
 
+Reported = tuple[float, float, float, float]
+"""Value, lower and upper end, ceiling."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -65,7 +69,7 @@ class Outcome:
     """
 
     case: Case
-    ptaudit: Interval | None
+    ptaudit: Reported | None
     adversary: str
     attacker: Score
     seconds: float
@@ -83,17 +87,18 @@ class Outcome:
         return self.ptaudit[0] / self.attacker.value
 
 
-def verdict(ptaudit: Interval, attacker: Score) -> str:
+def verdict(ptaudit: Reported, attacker: Score) -> str:
     """Whether the attacker finds more than is reported."""
-    value, _, hi = ptaudit
+    value, _, hi, ceiling = ptaudit
     if not math.isfinite(value):
         return BEATEN
+    if value >= NEAR * min(ceiling, attacker.ceiling):
+        return OK
     if max(value, attacker.value) < SMALL:
         # Two independent intervals put together (MOVER, Zou and Donner 2008).
         more = attacker.value - value
         return BEATEN if more - math.hypot(attacker.value - attacker.lo, hi - value) > 0.0 else OK
-    seen = attacker.value <= hi or value >= NEAR * attacker.ceiling
-    return OK if value >= SHARE * attacker.value and seen else BEATEN
+    return OK if value >= SHARE * attacker.value and attacker.value <= hi else BEATEN
 
 
 def main() -> int:
@@ -165,7 +170,7 @@ def _outcome(case: Case, spec: dict, world: World, leakage: pd.DataFrame | None,
     return Outcome(case, reported, adversary, attacker, seconds)
 
 
-def strongest(leakage: pd.DataFrame, case: Case) -> tuple[Interval, str]:
+def strongest(leakage: pd.DataFrame, case: Case) -> tuple[Reported, str]:
     """Bits of the strongest adversary of all layers jointly who knows of the view what the attacker does.
 
     Not a number where none could play.
@@ -175,15 +180,16 @@ def strongest(leakage: pd.DataFrame, case: Case) -> tuple[Interval, str]:
     knows = {"none", "rest"} if case.game.endswith("-known") else {"none"}
     rows = rows[rows.knows.isin(knows) & (rows.trained_with == "none") & rows.value.notna()]
     if rows.empty:
-        return (math.nan,) * 3, "none"
+        return (math.nan,) * 4, "none"
     best = rows.loc[rows.value.idxmax()]
-    return (float(best.value), float(best.lo), float(best.hi)), str(best.adversary)
+    value, lo, hi, ceiling = (float(best[name]) for name in ("value", "lo", "hi", "ceiling"))
+    return (value, lo, hi, ceiling), str(best.adversary)
 
 
 # Tables
 
 
-def _text(found: Interval | None) -> str:
+def _text(found: Reported | Interval | None) -> str:
     return "" if found is None else f"{found[0]:.3f} [{found[1]:.3f}, {found[2]:.3f}]"
 
 

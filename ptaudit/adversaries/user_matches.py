@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.adversaries.batch.reading import WIDEST, Kept, notes_of, screen
+from ptaudit.adversaries.batch.reading import Kept, notes_of, screen
 from ptaudit.attacks import span, support
 from ptaudit.attacks.agreement import Agreement, fit_agreement
 from ptaudit.attacks.boosted import Score, fit_boosted
@@ -23,9 +23,6 @@ from ptaudit.attacks.stacking import Stack, fit_stack
 from ptaudit.gradients.batches import BatchSums, Matrices
 from ptaudit.gradients.matrices import Factors, RecordGradients
 from ptaudit.views.view import View
-
-NUMBERS = 4 * WIDEST
-"""Most numbers of a layer: rare inputs vary little and say most."""
 
 MOST_KNOWN = 16
 """Most known records of a user that are held against a batch."""
@@ -96,7 +93,7 @@ class Reader:
     @classmethod
     def of(cls, algebra: Algebra, view: View, members: Tensor, generator: torch.Generator) -> Reader:
         """Choose numbers on batches of the adversary's own users, `(G, m)`."""
-        return cls(algebra, view, screen(algebra.seen, members, generator, NUMBERS), generator)
+        return cls(algebra, view, screen(algebra.seen, members, generator), generator)
 
     def held(self, batches: RivalSets) -> Held:
         """Read every batch once, and hold it against the known records of all users of its set."""

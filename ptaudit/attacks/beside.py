@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.evidence import Evidence, Statistic
+from ptaudit.attacks.evidence import EVERY, Evidence, Statistic
 from ptaudit.attacks.stacking import Stack, fit_stack
 
 
@@ -51,7 +51,8 @@ def answer(
     least = 1.0 / (len(secret) + 1)
     found = []
     for line, group in enumerate(groups):
-        mine = [i for i, layer in enumerate(evidence.layers) if layer in group]
+        places = {*group, EVERY} if len(group) > 1 else set(group)
+        mine = [i for i, layer in enumerate(evidence.layers) if layer in places]
         before, now = (some.ratios[line : line + 1].float() for some in (choose, played))
         options = [(fit_stack(before, secret, choose.prior, least), now)]
         if mine:

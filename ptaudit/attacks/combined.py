@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.adversaries.likelihood_ratio import Trial
-from ptaudit.attacks.evidence import Candidates, Evidence, Read, Statistic, statistics_of
+from ptaudit.attacks.evidence import EVERY, Candidates, Evidence, Read, Statistic, statistics_of
 from ptaudit.attacks.stacking import Stack, fit_stack
 
 
@@ -84,8 +84,8 @@ class Trials:
     Attributes:
         sketches: scores of the likelihood ratio, `(R, G, K)`.
         algebra: of the algebraic statistics, by densities counted on other games, `(J, G, K)`; None without matrices.
-        layers: the layer of each of those statistics.
-        whole: the layer of the last rows of `sketches`, which are of whole gradients; -1 for all layers.
+        layers: the layer of each of those statistics; `EVERY` for all of them.
+        whole: the layer of the last rows of `sketches`, which are of whole gradients; `EVERY` for all of them.
         secret: index of the true candidate, `(G,)`.
         least: smallest shares of the prior: of sketches alone, and of all.
     """
@@ -183,12 +183,15 @@ def _joint(trials: Trials, group: Sequence[int], single: Mapping[int, Sequence[L
     if not layers:
         return joint[0] if len(joint) == 1 else trials.joined(joint)
     if not once:
-        if wholes := trials.wholes(-1):
+        if wholes := trials.wholes(EVERY):
             joint.append(trials.line(wholes, ()))
+        if trees := trials.of(EVERY):
+            joint.append(trials.line((), trees))
         alone = [_best(single[row]) for row in layers]
         return _simplest(max(alone, key=lambda line: line.stack.bits), trials.joined([*alone, *joint]))
     sketched = trials.joined([single[row][0] for row in layers])
     exact = [single[row][1] for row in layers if len(single[row]) > 1]
+    exact += [trials.line((), trees)] if (trees := trials.of(EVERY)) else []
     return _best([sketched, *joint, *([trials.joined(exact)] if exact else [])])
 
 

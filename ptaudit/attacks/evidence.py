@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks import span, support
+from ptaudit.attacks.boosted import Score, fit_boosted
 from ptaudit.attacks.density import VISIBILITY, Densities, fit_densities
 from ptaudit.gradients.batches import Matrices
 from ptaudit.gradients.matrices import Factors, RecordGradients
@@ -21,6 +22,12 @@ REFERENCE = 64
 
 USUAL = (-2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 2.0)
 """Bounds between classes of what is usual for a candidate, decimal logarithms."""
+
+EVERY = -1
+"""In place of a layer: all of them."""
+
+LIKELY = 32
+"""Candidates of a game that trees are asked about, those for whom the densities speak most."""
 
 Read = Callable[[Tensor], Iterator[Matrices]]
 """Matrices of batches `(G, m)` in pieces."""
@@ -160,22 +167,40 @@ def _of_piece(matrices: Matrices, candidates: Tensor, size: int, own: Candidates
 
 @dataclass(frozen=True)
 class Evidence:
-    """Fitted densities of every statistic.
+    """What statistics say: fitted densities of each, and boosted trees of all of them.
 
     Attributes:
-        layers: place of the layer of each.
+        layers: place of the layer of each density; `EVERY` for the trees, which come last.
         densities: in the same order.
+        trees: of the statistics of all layers.
     """
 
     layers: tuple[int, ...]
     densities: tuple[Densities, ...]
+    trees: Score
 
     @classmethod
     def fit(cls, found: Sequence[Statistic], secret: Tensor, repeats: int = 1) -> Evidence:
         """Count members and non-members among the candidates of games whose secret is known; see `fit_densities`."""
         fitted = tuple(fit_densities(one.values, one.level, secret, one.bounds, repeats) for one in found)
-        return cls(tuple(one.layer for one in found), fitted)
+        counted = sum(d.scores(one.values, one.level) for d, one in zip(fitted, found))
+        assert isinstance(counted, Tensor)
+        trees = fit_boosted(_side_by_side(found), secret, 0, _likely(counted))
+        return cls((*(one.layer for one in found), EVERY), fitted, trees)
 
     def scores(self, found: Sequence[Statistic]) -> Tensor:
-        """Log-likelihood ratios `(J, G, K)` float32."""
-        return torch.stack([d.scores(one.values, one.level) for d, one in zip(self.densities, found)])
+        """Log-likelihood ratios, and log-odds of the trees, `(J + 1, G, K)` float32."""
+        counted = torch.stack([d.scores(one.values, one.level) for d, one in zip(self.densities, found)])
+        likely = _likely(counted.sum(0))
+        told = self.trees(_side_by_side(found), likely)
+        rest = told.amin(1, keepdim=True).expand(counted.shape[1:])
+        return torch.cat([counted, rest.scatter(1, likely, told)[None]])
+
+
+def _likely(counted: Tensor) -> Tensor:
+    return counted.topk(min(LIKELY, counted.shape[-1])).indices
+
+
+def _side_by_side(found: Sequence[Statistic]) -> Tensor:
+    """Statistics, then levels, `(G, K, 2 J)`."""
+    return torch.stack([*(one.values for one in found), *(one.level for one in found)], -1)

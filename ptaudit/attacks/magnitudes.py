@@ -25,6 +25,9 @@ RATIOS = 16_384
 SPECTRUM, NARROW = 16, 33
 """Leading singular values, of matrices whose smaller side is at most so wide."""
 
+FARTHEST = 10.0
+"""Largest multiple of the last column."""
+
 _BEND = 1e3
 """Share of the norm, inverse, at which numbers with a sign go from a linear to a logarithmic scale."""
 
@@ -44,8 +47,9 @@ def row_numbers(matrices: Sequence[Tensor]) -> list[Tensor]:
 def column_numbers(matrices: Sequence[Tensor]) -> list[Tensor]:
     """Numbers about columns, kind by kind, `(G, f)` float32 each.
 
-    Magnitude; share of a column that is 0, which tells how many records use it however small their gradients are; mean
-    and spread of its ratio to the last column, a weighted mean of the inputs; spectrum; all of a small matrix.
+    Magnitude; share of a column that is 0, which tells how many records use it however small their gradients are; what
+    multiple of the last column it is, a weighted mean of the inputs, and mean and spread of that by rows; spectrum; all
+    of a small matrix.
     """
     return _by_kind([_of_columns(matrix) for matrix in matrices])
 
@@ -75,7 +79,7 @@ def _of_rows(matrix: Tensor) -> list[Tensor]:
 
 def _of_columns(matrix: Tensor) -> list[Tensor]:
     size, (rows, columns) = _size(matrix), matrix.shape[1:]
-    found = [_log(torch.linalg.vector_norm(matrix, dim=1) / size), (matrix == 0.0).sum(1) / rows]
+    found = [_log(torch.linalg.vector_norm(matrix, dim=1) / size), (matrix == 0.0).sum(1) / rows, *_shares(matrix)]
     if rows * columns <= RATIOS:
         found += _ratios(matrix)
     if min(rows, columns) <= NARROW:
@@ -92,6 +96,16 @@ def _ratios(matrix: Tensor) -> list[Tensor]:
     used = (last != 0.0).sum(1).clamp_min(1)
     mean = bent.sum(1) / used
     return [mean, (bent.square().sum(1) / used - mean.square()).clamp_min(0.0).sqrt()]
+
+
+def _shares(matrix: Tensor) -> list[Tensor]:
+    """Every column as a multiple of the last one, by least squares and by signs: what noise leaves of the ratios."""
+    last = matrix[:, :, -1]
+    found = []
+    for weights in (last, last.sign()):
+        total = (weights * last).sum(1, keepdim=True).clamp_min(1e-38)
+        found.append(((weights[:, None] @ matrix).squeeze(1) / total).clamp(-FARTHEST, FARTHEST))
+    return found
 
 
 def _spectrum(relative: Tensor) -> Tensor:

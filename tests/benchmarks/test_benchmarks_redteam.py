@@ -151,18 +151,24 @@ def test_the_truth_with_certainty_is_worth_the_prior():
         ((0.05, 0.04, 0.06), (0.06, 0.04, 0.08), redteam.OK),  # small: the difference decides
         ((0.00, 0.00, 0.001), (0.07, 0.06, 0.08), redteam.BEATEN),
         ((float("nan"),) * 3, (7.2, 6.9, 7.4), redteam.BEATEN),
+        ((0.40, 0.39, 0.401), (0.44, 0.43, 0.45), redteam.BEATEN),
     ],
 )
 def test_verdicts(reported, attacker, verdict):
-    assert redteam.verdict(reported, Score(*attacker, 7.8)) == verdict
+    assert redteam.verdict((*reported, 7.8), Score(*attacker, 7.8)) == verdict
+
+
+def test_who_knows_more_beforehand_has_less_to_find():
+    assert redteam.verdict((0.40, 0.39, 0.401, 0.401), Score(0.44, 0.43, 0.45, 0.45)) == redteam.OK
 
 
 def test_the_strongest_adversary_who_knows_as_much_counts():
     row = {"layer": "*", "game": "identity", "view": "plain-8", "epoch": 8, "metric": "bits", "knowledge": "adaptive"}
-    row |= {"knows": "none", "trained_with": "none", "value": 1.0, "lo": 0.9, "hi": 1.1, "adversary": "one"}
+    row |= {"knows": "none", "trained_with": "none", "value": 1.0, "lo": 0.9, "hi": 1.1, "ceiling": 7.8}
+    row["adversary"] = "one"
     more = {"value": 2.0, "adversary": "two"}
     rows = [row, row | more, row | more | {"value": 9.0, "knows": "others"}, row | more | {"value": 9.0, "layer": "fc"}]
-    assert redteam.strongest(pd.DataFrame(rows), CASES[0]) == ((2.0, 0.9, 1.1), "two")
+    assert redteam.strongest(pd.DataFrame(rows), CASES[0]) == ((2.0, 0.9, 1.1, 7.8), "two")
 
 
 def test_cases_name_what_their_specs_have(tmp_path):

@@ -29,7 +29,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 COMBINED = "combined"
 """All of `OF_SKETCHES` and `OF_NUMBERS`, of all layers, as one posterior."""
 
-OF_SKETCHES, OF_NUMBERS = ("likelihood-ratio", "linear"), ("linear", "mlp", "forest")
+OF_SKETCHES, OF_NUMBERS = ("likelihood-ratio", "linear"), ("linear", "mlp", "forest", "boosting")
 
 BESIDE_NUMBERS = ("linear",)
 """Of sketches, where the matrices of all layers are known without noise: of these a density of their sketch tells
@@ -133,7 +133,7 @@ def _of_blocks(
     """What a family says of the numbers in every block."""
     fit, choose, played = games
     found = []
-    every = family != "mlp" or len(fit.secret) >= ENOUGH
+    every = family not in ("mlp", "boosting") or (family == "mlp" and len(fit.secret) >= ENOUGH)
     for known, tried, shown in zip(fit.blocks, choose.blocks, played.blocks):
         if not every and known.layers != fit.blocks[-1].layers:
             continue

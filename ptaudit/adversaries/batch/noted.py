@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from torch import Tensor
 
 from ptaudit.adversaries.usable.linear import logistic_path
@@ -26,8 +26,16 @@ log-probabilities `(V, A, u, K)` at A settings."""
 FARTHEST = 8.0
 """Farthest number in standard deviations."""
 
+MOST = 768
+"""Most numbers that are looked at: those that go with the secret most, of batches to fit on."""
+
 TREES, LEAST_LEAF, TRIED = 100, 4, 0.1
 """Trees of a forest, fewest batches in a leaf, share of the numbers that are tried at a split."""
+
+BOOSTED, RATE, LEAVES, BOOSTED_NUMBERS = 100, 0.1, 15, 256
+"""Boosted trees, how much of each is added, their leaves, and the numbers that they look at."""
+
+LEAST_SHARE = 1e-4
 
 
 def ratios(known: Tensor, shares: Tensor, unseen: Tensor, family: str, seed: int) -> Tensor:
@@ -43,7 +51,19 @@ def ratios(known: Tensor, shares: Tensor, unseen: Tensor, family: str, seed: int
     one, two = (torch.nan_to_num(some.float())[None] for some in (known, unseen))
     one, two = (some[0].clamp(-FARTHEST, FARTHEST) for some in looked(lambda some, _: some, one, two))
     frequency = (shares.sum(1) + 1.0) / (shares.shape[1] + shares.shape[2])
-    return NOTED[family](one, shares, two, seed) - frequency.log()[:, None, None]
+    if one.shape[1] <= MOST:
+        found = NOTED[family](one, shares, two, seed)
+    else:
+        kept = [_telling(one, share, MOST) for share in shares]
+        found = torch.cat([NOTED[family](one[:, k], s[None], two[:, k], seed) for k, s in zip(kept, shares)])
+    return found - frequency.log()[:, None, None]
+
+
+def _telling(known: Tensor, share: Tensor, most: int) -> Tensor:
+    """The numbers that go with any of the shares most, of batches `(n, f)` and `(n, K)`: indices."""
+    apart = share - share.mean(0)
+    with_shares = known.mT @ (apart / apart.std(0).clamp_min(1e-9))
+    return with_shares.abs().amax(1).topk(most).indices
 
 
 def _linear(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tensor:
@@ -66,5 +86,27 @@ def _forest(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tensor:
     return torch.from_numpy(np.stack(found))[:, None].to(unseen)
 
 
-NOTED: Mapping[str, Predictor] = MappingProxyType({"linear": _linear, "mlp": _mlp, "forest": _forest})
+def _boosting(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tensor:
+    """Boosted trees of every share, on the numbers that go with it most."""
+    found = []
+    for share in shares:
+        some = _telling(known, share, BOOSTED_NUMBERS) if known.shape[1] > BOOSTED_NUMBERS else slice(None)
+        x, asked, kinds = known[:, some].cpu().numpy(), unseen[:, some].cpu().numpy(), share.shape[1]
+        answers = []
+        for value in range(kinds - (kinds == 2)):
+            trees = HistGradientBoostingRegressor(
+                max_iter=BOOSTED, learning_rate=RATE, max_leaf_nodes=LEAVES, early_stopping=False,
+                random_state=seed % 2**32,
+            )  # fmt: skip
+            answers.append(trees.fit(x, share[:, value].cpu().numpy()).predict(asked))
+        told = torch.from_numpy(np.stack(answers, 1)).to(unseen)
+        told = torch.cat([told, 1.0 - told], 1) if kinds == 2 else told
+        told = told.clamp_min(LEAST_SHARE)
+        found.append((told / told.sum(1, keepdim=True)).log())
+    return torch.stack(found)[:, None]
+
+
+NOTED: Mapping[str, Predictor] = MappingProxyType(
+    {"linear": _linear, "mlp": _mlp, "forest": _forest, "boosting": _boosting}
+)
 """The families of predictors by name."""

@@ -20,10 +20,10 @@ from ptaudit.gradients.matrices import Factors
 from ptaudit.views.sight import Sight, TokenSight
 from ptaudit.views.view import View
 
-WIDEST = 1024
+WIDEST = 4096
 """Most numbers of a block, and about as many of all layers together where there are many of them."""
 
-TOTAL = 8192
+TOTAL = 16384
 
 SCREENED = 256
 """Batches on which numbers are chosen."""
@@ -54,22 +54,20 @@ class Notes:
     columns: Tensor
 
 
-def screen(sight: Sight, members: Tensor, generator: torch.Generator, widest: int = WIDEST) -> dict[int, Kept]:
+def screen(sight: Sight, members: Tensor, generator: torch.Generator) -> dict[int, Kept]:
     """The numbers to keep of each layer whose matrices are known, chosen on batches `(G, m)`.
 
     Args:
         sight: what is seen.
         members: records of each batch.
         generator: of what is random in the view.
-        widest: most numbers of a layer.
     """
     layers: dict[int, list[tuple[list[Tensor], list[Tensor]]]] = {}
     for matrices in sight.read(members[:SCREENED], generator):
         for place, layer in enumerate(matrices):
             if layer:
                 layers.setdefault(place, []).append((row_numbers(layer), column_numbers(layer)))
-    share = TOTAL * (widest // WIDEST) // max(1, len(layers))
-    most = max(16, min(widest, share, (widest // WIDEST) * len(members) // 2) // 2)
+    most = max(16, min(WIDEST, TOTAL // max(1, len(layers))) // 2)
     found = {}
     for place, parts in layers.items():
         rows, columns = (_varied([torch.cat(kind) for kind in zip(*side)], most) for side in zip(*parts))
