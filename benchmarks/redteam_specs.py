@@ -14,6 +14,7 @@ SAMPLES = HERE.parent / "sample_models"
 MODELS = HERE / "redteam_models.py"
 
 IDENTITY: Spec = {"name": "identity", "candidates": 256}
+LABEL: Spec = {"name": "label", "fit_batches": 4096}
 FAMILIES = ["combined"]
 
 
@@ -24,9 +25,9 @@ def specs(data: Path) -> dict[str, Spec]:
         data: folder with the data sets.
     """
     made = {
-        "digits": _digits({"plain": [8, 32]}, [IDENTITY, "label"], [0, 8]),
+        "digits": _digits({"plain": [8, 32]}, [IDENTITY, LABEL], [0, 8]),
         "digits-quick": _digits({"plain": [8, 32]}, [IDENTITY], [8]),
-        "digits-noise": _digits({}, [IDENTITY, "label"], [0, 8], _noisy(32, 0.01)),
+        "digits-noise": _digits({}, [IDENTITY, LABEL], [0, 8], _noisy(32, 0.01)),
         "adult": _adult(data, {"batch": [8, 32]}, [IDENTITY], [0, 3]),
         "adult-batch": _adult(data, {"batch": [1, 8, 64]}, [_sex("property"), _sex("distribution")]),
         "adult-noise": _adult(data, {}, [_sex("property"), _sex("distribution")], [3], _noisy(8, 0.01)),
@@ -34,9 +35,9 @@ def specs(data: Path) -> dict[str, Spec]:
         "adult-large": _adult(data, {"batch": [512]}, [_rare()]),
         "adult-quick": _adult(data, {"batch": [8]}, [_sex("property")], records=2000, limit=8000),
         "fashion": _fashion(data, {"batch": [8, 32]}, [IDENTITY]),
-        "fashion-batch": _fashion(data, {"batch": [8, 32]}, ["label", _label("property", 3)]),
-        "resnet": _resnet(data, {"batch": [2, 8]}, [IDENTITY, "label"]),
-        "transformer": _messages(data, True, {"batch": [8, 32]}, [IDENTITY, "label", _digits_inside()]),
+        "fashion-batch": _fashion(data, {"batch": [8, 32]}, [LABEL, _label("property", 3)]),
+        "resnet": _resnet(data, {"batch": [2, 8]}, [IDENTITY, LABEL]),
+        "transformer": _messages(data, True, {"batch": [8, 32]}, [IDENTITY, LABEL, _digits_inside()]),
         "embedding": _messages(data, False, {"batch": [8, 64]}, [IDENTITY, _label("distribution", 1)]),
         "users": _users(data),
     }

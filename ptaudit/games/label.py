@@ -100,6 +100,7 @@ def measure_sums(
     known: Sight,
     groups: Sequence[Sequence[int]],
     seed: int = 0,
+    batches: int = BATCHES,
 ) -> Found:
     """Play the game where what is seen is made of more than one record; see `attribute.measure`.
 
@@ -108,7 +109,7 @@ def measure_sums(
     """
     top = ceiling(labels, view.records, view.batches)
     found = attribute.measure(
-        labels, view, now, plain, known, groups, [COMBINED], None, seed, ceiling=top, batches=BATCHES
+        labels, view, now, plain, known, groups, [COMBINED], None, seed, ceiling=top, batches=batches
     )
     return {name: {metric: metrics[metric] for metric in ("bits", "accuracy")} for name, metrics in found.items()}
 

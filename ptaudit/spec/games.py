@@ -51,6 +51,8 @@ class LabelGame(GameSpec):
 
     name: Literal["label"]
     """Which game."""
+    fit_batches: Annotated[Count, Field(ge=512)] = 1024
+    """Most batches of its own records that the adversary learns from; more tell more, and take longer."""
 
 
 class MembershipGame(GameSpec):

@@ -8,7 +8,7 @@ from ptaudit.games.inference import asked
 from ptaudit.pipeline.scene import Scene, groups_of
 from ptaudit.pipeline.session import shared
 from ptaudit.pipeline.sights import players, sights, why_not_seen
-from ptaudit.spec.model import GameSpec
+from ptaudit.spec.games import GameSpec, LabelGame
 from ptaudit.tables.row import Row
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked
@@ -16,6 +16,7 @@ from ptaudit.views.knowledge import Asked
 
 def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     """Rows of all layers jointly and of each; of a static adversary too, where the view has a defense."""
+    assert isinstance(game, LabelGame)
     places, classes = scene.places(view), scene.session.records.classes
     lines = scene.lines(places)
     name = label.ADVERSARY if view.records == 1 else COMBINED
@@ -36,8 +37,10 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     return rows + missing
 
 
-def _sums(scene: Scene, game: GameSpec, view: View, places: list[int], groups: list[list[int]]) -> list[Row]:
+def _sums(scene: Scene, game: LabelGame, view: View, places: list[int], groups: list[list[int]]) -> list[Row]:
     seen, lines = sights(scene, view, places), scene.lines(places)
-    found = label.measure_sums(scene.targets, view, seen.now, seen.plain, seen.known, groups, scene.seed)
+    found = label.measure_sums(
+        scene.targets, view, seen.now, seen.plain, seen.known, groups, scene.seed, game.fit_batches
+    )
     by_key = {who.key: who for who in asked([COMBINED], seen.plain)}
     return [row for key, each in found.items() for row in scene.rows(view.name, game, by_key[key], lines, each)]
