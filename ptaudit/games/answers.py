@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -44,9 +45,11 @@ class Answers:
         null_log_q: of the same adversary prepared with shuffled secrets; judged against `wrong`.
         wrong: the value that shuffling puts in the place of the true one, `(G,)`.
         batches: the games.
+        starved: of every line, whether the adversary would find more with more to learn from; empty where nobody asked.
     """
 
     log_q: Tensor
     null_log_q: Tensor
     wrong: Tensor
     batches: Batches
+    starved: Sequence[bool] = ()

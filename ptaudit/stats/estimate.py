@@ -12,6 +12,9 @@ from ptaudit.stats.detection import detectable, standard_error
 
 OK = "ok"
 
+NEARLY_ALL = 0.9
+"""Share of the ceiling from which on a row is not limited by its adversary."""
+
 
 @dataclass(frozen=True)
 class Estimate:

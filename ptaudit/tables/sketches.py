@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ptaudit.stats.estimate import Estimate
-from ptaudit.tables.status import NEARLY_ALL, worst_status
+from ptaudit.stats.estimate import NEARLY_ALL, Estimate
+from ptaudit.tables.status import worst_status
 
 SKETCH_LIMITED = "sketch-limited"
 

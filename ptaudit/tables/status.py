@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptaudit.spec.catalog import NOISE_HALF
-from ptaudit.stats.estimate import OK
+from ptaudit.stats.estimate import NEARLY_ALL, OK
 
 if TYPE_CHECKING:
     from ptaudit.tables.row import Row
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 ATTACK_LIMITED = "attack-limited"
 LIMITED = (ATTACK_LIMITED, "dim-limited", "sketch-limited", "data-limited")
 """Statuses that say that another adversary may do better, the least specific first."""
-
-NEARLY_ALL = 0.9
-"""Share of the ceiling from which on a row is not limited by its adversary."""
 
 _BY_WEIGHT = (OK, *LIMITED, "saturated")
 _NO_SCORES = ("upper_bits", "epsilon_lo", NOISE_HALF)

@@ -8,9 +8,9 @@ import math
 import pytest
 from audit_case import call, write_spec
 
+from ptaudit.stats.estimate import NEARLY_ALL
 from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import find
-from ptaudit.tables.status import NEARLY_ALL
 
 NOISY = {"name": "dp", "batch_size": 2, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": 1.0}}
 VIEWS = [{"name": "batch-6", "batch_size": 6}, NOISY]

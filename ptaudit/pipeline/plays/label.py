@@ -8,7 +8,8 @@ from ptaudit.games.inference import asked
 from ptaudit.pipeline.scene import Scene, groups_of
 from ptaudit.pipeline.session import shared
 from ptaudit.pipeline.sights import players, sights, why_not_seen
-from ptaudit.spec.games import GameSpec, LabelGame
+from ptaudit.spec.games import LabelGame
+from ptaudit.spec.play import GameSpec
 from ptaudit.tables.row import Row
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked

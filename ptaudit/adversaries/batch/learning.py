@@ -1,0 +1,65 @@
+"""Whether an adversary would find more with more batches to learn from: fitted on all of its own, and on half of them.
+
+What a classifier of one kind gains by twice the batches is a sign of what all of them would gain by more. The gain is
+that on the games that nobody was fitted on, the same ones for both, so its error is that of paired differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ptaudit.adversaries.batch import noted
+from ptaudit.adversaries.batch.choice import answer, choose_setting, log_prior
+from ptaudit.adversaries.batch.seen import Block, Seen
+
+FAMILY = "linear"
+
+ONE_SIDED = 1.645
+"""Standard errors of a one-sided bound of 95 %."""
+
+
+def learns_more(fit: Seen, choose: Seen, groups: Sequence[Sequence[int]], seed: int) -> list[bool]:
+    """For every line, whether all batches tell more than half of them: the lower bound of the gain is above 0.
+
+    Args:
+        fit: the adversary's own batches, one round each.
+        choose: games of other records to judge on.
+        groups: for each line the layers (and rows of sketches) that it may use.
+        seed: of the fits.
+
+    Returns:
+        False for lines without numbers of matrices.
+    """
+    pairs = list(zip(fit.blocks, choose.blocks))
+    widest = [max((p for p in pairs if set(p[0].layers) <= set(g)), key=_width, default=None) for g in groups]
+    told = {pair[0].layers: _gains(fit, choose, pair, seed) for pair in widest if pair is not None}
+    return [pair is not None and told[pair[0].layers] for pair in widest]
+
+
+def _width(pair: tuple[Block, Block]) -> int:
+    return len(pair[0].layers)
+
+
+def _gains(fit: Seen, choose: Seen, pair: tuple[Block, Block], seed: int) -> bool:
+    known, asked = pair[0].values[0], pair[1].values.flatten(0, 1)
+    if known.shape[1] == 0:
+        return False
+    shares = torch.nn.functional.one_hot(fit.secret, fit.prior.shape[1]) if fit.share is None else fit.share
+    half = len(known) // 2
+    more, less = (
+        _bits(noted.ratios(known[:n], shares[None, :n].float(), asked, FAMILY, seed)[0], choose)
+        for n in (len(known), half)
+    )
+    gain = more - less
+    return bool(gain.mean() > ONE_SIDED * gain.std() / len(gain) ** 0.5)
+
+
+def _bits(ratios: Tensor, choose: Seen) -> Tensor:
+    """Bits of every game at the best setting and calibration, from log-ratios `(A, games and rounds, K)`."""
+    total = torch.unflatten(ratios[:, None], -2, (len(choose.views), -1)).sum(-3, dtype=torch.float64)
+    told = answer(total, choose.prior, choose_setting(total, choose.prior, choose.secret))[0]
+    own: Tensor = (told - log_prior(choose.prior)).gather(1, choose.secret[:, None]).squeeze(1)
+    return own / torch.log(own.new_tensor(2.0))
