@@ -1,7 +1,7 @@
 """Does an attacker that shares no estimation code with ptaudit find more than it reports, given the very same view?
 
     PTAUDIT_DATA=FOLDER python benchmarks/redteam.py            # all cases, one after the other: an hour on two cores
-    python benchmarks/redteam.py --quick                        # three cases, in the time of a test
+    python benchmarks/redteam.py --quick                        # two cases, in the time of a test
     python benchmarks/redteam.py --case 'adult-*' --json FILE
 
 The attacker has torch's autograd, NumPy, SciPy and scikit-learn. The package replays the training and names the
@@ -125,7 +125,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Attack what ptaudit audits, without its code.")
     data = Path(os.environ.get("PTAUDIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--data", type=Path, default=data, help="holds the data sets; default $PTAUDIT_DATA")
-    parser.add_argument("--quick", action="store_true", help="three cases with few games")
+    parser.add_argument("--quick", action="store_true", help="two cases with few games")
     parser.add_argument("--case", default="*", metavar="NAME", help="some cases, as a glob pattern")
     parser.add_argument("--runs", type=Path, default=Path("runs/redteam"), help="where the run folders are")
     parser.add_argument("--reuse", action="store_true", help="take the run folders that are there already")

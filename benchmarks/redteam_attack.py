@@ -147,8 +147,7 @@ def _secret(made: Attack) -> Score:
     fit, calibrate, played = (draw(part, games, rng) for part, games in _parts(members, made.effort, rng))
     answer, _ = fit_classifiers(*(secrets.seen(eye, games, prior, rng) for games in (fit, calibrate)))
     shown = secrets.seen(eye, played, prior, rng)
-    asked = made.game["name"] in ("label", "attribute")
-    truth = shown.share if asked else np.eye(len(prior))[played.secret]
+    truth = np.eye(len(prior))[played.secret]
     return score(answer(shown.x), np.broadcast_to(prior, truth.shape), truth, played.unit)
 
 

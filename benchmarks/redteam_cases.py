@@ -74,7 +74,6 @@ CASES = (
 )
 
 QUICK = (
-    Case("digits-identity-8", "digits-quick", "identity", "plain-8", 8, 7.77),
     Case("digits-identity-32", "digits-quick", "identity", "plain-32", 8, 7.22),
     Case("adult-quick-property-8", "adult-quick", "property", "batch-8", 3, 0.95),
 )

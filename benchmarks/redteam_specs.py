@@ -26,7 +26,7 @@ def specs(data: Path) -> dict[str, Spec]:
     """
     made = {
         "digits": _digits({"plain": [8, 32]}, [IDENTITY, LABEL], [0, 8]),
-        "digits-quick": _digits({"plain": [8, 32]}, [IDENTITY], [8]),
+        "digits-quick": _digits({"plain": [32]}, [IDENTITY], [8]),
         "digits-noise": _digits({}, [IDENTITY, LABEL], [0, 8], _noisy(32, 0.01)),
         "adult": _adult(data, {"batch": [8, 32]}, [IDENTITY], [0, 3]),
         "adult-batch": _adult(data, {"batch": [1, 8, 64]}, [_sex("property"), _sex("distribution")]),

@@ -7,8 +7,9 @@ records that those densities have not seen; then they are counted again on all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from torch import Tensor
 from ptaudit.adversaries.likelihood_ratio import Trial
 from ptaudit.attacks.evidence import EVERY, Candidates, Evidence, Read, Statistic, statistics_of
 from ptaudit.attacks.stacking import Stack, fit_stack
+
+NEARLY_ALL = 0.97
+"""Share of the most bits from which on no trees are grown."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ class Combined:
 
     evidence: Evidence | None
     lines: tuple[Line, ...]
+
+    @property
+    def grown(self) -> bool:
+        """Whether trees are in the family."""
+        return self.evidence is not None and self.evidence.trees is not None
 
     def play(self, sketches: Tensor, found: Sequence[Sequence[Statistic]]) -> tuple[Tensor, Tensor]:
         """Scores of every candidate for P lines, `(P, G, K)` float32, and each line's share of the prior, `(P,)`.
@@ -137,7 +146,7 @@ def fit_combined(
     least: tuple[float, float],
     once: bool,
     whole: tuple[int, ...] = (),
-    wrong: bool = False,
+    null_of: Combined | None = None,
 ) -> Combined:
     """Fit the family of every line.
 
@@ -149,18 +158,31 @@ def fit_combined(
         once: whether the view is random, so that sketches of layers, of all of them, and matrices are looks of their
             own, of which only one may count.
         whole: the layer of the last rows of the trials' scores, see `Trials`.
-        wrong: fit to shuffled secrets instead, for the null.
+        null_of: fit to shuffled secrets instead, for the null of this family.
     """
-    secrets = [(trial.secret + wrong) % len(trial.candidates) for trial in played]
+    secrets = [(trial.secret + (null_of is not None)) % len(trial.candidates) for trial in played]
     sketches = torch.cat([trial.scores for trial in played], 1)
     evidence = scores = None
-    if algebra and algebra[0][0]:
+    if seen := bool(algebra and algebra[0][0]):
         evidence, scores = _fit(algebra, secrets), _held_out(algebra, secrets)
     trials = Trials(sketches, scores, evidence.layers if evidence else (), whole, torch.cat(secrets), least)
     fit = _once if once else _together
     single = {group[0]: fit(trials, group[0]) for group in groups if len(group) == 1}
-    lines = [_best(single[g[0]]) if len(g) == 1 else _joint(trials, g, single, once) for g in groups]
-    return Combined(evidence, tuple(lines))
+
+    def lines() -> list[Line]:
+        return [_best(single[g[0]]) if len(g) == 1 else _joint(trials, g, single, once) for g in groups]
+
+    found = lines()
+    if seen and (_open(found, len(played[0].candidates)) if null_of is None else null_of.grown):
+        evidence, scores = _fit(algebra, secrets, grow=True), _held_out(algebra, secrets, grow=True)
+        trials = replace(trials, algebra=scores, layers=evidence.layers)
+        found = lines()
+    return Combined(evidence, tuple(found))
+
+
+def _open(lines: Sequence[Line], k: int) -> bool:
+    """Whether densities alone leave something to find, in the line that finds most."""
+    return max(line.stack.bits for line in lines) < NEARLY_ALL * math.log2(k)
 
 
 def _together(trials: Trials, layer: int) -> list[Line]:
@@ -211,14 +233,17 @@ def _over_rounds(evidence: Evidence, rounds: Sequence[Sequence[Statistic]]) -> T
     return total
 
 
-def _held_out(algebra: Sequence[Sequence[Sequence[Statistic]]], secrets: Sequence[Tensor]) -> Tensor:
+def _held_out(
+    algebra: Sequence[Sequence[Sequence[Statistic]]], secrets: Sequence[Tensor], grow: bool = False
+) -> Tensor:
     """Scores of all trials by densities counted on trials of the other fold, `(J, G, K)`."""
-    by_fold = [_fit(algebra[fold::2], secrets[fold::2]) for fold in (0, 1)]
+    by_fold = [_fit(algebra[fold::2], secrets[fold::2], grow) for fold in (0, 1)]
     return torch.cat([_over_rounds(by_fold[1 - i % 2], rounds) for i, rounds in enumerate(algebra)], 1)
 
 
-def _fit(algebra: Sequence[Sequence[Sequence[Statistic]]], secrets: Sequence[Tensor]) -> Evidence:
-    """Densities of the statistics of all rounds of some trials."""
+def _fit(algebra: Sequence[Sequence[Sequence[Statistic]]], secrets: Sequence[Tensor], grow: bool = False) -> Evidence:
+    """Densities of the statistics of all rounds of some trials, and trees if they are to be grown."""
     pooled = [Statistic.joined(same) for same in zip(*(one for rounds in algebra for one in rounds))]
     hidden = torch.cat([secret for rounds, secret in zip(algebra, secrets) for _ in rounds])
-    return Evidence.fit(pooled, hidden, len(hidden) // len(algebra))
+    found = Evidence.fit(pooled, hidden, len(hidden) // len(algebra))
+    return found.grown(pooled, hidden) if grow else found

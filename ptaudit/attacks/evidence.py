@@ -172,25 +172,29 @@ class Evidence:
     Attributes:
         layers: place of the layer of each density; `EVERY` for the trees, which come last.
         densities: in the same order.
-        trees: of the statistics of all layers.
+        trees: of the statistics of all layers; None where they are not grown.
     """
 
     layers: tuple[int, ...]
     densities: tuple[Densities, ...]
-    trees: Score
+    trees: Score | None = None
 
     @classmethod
     def fit(cls, found: Sequence[Statistic], secret: Tensor, repeats: int = 1) -> Evidence:
         """Count members and non-members among the candidates of games whose secret is known; see `fit_densities`."""
         fitted = tuple(fit_densities(one.values, one.level, secret, one.bounds, repeats) for one in found)
-        counted = sum(d.scores(one.values, one.level) for d, one in zip(fitted, found))
-        assert isinstance(counted, Tensor)
-        trees = fit_boosted(_side_by_side(found), secret, 0, _likely(counted))
-        return cls((*(one.layer for one in found), EVERY), fitted, trees)
+        return cls(tuple(one.layer for one in found), fitted)
+
+    def grown(self, found: Sequence[Statistic], secret: Tensor) -> Evidence:
+        """With trees, grown on the same games: they tell apart whom the densities find likely."""
+        trees = fit_boosted(_side_by_side(found), secret, 0, _likely(self.scores(found).sum(0)))
+        return replace(self, layers=(*self.layers, EVERY), trees=trees)
 
     def scores(self, found: Sequence[Statistic]) -> Tensor:
-        """Log-likelihood ratios, and log-odds of the trees, `(J + 1, G, K)` float32."""
+        """Log-likelihood ratios, and log-odds of the trees if there are any, `(J, G, K)` float32."""
         counted = torch.stack([d.scores(one.values, one.level) for d, one in zip(self.densities, found)])
+        if self.trees is None:
+            return counted
         likely = _likely(counted.sum(0))
         told = self.trees(_side_by_side(found), likely)
         rest = told.amin(1, keepdim=True).expand(counted.shape[1:])

@@ -65,7 +65,8 @@ class Table:
         seen = 1.0 / (len(own) + 1)
         least = max(unseen(view.others, len(own)), seen), seen
         whole = self.grams.rows if self.grams is not None else ()
-        real, null = (fit_combined(trials, found, self.groups, least, once, whole, wrong) for wrong in (False, True))
+        real = fit_combined(trials, found, self.groups, least, once, whole)
+        null = fit_combined(trials, found, self.groups, least, once, whole, null_of=real)
         density = None if self.grams is None else self.grams.density(own, view.others)
         return Family(self, posterior, (real, null), density, read, beside[2] if beside else None, generator)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from ptaudit.adversaries.usable.linear import logistic_path
 from ptaudit.adversaries.usable.looks import looked
 from ptaudit.adversaries.usable.mlp import class_path
+from ptaudit.attacks.boosted import one_thread
 
 Predictor = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 """Numbers `(n, f)` to fit on, V versions of the shares `(V, n, K)`, numbers to answer for `(u, f)`, seed: the
@@ -27,7 +28,7 @@ FARTHEST = 8.0
 """Farthest number in standard deviations."""
 
 MOST = 768
-"""Most numbers that are looked at: those that go with the secret most, of batches to fit on."""
+"""Most numbers that are looked at, at most half as many as there are batches: those that go with the secret most."""
 
 TREES, LEAST_LEAF, TRIED = 100, 4, 0.1
 """Trees of a forest, fewest batches in a leaf, share of the numbers that are tried at a split."""
@@ -51,10 +52,11 @@ def ratios(known: Tensor, shares: Tensor, unseen: Tensor, family: str, seed: int
     one, two = (torch.nan_to_num(some.float())[None] for some in (known, unseen))
     one, two = (some[0].clamp(-FARTHEST, FARTHEST) for some in looked(lambda some, _: some, one, two))
     frequency = (shares.sum(1) + 1.0) / (shares.shape[1] + shares.shape[2])
-    if one.shape[1] <= MOST:
+    most = min(MOST, len(one) // 2)
+    if one.shape[1] <= most:
         found = NOTED[family](one, shares, two, seed)
     else:
-        kept = [_telling(one, share, MOST) for share in shares]
+        kept = [_telling(one, share, most) for share in shares]
         found = torch.cat([NOTED[family](one[:, k], s[None], two[:, k], seed) for k, s in zip(kept, shares)])
     return found - frequency.log()[:, None, None]
 
@@ -98,7 +100,8 @@ def _boosting(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tenso
                 max_iter=BOOSTED, learning_rate=RATE, max_leaf_nodes=LEAVES, early_stopping=False,
                 random_state=seed % 2**32,
             )  # fmt: skip
-            answers.append(trees.fit(x, share[:, value].cpu().numpy()).predict(asked))
+            with one_thread():
+                answers.append(trees.fit(x, share[:, value].cpu().numpy()).predict(asked))
         told = torch.from_numpy(np.stack(answers, 1)).to(unseen)
         told = torch.cat([told, 1.0 - told], 1) if kinds == 2 else told
         told = told.clamp_min(LEAST_SHARE)
