@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.attacks.span import spectrum
@@ -31,6 +33,12 @@ FEW = 200
 
 OFTEN = 5.0
 """Two inputs exclude each other where so many records would have both by chance, and none has."""
+
+
+WORST = 1e6
+"""Largest condition number of the chosen entries."""
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -80,25 +88,27 @@ class Decoder:
         equal = torch.where(rows > 0.0, batch / rows.clamp_min(1e-38), 0.0)
         found = spectrum(equal, MOST + 1, 0.0)
         ranks = (found.values > RANK * found.values[:, :1]).sum(1).tolist()
-        for rank, right in zip(ranks, found.right.cpu()):
-            yield self._search(right[:, :rank].mT) if 0 < rank <= MOST else right.new_zeros(0, right.shape[0])
+        for rank, right in zip(ranks, found.right.cpu().numpy()):
+            yield torch.from_numpy(self._search(right[:, :rank].T) if 0 < rank <= MOST else right.T[:0])
 
-    def _search(self, basis: Tensor) -> Tensor:
-        """All vectors of a row space, `(r, d)`, that look like a record, `(n, d)`."""
-        rank, narrow = len(basis), basis[:, self.binary]
-        chosen = _pivots(narrow)
-        bits = (torch.arange(1 << (rank - 1))[:, None] >> torch.arange(rank - 1)) & 1
-        tried = torch.cat([torch.ones(len(bits), 1), bits], 1).double()
+    def _search(self, basis: Array) -> Array:
+        """All vectors of a row space, `(r, d)`, that look like a record, `(n, d)`.
+
+        In NumPy: so small products take less time than threads need to meet.
+        """
+        rank, narrow = len(basis), basis[:, self.binary.numpy()]
+        bits = (np.arange(1 << (rank - 1))[:, None] >> np.arange(rank - 1)) & 1
+        tried = np.concatenate([np.ones((len(bits), 1)), bits], 1)
         # Each choice of entries is one vector of the space, if the entries determine it.
-        at, singular = torch.linalg.inv_ex(narrow[:, chosen])
-        if int(singular) or float(at.abs().max()) > 1e6:
-            return basis.new_zeros(0, basis.shape[1])
-        weights = tried @ at
+        chosen = narrow[:, _pivots(narrow)]
+        if np.linalg.cond(chosen) > WORST:
+            return basis[:0]
+        weights = tried @ np.linalg.inv(chosen)
         part = weights @ narrow
-        fine = torch.minimum(part.abs(), (part - 1.0).abs()).amax(1) < TOLERANCE
-        part, weights = part[fine].round().float(), weights[fine]
-        lawful = ((part @ self.apart.to(part)) * part).sum(1) == 0.0
-        found: Tensor = weights[lawful] @ basis
+        fine = np.minimum(np.abs(part), np.abs(part - 1.0)).max(1) < TOLERANCE
+        part, weights = part[fine].round(), weights[fine]
+        lawful = ((part @ self.apart.numpy()) * part).sum(1) == 0.0
+        found: Array = weights[lawful] @ basis
         return found
 
     def _binaries(self, found: Tensor) -> Iterator[Tensor]:
@@ -117,12 +127,11 @@ def _summed(binary: Tensor) -> Tensor:
     return torch.cat([binary.new_tensor([len(binary)]), total, total / max(1, len(binary))])
 
 
-def _pivots(narrow: Tensor) -> Tensor:
+def _pivots(narrow: Array) -> list[int]:
     """As many columns of `(r, b)` as it has rows, far from dependent: the last one, then always the longest rest."""
-    rest, chosen = narrow.clone(), [narrow.shape[1] - 1]
+    rest, chosen = narrow.copy(), [narrow.shape[1] - 1]
     for _ in range(len(narrow) - 1):
-        axis = rest[:, chosen[-1]]
-        axis = axis / torch.linalg.vector_norm(axis).clamp_min(1e-30)
-        rest = rest - axis[:, None] * (axis @ rest)
-        chosen.append(int(rest.square().sum(0).argmax()))
-    return torch.tensor(chosen)
+        axis = rest[:, chosen[-1]] / max(float(np.linalg.norm(rest[:, chosen[-1]])), 1e-30)
+        rest -= np.outer(axis, axis @ rest)
+        chosen.append(int((rest**2).sum(0).argmax()))
+    return chosen
