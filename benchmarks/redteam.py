@@ -1,6 +1,6 @@
 """Does an attacker that shares no estimation code with ptaudit find more than it reports, given the very same view?
 
-    PTAUDIT_DATA=FOLDER python benchmarks/redteam.py            # all cases, one after the other: an hour on two cores
+    PTAUDIT_DATA=FOLDER python benchmarks/redteam.py            # all cases, one after the other: two hours on one core
     python benchmarks/redteam.py --quick                        # two cases, in the time of a test
     python benchmarks/redteam.py --case 'adult-*' --json FILE
 
