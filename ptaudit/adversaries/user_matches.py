@@ -19,7 +19,7 @@ from ptaudit.attacks import span, support
 from ptaudit.attacks.agreement import Agreement, fit_agreement
 from ptaudit.attacks.boosted import Score, fit_boosted
 from ptaudit.attacks.evidence import Algebra
-from ptaudit.attacks.stacking import Stack, fit_stack
+from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
 from ptaudit.gradients.batches import BatchSums, Matrices
 from ptaudit.gradients.matrices import Factors, RecordGradients
 from ptaudit.views.view import View
@@ -183,7 +183,7 @@ class Line:
         """Log-posteriors of the played batches, `(G, K)` float64."""
         features = _features(held, self.agreements, self.layers)
         scores = _scores(features, self.trees, len(self.agreements))
-        return self.stack.log_posterior(scores, _uniform(scores))
+        return self.stack.log_posterior(scores, uniform_prior(scores))
 
 
 def fit(
@@ -223,7 +223,7 @@ def _line(
     trees = [fit_boosted(*some, seed) for some in zip(x, torch.split(secret, [len(one) for one in x]))]
     count = len(agreements[0])
     scores = torch.cat([_scores(some, trees[1 - i], count) for i, some in enumerate(x)], 1)
-    stack = fit_stack(scores, secret, _uniform(scores), 1.0 / (records + 1))
+    stack = fit_stack(scores, secret, uniform_prior(scores), 1.0 / (records + 1))
     return Line(agreements[2], layers, fit_boosted(torch.cat(x), secret, seed), stack)
 
 
@@ -247,8 +247,3 @@ def _features(held: Held, agreements: Mapping[tuple[int, ...], Agreement], layer
 def _scores(features: Tensor, trees: Score, agreements: int) -> Tensor:
     """Trees, then agreements, `(1 + A, G, K)`."""
     return torch.stack([trees(features), *features[..., :agreements].unbind(-1)])
-
-
-def _uniform(scores: Tensor) -> Tensor:
-    games, k = scores.shape[1:]
-    return torch.full((games, k), 1.0 / k, dtype=torch.float64, device=scores.device)

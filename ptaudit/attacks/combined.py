@@ -16,7 +16,10 @@ from torch import Tensor
 
 from ptaudit.adversaries.likelihood_ratio import Trial
 from ptaudit.attacks.evidence import EVERY, Candidates, Evidence, Read, Statistic, statistics_of
-from ptaudit.attacks.stacking import Stack, fit_stack
+from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
+
+FOLDS = slice(0, None, 2), slice(1, None, 2)
+"""Trials of one fold of the adversary's records, and of the other."""
 
 NEARLY_ALL = 0.97
 """Share of the most bits from which on no trees are grown."""
@@ -125,9 +128,7 @@ class Trials:
         return Line(rows, evidence, stack)
 
     def _stack(self, scores: Tensor, algebraic: bool) -> Stack:
-        games, k = scores.shape[1:]
-        prior = torch.full((games, k), 1.0 / k, dtype=torch.float64, device=scores.device)
-        return fit_stack(scores, self.secret, prior, self.least[algebraic])
+        return fit_stack(scores, self.secret, uniform_prior(scores), self.least[algebraic])
 
     def wholes(self, layer: int) -> tuple[int, ...]:
         """Rows of `sketches` that are of a layer's whole gradients."""
@@ -163,8 +164,10 @@ def fit_combined(
     secrets = [(trial.secret + (null_of is not None)) % len(trial.candidates) for trial in played]
     sketches = torch.cat([trial.scores for trial in played], 1)
     evidence = scores = None
-    if seen := bool(algebra and algebra[0][0]):
-        evidence, scores = _fit(algebra, secrets), _held_out(algebra, secrets)
+    if algebra and algebra[0][0]:
+        pools = [Pooled.of(algebra[part], secrets[part]) for part in (slice(None), *FOLDS)]
+        evidence, *by_fold = (Evidence.fit(one.found, one.secret, one.repeats) for one in pools)
+        scores = _held_out(by_fold, algebra)
     trials = Trials(sketches, scores, evidence.layers if evidence else (), whole, torch.cat(secrets), least)
     fit = _once if once else _together
     single = {group[0]: fit(trials, group[0]) for group in groups if len(group) == 1}
@@ -173,9 +176,9 @@ def fit_combined(
         return [_best(single[g[0]]) if len(g) == 1 else _joint(trials, g, single, once) for g in groups]
 
     found = lines()
-    if seen and (_open(found, len(played[0].candidates)) if null_of is None else null_of.grown):
-        evidence, scores = _fit(algebra, secrets, grow=True), _held_out(algebra, secrets, grow=True)
-        trials = replace(trials, algebra=scores, layers=evidence.layers)
+    if evidence is not None and (_open(found, len(played[0].candidates)) if null_of is None else null_of.grown):
+        evidence, *by_fold = (one.grown(pool.found, pool.secret) for one, pool in zip((evidence, *by_fold), pools))
+        trials = replace(trials, algebra=_held_out(by_fold, algebra), layers=evidence.layers)
         found = lines()
     return Combined(evidence, tuple(found))
 
@@ -233,17 +236,28 @@ def _over_rounds(evidence: Evidence, rounds: Sequence[Sequence[Statistic]]) -> T
     return total
 
 
-def _held_out(
-    algebra: Sequence[Sequence[Sequence[Statistic]]], secrets: Sequence[Tensor], grow: bool = False
-) -> Tensor:
-    """Scores of all trials by densities counted on trials of the other fold, `(J, G, K)`."""
-    by_fold = [_fit(algebra[fold::2], secrets[fold::2], grow) for fold in (0, 1)]
+def _held_out(by_fold: Sequence[Evidence], algebra: Sequence[Sequence[Sequence[Statistic]]]) -> Tensor:
+    """Scores of all trials by what was fitted to trials of the other fold, `(J, G, K)`."""
     return torch.cat([_over_rounds(by_fold[1 - i % 2], rounds) for i, rounds in enumerate(algebra)], 1)
 
 
-def _fit(algebra: Sequence[Sequence[Sequence[Statistic]]], secrets: Sequence[Tensor], grow: bool = False) -> Evidence:
-    """Densities of the statistics of all rounds of some trials, and trees if they are to be grown."""
-    pooled = [Statistic.joined(same) for same in zip(*(one for rounds in algebra for one in rounds))]
-    hidden = torch.cat([secret for rounds, secret in zip(algebra, secrets) for _ in rounds])
-    found = Evidence.fit(pooled, hidden, len(hidden) // len(algebra))
-    return found.grown(pooled, hidden) if grow else found
+@dataclass(frozen=True)
+class Pooled:
+    """Statistics of some trials, those of all rounds one after the other, and their secrets.
+
+    Attributes:
+        found: one of each kind.
+        secret: of each game and round.
+        repeats: games of a trial, all rounds together.
+    """
+
+    found: list[Statistic]
+    secret: Tensor
+    repeats: int
+
+    @classmethod
+    def of(cls, algebra: Sequence[Sequence[Sequence[Statistic]]], secrets: Sequence[Tensor]) -> Pooled:
+        """Pool them."""
+        found = [Statistic.joined(same) for same in zip(*(one for rounds in algebra for one in rounds))]
+        secret = torch.cat([secret for rounds, secret in zip(algebra, secrets) for _ in rounds])
+        return cls(found, secret, len(secret) // len(algebra))

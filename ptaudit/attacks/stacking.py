@@ -87,6 +87,12 @@ def fit_stack(scores: Tensor, secret: Tensor, prior: Tensor, least_share: float)
     return found if found.bits > 0.0 else Stack(weights, 1.0, torch.zeros_like(ratio))
 
 
+def uniform_prior(scores: Tensor) -> Tensor:
+    """The prior of games whose values are all as likely, `(G, K)` float64, for scores `(J, G, K)`."""
+    games, k = scores.shape[1:]
+    return torch.full((games, k), 1.0 / k, dtype=torch.float64, device=scores.device)
+
+
 def _against_few(scores: Tensor, secret: Tensor, prior: Tensor) -> tuple[NDArray[np.float64], ...]:
     """The secret's score in front of those of some rivals, less the secret's: `(J, G, k)`; and the log-priors."""
     games, values = scores.shape[1:]

@@ -15,7 +15,7 @@ from torch import Tensor
 from ptaudit.adversaries.sighted import draw
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.attacks.pool import Pool, gram_of
-from ptaudit.attacks.stacking import Stack, fit_stack
+from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
 from ptaudit.games.crossfit import Played, crossfit, estimates, quarters
 from ptaudit.games.identity import noise_ceiling, play_quarter, too_few
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -99,7 +99,7 @@ def _scores(
 def _fit(tried: Sequence[tuple[Tensor, Tensor]], k: int, wrong: int) -> list[Stack]:
     """Weights of both decoders for every line."""
     scores, secret = torch.cat([one for one, _ in tried], 1), torch.cat([(secret + wrong) % k for _, secret in tried])
-    prior = torch.full(scores.shape[1:], 1.0 / k, dtype=torch.float64)
+    prior = uniform_prior(scores)
     least = 1.0 / (len(secret) + 1)
     return [fit_stack(scores[i : i + 2], secret, prior, least) for i in range(0, len(scores), 2)]
 

@@ -133,7 +133,7 @@ def _of_blocks(
     """What a family says of the numbers in every block."""
     fit, choose, played = games
     found = []
-    every = family not in ("mlp", "boosting") or (family == "mlp" and len(fit.secret) >= ENOUGH)
+    every = family != "boosting" and (family != "mlp" or len(fit.secret) >= ENOUGH)
     for known, tried, shown in zip(fit.blocks, choose.blocks, played.blocks):
         if not every and known.layers != fit.blocks[-1].layers:
             continue
