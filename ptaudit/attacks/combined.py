@@ -196,9 +196,10 @@ def _together(trials: Trials, layer: int) -> list[Line]:
 
 
 def _once(trials: Trials, layer: int) -> list[Line]:
-    """A layer's sketch, or its statistics."""
-    mine = trials.of(layer)
-    return [trials.line((layer,), ()), *([trials.line((), mine)] if mine else [])]
+    """A layer's sketch, or its statistics, or its whole gradients."""
+    mine, wholes = trials.of(layer), trials.wholes(layer)
+    found = [trials.line((layer,), ()), *([trials.line((), mine)] if mine else [])]
+    return [*found, *([trials.line(wholes, ())] if wholes else [])]
 
 
 def _joint(trials: Trials, group: Sequence[int], single: Mapping[int, Sequence[Line]], once: bool) -> Line:
@@ -215,7 +216,10 @@ def _joint(trials: Trials, group: Sequence[int], single: Mapping[int, Sequence[L
         alone = [_best(single[row]) for row in layers]
         return _simplest(max(alone, key=lambda line: line.stack.bits), trials.joined([*alone, *joint]))
     sketched = trials.joined([single[row][0] for row in layers])
-    exact = [single[row][1] for row in layers if len(single[row]) > 1]
+    if wholes := trials.wholes(EVERY):
+        whole = [trials.line(wholes, ()), *(trials.line(one, ()) for row in layers if (one := trials.wholes(row)))]
+        joint += [whole[0], trials.joined(whole)]  # of one draw of the noise
+    exact = [line for row in layers for line in single[row] if line.evidence]
     exact += [trials.line((), trees)] if (trees := trials.of(EVERY)) else []
     return _best([sketched, *joint, *([trials.joined(exact)] if exact else [])])
 

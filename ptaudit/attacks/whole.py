@@ -33,6 +33,82 @@ MOST_OWN = 1024
 MOST_CELLS = 1 << 27
 """Most numbers of all inner products (512 MiB)."""
 
+MOST_NOISY = 4096
+"""Most records whose inner products are seen under noise: it takes a root of their matrix."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Normal noise on every parameter, as inner products with the gradients of the records show it.
+
+    In one layer these are normal with covariance std^2 times the matrix of the gradients' own inner products.
+
+    Attributes:
+        std: on every parameter.
+        roots: of the matrices of inner products of every layer, `(L, N, N)`.
+        parameters: of every layer.
+        generator: draws it.
+    """
+
+    std: float
+    roots: Tensor
+    parameters: tuple[int, ...]
+    generator: torch.Generator
+
+    def draw(self, games: int) -> list[tuple[Tensor, int]]:
+        """Its inner products with all records, `(N, G)`, and the parameters behind them: of every layer, and of all
+        together where there are several."""
+        drawn = []
+        for root, parameters in zip(self.roots, self.parameters):
+            normal = torch.randn(root.shape[1], games, generator=self.generator, dtype=root.dtype)
+            drawn.append((self.std * root @ normal, parameters))
+        if len(drawn) > 1:
+            drawn.append((torch.stack([one for one, _ in drawn]).sum(0), sum(self.parameters)))
+        return drawn
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is seen of G batches in one line.
+
+    Attributes:
+        total: inner products with all records, `(N, G)`.
+        square: with itself, `(G,)`.
+        noise: variance of every parameter.
+    """
+
+    total: Tensor
+    square: Tensor
+    noise: float = 0.0
+
+    @classmethod
+    def of(cls, gram: Tensor, inside: Tensor) -> Seen:
+        """From the inner products of all records `(N, N)` and how often each is in each batch, `(N, G)`."""
+        total = gram @ inside
+        return cls(total, (inside * total).sum(0))
+
+    def under(self, drawn: Tensor, inside: Tensor, std: float, parameters: int) -> Seen:
+        """The same under noise, whose length beyond the records' span is taken at its mean: it is the same for all
+        candidates."""
+        square = self.square + 2.0 * (inside * drawn).sum(0) + std**2 * parameters
+        return Seen(self.total + drawn, square, std**2)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Mean inner products of some records `(n,)`, and the spectrum of the centred ones: `(n,)` and `(n, n)`."""
+
+    mean: Tensor
+    values: Tensor
+    vectors: Tensor
+
+    @classmethod
+    def of(cls, inner: Tensor) -> Axes:
+        """From inner products `(n, n)` float64."""
+        mean = inner.mean(1)
+        values, vectors = torch.linalg.eigh(inner - mean[:, None] - mean[None] + mean.mean())
+        return cls(mean, values.clamp_min(0.0), vectors)
+
 
 @dataclass(frozen=True)
 class WholeDensity:
@@ -42,11 +118,13 @@ class WholeDensity:
         gram: inner products of whole gradients of all records, `(L, N, N)`.
         own: the adversary's records, `(n,)`.
         others: records that hide the target (m - 1).
+        noise: on what is seen.
     """
 
     gram: Tensor
     own: Tensor
     others: int
+    noise: Noise | None = None
 
     def scores(self, members: Tensor, candidates: Tensor) -> Tensor:
         """Log-likelihoods of every candidate less the largest: `(L * SETTINGS, G, K)` float32.
@@ -57,38 +135,34 @@ class WholeDensity:
         """
         inside = torch.zeros(self.gram.shape[1], len(members), dtype=self.gram.dtype)
         inside.scatter_add_(0, members.T, torch.ones(members.shape[1], len(members), dtype=self.gram.dtype))
-        return torch.cat([self._line(place, inside, candidates) for place in range(len(self.gram))])
+        seen = [Seen.of(gram, inside) for gram in self.gram]
+        if self.noise is not None:
+            drawn = self.noise.draw(len(members))
+            seen = [one.under(more, inside, self.noise.std, size) for one, (more, size) in zip(seen, drawn)]
+        return torch.cat([self._line(place, one, candidates) for place, one in enumerate(seen)])
 
     @cached_property
-    def _axes(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Of every line the mean inner products of the own records, and the spectrum of the centred ones."""
-        found = []
-        for gram in self.gram:
-            inner = gram[self.own][:, self.own].double()
-            mean = inner.mean(1)
-            values, vectors = torch.linalg.eigh(inner - mean[:, None] - mean[None] + mean.mean())
-            found.append((mean, values.clamp_min(0.0), vectors))
-        return found
+    def _axes(self) -> list[Axes]:
+        return [Axes.of(gram[self.own][:, self.own].double()) for gram in self.gram]
 
-    def _line(self, place: int, inside: Tensor, candidates: Tensor) -> Tensor:
-        gram, (mean, values, vectors) = self.gram[place], self._axes[place]
+    def _line(self, place: int, seen: Seen, candidates: Tensor) -> Tensor:
+        gram, axes = self.gram[place], self._axes[place]
         n, rows = len(self.own), gram[self.own]
-        scale = float(values.mean()) / n
-        if scale <= 0.0:
-            return torch.zeros(SETTINGS, inside.shape[1], len(candidates))
-        # Inner products of what is seen, less the mean of the others, with itself, the candidates, and the own records.
-        total, middle = gram @ inside, rows.mean(0)
-        length = (inside * total).sum(0) - 2.0 * self.others * (middle @ inside) + self.others**2 * mean.mean()
-        cross = (total[candidates] - self.others * middle[candidates, None]).T
-        seen, asked = (rows @ inside) - self.others * mean[:, None].to(rows), rows[:, candidates]
-        seen, asked = (vectors.T.to(rows) @ (some - some.mean(0)) for some in (seen, asked))
+        scale = self.others * float(axes.values.mean()) / n
+        if scale + seen.noise <= 0.0:
+            return torch.zeros(SETTINGS, seen.total.shape[1], len(candidates))
+        # Less the mean of the others.
+        length = seen.square - 2.0 * self.others * seen.total[self.own].mean(0) + self.others**2 * axes.mean.mean()
+        cross = (seen.total[candidates] - self.others * rows.mean(0)[candidates, None]).T
+        along, asked = seen.total[self.own] - self.others * axes.mean[:, None].to(rows), rows[:, candidates]
+        along, asked = (axes.vectors.T.to(rows) @ (some - some.mean(0)) for some in (along, asked))
         found = []
         for share in SHRINKAGE:
-            ridge = share * scale
-            weight = (1.0 / (n * ridge + values))[:, None].to(rows)
-            left = (length - (seen.square() * weight).sum(0))[:, None] - 2.0 * (cross - (seen * weight).T @ asked)
+            ridge = share * scale + seen.noise
+            weight = (self.others / (n * ridge + self.others * axes.values))[:, None].to(rows)
+            left = (length - (along.square() * weight).sum(0))[:, None] - 2.0 * (cross - (along * weight).T @ asked)
             left += gram.diagonal()[candidates] - (asked.square() * weight).sum(0)
-            left = (left / (self.others * ridge)).clamp_min_(1e-6)
+            left = (left / ridge).clamp_min_(1e-6)
             found += [-0.5 * left, -0.5 * n * left.log()]
         scores = torch.stack(found)
         return (scores - scores.amax(-1, keepdim=True)).float()
@@ -101,10 +175,12 @@ class Grams:
     Attributes:
         gram: for some layers, then all together, `(L, N, N)` float32.
         layers: places of those layers, then -1.
+        noise: on what is seen of batches.
     """
 
     gram: Tensor
     layers: tuple[int, ...]
+    noise: Noise | None = None
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -113,7 +189,7 @@ class Grams:
 
     def density(self, own: Tensor, others: int) -> WholeDensity:
         """Fitted to some records; of many the first."""
-        return WholeDensity(self.gram, own[:MOST_OWN], others)
+        return WholeDensity(self.gram, own[:MOST_OWN], others, self.noise)
 
     @classmethod
     def of(cls, layers: Sequence[Sequence[RecordGradients]], size: int) -> Grams | None:
@@ -133,6 +209,35 @@ class Grams:
         if joint:
             grams.append(sum(grams[1:], grams[0]))
         return cls(torch.stack(grams), (*sorted(wanted), *((-1,) if joint else ())))
+
+    @classmethod
+    def under_noise(
+        cls, layers: Sequence[Sequence[RecordGradients]], std: float, generator: torch.Generator
+    ) -> Grams | None:
+        """Those of every layer and of all together; None where `noisy_cells` is 0."""
+        n = len(layers[0][0].norms()) if layers and layers[0] else 0
+        if not noisy_cells(layers, n):
+            return None
+        grams = [gram_of(layer, torch.arange(n)).float() for layer in layers]
+        noise = Noise(std, torch.stack([_root(gram) for gram in grams]), tuple(map(_numbers, layers)), generator)
+        if len(layers) == 1:
+            return cls(torch.stack(grams), (0,), noise)
+        return cls(torch.stack([*grams, sum(grams[1:], grams[0])]), (*range(len(layers)), -1), noise)
+
+
+def noisy_cells(layers: Sequence[Sequence[RecordGradients]], n: int) -> int:
+    """Numbers kept of n records under noise, inner products and roots; 0 where a layer is not whole, or the records are
+    too many."""
+    whole = all(layer and all(one.whole for one in layer) for layer in layers)
+    cells = (2 * len(layers) + (len(layers) > 1)) * n**2
+    return cells if whole and n <= MOST_NOISY and cells <= MOST_CELLS else 0
+
+
+def _root(gram: Tensor) -> Tensor:
+    """A matrix whose product with its transpose is `gram`, which may be singular."""
+    values, vectors = torch.linalg.eigh(gram.double())
+    root: Tensor = (vectors * values.clamp_min(0.0).sqrt()).float()
+    return root
 
 
 def _numbers(layer: Sequence[RecordGradients]) -> int:

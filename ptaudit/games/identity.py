@@ -132,7 +132,7 @@ def play(
         tokens = pictures(tokens, known, generator)
     elif sight is not None and _quiet(view):
         tokens, view, sight = blurred(tokens, view, sight)
-    table = Table(tokens, view, groups, k, sight, known, algebra)
+    table = Table(tokens, view, groups, k, sight, known, algebra, seed)
     full = [True] * len(groups)
 
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:

@@ -33,6 +33,7 @@ class Table:
         sight: what the games are played on; None for sums of the tokens and the noise of the view.
         known: what the adversary prepares on; None for sums of the tokens.
         algebra: the same view as matrices; None where only tokens are known.
+        seed: of noise on whole gradients.
     """
 
     tokens: Tensor
@@ -42,12 +43,19 @@ class Table:
     sight: Sight | None
     known: Sight | None
     algebra: Algebra | None
+    seed: int
 
     @cached_property
     def grams(self) -> Grams | None:
         """Inner products of whole gradients, where they say more than spans do."""
-        sums = self.view.linear and self.view.noise_std == 0.0 and self.known is None and self.sight is None
-        return Grams.of(self.algebra.own.layers, self.view.records) if self.algebra is not None and sums else None
+        view = self.view
+        if self.algebra is None or not view.linear or self.known is not None or self.sight is not None:
+            return None
+        if view.noise_std == 0.0:
+            return Grams.of(self.algebra.own.layers, view.records)
+        # Of several looks at one batch the mean has less noise.
+        std = view.noise_std * (view.rounds**-0.5 if view.fixed_batch else 1.0)
+        return Grams.under_noise(self.algebra.own.layers, std, torch.Generator().manual_seed(self.seed))
 
     def fit(self, own: Tensor, generator: torch.Generator) -> Family:
         """Fit, choose and weigh on some records."""

@@ -8,7 +8,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.whole import MOST_CELLS, Grams
+from ptaudit.attacks.whole import MOST_CELLS, Grams, noisy_cells
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.pipeline.about import is_input
 from ptaudit.pipeline.plays import on_view
@@ -17,6 +17,7 @@ from ptaudit.spec.inference import AttributeGame
 from ptaudit.spec.model import IdentityGame
 from ptaudit.spec.secrets import attribute_of
 from ptaudit.tokens import TokenReader
+from ptaudit.views.view import View
 
 FEW = 16
 """Records whose gradients are looked at: what is kept grows with their number and with nothing else."""
@@ -54,13 +55,18 @@ def kept_bytes(session: Session, reader: TokenReader) -> tuple[int, int]:
 
 
 def _inner_products(session: Session, kept: Sequence[Sequence[RecordGradients]], n: int) -> int:
-    """Those of the largest batch without noise whose record is named by someone who knows nothing of the others."""
+    """Those of the largest view whose record is named by someone who knows nothing of the others."""
     if not any(isinstance(game, IdentityGame) and game.knows == "none" for game in session.spec.audit.games):
         return 0
-    sizes = [view.records for view in session.views if view.linear and view.noise_std == 0.0 and view.others]
-    grams = [found for size in sizes if (found := Grams.of(kept, size)) is not None]
-    lines = max((len(found.gram) for found in grams), default=0)
-    return 4 * min(lines * n**2, MOST_CELLS)
+    views = [view for view in session.views if view.linear and (view.others or view.noise_std)]
+    return 4 * max((_cells(view, kept, n) for view in views), default=0)
+
+
+def _cells(view: View, kept: Sequence[Sequence[RecordGradients]], n: int) -> int:
+    if view.noise_std:
+        return noisy_cells(kept, n)
+    grams = Grams.of(kept, view.records)
+    return 0 if grams is None else min(len(grams.gram) * n**2, MOST_CELLS)
 
 
 def _tensors(one: RecordGradients) -> list[Tensor]:

@@ -33,7 +33,7 @@ MOST = 768
 TREES, LEAST_LEAF, TRIED = 100, 4, 0.1
 """Trees of a forest, fewest batches in a leaf, share of the numbers that are tried at a split."""
 
-BOOSTED, RATE, LEAVES, BOOSTED_NUMBERS = 100, 0.1, 15, 256
+BOOSTED, RATE, LEAVES, BOOSTED_NUMBERS = 220, 0.06, 15, 300
 """Boosted trees, how much of each is added, their leaves, and the numbers that they look at."""
 
 LEAST_SHARE = 1e-4
