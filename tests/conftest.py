@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-# The models are small, and tables are the same byte for byte only at one number of threads.
+# The models are small, tests run side by side, and tables are the same byte for byte only at one number of threads.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture

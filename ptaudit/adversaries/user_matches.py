@@ -168,13 +168,15 @@ class Line:
     """The fitted posterior of one reported line.
 
     Attributes:
-        agreements: of its layers, and of all of them together.
+        agreements: of its layers, and of all of them together; the last one is that of the line.
+        half: the last one as half of the adversary's users tell it.
         layers: whose statistics trees look at.
         trees: what they say.
         stack: trees and agreements as one posterior.
     """
 
     agreements: Mapping[tuple[int, ...], Agreement]
+    half: Agreement
     layers: tuple[int, ...]
     trees: Score
     stack: Stack
@@ -184,6 +186,14 @@ class Line:
         features = _features(held, self.agreements, self.layers)
         scores = _scores(features, self.trees, len(self.agreements))
         return self.stack.log_posterior(scores, uniform_prior(scores))
+
+    def gain(self, held: Held) -> Tensor:
+        """What all users tell more than half of them, of the agreement alone, in nats, `(G,)`."""
+        places, every = list(self.agreements.items())[-1]
+        seen, known = (torch.cat([side[place] for place in places], -1) for side in (held.seen, held.known))
+        both = (torch.log_softmax(held.games(one.scores(seen, known)).double(), -1) for one in (every, self.half))
+        more, less = (told.gather(1, held.games(held.truth)[:, None]).squeeze(1) for told in both)
+        return more - less
 
 
 def fit(
@@ -224,7 +234,8 @@ def _line(
     count = len(agreements[0])
     scores = torch.cat([_scores(some, trees[1 - i], count) for i, some in enumerate(x)], 1)
     stack = fit_stack(scores, secret, uniform_prior(scores), 1.0 / (records + 1))
-    return Line(agreements[2], layers, fit_boosted(torch.cat(x), secret, seed), stack)
+    half = list(agreements[0].values())[-1]
+    return Line(agreements[2], half, layers, fit_boosted(torch.cat(x), secret, seed), stack)
 
 
 def _agreement(held: Sequence[Held], secrets: Sequence[Tensor], layers: tuple[int, ...]) -> Agreement:

@@ -53,3 +53,8 @@ class Answers:
     wrong: Tensor
     batches: Batches
     starved: Sequence[bool] = ()
+
+
+def starved_of(halves: Sequence[Answers]) -> list[bool]:
+    """Of every line, whether the adversary of each half would find more; empty where nobody asked."""
+    return [all(line) for line in zip(*(half.starved for half in halves))]

@@ -7,7 +7,7 @@ round. So every record is a target once, and none is ever fitted and reported in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,10 +15,13 @@ from torch import Tensor
 
 from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_matrix
-from ptaudit.stats.estimate import Estimate
+from ptaudit.stats.estimate import NEARLY_ALL, OK, Estimate
 
 GAMES_PER_QUARTER = 1024
 """Games played with the targets of one quarter of the records."""
+
+DATA_LIMITED = "data-limited"
+"""Status of a row that more records or batches to learn from would raise."""
 
 CEILING_SHARE = 0.99
 """Share of the ceiling from which on the rule of three bounds the interval."""
@@ -26,10 +29,11 @@ CEILING_SHARE = 0.99
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of every record; the unit of resampling is the record. The first axis is bits, hits, null bits.
+    """Scores of every record; the unit of resampling is the record. The first axis is bits, hits, null bits, and in the
+    identity game what all of the adversary's records tell more than half of them.
 
     Attributes:
-        values: `(3, groups, n)`: the mean of the games that the record is the target of, plus its influence on the
+        values: `(3 or 4, groups, n)`: the mean of the games that the record is the target of, plus its influence on the
             games of others (as one of the m-1 that hide the target, or as a rival candidate). The mean over records is
             the estimate, the spread its error.
         targets: number of distinct targets.
@@ -44,7 +48,7 @@ class Scores:
 
 
 Played = tuple[Tensor, Tensor]
-"""Scores of the targets of a quarter and influence of the quarter that fills the batches, both `(3, groups, q)`."""
+"""Scores of the targets of a quarter, influence of the one that fills the batches: `(3 or 4, groups, q)` each."""
 
 
 def quarters(records: int, generator: torch.Generator) -> Tensor:
@@ -61,7 +65,7 @@ def crossfit(order: Tensor, play: Callable[[Tensor, Sequence[tuple[Tensor, Tenso
         play: given the records of the adversary and the two pairs (targets, fillers), the scores of each pair.
 
     Returns:
-        Scores of all records in the order of the quarters, `(3, groups, 4q)`.
+        Scores of all records in the order of the quarters, `(3 or 4, groups, 4q)`.
     """
     parts: dict[int, Tensor] = {}
     for known, (one, two) in (((0, 1), (2, 3)), ((2, 3), (0, 1))):
@@ -138,3 +142,16 @@ def _closed(estimate: Estimate, targets: int, least: float) -> Estimate:
     if estimate.value >= CEILING_SHARE * estimate.ceiling:
         lo = min(lo, rule_of_three(estimate.ceiling, targets))
     return replace(estimate, lo=lo, n=targets).clipped(least, estimate.ceiling)
+
+
+def data_limited(metrics: Mapping[str, list[Estimate]], starved: Sequence[bool]) -> dict[str, list[Estimate]]:
+    """The same, with the lines marked that more to learn from would raise, if they are far from the ceiling."""
+    if not any(starved):
+        return dict(metrics)
+    lines = [line and one.value < NEARLY_ALL * one.ceiling for line, one in zip(starved, metrics["bits"])]
+    return {
+        name: [
+            replace(one, status=DATA_LIMITED) if line and one.status == OK else one for line, one in zip(lines, each)
+        ]
+        for name, each in metrics.items()
+    }

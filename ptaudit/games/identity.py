@@ -26,6 +26,7 @@ from ptaudit.games.crossfit import (
     Played,
     Scores,
     crossfit,
+    data_limited,
     estimates,
     filler_influence,
     quarters,
@@ -33,6 +34,7 @@ from ptaudit.games.crossfit import (
 )
 from ptaudit.games.identity_family import Table
 from ptaudit.stats.channel import channel_bits
+from ptaudit.stats.detection import above_zero
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import Games
 from ptaudit.views.sight import Sight
@@ -92,7 +94,7 @@ def measure(
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
     scores = play(tokens, view, groups, k, seed, sight, known, algebra)
-    bits, hits, null = scores.values
+    bits, hits, null, more = scores.values
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
     found = estimates(bits, null, ceilings, scores.targets, seed, least=-math.inf if static else 0.0)
     shuffled_hits = torch.full_like(hits, 1.0 / k)
@@ -100,7 +102,8 @@ def measure(
     marked = [
         replace(e, status=_status(e, scores, i, top, tokens.shape[-1], parameters[i])) for i, e in enumerate(found)
     ]
-    return scores.adversary, {"bits": marked, "accuracy": accuracy}
+    starved = [above_zero(one.double().cpu().numpy()) for one in more]
+    return scores.adversary, data_limited({"bits": marked, "accuracy": accuracy}, starved)
 
 
 def noise_ceiling(view: View, parameters: int | None) -> float:
@@ -136,9 +139,9 @@ def play(
     full = [True] * len(groups)
 
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
-        family = table.fit(own, generator)
-        full[:] = [one and two for one, two in zip(full, family.full)]
-        return [play_quarter(family.answer, *pair, view, k, generator) for pair in pairs]
+        families = table.fit(own, generator)
+        full[:] = [one and two for one, two in zip(full, families.every.full)]
+        return [play_quarter(families.answer, *pair, view, k, generator) for pair in pairs]
 
     values = crossfit(order, play_half)
     return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), "combined" if algebra else "likelihood-ratio")
@@ -156,7 +159,7 @@ def play_quarter(
 
     Args:
         asked: for candidates, fillers and games the scores `(P, G, K)` and shares of the prior `(P,)` of the adversary,
-            and of the same one fitted to shuffled secrets.
+            of the same one fitted to shuffled secrets, and where asked for of one fitted to half of its records.
         targets: records of the quarter.
         fillers: records of the other quarter.
         view: the view.
@@ -169,7 +172,7 @@ def play_quarter(
     for members in sets:
         games = draw(k, len(fillers), per_target, view, generator)
         scored, rivals = _scored(asked(members, fillers, games), games.secret)
-        mine = scored.view(3, -1, k, per_target).mean(-1)
+        mine = scored.view(len(scored), -1, k, per_target).mean(-1)
         rest = scored - mine.repeat_interleave(per_target, -1)
         rivalry = (k - 1) * (rivals - rivals.mean(-1, keepdim=True))
         values.append(mine + rivalry)
@@ -178,8 +181,9 @@ def play_quarter(
 
 
 def _scored(answers: Sequence[tuple[Tensor, Tensor]], secret: Tensor) -> tuple[Tensor, Tensor]:
-    """Bits, hits and null bits of every game, `(3, P, G)`; what each candidate takes from the others, `(3, P, K)`."""
-    (low, share), (null, null_share) = answers
+    """Bits, hits, null bits of every game and what all records tell more than half, `(4, P, G)`; what each candidate
+    takes from the others, `(4, P, K)`."""
+    (low, share), (null, null_share), *less = answers
     secret = secret.to(low.device)
     k = low.shape[-1]
     prior, wrong = uniform(k, low), (secret + 1) % k
@@ -187,9 +191,14 @@ def _scored(answers: Sequence[tuple[Tensor, Tensor]], secret: Tensor) -> tuple[T
     real = Calibration(torch.ones_like(share), share.to(low.device))
     shuffled = Calibration(torch.ones_like(share), null_share.to(low.device))
     bits, hits = calibrated_gain(low, prior, real, secret), top_hit(low, secret)
-    scored = torch.stack([bits, hits, calibrated_gain(null, prior, shuffled, wrong)])
+    more = torch.zeros_like(bits)
+    for half, half_share in less:
+        half = half - half.amax(-1, keepdim=True)
+        calibrated = Calibration(torch.ones_like(half_share), half_share.to(half.device))
+        more = bits - calibrated_gain(half, prior, calibrated, secret)
     rivals = rival_losses(low, secret, real)
-    return scored, torch.cat([rivals, torch.zeros_like(rivals[:1])])
+    scored = torch.stack([bits, hits, calibrated_gain(null, prior, shuffled, wrong), more])
+    return scored, torch.cat([rivals, torch.zeros_like(rivals)])
 
 
 def _targets(quarter: int, k: int) -> int:
@@ -205,7 +214,8 @@ def _exact(tokens: Tensor, order: Tensor, groups: Sequence[Sequence[int]], k: in
     )
     fewest = torch.stack([same[list(group)].amin(0) for group in groups])
     bits = math.log2(k) - fewest.log2()
-    values = torch.stack([bits, 1.0 / fewest, torch.zeros_like(bits)])
+    nothing = torch.zeros_like(bits)
+    values = torch.stack([bits, 1.0 / fewest, nothing, nothing])
     return Scores(values, bits.shape[-1], (False,) * len(groups), "exact")
 
 

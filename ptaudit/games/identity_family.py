@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +17,16 @@ from ptaudit.adversaries.sighted import Window, doubled
 from ptaudit.attacks.combined import Combined, algebra_of, fit_combined
 from ptaudit.attacks.evidence import Algebra, Candidates, Read, statistics_of
 from ptaudit.attacks.whole import Grams, WholeDensity
+from ptaudit.stats.estimate import NEARLY_ALL
 from ptaudit.views.aggregate import Games, observe
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
+
+Answer = tuple[Tensor, Tensor]
+"""Scores of every line `(P, G, K)`, and each line's share of the prior `(P,)`."""
+
+LEAST_HALF = 10
+"""Fewest records, for each record of a batch, from which a family is fitted to see what half of the records lose."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,16 @@ class Table:
         std = view.noise_std * (view.rounds**-0.5 if view.fixed_batch else 1.0)
         return Grams.under_noise(self.algebra.own.layers, std, torch.Generator().manual_seed(self.seed))
 
-    def fit(self, own: Tensor, generator: torch.Generator) -> Family:
-        """Fit, choose and weigh on some records."""
+    def fit(self, own: Tensor, generator: torch.Generator) -> Families:
+        """Fit, choose and weigh on some records; and on half of them, where all leave something to find and half are
+        enough."""
+        family, half = self._fit(own, generator), len(own) // 2
+        if not family.leaves or half < LEAST_HALF * self.view.records * self.view.batches:
+            return Families(self, family, None, generator)
+        less = self._fit(own[:half], torch.Generator().manual_seed(self.seed), with_null=False)
+        return Families(self, family, less, generator)
+
+    def _fit(self, own: Tensor, generator: torch.Generator, with_null: bool = True) -> Family:
         view, algebra, half = self.view, self.algebra, len(own) // 2
         window = Window(self.known, own) if self.known is not None else None
         posterior = fit(self.tokens[:, own], view, generator, self.k, window)
@@ -73,10 +89,11 @@ class Table:
         seen = 1.0 / (len(own) + 1)
         least = max(unseen(view.others, len(own)), seen), seen
         whole = self.grams.rows if self.grams is not None else ()
-        real = fit_combined(trials, found, self.groups, least, once, whole)
-        null = fit_combined(trials, found, self.groups, least, once, whole, null_of=real)
+        fitted = [fit_combined(trials, found, self.groups, least, once, whole)]
+        if with_null:
+            fitted.append(fit_combined(trials, found, self.groups, least, once, whole, null_of=fitted[0]))
         density = None if self.grams is None else self.grams.density(own, view.others)
-        return Family(self, posterior, (real, null), density, read, beside[2] if beside else None, generator)
+        return Family(self, posterior, tuple(fitted), density, read, beside[2] if beside else None)
 
     def batches(self, members: Tensor) -> Tensor:
         """Batches of every round, `(r, G, m)`; a batch that all rounds show is looked at once."""
@@ -108,20 +125,18 @@ class Family:
     Attributes:
         table: what it is asked on.
         posterior: the likelihood ratio of sketches.
-        fitted: all scores stacked, and the same for shuffled secrets.
+        fitted: all scores stacked, and the same for shuffled secrets where the null is asked for.
         density: of whole gradients, where there is one.
         read: what is seen as matrices, where it is.
         own: candidates as the adversary computes them, beside batches of its own records.
-        generator: of what is random in the view.
     """
 
     table: Table
     posterior: Posterior
-    fitted: tuple[Combined, Combined]
+    fitted: tuple[Combined, ...]
     density: WholeDensity | None
     read: Read | None
     own: Candidates | None
-    generator: torch.Generator
 
     @property
     def full(self) -> list[bool]:
@@ -130,12 +145,21 @@ class Family:
         lines = self.fitted[0].lines
         return [line.sketched(rows) and bool(self.posterior.full[list(line.rows)].any()) for line in lines]
 
-    def answer(self, targets: Tensor, fillers: Tensor, games: Games) -> list[tuple[Tensor, Tensor]]:
-        """Scores `(P, G, K)` and shares of the prior `(P,)` of every line; and the same fitted to shuffled secrets."""
-        table = self.table
-        sketches = self.posterior.scores(table.shown(targets, fillers, games, self.generator), table.tokens[:, targets])
-        target = targets[games.secret].expand(len(games.others), -1)[..., None]
-        batches = table.batches(torch.cat([target, fillers[games.others]], -1))
+    @property
+    def leaves(self) -> bool:
+        """Whether the line that finds most is far from its ceiling on the adversary's own games."""
+        top = NEARLY_ALL * math.log2(len(self.posterior.trials[0].candidates))
+        return max(line.stack.bits for line in self.fitted[0].lines) < top
+
+    def answer(self, targets: Tensor, shown: Sequence[Tensor], batches: Tensor) -> list[Answer]:
+        """What it says of every line; and the same fitted to shuffled secrets.
+
+        Args:
+            targets: the candidates, `(K,)`.
+            shown: `Table.shown` of them.
+            batches: records of each batch of theirs, `(r, G, m)`.
+        """
+        sketches = self.posterior.scores(shown, self.table.tokens[:, targets])
         if self.density is not None:
             density = self.density
             sketches = torch.cat([sketches, sum_of(density.scores(batch, targets) for batch in batches)])
@@ -143,3 +167,29 @@ class Family:
         if self.fitted[0].evidence is not None and self.read is not None and self.own is not None:
             found = [statistics_of(self.read, batch, targets, self.own) for batch in batches]
         return [one.play(sketches, found) for one in self.fitted]
+
+
+@dataclass(frozen=True)
+class Families:
+    """The family fitted to all of the adversary's records, and to half of them.
+
+    Attributes:
+        table: what they are asked on.
+        every: fitted to all.
+        half: fitted to half; None where nobody asks whether more records would help.
+        generator: of what is random in the view.
+    """
+
+    table: Table
+    every: Family
+    half: Family | None
+    generator: torch.Generator
+
+    def answer(self, targets: Tensor, fillers: Tensor, games: Games) -> list[Answer]:
+        """What is said of some games: by all, by those fitted to shuffled secrets, and by half."""
+        table = self.table
+        shown = table.shown(targets, fillers, games, self.generator)
+        target = targets[games.secret].expand(len(games.others), -1)[..., None]
+        batches = table.batches(torch.cat([target, fillers[games.others]], -1))
+        found = self.every.answer(targets, shown, batches)
+        return [*found, *(self.half.answer(targets, shown, batches) if self.half is not None else [])]

@@ -51,7 +51,7 @@ def measure(
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return {metric: [estimate] * lines for metric, estimate in lost.items()}
     values = _play(algebra, view, k, seed)
-    bits, hits, null = values
+    bits, hits, null, _ = values
     targets = 4 * (n // 4)
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
     return {

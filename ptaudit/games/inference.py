@@ -16,11 +16,12 @@ from torch import Tensor
 from ptaudit.adversaries.batch import COMBINED, Seen, Shown, prepare
 from ptaudit.adversaries.batch.learning import learns_more
 from ptaudit.adversaries.batch.reading import Kept, read, screen
-from ptaudit.games.answers import Answers, Batches
+from ptaudit.games.answers import Answers, Batches, starved_of
+from ptaudit.games.crossfit import data_limited
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.games.parts import dealt, spread
 from ptaudit.games.scoring import score
-from ptaudit.stats.estimate import NEARLY_ALL, OK, Estimate, inconclusive
+from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.knowledge import Asked, Knowledge, Knows
 from ptaudit.views.sight import Sight, TokenSight, look
 from ptaudit.views.view import View
@@ -34,9 +35,6 @@ Found = dict[str, dict[str, list[Estimate]]]
 METRICS = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 
 """Marks of an adversary who was fitted and calibrated on undefended views, or with the weights of the epoch before."""
-
-DATA_LIMITED = "data-limited"
-"""Status of a row that more batches to learn from would raise."""
 
 FIT_GAMES, PLAY_GAMES = 4096, 4096
 """Most batches that are fitted on, half as many to choose on, and most that are played, in each half; a quarter of that
@@ -147,20 +145,8 @@ def scored(answers: Mapping[Asked, Sequence[Answers]], n_records: int, seed: int
     for who, halves in answers.items():
         top = surprise(halves) if ceiling is None else ceiling
         metrics = score(halves, n_records, seed, top, clip=not who.mistaken)
-        starved = [all(line) for line in zip(*(half.starved for half in halves))]
-        found[who.key] = data_limited(metrics, starved) if any(starved) else metrics
+        found[who.key] = data_limited(metrics, starved_of(halves))
     return found
-
-
-def data_limited(metrics: Mapping[str, list[Estimate]], starved: Sequence[bool]) -> dict[str, list[Estimate]]:
-    """The same, with the lines marked that more batches to learn from would raise, if they are far from the ceiling."""
-    lines = [line and one.value < NEARLY_ALL * one.ceiling for line, one in zip(starved, metrics["bits"])]
-    return {
-        name: [
-            replace(one, status=DATA_LIMITED) if line and one.status == OK else one for line, one in zip(lines, each)
-        ]
-        for name, each in metrics.items()
-    }
 
 
 def asked(families: Sequence[str], plain: object | None, late: bool = False, knows: Knows = "none") -> list[Asked]:

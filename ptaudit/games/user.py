@@ -20,7 +20,8 @@ from ptaudit.adversaries.sighted import pictures
 from ptaudit.adversaries.two_covariance import Setting, Shown
 from ptaudit.adversaries.users import UserPosterior, fit
 from ptaudit.attacks.evidence import Algebra
-from ptaudit.games.answers import Answers, Batches
+from ptaudit.games.answers import Answers, Batches, starved_of
+from ptaudit.games.crossfit import data_limited
 from ptaudit.games.scoring import LOW_FPRS, METRICS, score, tpr_name
 from ptaudit.games.user_draws import Drawn, draw, halves, halves_of, parts, records_of
 from ptaudit.games.user_matrices import Told, Users, answer
@@ -102,10 +103,11 @@ def measure(
         return {name: dict.fromkeys((*METRICS, *map(tpr_name, LOW_FPRS)), lost) for name in names}
     answers = play(tokens, users, view, groups, candidates, seed, sight, known, algebra)
     ceiling = math.log2(answers[OF_SKETCHES[0]][0].log_q.shape[-1])
-    return {
-        name: score(answers[plain], tokens.shape[1], seed, ceiling, clip=way == "adaptive")
-        for name, plain in zip(names, players)
-    }
+    found = {}
+    for name, plain in zip(names, players):
+        metrics = score(answers[plain], tokens.shape[1], seed, ceiling, clip=way == "adaptive")
+        found[name] = data_limited(metrics, starved_of(answers[plain]))
+    return found
 
 
 def play(
@@ -166,10 +168,11 @@ def _answers(
 def _better(sketched: Answers, bits: Sequence[float], told: Sequence[Told | None]) -> Answers:
     """Of every line the answers, from sketches or from matrices, that tell more on the adversary's own games."""
     log_q, null = sketched.log_q.clone(), sketched.null_log_q.clone()
+    starved = [one is not None and one.bits > bits[line] and one.starved for line, one in enumerate(told)]
     for line, one in enumerate(told):
         if one is not None and one.bits > bits[line]:
             log_q[line], null[line] = one.log_q.to(log_q), one.null_log_q.to(null)
-    return Answers(log_q, null, sketched.wrong, sketched.batches)
+    return Answers(log_q, null, sketched.wrong, sketched.batches, starved)
 
 
 def _setting(view: View, sighted: bool) -> Setting:

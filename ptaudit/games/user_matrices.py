@@ -11,6 +11,7 @@ from torch import Tensor
 from ptaudit.adversaries.user_matches import MOST_KNOWN, Reader, RivalSets, fit
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.games.user_draws import Drawn, draw
+from ptaudit.stats.detection import above_zero
 from ptaudit.views.view import View
 
 GAMES = 2048
@@ -40,11 +41,13 @@ class Told:
         log_q: log-posteriors `(G, K)`, natural.
         null_log_q: of the same adversary prepared with random secrets.
         bits: on its own games.
+        starved: whether more users to learn from would tell more.
     """
 
     log_q: Tensor
     null_log_q: Tensor
     bits: float
+    starved: bool
 
 
 def answer(
@@ -76,8 +79,19 @@ def answer(
     # A shuffled secret may be the true one: who is never the true one would be told by that.
     one, two = (torch.randint(some.shape[1], some.shape, generator=generator) for some in truths)
     real, null = (fit((first, second), secrets, there, records, seed) for secrets in (truths, (one, two)))
-    told = (Told(r.log_posterior(played), n.log_posterior(played), r.stack.bits) for r, n in zip(real, null))
+    user = drawn.user[drawn.sets.flatten()[drawn.kept]]
+    told = (
+        Told(r.log_posterior(played), n.log_posterior(played), r.stack.bits, _starved(r.gain(played), user))
+        for r, n in zip(real, null)
+    )
     return [next(told) if line else None for line in seen]
+
+
+def _starved(gain: Tensor, user: Tensor) -> bool:
+    """Whether what is gained in games `(G,)` is above 0, over users."""
+    place = torch.unique(user, return_inverse=True)[1]
+    count = torch.bincount(place)
+    return above_zero((torch.bincount(place, gain.cpu()) / count).numpy())
 
 
 def _in_sets(drawn: Drawn, table: Tensor, view: View, generator: torch.Generator) -> RivalSets:

@@ -19,7 +19,7 @@ STATUSES = {
     ATTACK_LIMITED: "nothing but this adversary limits what is found: no noise hides the rest.",
     "dim-limited": "the largest sketch won; an adversary with the full gradient may do better.",
     "sketch-limited": "the adversary saw a sketch of the gradient alone; one with the full gradient may do better.",
-    "data-limited": "the adversary does better with more batches of its own to learn from.",
+    "data-limited": "the adversary does better with more records or batches of its own to learn from.",
     "saturated": "within one bit of the ceiling, or (ksg) still rising with the records: more of them could show more.",
 }
 """What a status means for the reader, the least cautious first."""

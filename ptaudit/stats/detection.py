@@ -34,6 +34,11 @@ REACH = FOUND + float(stats.norm.ppf(POWER))
 """Standard errors from the null to the limit."""
 
 
+def above_zero(gains: NDArray[np.float64]) -> bool:
+    """Whether the one-sided lower bound of 95 % of the mean of paired differences `(n,)` is above 0."""
+    return bool(gains.mean() > FOUND * gains.std() / len(gains) ** 0.5)
+
+
 def standard_error(value: float, lo: float, hi: float, draws: NDArray[np.float64] | None = None) -> float:
     """Standard error of a number, from its draws where they vary, else from the longer side of its 95 % interval."""
     if draws is not None and (size := float(spread(np.asarray(draws, dtype=np.float64)[None])[0])) > 0.0:

@@ -8,7 +8,7 @@ A row has one status, the most specific that is true of it. From the least to th
 | `attack-limited` | no noise, and far from the ceiling: nothing but this adversary limits what is found |
 | `dim-limited` | the largest sketch did best: an adversary with the full gradient may do better |
 | `sketch-limited` | the adversary saw a sketch alone, which cannot hold what the gradient shows |
-| `data-limited` | an adversary with more batches to learn from does better |
+| `data-limited` | an adversary with more records or batches to learn from does better |
 | `saturated` | close to what so many candidates or records can show at all |
 | `inconclusive: ...`, `not captured: ...` | there is no number |
 """

@@ -5,7 +5,7 @@ import torch
 
 from ptaudit.adversaries.batch.learning import learns_more
 from ptaudit.adversaries.batch.seen import Block, Seen
-from ptaudit.games.inference import data_limited
+from ptaudit.games.crossfit import data_limited
 from ptaudit.stats.estimate import Estimate
 
 LINES = [[0, 1], [1]]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from inference_case import DEFENSES, GAMES, spec
 
 import ptaudit
 from ptaudit.errors import PtauditError
-from ptaudit.games import inference
+from ptaudit.games import inference, user, user_matrices
 from ptaudit.pipeline.session import open_session
 from ptaudit.report import Page
 from ptaudit.report.markdown import render
@@ -25,25 +26,33 @@ NAMES = [str(game.get("id", game["name"])) for game in GAMES]
 OLDER = ["identity", "label", {"name": "usable-information"}, {"name": "mutual-information", "estimator": "gaussian"}]
 
 
-def test_every_game_is_played_on_every_defense(tmp_path: Path) -> None:
-    views = [{"name": "bare", "batch_size": 2}]
-    views += [{"name": name, "batch_size": 2, "defense": defense} for name, defense in DEFENSES.items()]
-    views += [{"name": "update", "batch_size": 2, "update": {"local_steps": 3, "lr": 0.1}}]
-    views += [{"name": "users", "batch_size": 1, "users": 2, "defense": DEFENSES["sign"]}]
-    found = ptaudit.audit(
-        spec(tmp_path, audit={"views": views, "games": [*GAMES, *OLDER]}), out=tmp_path / "run"
-    ).leakage
+VIEWS = [
+    {"name": "bare", "batch_size": 2},
+    *({"name": name, "batch_size": 2, "defense": defense} for name, defense in DEFENSES.items()),
+    {"name": "update", "batch_size": 2, "update": {"local_steps": 3, "lr": 0.1}},
+    {"name": "users", "batch_size": 1, "users": 2, "defense": DEFENSES["sign"]},
+]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view["name"])
+def test_every_game_is_played_on_every_defense(
+    view: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user, "PLAY_GAMES", 256)
+    monkeypatch.setattr(user_matrices, "GAMES", 256)
+    games = [{**game, "fit_batches": 1024} if game["name"] != "user" else game for game in GAMES]
+    path = spec(tmp_path, audit={"views": [view], "games": [*games, *OLDER]})
+    found = ptaudit.audit(path, out=tmp_path / "run").leakage
     joint = found[(found.layer == "*") & (found.metric == "bits")]
-    for view in views:
-        for game in [*NAMES, "identity", "label", "usable-information", "mutual-information"]:
-            rows = joint[(joint.view == view["name"]) & (joint.game == game)]
-            adaptive = rows[rows.knowledge == "adaptive"]
-            assert len(adaptive), (view["name"], game)
-            assert not adaptive.status.str.startswith("inconclusive").any(), (view["name"], game, list(adaptive.status))
-            assert (adaptive.value <= adaptive.ceiling.fillna(float("inf")) + 1e-9).all()
-            assert (adaptive.lo >= 0).all()
-            if "defense" in view and game in NAMES:
-                assert (rows.knowledge == "static").any(), (view["name"], game)
+    for game in [*NAMES, "identity", "label", "usable-information", "mutual-information"]:
+        rows = joint[joint.game == game]
+        adaptive = rows[rows.knowledge == "adaptive"]
+        assert len(adaptive), game
+        assert not adaptive.status.str.startswith("inconclusive").any(), (game, list(adaptive.status))
+        assert (adaptive.value <= adaptive.ceiling.fillna(float("inf")) + 1e-9).all()
+        assert (adaptive.lo >= 0).all()
+        if "defense" in view and game in NAMES:
+            assert (rows.knowledge == "static").any(), game
 
 
 def test_planted_secrets_are_found_and_the_baseline_is_not_counted(tmp_path: Path) -> None:

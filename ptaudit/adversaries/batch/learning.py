@@ -14,11 +14,9 @@ from torch import Tensor
 from ptaudit.adversaries.batch import noted
 from ptaudit.adversaries.batch.choice import answer, choose_setting, log_prior
 from ptaudit.adversaries.batch.seen import Block, Seen
+from ptaudit.stats.detection import above_zero
 
 FAMILY = "linear"
-
-ONE_SIDED = 1.645
-"""Standard errors of a one-sided bound of 95 %."""
 
 
 def learns_more(fit: Seen, choose: Seen, groups: Sequence[Sequence[int]], seed: int) -> list[bool]:
@@ -53,8 +51,7 @@ def _gains(fit: Seen, choose: Seen, pair: tuple[Block, Block], seed: int) -> boo
         _bits(noted.ratios(known[:n], shares[None, :n].float(), asked, FAMILY, seed)[0], choose)
         for n in (len(known), half)
     )
-    gain = more - less
-    return bool(gain.mean() > ONE_SIDED * gain.std() / len(gain) ** 0.5)
+    return above_zero((more - less).double().cpu().numpy())
 
 
 def _bits(ratios: Tensor, choose: Seen) -> Tensor:
