@@ -74,7 +74,9 @@ def attack(world: World, spec: Mapping[str, Any], game: str, view: str, how: tup
     clip = defense.get("clip")
     noise = 0.0 if clip is None else clip * defense["noise_multiplier"]
     effort, seed = how
-    made = Attack(Eye(world, blocks_of(world.model), clip, noise), shown, asked, effort, np.random.default_rng(seed))
+    made = Attack(
+        Eye(world, blocks_of(world.model), clip, noise, defense), shown, asked, effort, np.random.default_rng(seed)
+    )
     if asked["name"] == "attribute" and asked.get("form") == "input":
         return _known(made)
     return {"identity": _identity, "user": _user}.get(asked["name"], _secret)(made)
@@ -103,6 +105,10 @@ def _identity(made: Attack) -> Score:
 
 def needs_density(eye: Eye) -> bool:
     """Noise, and layers with many positions, leave more in the whole gradient than the algebra of layers sees."""
+    return not eye.processed and _whole(eye)
+
+
+def _whole(eye: Eye) -> bool:
     return eye.noise > 0.0 or len(eye.sides(eye.world.members[:2])) < 2
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from redteam_defended import defended
 from redteam_world import Array, Index, World, forward
 from torch import Tensor, nn
 
@@ -55,6 +57,7 @@ class Eye:
         blocks: its layers.
         clip: bound on the norm of every record's whole gradient, or None.
         noise: standard deviation of the noise on every number of the sum.
+        defense: what else is done to the sum, see `redteam_defended`.
         norms: norm of every record's gradient that was asked for, by record.
     """
 
@@ -62,7 +65,13 @@ class Eye:
     blocks: list[Block]
     clip: float | None = None
     noise: float = 0.0
+    defense: Mapping[str, Any] = field(default_factory=dict)
     norms: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def processed(self) -> bool:
+        """Whether what is shown is no sum."""
+        return self.defense.get("name") in ("sign", "prune")
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -74,7 +83,7 @@ class Eye:
         x, y = self.world.batch(index)
         sums = self._matrices(x, y, self.factors(index))
         if not self.noise:
-            return sums
+            return defended(sums, self.defense)
         return [one + self.noise * torch.from_numpy(rng.standard_normal(one.shape, np.float32)) for one in sums]
 
     def factors(self, index: Index) -> Tensor | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from redteam_defended import evidence
 from redteam_density import Density, fit_density, flat
 from redteam_gradients import Eye
 from redteam_posterior import Evidence
@@ -72,6 +73,9 @@ def density_of(eye: Eye, own: Index, rng: np.random.Generator) -> Density | None
 
 def statistics(eye: Eye, batch: list[Tensor], known: Known) -> Array:
     """What the algebra says of every candidate, `(K, F)`."""
+    if eye.processed:
+        assert known.whole is not None
+        return evidence(batch, known.whole)
     found = []
     for block, matrix in zip(eye.blocks, batch):
         G = matrix.double().numpy()
@@ -124,7 +128,7 @@ def _play_set(
     how: tuple[int, np.random.Generator],
 ) -> Evidence:
     (others, m), (games, rng), k = hidden, how, len(candidates)
-    known = learn(eye, candidates, whole=density is not None)
+    known = learn(eye, candidates, whole=density is not None or eye.processed)
     secret = np.concatenate([rng.permutation(k) for _ in range(-(-games // k))])[:games]
     learned, seen = [], []
     for one in secret:

@@ -29,6 +29,8 @@ def specs(data: Path) -> dict[str, Spec]:
         "digits": _digits({"plain": [8, 32]}, [IDENTITY, LABEL], [0, 8]),
         "digits-quick": _digits({"plain": [32]}, [IDENTITY], [8]),
         "digits-noise": _digits({}, [IDENTITY, LABEL], [0, 8], _noisy(32, 0.01)),
+        "digits-defended": _digits({}, [IDENTITY], [8], _signs(8), _signs(32), _pruned(8, 0.9)),
+        "adult-defended": _adult(data, {}, [IDENTITY], [3], _signs(32), records=4000),
         "adult": _adult(data, {"batch": [8, 32]}, [IDENTITY], [0, 3]),
         "adult-batch": _adult(data, {"batch": [1, 8, 64]}, [_sex("property"), _sex("distribution")]),
         "adult-noise": _adult(data, {}, [_sex("property"), _sex("distribution")], [3], _noisy(8, 0.01)),
@@ -77,6 +79,14 @@ def _attributes(name: str) -> list[Spec]:
 
 def _noisy(m: int, sigma: float) -> Spec:
     return {"name": "noise", "batch_size": m, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": sigma}}
+
+
+def _signs(m: int) -> Spec:
+    return {"name": f"sign-{m}", "batch_size": m, "defense": {"name": "sign"}}
+
+
+def _pruned(m: int, ratio: float) -> Spec:
+    return {"name": f"prune-{m}", "batch_size": m, "defense": {"name": "prune", "ratio": ratio}}
 
 
 def _audit(records: int | str, sizes: dict[str, list[int]], games: list[Any], epochs: list[int], *more: Spec) -> Spec:
@@ -164,7 +174,8 @@ def _users(data: Path) -> Spec:
 
 NEEDS = {
     **dict.fromkeys(
-        ["adult", "adult-batch", "adult-noise", "adult-record", "adult-large", "adult-quick"], ("adult.csv.gz",)
+        ["adult", "adult-defended", "adult-batch", "adult-noise", "adult-record", "adult-large", "adult-quick"],
+        ("adult.csv.gz",),
     ),
     **dict.fromkeys(["fashion", "fashion-batch"], ("fashion_mnist",)),
     "resnet": ("cifar10_lossless4k.npz",),

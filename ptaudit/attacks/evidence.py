@@ -67,11 +67,13 @@ class Candidates:
         noise_std: of the noise on every parameter of what is seen.
         reference: batches of the adversary's own records, `(B, m)`, which tell what a candidate looks like that is not
             in a batch; None where it has none.
+        sums: whether what is seen is the sum of gradients itself, not what a defense or an update makes of it.
     """
 
     layers: Sequence[Sequence[RecordGradients]]
     noise_std: float = 0.0
     reference: Tensor | None = None
+    sums: bool = True
 
     @property
     def readable(self) -> bool:
@@ -159,7 +161,7 @@ def _of_piece(matrices: Matrices, candidates: Tensor, size: int, own: Candidates
             if isinstance(one, Factors) and span.applies(one, size):
                 visible, *found = span.statistics(batch, one, candidates, size, own.noise_std)
                 yield from (Statistic(place, values, visible) for values in found)
-                if 2 * size * one.positions <= min(one.shape):
+                if own.sums and 2 * size * one.positions <= min(one.shape):
                     continue  # far from the rank: supports add nothing
             visible, *found = support.statistics(batch, one, candidates, own.noise_std)
             yield from (Statistic(place, values, visible, USUAL) for values in found)

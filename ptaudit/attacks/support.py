@@ -2,7 +2,8 @@
 
 An input that is 0 in all records of a batch (a category nobody has, a word nobody wrote) leaves a column of exact
 zeros, a unit that is silent in all of them a row of zeros: a candidate that uses it was not there. A row or column that
-one record alone has used is that record's own, to the last digit. Both hold for batches of any size and any layer.
+one record alone has used is that record's own, to the last digit. Both hold for batches of any size and any layer. The
+first is true entry by entry too: where the sum is 0 and a candidate is not, it was not there, and signs keep zeros.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ USED = 1e-3
 
 WIDEST = 256
 """Most rows (or columns) among which those of a single record are looked for."""
+
+TOUCHED = 1e-6
+"""Share of a candidate's largest entry from which on it counts as not 0: what rounding leaves of a 0 does not."""
+
+ENTRIES = 1 << 15
+"""Most entries of a matrix that are gone through one by one."""
 
 LEAST = 1e-16
 
@@ -33,7 +40,8 @@ def statistics(batch: Tensor, one: RecordGradients, candidates: Tensor, noise_st
         noise_std: of the noise on every entry.
 
     Returns:
-        Visibility, then two statistics for each side that is looked at, `(G, K)` float32 each.
+        Visibility, then two statistics for each side that is looked at, and the share of a candidate's entries that are
+        0 in the batch where there are not too many, `(G, K)` float32 each.
     """
     if isinstance(one, UsedRows):
         return _of_entries(batch, one, candidates, noise_std)
@@ -48,8 +56,30 @@ def statistics(batch: Tensor, one: RecordGradients, candidates: Tensor, noise_st
         found.append(_log(_product(share.square(), empty) / share.square().sum(-1).clamp_min(1e-38)))
         if turned.shape[1] <= WIDEST:
             found.append(_log(_nearest(turned, one, candidates, side, share > USED)) / 2.0)
+    if one.whole and noise_std == 0.0 and one.shape[0] * one.shape[1] <= ENTRIES:
+        found.append(_log(_lost_entries(batch, one, candidates)))
     size = one.norms()[candidates]
     return [_visibility(size, batch, noise_std, found[0]), *found]
+
+
+def _lost_entries(batch: Tensor, one: RecordGradients, candidates: Tensor) -> Tensor:
+    """Share of the entries of each candidate that are 0 in the batch, `(G, K)`."""
+    empty = (batch == 0.0).float().flatten(1)
+    if candidates.dim() == 1:
+        pieces = torch.split(candidates, max(1, CELLS // empty.shape[1]))
+        used = torch.cat([_touched(one, some) for some in pieces])
+        return (empty @ used.mT) / used.sum(1).clamp_min(1.0)
+    found = []
+    for lost, mine in zip(empty, candidates):
+        used = _touched(one, mine)
+        found.append((used @ lost) / used.sum(1).clamp_min(1.0))
+    return torch.stack(found)
+
+
+def _touched(one: RecordGradients, candidates: Tensor) -> Tensor:
+    """Which entries of each candidate are not 0, `(K, rows * columns)` float32."""
+    entries = one.sums(candidates[:, None]).flatten(1).abs()
+    return (entries > TOUCHED * entries.amax(1, keepdim=True)).float()
 
 
 def magnitudes(one: RecordGradients, candidates: Tensor, side: int) -> Tensor:

@@ -66,19 +66,21 @@ class Table:
         return Grams.under_noise(self.algebra.own.layers, std, torch.Generator().manual_seed(self.seed))
 
     def fit(self, own: Tensor, generator: torch.Generator) -> Families:
-        """Fit, choose and weigh on some records; and on half of them, where all leave something to find and half are
-        enough."""
+        """Fit, choose and weigh on some records; and, of densities alone, on half of them, where a line that uses
+        nothing else leaves something to find and half are enough."""
         family, half = self._fit(own, generator), len(own) // 2
-        if not family.leaves or half < LEAST_HALF * self.view.records * self.view.batches:
+        if not any(family.starving) or half < LEAST_HALF * self.view.records * self.view.batches:
             return Families(self, family, None, generator)
-        less = self._fit(own[:half], torch.Generator().manual_seed(self.seed), with_null=False)
+        less = self._fit(own[:half], torch.Generator().manual_seed(self.seed), with_matrices=False)
         return Families(self, family, less, generator)
 
-    def _fit(self, own: Tensor, generator: torch.Generator, with_null: bool = True) -> Family:
+    def _fit(self, own: Tensor, generator: torch.Generator, with_matrices: bool = True) -> Family:
         view, algebra, half = self.view, self.algebra, len(own) // 2
         window = Window(self.known, own) if self.known is not None else None
         posterior = fit(self.tokens[:, own], view, generator, self.k, window)
-        read = algebra.reader(view, generator) if algebra is not None and algebra.own.readable else None
+        read = None
+        if with_matrices and algebra is not None and algebra.own.readable:
+            read = algebra.reader(view, generator)
         trials = [self._widened(t, i, own) for i, t in enumerate(posterior.trials)]
         folds = (own[:half], own[half : 2 * half], own)
         beside = (
@@ -89,11 +91,10 @@ class Table:
         seen = 1.0 / (len(own) + 1)
         least = max(unseen(view.others, len(own)), seen), seen
         whole = self.grams.rows if self.grams is not None else ()
-        fitted = [fit_combined(trials, found, self.groups, least, once, whole)]
-        if with_null:
-            fitted.append(fit_combined(trials, found, self.groups, least, once, whole, null_of=fitted[0]))
+        real = fit_combined(trials, found, self.groups, least, once, whole)
+        null = fit_combined(trials, found, self.groups, least, once, whole, null_of=real)
         density = None if self.grams is None else self.grams.density(own, view.others)
-        return Family(self, posterior, tuple(fitted), density, read, beside[2] if beside else None)
+        return Family(self, posterior, (real, null), density, read, beside[2] if beside else None)
 
     def batches(self, members: Tensor) -> Tensor:
         """Batches of every round, `(r, G, m)`; a batch that all rounds show is looked at once."""
@@ -125,7 +126,7 @@ class Family:
     Attributes:
         table: what it is asked on.
         posterior: the likelihood ratio of sketches.
-        fitted: all scores stacked, and the same for shuffled secrets where the null is asked for.
+        fitted: all scores stacked, and the same for shuffled secrets.
         density: of whole gradients, where there is one.
         read: what is seen as matrices, where it is.
         own: candidates as the adversary computes them, beside batches of its own records.
@@ -133,7 +134,7 @@ class Family:
 
     table: Table
     posterior: Posterior
-    fitted: tuple[Combined, ...]
+    fitted: tuple[Combined, Combined]
     density: WholeDensity | None
     read: Read | None
     own: Candidates | None
@@ -146,10 +147,10 @@ class Family:
         return [line.sketched(rows) and bool(self.posterior.full[list(line.rows)].any()) for line in lines]
 
     @property
-    def leaves(self) -> bool:
-        """Whether the line that finds most is far from its ceiling on the adversary's own games."""
+    def starving(self) -> list[bool]:
+        """Whether a line uses densities alone, and is far from its ceiling on the adversary's own games."""
         top = NEARLY_ALL * math.log2(len(self.posterior.trials[0].candidates))
-        return max(line.stack.bits for line in self.fitted[0].lines) < top
+        return [not line.evidence and line.stack.bits < top for line in self.fitted[0].lines]
 
     def answer(self, targets: Tensor, shown: Sequence[Tensor], batches: Tensor) -> list[Answer]:
         """What it says of every line; and the same fitted to shuffled secrets.
@@ -171,12 +172,12 @@ class Family:
 
 @dataclass(frozen=True)
 class Families:
-    """The family fitted to all of the adversary's records, and to half of them.
+    """The family fitted to all of the adversary's records, and its densities fitted to half of them.
 
     Attributes:
         table: what they are asked on.
         every: fitted to all.
-        half: fitted to half; None where nobody asks whether more records would help.
+        half: densities fitted to half; None where no line asks whether more records would help.
         generator: of what is random in the view.
     """
 
@@ -186,10 +187,16 @@ class Families:
     generator: torch.Generator
 
     def answer(self, targets: Tensor, fillers: Tensor, games: Games) -> list[Answer]:
-        """What is said of some games: by all, by those fitted to shuffled secrets, and by half."""
+        """What is said of some games: by all, by those fitted to shuffled secrets, and by half (lines that do not ask
+        are those of all)."""
         table = self.table
         shown = table.shown(targets, fillers, games, self.generator)
         target = targets[games.secret].expand(len(games.others), -1)[..., None]
         batches = table.batches(torch.cat([target, fillers[games.others]], -1))
         found = self.every.answer(targets, shown, batches)
-        return [*found, *(self.half.answer(targets, shown, batches) if self.half is not None else [])]
+        if self.half is None:
+            return found
+        asks = torch.tensor(self.every.starving, device=found[0][0].device)
+        less = self.half.answer(targets, shown, batches)[0]
+        low = torch.where(asks[:, None, None], less[0], found[0][0])
+        return [*found, (low, torch.where(asks.to(less[1].device), less[1], found[0][1]))]

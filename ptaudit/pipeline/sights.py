@@ -92,7 +92,7 @@ def adaptive(scene: Scene, view: View, places: Sequence[int]) -> Known:
     if view.linear:
         return _knows_sums(summed(scene, view, places), view)
     now = sight(scene, view, places)
-    own = Candidates([scene.gradients[place] for place in places])
+    own = Candidates([scene.gradients[place] for place in places], sums=False)
     return Known(summed(scene, plain_sums(view), places).tokens, view, now, now, Algebra(now, own))
 
 

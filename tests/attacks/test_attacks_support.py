@@ -107,7 +107,7 @@ def test_padding_is_not_in_use():
 
 def test_columns_of_a_projected_layer_are_not_looked_at():
     values = explicit(one_hot())
-    assert len(support.statistics(values[:2], Dense(values), torch.arange(3), 0.0)) == 5
+    assert len(support.statistics(values[:2], Dense(values), torch.arange(3), 0.0)) == 6
     assert len(support.statistics(values[:2], Dense(values, whole=False), torch.arange(3), 0.0)) == 3
 
 
@@ -129,3 +129,27 @@ def test_records_without_a_gradient_are_finite():
     for one in (zero, dense(zero), empty):
         for values in support.statistics(one.sums(torch.tensor([[1, 2]])), one, torch.arange(4), 0.0):
             assert bool(torch.isfinite(values).all())
+
+
+@pytest.mark.parametrize("form", ["factors", "dense", "positions"])
+def test_entries_that_are_0_in_the_sum_exclude_who_is_not_0_there(form):
+    """Also where no row and no column is empty: who uses an input in a unit that saw it in no record was not there."""
+    g = generator(4)
+    positions = 2 if form == "positions" else 1
+    left, right = (
+        torch.randn(60, positions, size, generator=g) * (torch.rand(60, positions, size, generator=g) < 0.4)
+        for size in (9, 11)
+    )
+    one = Factors(left, right)
+    members, secret = games(60, 20, 6, 40)
+    batch = one.sums(members)
+    assert float((batch == 0.0).all(1).float().mean()) < 0.1
+    used = explicit(one)[:20] != 0.0
+    lost = ((batch == 0.0)[:, None] & used).flatten(2).float().sum(2) / used.flatten(1).sum(1)
+    records = dense(one) if form == "dense" else one
+    for seen in (batch, batch.sign()):
+        found = support.statistics(seen, records, torch.arange(20), 0.0)[-1]
+        torch.testing.assert_close(found.double().clamp_min(-15.0), lost.double().log10().clamp_min(-15.0))
+    inside, _ = own_of(found, secret)
+    assert float(inside.max()) == -16.0
+    assert 0.2 < float((found > -15.0).float().mean()) < 1.0

@@ -68,7 +68,7 @@ def _input(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found
     candidates = counterfactual(about, shown, table.places, name, noisy)
     alone = None if view.linear else counterfactual_alone(about, view, table.places, name)
     versions = None if table.late else counterfactual_gradients(about, shown, table.places, name)
-    algebra = None if versions is None else Algebra(seen.now, Candidates(versions, view.noise_std))
+    algebra = None if versions is None else Algebra(seen.now, Candidates(versions, view.noise_std, sums=view.linear))
     known = Knowledge(seen.known, candidates, view.linear, view.noise_std, alone, algebra)
     plain = None
     if seen.plain is not None:
