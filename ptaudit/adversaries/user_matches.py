@@ -8,6 +8,7 @@ what was fitted on the other; the weights of the stack and its share of the prio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -187,13 +188,14 @@ class Line:
         scores = _scores(features, self.trees, len(self.agreements))
         return self.stack.log_posterior(scores, uniform_prior(scores))
 
-    def gain(self, held: Held) -> Tensor:
-        """What all users tell more than half of them, of the agreement alone, in nats, `(G,)`."""
+    def halved(self, held: Held) -> tuple[Tensor, Tensor]:
+        """What all users tell, and half of them, of the agreement alone, in nats over a guess, `(G,)` each."""
         places, every = list(self.agreements.items())[-1]
         seen, known = (torch.cat([side[place] for place in places], -1) for side in (held.seen, held.known))
         both = (torch.log_softmax(held.games(one.scores(seen, known)).double(), -1) for one in (every, self.half))
-        more, less = (told.gather(1, held.games(held.truth)[:, None]).squeeze(1) for told in both)
-        return more - less
+        guess = math.log(held.truth.shape[1])
+        more, less = (told.gather(1, held.games(held.truth)[:, None]).squeeze(1) + guess for told in both)
+        return more, less
 
 
 def fit(

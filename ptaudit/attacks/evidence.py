@@ -164,6 +164,8 @@ def _of_piece(matrices: Matrices, candidates: Tensor, size: int, own: Candidates
                 if own.sums and 2 * size * one.positions <= min(one.shape):
                     continue  # far from the rank: supports add nothing
             visible, *found = support.statistics(batch, one, candidates, own.noise_std)
+            if support.has_entries(one, own.noise_std):
+                found.append(support.lost_entries(batch, one, candidates))
             yield from (Statistic(place, values, visible, USUAL) for values in found)
 
 

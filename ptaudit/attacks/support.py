@@ -40,8 +40,7 @@ def statistics(batch: Tensor, one: RecordGradients, candidates: Tensor, noise_st
         noise_std: of the noise on every entry.
 
     Returns:
-        Visibility, then two statistics for each side that is looked at, and the share of a candidate's entries that are
-        0 in the batch where there are not too many, `(G, K)` float32 each.
+        Visibility, then two statistics for each side that is looked at, `(G, K)` float32 each.
     """
     if isinstance(one, UsedRows):
         return _of_entries(batch, one, candidates, noise_std)
@@ -56,24 +55,34 @@ def statistics(batch: Tensor, one: RecordGradients, candidates: Tensor, noise_st
         found.append(_log(_product(share.square(), empty) / share.square().sum(-1).clamp_min(1e-38)))
         if turned.shape[1] <= WIDEST:
             found.append(_log(_nearest(turned, one, candidates, side, share > USED)) / 2.0)
-    if one.whole and noise_std == 0.0 and one.shape[0] * one.shape[1] <= ENTRIES:
-        found.append(_log(_lost_entries(batch, one, candidates)))
     size = one.norms()[candidates]
     return [_visibility(size, batch, noise_std, found[0]), *found]
 
 
-def _lost_entries(batch: Tensor, one: RecordGradients, candidates: Tensor) -> Tensor:
-    """Share of the entries of each candidate that are 0 in the batch, `(G, K)`."""
+def has_entries(one: RecordGradients, noise_std: float) -> bool:
+    """Whether entries are gone through one by one: without noise, where they are whole and not too many."""
+    few = one.shape[0] * one.shape[1] <= ENTRIES
+    return one.whole and few and noise_std == 0.0 and not isinstance(one, UsedRows)
+
+
+def lost_entries(batch: Tensor, one: RecordGradients, candidates: Tensor) -> Tensor:
+    """Decimal logarithm of the share of each candidate's entries that are 0 in the batch, `(G, K)` float32.
+
+    Args:
+        batch: `(G, rows, columns)` float32.
+        one: gradients of the records, for which `has_entries`.
+        candidates: indices of records, `(K,)` for all games or `(G, K)`.
+    """
     empty = (batch == 0.0).float().flatten(1)
     if candidates.dim() == 1:
         pieces = torch.split(candidates, max(1, CELLS // empty.shape[1]))
         used = torch.cat([_touched(one, some) for some in pieces])
-        return (empty @ used.mT) / used.sum(1).clamp_min(1.0)
+        return _log((empty @ used.mT) / used.sum(1).clamp_min(1.0))
     found = []
     for lost, mine in zip(empty, candidates):
         used = _touched(one, mine)
         found.append((used @ lost) / used.sum(1).clamp_min(1.0))
-    return torch.stack(found)
+    return _log(torch.stack(found))
 
 
 def _touched(one: RecordGradients, candidates: Tensor) -> Tensor:

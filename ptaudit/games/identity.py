@@ -34,7 +34,7 @@ from ptaudit.games.crossfit import (
 )
 from ptaudit.games.identity_family import Table
 from ptaudit.stats.channel import channel_bits
-from ptaudit.stats.detection import above_zero
+from ptaudit.stats.detection import tells_more
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import Games
 from ptaudit.views.sight import Sight
@@ -102,7 +102,7 @@ def measure(
     marked = [
         replace(e, status=_status(e, scores, i, top, tokens.shape[-1], parameters[i])) for i, e in enumerate(found)
     ]
-    starved = [above_zero(one.double().cpu().numpy()) for one in more]
+    starved = [tells_more(*(one.double().cpu().numpy() for one in both)) for both in zip(more, bits)]
     return scores.adversary, data_limited({"bits": marked, "accuracy": accuracy}, starved)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ptaudit.adversaries.user_matches import MOST_KNOWN, Reader, RivalSets, fit
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.games.user_draws import Drawn, draw
-from ptaudit.stats.detection import above_zero
+from ptaudit.stats.detection import tells_more
 from ptaudit.views.view import View
 
 GAMES = 2048
@@ -81,17 +81,17 @@ def answer(
     real, null = (fit((first, second), secrets, there, records, seed) for secrets in (truths, (one, two)))
     user = drawn.user[drawn.sets.flatten()[drawn.kept]]
     told = (
-        Told(r.log_posterior(played), n.log_posterior(played), r.stack.bits, _starved(r.gain(played), user))
+        Told(r.log_posterior(played), n.log_posterior(played), r.stack.bits, _starved(*r.halved(played), user))
         for r, n in zip(real, null)
     )
     return [next(told) if line else None for line in seen]
 
 
-def _starved(gain: Tensor, user: Tensor) -> bool:
-    """Whether what is gained in games `(G,)` is above 0, over users."""
+def _starved(more: Tensor, less: Tensor, user: Tensor) -> bool:
+    """Whether all of the adversary's users tell more of games `(G,)` than half of them, over the users of the games."""
     place = torch.unique(user, return_inverse=True)[1]
-    count = torch.bincount(place)
-    return above_zero((torch.bincount(place, gain.cpu()) / count).numpy())
+    gain, total = (torch.bincount(place, some.cpu()) / torch.bincount(place) for some in (more - less, more))
+    return tells_more(gain.numpy(), total.numpy())
 
 
 def _in_sets(drawn: Drawn, table: Tensor, view: View, generator: torch.Generator) -> RivalSets:

@@ -34,9 +34,15 @@ REACH = FOUND + float(stats.norm.ppf(POWER))
 """Standard errors from the null to the limit."""
 
 
-def above_zero(gains: NDArray[np.float64]) -> bool:
-    """Whether the one-sided lower bound of 95 % of the mean of paired differences `(n,)` is above 0."""
-    return bool(gains.mean() > FOUND * gains.std() / len(gains) ** 0.5)
+WORTH = 0.01
+"""Share of a number that a gain must exceed to be worth a word."""
+
+
+def tells_more(gains: NDArray[np.float64], total: NDArray[np.float64]) -> bool:
+    """Whether paired gains `(n,)` are more than `WORTH` of the totals `(n,)` that they are part of: the one-sided lower
+    bound of 95 % of their mean is above that."""
+    apart = gains - WORTH * total
+    return bool(apart.mean() > FOUND * apart.std() / len(apart) ** 0.5)
 
 
 def standard_error(value: float, lo: float, hi: float, draws: NDArray[np.float64] | None = None) -> float:

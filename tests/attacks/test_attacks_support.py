@@ -107,7 +107,7 @@ def test_padding_is_not_in_use():
 
 def test_columns_of_a_projected_layer_are_not_looked_at():
     values = explicit(one_hot())
-    assert len(support.statistics(values[:2], Dense(values), torch.arange(3), 0.0)) == 6
+    assert len(support.statistics(values[:2], Dense(values), torch.arange(3), 0.0)) == 5
     assert len(support.statistics(values[:2], Dense(values, whole=False), torch.arange(3), 0.0)) == 3
 
 
@@ -148,8 +148,10 @@ def test_entries_that_are_0_in_the_sum_exclude_who_is_not_0_there(form):
     lost = ((batch == 0.0)[:, None] & used).flatten(2).float().sum(2) / used.flatten(1).sum(1)
     records = dense(one) if form == "dense" else one
     for seen in (batch, batch.sign()):
-        found = support.statistics(seen, records, torch.arange(20), 0.0)[-1]
+        found = support.lost_entries(seen, records, torch.arange(20))
         torch.testing.assert_close(found.double().clamp_min(-15.0), lost.double().log10().clamp_min(-15.0))
+        each = support.lost_entries(seen, records, torch.arange(20).expand(40, -1))
+        torch.testing.assert_close(each, found)
     inside, _ = own_of(found, secret)
     assert float(inside.max()) == -16.0
     assert 0.2 < float((found > -15.0).float().mean()) < 1.0

@@ -292,3 +292,25 @@ def test_every_candidate_is_equally_often_the_secret():
     games = draw_games(5, 50, 3, 2, 2, torch.Generator().manual_seed(0))
     assert torch.bincount(games.secret).tolist() == [3] * 5
     assert games.others.shape == (2, 15, 2)
+
+
+def spread(n, k):
+    """Normal tokens whose directions differ in spread, so that a density has to be learned."""
+    return (gaussian(n, k, 1) * torch.linspace(-2.0, 1.0, k, dtype=torch.float64).exp())[None]
+
+
+def test_a_line_that_more_records_would_raise_is_data_limited():
+    """What half of the records lose is found where 64 directions are to be learned from few, not from many of 8."""
+    few, many = (measured(spread(n, k), View("v", 8), [[0]], [k], 64)[1]["bits"][0] for n, k in ((400, 64), (4000, 8)))
+    assert few.status == "data-limited"
+    assert many.status == "ok"
+
+
+def test_what_half_of_the_records_lose_is_what_the_other_half_gain():
+    """The gain is the difference to the game with half as many records of the adversary's own, but for the draws."""
+    tokens = spread(1600, 64)
+    gain = float(identity.play(tokens, View("v", 8), [[0]], 64, 0).values[3].mean())
+    known = float(identity.play(tokens, View("v", 8), [[0]], 64, 0).values[0].mean())
+    less = float(identity.play(tokens[:, :800], View("v", 8), [[0]], 64, 0).values[0].mean())
+    assert gain == pytest.approx(known - less, abs=0.15)
+    assert gain > 0.1

@@ -14,7 +14,7 @@ from torch import Tensor
 from ptaudit.adversaries.batch import noted
 from ptaudit.adversaries.batch.choice import answer, choose_setting, log_prior
 from ptaudit.adversaries.batch.seen import Block, Seen
-from ptaudit.stats.detection import above_zero
+from ptaudit.stats.detection import tells_more
 
 FAMILY = "linear"
 
@@ -51,7 +51,7 @@ def _gains(fit: Seen, choose: Seen, pair: tuple[Block, Block], seed: int) -> boo
         _bits(noted.ratios(known[:n], shares[None, :n].float(), asked, FAMILY, seed)[0], choose)
         for n in (len(known), half)
     )
-    return above_zero((more - less).double().cpu().numpy())
+    return tells_more((more - less).double().cpu().numpy(), more.double().cpu().numpy())
 
 
 def _bits(ratios: Tensor, choose: Seen) -> Tensor:
