@@ -1,12 +1,11 @@
 """Scores of single records, kept only when asked for: `samples.csv`.
 
-A record goes by a hash of the data and its index: who has the data can tell which one it is, nobody else can.
+A record goes by a hash with a key that is made from the data: who has the data can tell which one it is, nobody else.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,8 +32,7 @@ class Samples:
 
     def __init__(self, folder: Path, session: Session) -> None:
         self._folder = folder
-        data = session.records.digest()
-        self._names = [record_name(data, index) for index in session.members.tolist()]
+        self._names = [session.name_of(record) for record in session.members.tolist()]
         self._rows: dict[int, list[tuple[object, ...]]] = {}
 
     def add(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
@@ -55,11 +53,6 @@ class Samples:
     def save(self, epoch: int) -> None:
         """Write what there is of an epoch."""
         write_whole(_path(self._folder, epoch), csv_text(COLUMNS, self._rows.pop(epoch, [])))
-
-
-def record_name(data_digest: str, index: int) -> str:
-    """What a record is called: the first 16 digits of SHA-256 over the digest of the data and its index there."""
-    return hashlib.sha256(f"{data_digest}:{index}".encode()).hexdigest()[:16]
 
 
 def publish(seeds: Sequence[tuple[int, Path]], epochs: Sequence[int], target: Path) -> None:

@@ -14,6 +14,7 @@ from ptaudit.pipeline.samples import Samples
 from ptaudit.pipeline.session import Session, audited, shared
 from ptaudit.spec.catalog import GAMES, NO_DEFENSE, NOISE_HALF
 from ptaudit.spec.model import GameSpec
+from ptaudit.stats.bootstrap import of_low_rank
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.row import JOINT, Row, limit
@@ -78,7 +79,7 @@ class Scene:
     @property
     def seed(self) -> int:
         """Seed of games and intervals."""
-        return self.session.spec.audit.seed
+        return self.session.seed
 
     @property
     def targets(self) -> Tensor:
@@ -132,7 +133,7 @@ class Scene:
             Row(
                 self.epoch, self.step, line.name, line.index, line.type, line.parameters, view, game.title,
                 who.adversary, who.knowledge, who.knows, NO_DEFENSE, metric, e.value, e.lo, e.hi, e.null, e.ceiling,
-                limit(metric, e), e.n, e.status, e.draws,
+                limit(metric, e), e.n, e.status, None if e.draws is None else of_low_rank(e.draws, e.n),
             )
             for i, line in enumerate(lines)
             for metric, e in ((metric, estimates[i]) for metric, estimates in found.items())

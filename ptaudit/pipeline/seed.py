@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from ptaudit.errors import TrainingDivergedError
+from ptaudit.pipeline.control import compared
 from ptaudit.pipeline.encoding import Encoders
 from ptaudit.pipeline.folder import Workplace
 from ptaudit.pipeline.live import LIVE, LiveLog, LiveWatch
@@ -139,7 +140,7 @@ def run_seed(
     if live is not None:
         progress.log(live.summary())
     seconds = {"training": training(), **observer.seconds.plain()}
-    rows = tuple(row for epoch in sorted(observer.rows) for row in observer.rows[epoch])
+    rows = compared(session, seed, [row for epoch in sorted(observer.rows) for row in observer.rows[epoch]])
     notes, states = warnings(session, model), {}
     if learned is not None:
         notes, states = (*notes, *learned.warnings(_seen(session, reader))), learned.files()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ class Session:
         checkpoints: SHA-256 of the checkpoints that are walked over, by epoch; empty where the spec trains.
         augment: what changes the inputs of a training batch, if anything.
         planted: canaries that are trained on; they are among the records, and never audited otherwise.
+        key: what is known to those alone who have the records: draws and names that come from it cannot be undone.
         kept: what a game found out about the records and needs at every epoch.
     """
 
@@ -79,7 +81,20 @@ class Session:
     checkpoints: Mapping[int, str] = field(default_factory=dict)
     augment: Augment | None = None
     planted: tuple[Planted, ...] = ()
+    key: str = ""
     kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def seed(self) -> int:
+        """Seed of games and resamples: from the audit's seed and the records.
+
+        From a seed in the folder anyone could draw the resamples again, and solve for the scores of single records.
+        """
+        return int(hmac.digest(self.key.encode(), f"seed {self.spec.audit.seed}".encode(), "sha256").hex()[:15], 16)
+
+    def name_of(self, record: int) -> str:
+        """What a record is called in tables of single records: who has the data can tell which one it is."""
+        return hmac.digest(self.key.encode(), f"record {record}".encode(), "sha256").hex()[:16]
 
     def model(self, seed: int) -> nn.Module:
         """The untrained model of a seed, on the device, found to fit the data and the loss."""
@@ -123,7 +138,8 @@ def open_session(spec: Spec, device: torch.device) -> Session:
     loss = penalised(make_loss(spec.train.loss, spec.train.label_smoothing), spec.train)
     saved = {epoch: digest(path) for epoch, path in spec.replay.saved.items()} if spec.replay else {}
     augment = make_augment(spec.data.augment, records)
-    session = Session(spec, device, records, split, members, others, loss, views, saved, augment)
+    key = records.digest("what is drawn from records")
+    session = Session(spec, device, records, split, members, others, loss, views, saved, augment, key=key)
     _check_accuracies(session)
     check_secrets(session)
     return with_canaries(session)

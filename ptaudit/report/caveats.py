@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ptaudit.report.words import plural
+from ptaudit.stats.estimate import NOT_COMPARABLE
 from ptaudit.tables.status import ATTACK_LIMITED
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def caveats(run: Run) -> tuple[str, ...]:
     there = {row.status.partition(":")[0] for row in run.rows}
     meanings = [f"{status}: {sentence}" for status, sentence in STATUSES.items() if status in there]
     first = [text for text in meanings if text.startswith(ATTACK_LIMITED)]
-    sentences = [LOWER_BOUND, *first, *_not_captured(run), *_not_run(run.rows)]
+    sentences = [LOWER_BOUND, *first, *_not_captured(run), *_not_comparable(run.rows), *_not_run(run.rows)]
     if len(run.manifest.get("seeds", (0, 0))) == 1:
         sentences.append(ONE_SEED)
     sentences += [str(warning) for warning in run.manifest.get("warnings", ())]
@@ -54,6 +55,12 @@ def _not_captured(run: Run) -> list[str]:
         if layer.capture == "none":
             by_reason.setdefault(layer.reason or "no reason given", []).append(layer.name)
     return [f"Not captured: {_some(names)} ({reason})." for reason, names in by_reason.items()]
+
+
+def _not_comparable(rows: Sequence[Row]) -> list[str]:
+    """Which numbers compare two sides that differ for another reason."""
+    reasons = Counter(row.status for row in rows if row.status.startswith(NOT_COMPARABLE))
+    return [f"{reason[0].upper()}{reason[1:]} ({plural(n, 'row')})." for reason, n in reasons.most_common()]
 
 
 def _not_run(rows: Sequence[Row]) -> list[str]:

@@ -35,6 +35,37 @@ _FLOOR = 0.25
 """Least standard error of a resample, as a share of the sample's: one that misses the few odd records has none."""
 
 
+def of_low_rank(draws: Array, n: int) -> Array:
+    """Draws as they may leave the process: of rank at most n/2 for n records, with the same mean and spread.
+
+    Draws are linear in the scores of single records, so n of them with known weights give every score. Of rank n/2 they
+    leave half of the numbers open to somebody who knows all weights; who does not have the records knows none, since
+    the seed of the resamples is made from them. Rows over the same records are mixed alike, so that replicate b of all
+    rows still belongs together.
+
+    Args:
+        draws: `(..., B)`, replicates along the last axis.
+        n: records behind them.
+    """
+    count = draws.shape[-1]
+    rank = max(2, n // 2)
+    if rank >= count:
+        return draws
+    centre = draws.mean(-1, keepdims=True)
+    mixed = (draws[..., : rank - 1] - centre) @ _mixing(rank - 1, count)
+    spread, now = (some.std(-1, keepdims=True) for some in (draws, mixed))
+    scaled: Array = centre + mixed * np.divide(spread, now, out=np.zeros_like(spread), where=now > 0.0)
+    return scaled
+
+
+@functools.lru_cache(maxsize=4)
+def _mixing(rank: int, count: int) -> Array:
+    """Normal numbers `(rank, count)`, rows summing to 0; always the same."""
+    mixing = np.random.default_rng([rank, count]).standard_normal((rank, count))
+    mixing -= mixing.mean(1, keepdims=True)
+    return mixing
+
+
 @functools.lru_cache(maxsize=4)
 def resample_weights(n: int, draws: int, seed: int, stream: int = 0) -> Array:
     """Weights of n records in bootstrap resamples: multinomial counts over n.

@@ -12,6 +12,9 @@ from ptaudit.stats.detection import detectable, standard_error
 
 OK = "ok"
 
+NOT_COMPARABLE = "not comparable"
+"""Start of the status of a number that compares two sides which differ for another reason."""
+
 NEARLY_ALL = 0.9
 """Share of the ceiling from which on a row is not limited by its adversary."""
 
@@ -43,8 +46,8 @@ class Estimate:
 
     @property
     def conclusive(self) -> bool:
-        """Whether the attack ran and returned a number."""
-        return not self.status.startswith("inconclusive") and math.isfinite(self.value)
+        """Whether the attack ran and returned a number that means what it says."""
+        return not self.status.startswith(("inconclusive", NOT_COMPARABLE)) and math.isfinite(self.value)
 
     @property
     def detectable(self) -> float:

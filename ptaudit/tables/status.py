@@ -10,6 +10,7 @@ A row has one status, the most specific that is true of it. From the least to th
 | `sketch-limited` | the adversary saw a sketch alone, which cannot hold what the gradient shows |
 | `data-limited` | an adversary with more records or batches to learn from does better |
 | `saturated` | close to what so many candidates or records can show at all |
+| `not comparable: ...` | members and held-out records differ before any training: the number is not about it |
 | `inconclusive: ...`, `not captured: ...` | there is no number |
 """
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 
 import numpy as np
 import pytest
+import torch
 from audit_case import ONE_VIEW, call, tables, write_spec
 
 from ptaudit.pipeline.moment import EpochAudit
 from ptaudit.pipeline.parts import Parts
 from ptaudit.pipeline.plays.mutual_information import _options
-from ptaudit.pipeline.samples import record_name
+from ptaudit.pipeline.session import open_session
+from ptaudit.spec import load
 from ptaudit.spec.model import MutualInformationGame
 from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import JOINT, find
@@ -97,8 +100,12 @@ def test_scores_of_single_records_have_hashed_names(informed):
     with (folder / "samples.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == run.manifest["records"] == 400
-    names = {record_name(run.manifest["data_sha256"], index) for index in range(800)}
-    assert {row["record"] for row in rows} <= names
+    session = open_session(load(folder / "spec.resolved.yaml"), torch.device("cpu"))
+    assert [row["record"] for row in rows] == [session.name_of(index) for index in session.members.tolist()]
+    # Nothing in the folder makes these names: neither the hash of the data nor a seed.
+    for told in (run.manifest["data_sha256"], run.manifest["split_sha256"], str(run.manifest["audit_seed"])):
+        others = {hashlib.sha256(f"{told}:{index}".encode()).hexdigest()[:16] for index in range(800)}
+        assert not others & {row["record"] for row in rows}
     ranks = sorted(float(row["value"]) for row in rows)
     assert (ranks[0], ranks[-1]) == (0.0, 1.0)
     assert np.mean(ranks) == pytest.approx(0.5, abs=1e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ptaudit.stats.bootstrap import from_matrix, from_values, resample_weights
+from ptaudit.stats.bootstrap import from_matrix, from_values, of_low_rank, resample_weights
 
 FAMILIES = {
     "gaussian": (lambda g, size: g.standard_normal(size), 0.0),
@@ -116,3 +116,28 @@ def test_one_bad_row_does_not_spoil_the_others():
     first, bad, last = from_matrix(values, null=0.0, ceiling=8.0, seed=0)
     assert (first.lo, last.hi) == pytest.approx((clean[0].lo, clean[2].hi))
     assert not bad.conclusive
+
+
+def test_draws_of_low_rank_keep_mean_spread_and_correlation():
+    values = np.random.default_rng(0).normal(size=(3, 400))
+    values[1] += values[0]
+    draws = values @ resample_weights(400, 1000, 3).T
+    fewer = of_low_rank(draws, 400)
+    np.testing.assert_allclose(fewer.mean(1), draws.mean(1), atol=1e-9)
+    np.testing.assert_allclose(fewer.std(1), draws.std(1), rtol=1e-9)
+    np.testing.assert_allclose(np.corrcoef(fewer), np.corrcoef(draws), atol=0.15)
+    assert of_low_rank(draws, 2000) is draws
+    np.testing.assert_allclose(of_low_rank(draws[:1], 400), fewer[:1], rtol=1e-9)
+
+
+def test_draws_of_low_rank_do_not_give_the_scores_that_full_ones_give():
+    n = 200
+    values = np.random.default_rng(1).normal(size=n)
+    weights = resample_weights(n, 1000, 3)
+    draws = values @ weights.T
+    solved = np.linalg.lstsq(weights, draws, rcond=None)[0]
+    np.testing.assert_allclose(solved, values, atol=1e-6)  # what is to be prevented
+    many = np.stack([of_low_rank(np.random.default_rng(i).normal(size=n) @ weights.T, n) for i in range(300)])
+    assert np.linalg.matrix_rank(many - many.mean(1, keepdims=True), tol=1e-8) < n / 2
+    blind = np.linalg.lstsq(weights, of_low_rank(draws, n), rcond=None)[0]
+    assert abs(np.corrcoef(blind - blind.mean(), values)[0, 1]) < 0.3

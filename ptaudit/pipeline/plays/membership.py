@@ -7,7 +7,7 @@ import torch
 from ptaudit.games import membership
 from ptaudit.pipeline.scene import Scene, joint_line, layer_line
 from ptaudit.spec.catalog import ADVERSARIES, GAMES, MODEL_VIEW
-from ptaudit.spec.model import GameSpec
+from ptaudit.spec.model import GameSpec, Spec
 from ptaudit.stats.estimate import inconclusive
 from ptaudit.tables.row import Row
 from ptaudit.tokens import Tokens
@@ -22,6 +22,8 @@ def play(scene: Scene, game: GameSpec) -> list[Row]:
     sides = [_side(tokens) for tokens in (scene.inside, scene.outside)]
     joint = len(lines) - 1
     found = membership.measure(sides[0], sides[1], joint, scene.seed)
+    if reason := _unknown(scene.session.spec):
+        found = {key: dict.fromkeys(one, inconclusive(reason)) for key, one in found.items()}
     if not scene.inside.layers:
         unknown = dict.fromkeys(GAMES["membership"], inconclusive("no layer is captured"))
         found = {key: estimates if key[0] == "loss" else unknown for key, estimates in found.items()}
@@ -30,6 +32,13 @@ def play(scene: Scene, game: GameSpec) -> list[Row]:
         one = {metric: [estimate] for metric, estimate in found[adversary, place].items()}
         rows += scene.rows(MODEL_VIEW, game, adversary, [lines[place]], one)
     return rows + scene.not_captured(MODEL_VIEW, game, ADVERSARIES["membership"][1:])
+
+
+def _unknown(spec: Spec) -> str:
+    """Why nobody knows who was trained on; empty where it is known."""
+    if spec.replay is None or spec.data.members or spec.data.non_members:
+        return ""
+    return "no index file says which records the checkpoints were trained on: name it in data.members"
 
 
 def _side(tokens: Tokens) -> membership.Side:

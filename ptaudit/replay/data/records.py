@@ -80,9 +80,12 @@ class Records:
         """Bytes of inputs and targets."""
         return sum(tensor.nbytes for tensor in (*leaves(self.inputs), self.targets))
 
-    def digest(self) -> str:
-        """SHA-256 over inputs, targets and columns: what a checkpoint or a cache made from these records depends on."""
-        text = hashlib.sha256()
+    def digest(self, purpose: str = "") -> str:
+        """SHA-256 over inputs, targets and columns: what a checkpoint or a cache made from these records depends on.
+
+        For another purpose another one, which nobody can compute who does not have the records.
+        """
+        text = hashlib.sha256(purpose.encode())
         tensors = [tensor.cpu().numpy() for tensor in (*leaves(self.inputs), self.targets)]
         names = list(self.inputs) if isinstance(self.inputs, dict) else []
         for array in (*tensors, *self.columns.values()):

@@ -1,0 +1,70 @@
+"""Numbers about members say nothing where the untrained model tells them from held-out records."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import ptaudit
+from ptaudit.gate import decide, exit_code
+from ptaudit.spec import load
+from ptaudit.tables.folder import read_run
+
+MODEL = """from torch import nn
+
+def net():
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+"""
+
+
+def audit(folder, gap, epochs, **more):
+    """A table whose held-out half is moved by `gap` in one column, audited at some epochs."""
+    draw = np.random.default_rng(0)
+    n = 600
+    table = pd.DataFrame(draw.normal(size=(n, 4)), columns=list("abcd"))
+    table["label"] = (table.a + draw.normal(size=n) > 0).astype(int)
+    table.loc[n // 2 :, "b"] += gap
+    table.to_csv(folder / "table.csv", index=False)
+    (folder / "models.py").write_text(MODEL)
+    np.save(folder / "members.npy", np.arange(n // 2))
+    spec = {
+        "version": 1,
+        "name": "control",
+        "model": {"entry": "models.py:net"},
+        "data": {"source": "csv:table.csv", "label": "label", "members": "members.npy"},
+        "train": {"epochs": 1, "batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.1}},
+        "audit": {"epochs": epochs, "tokens": {"dim": 16}, "views": [], "games": ["membership"], **more},
+        "gates": [  # no number of its own reaches it
+            {
+                "id": "members",
+                "metric": "membership.auc",
+                "view": "model",
+                "over": "joint",
+                "epoch": "last",
+                "max": 0.99,
+            }
+        ],
+    }
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    ptaudit.audit(folder / "spec.yaml", out=folder / "run")
+    return read_run(folder / "run")
+
+
+@pytest.mark.parametrize("epochs", [[0, 1], [1]], ids=["with the untrained model", "without"])
+def test_sides_that_differ_before_training_are_not_comparable(tmp_path, epochs):
+    run = audit(tmp_path, 1.5, epochs)
+    rows = [row for row in run.rows if row.game == "membership" and not math.isnan(row.value)]
+    assert {row.epoch for row in rows} == set(epochs)
+    assert all(row.status.startswith("not comparable: the untrained model") for row in rows)
+    assert all("input 1 differs" in row.status and "input 2" not in row.status for row in rows)
+    assert not any(row.measured for row in rows)
+    assert exit_code(decide(load(tmp_path / "spec.yaml").gates, run)) == 3
+
+
+def test_sides_of_one_population_are_comparable(tmp_path):
+    run = audit(tmp_path, 0.0, [1])
+    rows = [row for row in run.rows if row.game == "membership" and row.metric == "auc"]
+    assert all(row.measured for row in rows)
+    assert exit_code(decide(load(tmp_path / "spec.yaml").gates, run)) == 0
