@@ -49,7 +49,8 @@ def _adult(data: Path) -> Spec:
     return {
         "model": {"entry": MLP, "args": {"features": 97, "num_classes": 2, "hidden": [64, 32]}},
         "data": {
-            "source": f"csv:{data / 'adult.csv.gz'}", "label": "income", "attributes": ["sex", "race"],
+            "source": f"csv:{data / 'adult.csv.gz'}", "missing": ["?"], "label": "income",
+            "attributes": ["sex", "race"],
             "drop": ["fnlwgt", "education", "split"], "held_out": 0.333,
         },
         "train": {"epochs": 3, "batch_size": 128, "optimizer": {"name": "adam", "lr": 0.001}},
@@ -60,9 +61,13 @@ def _diabetes(data: Path) -> Spec:
     return {
         "model": {"entry": MLP, "args": {"features": 505, "num_classes": 3, "hidden": [64, 32]}},
         "data": {
-            "source": f"csv:{data / 'diabetes130.csv.gz'}", "label": "readmitted", "attributes": ["race", "gender"],
+            "source": f"csv:{data / 'diabetes130.csv.gz'}", "missing": ["?"], "label": "readmitted",
+            "attributes": ["race", "gender"],
             "user": "patient", "split_by": "patient", "drop": ["weight", "examide", "citoglipton"], "rare": 100,
-            "categorical": ["admission_type_id", "discharge_disposition_id", "admission_source_id"], "held_out": 0.3,
+            "categorical": [
+                "admission_type_id", "discharge_disposition_id", "admission_source_id", "diag_1", "diag_2", "diag_3",
+            ],
+            "held_out": 0.3,
         },
         "train": {"epochs": 3, "batch_size": 256, "optimizer": {"name": "adam", "lr": 0.001}},
     }  # fmt: skip

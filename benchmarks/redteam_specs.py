@@ -111,7 +111,8 @@ def _adult(
 ) -> Spec:  # fmt: skip
     features = 97 if limit is None else 92
     table = {
-        "source": f"csv:{data / 'adult.csv.gz'}", "label": "income", "attributes": ["sex", "race"],
+        "source": f"csv:{data / 'adult.csv.gz'}", "missing": ["?"], "label": "income",
+        "attributes": ["sex", "race"],
         "drop": ["fnlwgt", "education", "split"], "held_out": 0.333, **({"limit": limit} if limit else {}),
     }  # fmt: skip
     return {
@@ -163,9 +164,13 @@ def _users(data: Path) -> Spec:
     return {
         "model": {"entry": f"{SAMPLES / 'mlp.py'}:mlp", "args": sizes},
         "data": {
-            "source": f"csv:{data / 'diabetes130.csv.gz'}", "label": "readmitted", "attributes": ["race", "gender"],
+            "source": f"csv:{data / 'diabetes130.csv.gz'}", "missing": ["?"], "label": "readmitted",
+            "attributes": ["race", "gender"],
             "user": "patient", "split_by": "patient", "drop": ["weight", "examide", "citoglipton"], "rare": 100,
-            "categorical": ["admission_type_id", "discharge_disposition_id", "admission_source_id"], "held_out": 0.3,
+            "categorical": [
+                "admission_type_id", "discharge_disposition_id", "admission_source_id", "diag_1", "diag_2", "diag_3",
+            ],
+            "held_out": 0.3,
         },
         "train": {"epochs": 3, "batch_size": 256, "optimizer": {"name": "adam", "lr": 0.001}},
         "audit": {**_audit(12_000, {}, [{"name": "user", "candidates": 16}], [3]), "views": views},

@@ -105,8 +105,8 @@ def _answers(
 
 def _models(seed: int, records: int) -> Sequence[Any]:
     lines = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=100, tol=1e-3)) for c in (0.01, 0.1)]
-    trees = HistGradientBoostingClassifier(max_iter=30, learning_rate=0.2, max_leaf_nodes=8, random_state=seed)
-    many = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.1, max_leaf_nodes=24, random_state=seed)
+    trees = HistGradientBoostingClassifier(max_iter=30, learning_rate=0.2, max_leaf_nodes=8, random_state=seed % 2**32)
+    many = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.1, max_leaf_nodes=24, random_state=seed % 2**32)
     return [*lines, trees, *([many] if records >= MANY else [])]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -28,6 +28,7 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
     if any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules()) and not dropping:
         found.append("Dropout was off while gradients were read: in training it hides part of them.")
     found += _of_users(session)
+    found += _of_twins(session)
     if session.spec.data.augment is not None:
         found.append("Records were read without the augmentation that they were trained with.")
     if len(session.others) < 0.9 * len(session.members) and any(
@@ -50,6 +51,18 @@ def _of_users(session: Session) -> Iterator[str]:
             f"{both} users have records among the members and among those held out, which are then no strangers to the "
             f"model (data.split_by: {name} keeps users together)."
         )
+
+
+def _of_twins(session: Session) -> Iterator[str]:
+    """Records on both sides: who was held out has then been trained on."""
+    inputs, targets, split = session.records.inputs, session.records.targets, session.split
+    if not isinstance(inputs, Tensor) or targets.dim() > 1:
+        return
+    records = [f"{label}".encode() + row.tobytes() for row, label in zip(inputs.cpu().numpy(), targets.tolist())]
+    seen = {hash(records[place]) for place in split.members.tolist()}
+    both = sum(hash(records[place]) in seen for place in split.held_out.tolist())
+    if both:
+        yield f"{both} of {len(split.held_out)} held-out records are equal to members, in all inputs and the label."
 
 
 def _of_checkpoints(spec: Spec) -> Iterator[str]:

@@ -15,14 +15,15 @@ SKLEARN_SETS = ("digits", "iris", "wine", "breast_cancer")
 
 _COMMON = frozenset({"source", "held_out", "seed", "members", "non_members", "limit", "augment"})
 _COLUMNS = frozenset({"attributes", "user", "split_by"})
-_TABLE = _COLUMNS | {"label", "drop", "categorical", "rare"}
+_TABLE = _COLUMNS | {"label", "drop", "categorical", "rare", "target", "classes"}
+_WRITTEN = frozenset({"missing", "encoding", "separator", "decimal", "thousands"})
 _PICTURES = frozenset({"resize", "grayscale"})
 _USES: dict[str, frozenset[str]] = {
     "sklearn": _COMMON,
     "torchvision": _COMMON | _PICTURES | {"root", "download", "part"},
-    "csv": _COMMON | _TABLE,
+    "csv": _COMMON | _TABLE | _WRITTEN,
     "parquet": _COMMON | _TABLE,
-    "npz": _COMMON | _COLUMNS | {"args"},
+    "npz": _COMMON | _COLUMNS | {"args", "classes"},
     "folder": _COMMON | _PICTURES | {"table"},
     "function": _COMMON | _TABLE | {"args"},
 }
@@ -122,6 +123,21 @@ class DataSpec(Part):
     """Columns that are not inputs of the model."""
     categorical: list[Text] = Field(default_factory=list)
     """Columns of numbers that are codes of categories."""
+    target: Literal["auto", "number"] = "auto"
+    """`number`: whole numbers in the label are numbers to predict, not classes."""
+    classes: Count | None = None
+    """Number of classes, where the labels are codes 0..C-1 of which not all need be there. Left out, the labels that
+    are there are numbered in sorted order."""
+    missing: list[Text] = Field(default_factory=list)
+    """What stands for a missing entry in a table, beside empty cells, for example `["?", "NA"]`."""
+    encoding: Text = "utf-8"
+    """How the text of a table is encoded, for example `latin-1`."""
+    separator: Text = ","
+    """What stands between the columns of a table."""
+    decimal: Literal[".", ","] = "."
+    """The decimal sign of a table."""
+    thousands: Text | None = None
+    """What stands between the thousands of a table's numbers."""
     rare: Count = 1
     """Categories that fewer members than this have share one column, `other`."""
     limit: Count | None = None

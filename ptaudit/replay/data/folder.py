@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,10 @@ def open_source(data: DataSpec) -> Source:
     )
 
 
+_PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"})
+"""Names of folders that hold parts of a data set."""
+
+
 @dataclass(frozen=True)
 class _Listing:
     """The picture files, and what is known of each."""
@@ -59,6 +63,7 @@ def _class_folders(root: Path, limit: int | None) -> _Listing:
             where=str(root),
             remedy="put the pictures of each class into a folder of its own, or name a table in data.table",
         )
+    _check_classes(names, root)
     paths: list[Path] = []
     codes: list[int] = []
     turns: list[int] = []  # the how-manieth of its class a picture is
@@ -72,6 +77,15 @@ def _class_folders(root: Path, limit: int | None) -> _Listing:
         chosen = sorted(np.lexsort((codes, turns))[:limit])
         paths, codes = [paths[place] for place in chosen], [codes[place] for place in chosen]
     return _Listing(paths, np.array(codes, np.int64), len(names), {})
+
+
+def _check_classes(names: Sequence[str], root: Path) -> None:
+    if len(names) > 1 and _PARTS.issuperset(name.lower() for name in names):
+        raise DataError(
+            f"the folders {', '.join(names)} are parts of a data set, not classes",
+            where=str(root),
+            remedy=f"name one of them, for example folder:{root / names[-1]}; it is split by ptaudit itself",
+        )
 
 
 def _pictures_in(folder: Path) -> list[Path]:

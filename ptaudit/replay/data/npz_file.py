@@ -38,7 +38,7 @@ def open_source(data: DataSpec) -> Source:
         raise
     except Exception as error:  # of a damaged archive, numpy and zipfile raise whatever they stumble over
         raise DataError(f"not a readable npz archive: {error}", where=str(path)) from error
-    return fixed_source(inputs, targets, where=str(path), limit=data.limit, columns=columns)
+    return fixed_source(inputs, targets, where=str(path), limit=data.limit, classes=data.classes, columns=columns)
 
 
 def _name(archive: Any, name: object, usual: Sequence[str], path: Path) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ptaudit.errors import DataError
 from ptaudit.replay.data.records import Field, Records, Source, check_column, check_enough, kept_columns
 from ptaudit.replay.data.tensors import MISSING
+from ptaudit.replay.data.text import counting, dates, refusal
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
@@ -172,12 +173,61 @@ def table_source(table: pd.DataFrame, data: DataSpec, where: str) -> Source:
             check_column(name, key, table.columns, where)
     kept = kept_columns(data, {str(name): table[name] for name in table.columns}, where)
     outside = {data.label, data.user, data.split_by, *data.drop}
-    inputs = [_input(table[name], name in data.categorical, where) for name in table.columns if name not in outside]
-    if not inputs:
+    names = [name for name in table.columns if name not in outside]
+    if not names:
         raise DataError("no column is left as an input", where=where, remedy="shorten data.drop")
-    targets, classes = class_codes(table[data.label], where)
+    inputs = _inputs(table, names, data, where)
+    targets, classes = _targets(table[data.label], data, where)
     columns = {name: column_values(column, where) for name, column in kept.items()}
     return TableSource(where, tuple(inputs), targets, classes, columns, data.rare)
+
+
+def _inputs(table: pd.DataFrame, names: Sequence[Any], data: DataSpec, where: str) -> list[InputColumn]:
+    """The columns that become inputs.
+
+    Raises:
+        DataError: columns that hold no numbers, dates or categories; all of them are named.
+    """
+    read = {name: _dated(table[name]) if name not in data.categorical else table[name] for name in names}
+    checked = [name for name in names if name not in data.categorical and _as_numbers(read[name]) is None]
+    refused = [found for name in checked if (found := refusal(read[name], data.rare))]
+    refused += [found for name in names if (found := counting(read[name]))]
+    if refused:
+        remedies = list(dict.fromkeys(remedy for _, remedy in refused))
+        raise DataError("; ".join(what for what, _ in refused), where=where, remedy="; ".join(remedies))
+    return [_input(read[name], name in data.categorical, where) for name in names]
+
+
+def _dated(column: pd.Series[Any]) -> pd.Series[Any]:
+    """The column, as dates where its text is."""
+    text = pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype)
+    found = dates(column) if text else None
+    return column if found is None else found
+
+
+def _targets(column: pd.Series[Any], data: DataSpec, where: str) -> tuple[NDArray[Any], int | None]:
+    """Targets as `data.target` and `data.classes` say; else see `class_codes`."""
+    if data.target != "number" and data.classes is None:
+        return class_codes(column, where)
+    values = _as_numbers(column)
+    if values is None or not np.isfinite(values).all():
+        raise DataError(
+            f"column {column.name!r} (the label) holds what is no number",
+            where=where,
+            remedy="remove data.target and data.classes, or mend the table",
+        )
+    if data.target == "number":
+        return values.astype(np.float32), None
+    assert data.classes is not None
+    codes = values.astype(np.int64)
+    if (codes != values).any() or codes.min() < 0 or codes.max() >= data.classes:
+        raise DataError(
+            f"column {column.name!r} (the label) holds {values.min():g} to {values.max():g}, and data.classes asks for "
+            f"whole numbers from 0 to {data.classes - 1}",
+            where=where,
+            remedy="raise data.classes, or leave it out: labels are then numbered in sorted order",
+        )
+    return codes, data.classes
 
 
 def class_codes(column: pd.Series[Any], where: str) -> tuple[NDArray[Any], int | None]:

@@ -25,7 +25,9 @@ def table(tmp_path):
     def read(text: str = TABLE, members=MEMBERS, **keys) -> Records:
         path = tmp_path / "table.csv"
         path.write_text(text)
-        return open_source(DataSpec(**{"source": f"csv:{path}", "label": "bought"} | keys)).records(members)
+        return open_source(DataSpec(**{"source": f"csv:{path}", "label": "bought", "missing": ["?"]} | keys)).records(
+            members
+        )
 
     return read
 
@@ -68,7 +70,7 @@ def test_drop_removes_inputs_but_keeps_the_attribute(table):
 def test_limit_and_compression(tmp_path):
     path = tmp_path / "table.csv.gz"
     path.write_bytes(gzip.compress(TABLE.encode()))
-    source = open_source(DataSpec(source=f"csv:{path}", label="bought", limit=3))
+    source = open_source(DataSpec(source=f"csv:{path}", label="bought", limit=3, missing=["?"]))
     assert len(source) == 3
 
 
@@ -122,8 +124,11 @@ def test_errors_name_file_and_column(table, text, keys, message):
 
 def test_identifier_column_is_not_spread_out(table):
     rows = "\n".join(f"name{index},{index % 2}" for index in range(2001))
-    with pytest.raises(DataError, match=r"column 'id' has 2001 categories.*data\.drop"):
+    with pytest.raises(DataError, match=r"column 'id' has 2001 different texts in 2001 records.*data\.drop"):
         table(f"id,bought\n{rows}\n", members=np.arange(2001))
+    twice = rows + "\n" + rows
+    with pytest.raises(DataError, match=r"column 'id' has 2001 categories.*data\.drop"):
+        table(f"id,bought\n{twice}\n", members=np.arange(4002))
 
 
 def test_codes_and_rare_categories(table):
@@ -167,3 +172,80 @@ def test_adult(real_data):
     numbers = found.inputs[:2500, 0]  # age, the first column
     assert float(numbers.mean()) == pytest.approx(0, abs=1e-5)
     assert float(numbers.std(correction=0)) == pytest.approx(1, abs=1e-5)
+
+
+def test_only_empty_cells_are_missing_unless_the_spec_says_more(table):
+    text = "a,country,bought\n1,NA,x\n2,None,y\n3,,x\n4,ZA,y\n5,-,x\n"
+    kept = table(text, np.arange(5), attributes=["country"]).columns["country"].tolist()
+    assert kept == ["NA", "None", "(missing)", "ZA", "-"]
+    kept = table(text, np.arange(5), attributes=["country"], missing=["NA", "-"]).columns["country"].tolist()
+    assert kept == ["(missing)", "None", "(missing)", "ZA", "(missing)"]
+
+
+def test_dates_are_days(table):
+    text = "when,bought\n2015-01-01,x\n2015-01-03,y\n2015-01-02T12:00:00,x\n,y\n2015-01-04,x\n"
+    found = table(text, np.arange(5)).inputs.numpy()
+    days = np.array([0.0, 2.0, 1.5, 1.75, 3.0])  # the median in the gap
+    np.testing.assert_allclose(found[:, 0], (days - days.mean()) / days.std(), rtol=1e-5)
+    impossible = table("when,bought\n2015-02-30,x\n2015-01-03,y\n", np.arange(2))
+    assert impossible.inputs.shape == (2, 3)  # two texts and other: no dates
+
+
+def test_columns_that_are_no_inputs_are_named_all_at_once(table):
+    rows = "\n".join(f'name{i},{i if i % 3 else "none"},"1,{i:03d}",{i % 2}' for i in range(40))
+    with pytest.raises(DataError) as caught:
+        table(f"id,age,pay,bought\n{rows}\n", members=np.arange(40))
+    message = str(caught.value)
+    assert "column 'id' has 40 different texts in 40 records, 40 of them once" in message
+    assert "column 'age' holds numbers and, in 14 records, text: 'none'" in message
+    assert "column 'pay' holds numbers written like '1,000', '1,001', '1,002' and 37 more" in message
+    mended = table(
+        f"id,age,pay,bought\n{rows}\n", np.arange(40), drop=["id"], missing=["none"], thousands=",", attributes=["pay"]
+    )
+    assert mended.inputs.shape == (40, 2)
+    assert mended.columns["pay"].tolist() == list(range(1000, 1040))
+
+
+def test_rare_and_categorical_say_that_texts_are_meant(table):
+    rows = "\n".join(f"name{i % 30},{i if i % 3 else 'none'},{i % 2}" for i in range(31))
+    text, everyone = f"id,age,bought\n{rows}\n", np.arange(31)
+    assert table(text, everyone, rare=2, categorical=["age"]).inputs.shape == (31, 2 + 2)
+
+
+def test_columns_of_one_name_are_an_error(table):
+    with pytest.raises(DataError, match="more than one column is called 'a', 'b'"):
+        table("a,b,a,b,bought\n1,2,3,4,x\n1,2,3,4,y\n")
+
+
+def test_how_a_table_is_written(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes("größe;preis;kauf\n1,5;1.000;é\n2,5;2.000;b\n3,5;3.500;é\n".encode("latin-1"))
+    plain = {"source": f"csv:{path}", "label": "kauf", "separator": ";"}
+    with pytest.raises(DataError, match=r"not text in utf-8.*data\.encoding"):
+        open_source(DataSpec(**plain))
+    spec = DataSpec(**plain, encoding="latin-1", decimal=",", thousands=".", attributes=["größe", "preis"])
+    found = open_source(spec).records(np.arange(3)).columns
+    assert found["größe"].tolist() == [1.5, 2.5, 3.5]
+    assert found["preis"].tolist() == [1000, 2000, 3500]
+
+
+def test_labels_may_be_numbers_or_codes_of_which_some_are_not_there(table):
+    text = "a,bought\n1,3\n2,7\n3,3\n4,7\n"
+    sorted_codes = table(text)
+    assert (sorted_codes.targets.tolist(), sorted_codes.classes) == ([0, 1, 0, 1], 2)
+    codes = table(text, classes=10)
+    assert (codes.targets.tolist(), codes.classes) == ([3, 7, 3, 7], 10)
+    numbers = table(text, target="number")
+    assert (numbers.targets.tolist(), numbers.targets.dtype, numbers.classes) == ([3, 7, 3, 7], torch.float32, None)
+    with pytest.raises(DataError, match=r"holds 3 to 7, and data\.classes asks for whole numbers from 0 to 6"):
+        table(text, classes=7)
+    with pytest.raises(DataError, match="holds what is no number"):
+        table(TABLE, classes=3)
+
+
+def test_an_index_without_a_name_is_no_input(table):
+    text = ",a,bought\n0,5,x\n1,3,y\n2,9,x\n3,1,y\n"
+    with pytest.raises(DataError, match=r"column 'Unnamed: 0' has no name and counts the records.*data\.drop"):
+        table(text)
+    assert table(text, drop=["Unnamed: 0"]).inputs.shape == (4, 1)
+    assert table(text.replace("3,1,y", "9,1,y")).inputs.shape == (4, 2)

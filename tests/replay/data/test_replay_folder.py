@@ -223,3 +223,11 @@ def test_torchvision_sets_are_resized_too(tmp_path, monkeypatch):
     assert found.inputs.shape == (5, 1, 4, 4)
     image = Image.fromarray(Pixels("").data[3]).convert("L").resize((4, 4), Image.Resampling.BILINEAR)
     np.testing.assert_allclose(found.inputs[3, 0].numpy() * 255, np.asarray(image), atol=1.1)  # PIL rounds on the way
+
+
+def test_parts_of_a_data_set_are_no_classes(tmp_path):
+    for place, name in enumerate(["train/dog/a.png", "train/cat/b.png", "Test/dog/c.png", "Test/cat/d.png"]):
+        picture(tmp_path / "pets" / name, place)
+    with pytest.raises(DataError, match=r"the folders Test, train are parts of a data set, not classes.*pets/train"):
+        records(tmp_path / "pets")
+    assert records(tmp_path / "pets" / "train").classes == 2
