@@ -34,6 +34,7 @@ def gate(
 ) -> None:
     """Decide the gates of a finished run. Needs no torch, trains nothing, leaves the run folder as it is."""
     showing = Showing.asked(format_name, output, inconclusive, quiet)
+    showing.spare(run_folder, *([spec] if spec else []))
 
     from ptaudit.gate import decide, exit_code
     from ptaudit.tables.folder import read_run

@@ -54,7 +54,19 @@ def parse_outputs(texts: Sequence[str] | None) -> list[Sink]:
             raise PtauditError(f"--output {text!r} is not FORMAT=FILE", remedy=f"formats: {', '.join(FORMATS)}")
         open_format(name)
         sinks.append(Sink(name, Path(path)))
+        _check_writable(sinks[-1].path)
     return sinks
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse what cannot be written before anything is done that takes long."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if path.is_dir():
+        raise PtauditError("--output needs a file, this is a folder", where=str(path), remedy="name a file in it")
+    if there != path and not there.is_dir():
+        raise PtauditError("--output cannot be written: its folder is a file", where=str(path), remedy="another place")
+    if not os.access(there, os.W_OK):
+        raise PtauditError("--output cannot be written: no permission", where=str(path), remedy="another place")
 
 
 def parse_inconclusive(text: str | None) -> Literal["pass", "fail"] | None:
@@ -144,17 +156,38 @@ class Showing:
         chosen, sinks = choose_format(format_name), parse_outputs(output)
         return Showing(chosen, format_name is not None, sinks, parse_inconclusive(inconclusive), quiet)
 
-    def show(self, run: Run, folder: Path, draw: Draw) -> None:
-        """Results to stdout and files, gates that did not pass to stderr.
+    def spare(self, folder: Path, *files: Path) -> None:
+        """Refuse outputs that would overwrite a run folder's own files, or other files of the user.
 
         Raises:
-            PtauditError: a file cannot be written.
+            PtauditError: which one.
+        """
+        from ptaudit.tables.folder import OWN
+
+        kept = {file.resolve() for file in (*files, *(folder / name for name in OWN))}
+        for sink in self.sinks:
+            if sink.path.resolve() in kept:
+                raise PtauditError(
+                    "--output would overwrite it", where=str(sink.path), remedy="give the report a name of its own"
+                )
+
+    def show(self, run: Run, folder: Path, draw: Draw) -> None:
+        """Results to stdout and files, gates that did not pass to stderr, whatever becomes of the files.
+
+        Raises:
+            PtauditError: a file cannot be written, and no gate failed.
         """
         page = page_for(self.format, forced=self.forced, folder=folder, inconclusive=self.inconclusive)
         brief = self.quiet and not self.forced
         emit(verdict_line(run) if brief else draw(open_format(self.format), page))
-        write_outputs(self.sinks, draw, page)
         report_gates(run.verdicts)
+        try:
+            self.spare(folder)
+            write_outputs(self.sinks, draw, page)
+        except PtauditError as error:
+            if not any(verdict.outcome == "fail" for verdict in run.verdicts):
+                raise
+            typer.echo(f"error: {error}", err=True)
 
 
 def verdict_line(run: Run) -> str:

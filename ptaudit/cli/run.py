@@ -42,6 +42,7 @@ def run(
     if fresh and resume:
         raise PtauditError("--fresh and --resume exclude each other", remedy="leave one out")
     showing = Showing.asked(format_name, output, inconclusive, quiet)
+    showing.spare(out or Path(), spec)
     try:
         with open_progress(quiet) as progress:
             from ptaudit.pipeline import audit

@@ -22,12 +22,13 @@ def write_template(folder: Path) -> list[Path]:
     source = files("ptaudit.spec") / "templates"
     paths = [folder / name for name in _NAMES]
     for path in paths:
-        if path.exists():
+        if path.exists() or path.is_symlink():
             raise PtauditError("this file is there already", where=str(path), remedy="move it, or name another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in paths:
-            path.write_bytes((source / path.name).read_bytes())
+            with path.open("xb") as file:  # never through a link that somebody made meanwhile
+                file.write((source / path.name).read_bytes())
     except OSError as error:
         raise PtauditError(f"cannot be written: {error.strerror}", where=str(folder)) from error
     return paths

@@ -39,6 +39,16 @@ def leakage_text(rows: Sequence[Row]) -> str:
     return csv_text(COLUMNS, ([getattr(row, column) for column in COLUMNS] for row in rows))
 
 
+OWN = frozenset(
+    {
+        LEAKAGE, DRAWS, SPEC, "manifest.json", "layers.csv", "epochs.csv", "layer_epoch.csv", "gates.json",
+        "summary.json", "timings.json", "threats.csv", "defenses.csv", "localisation.csv", "report.md", "samples.csv",
+        "live.csv",
+    }
+)  # fmt: skip
+"""Files of a run folder, of which some are there only if their games were played."""
+
+
 def write_run(run: Run, folder: Path, report: str | None = None) -> None:
     """Writes every file of a run folder, `leakage.csv` last: a folder that has it is whole.
 

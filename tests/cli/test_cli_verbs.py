@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ptaudit.cli import app
+from ptaudit.errors import RunFolderError
 from ptaudit.report import FORMATS
 
 LIMITED = ", on rows that nothing but this adversary limits"
@@ -74,12 +79,75 @@ def test_output_writes_any_format_as_stdout_would_show_it(pipeline, tmp_path, na
     assert [path.name for path in target.parent.iterdir()] == ["report"]
 
 
-def test_output_that_cannot_be_written_is_an_error_after_the_result(pipeline, tmp_path):
+def test_output_that_cannot_be_written_is_found_before_anything_runs(pipeline, tmp_path):
     (tmp_path / "file").write_text("")
-    result = call("run", "spec.yaml", "--output", f"md={tmp_path}/file/report.md")
+    for path, said in ((tmp_path / "file" / "report.md", "its folder is a file"), (tmp_path, "this is a folder")):
+        result = call("run", "spec.yaml", "--output", f"md={path}")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"error: {path}: --output" in result.stderr
+        assert said in result.stderr
+    assert pipeline.calls == []
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("fail", 1), ("pass", 2)])
+def test_output_that_fails_in_the_end_hides_no_failed_gate(pipeline, tmp_path, monkeypatch, outcome, code):
+    verdict = replace(pipeline.result.run.verdicts[0], outcome=outcome)
+    pipeline.result = replace(pipeline.result, run=replace(pipeline.result.run, verdicts=(verdict,)))
+    pipeline.result.exit_code = {"fail": 1, "pass": 0}[outcome]
+
+    def full(*_):
+        raise RunFolderError("cannot be written: no space left", where="report.md")
+
+    monkeypatch.setattr("ptaudit.files.write_whole", full)
+    result = call("run", "spec.yaml", "--output", f"md={tmp_path}/report.md")
+    assert result.exit_code == code
+    assert "error: report.md: cannot be written: no space left" in result.stderr
+    assert ("gate batch-leak FAILED" in result.stderr) == (outcome == "fail")
+
+
+def test_output_writes_through_links_and_to_devices_and_keeps_modes(pipeline, tmp_path):
+    kept, link, pipe = tmp_path / "kept.md", tmp_path / "link.md", tmp_path / "pipe"
+    kept.write_text("old")
+    kept.chmod(0o640)
+    link.symlink_to(kept)
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+        assert call("run", "spec.yaml", "--output", f"md={link}", "--output", f"md={pipe}").exit_code == 0
+        assert read.result(10).startswith("# ptaudit")
+    assert link.is_symlink()
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert kept.read_text().startswith("# ptaudit")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o640
+    assert call("run", "spec.yaml", "--output", "md=/dev/null").exit_code == 0
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_output_overwrites_neither_the_spec_nor_the_tables_of_a_run(pipeline, run_folder, tmp_path):
+    before = digests(run_folder)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("name: mine")
+    (tmp_path / "other.md").symlink_to(run_folder / "leakage.csv")
+    for words in (
+        ("run", spec, "--output", f"md={spec}"),
+        ("run", spec, "--out", run_folder, "--output", f"json={run_folder}/summary.json"),
+        ("gate", run_folder, "--output", f"json={run_folder}/gates.json"),
+        ("gate", run_folder, "--output", f"md={tmp_path}/other.md"),
+    ):
+        result = call(*words)
+        assert (result.exit_code, result.stdout) == (2, ""), words
+        assert "--output would overwrite it" in result.stderr
+    assert pipeline.calls == []
+    assert (digests(run_folder), spec.read_text()) == (before, "name: mine")
+
+
+def test_init_does_not_write_through_a_link_that_leads_nowhere(tmp_path):
+    (tmp_path / "model.py").symlink_to(tmp_path / "elsewhere.py")
+    result = call("init", tmp_path)
     assert result.exit_code == 2
-    assert result.stdout.startswith("# ptaudit")
-    assert f"error: {tmp_path}/file/report.md: cannot be written" in result.stderr
+    assert "this file is there already" in result.stderr
+    assert not (tmp_path / "elsewhere.py").exists()
+    assert not (tmp_path / "spec.yaml").exists()
 
 
 def test_show_of_a_written_run_equals_its_render(run_folder):
