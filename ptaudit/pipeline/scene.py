@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,7 @@ class Scene:
                 limit(metric, e), e.n, e.status, None if e.draws is None else of_low_rank(e.draws, e.n),
             )
             for i, line in enumerate(lines)
-            for metric, e in ((metric, estimates[i]) for metric, estimates in found.items())
+            for metric, e in ((metric, _below_ceiling(estimates[i])) for metric, estimates in found.items())
         ]  # fmt: skip
         return [limited_by_attack(row) for row in rows] if self._is_bare(view, game) else rows
 
@@ -216,3 +217,9 @@ def layer_line(layer: LayerInfo) -> Line:
 def joint_line(layers: Sequence[LayerInfo], places: Sequence[int]) -> Line:
     """The line of several layers jointly."""
     return Line(JOINT, -1, "joint", sum(layers[i].parameters for i in places))
+
+
+def _below_ceiling(estimate: Estimate) -> Estimate:
+    """Value and interval at most at the ceiling, where there is one."""
+    open_above = math.isnan(estimate.ceiling) or not estimate.conclusive
+    return estimate if open_above else estimate.clipped(-math.inf, estimate.ceiling)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
+from ptaudit.tables.checks import problem
 from ptaudit.tables.defenses import defenses_sheet
 from ptaudit.tables.formats import csv_text, json_text, parse, read_csv, read_json, read_text
 from ptaudit.tables.localisation import localisation_sheet
@@ -123,7 +124,7 @@ def read_leakage(path: Path) -> tuple[Row, ...]:
     """Reads a leakage table, without draws.
 
     Raises:
-        RunFolderError: for a malformed file, a missing column or a row that stands twice.
+        RunFolderError: for a malformed file, a missing column, a row that stands twice or cannot be true.
     """
     kinds = get_type_hints(Row)
     rows: list[Row] = []
@@ -132,6 +133,8 @@ def read_leakage(path: Path) -> tuple[Row, ...]:
         row = Row(**{column: parse(kinds[column], cells[column], column, where) for column in COLUMNS})
         if row.key in seen:
             raise RunFolderError(f"row stands twice: {', '.join(map(str, row.key))}", where=where)
+        if wrong := problem(row):
+            raise RunFolderError(f"this row cannot be: {wrong}", where=where, remedy="write or fetch the run again")
         seen.add(row.key)
         rows.append(row)
     return tuple(rows)
@@ -201,6 +204,11 @@ def _read_seeds(folder: Path, seeds: Sequence[object]) -> tuple[tuple[Row, ...],
     if not folder.is_dir():
         return ()
     order = {str(seed): k for k, seed in enumerate(seeds)}
+    gone = [name for name in order if not (folder / name / LEAKAGE).is_file()] if len(order) > 1 else []
+    if gone:
+        raise RunFolderError(
+            f"the tables of seed {', '.join(gone)} are missing", where=str(folder), remedy="fetch the run again, whole"
+        )
     found = [path for path in folder.iterdir() if (path / LEAKAGE).is_file()]
     found.sort(key=lambda path: (order.get(path.name, len(order)), len(path.name), path.name))
     return tuple(read_leakage(path / LEAKAGE) for path in found)

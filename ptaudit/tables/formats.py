@@ -101,6 +101,9 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, st
 
 
 def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise RunFolderError(f"column stands twice: {', '.join(twice)}", where=f"{path}:1")
     missing = [column for column in columns if column not in header]
     if missing:
         raise RunFolderError(

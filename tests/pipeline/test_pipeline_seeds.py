@@ -41,7 +41,8 @@ def test_pooled_values_are_means_with_the_noise_of_retraining(runs):
         assert row.measured == all(seed.measured for seed in each)
         if not row.measured:
             continue
-        assert row.value == pytest.approx(np.mean([seed.value for seed in each]), rel=1e-3, abs=2e-3)
+        # A seed below 0 is written as 0, and counts with what it is: near 0 the mean of what is written is above.
+        assert row.value == pytest.approx(np.mean([seed.value for seed in each]), rel=1e-3, abs=5e-3)
         widths.append((row.hi - row.lo) / max(np.mean([seed.hi - seed.lo for seed in each]), 1e-9))
     assert np.median(widths) > 1.2
     assert min(widths) > 0.99

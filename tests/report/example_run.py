@@ -172,7 +172,7 @@ def _scores(epoch: int, layer: LayerEntry | None, view: str, game: str, ceiling:
             "accuracy",
             accuracy,
             accuracy - 0.02,
-            accuracy + 0.02,
+            min(accuracy + 0.02, 1.0),
             chance,
             1.0,
             898,
