@@ -65,14 +65,15 @@ def gates_of(run: Run, folder: Path, spec: Path | None) -> Sequence[GateSpec]:
 
 
 def _own_gates(run: Run, where: Path) -> Sequence[GateSpec]:
-    import yaml
     from pydantic import TypeAdapter, ValidationError
 
+    from ptaudit.errors import SpecError
     from ptaudit.spec import GateSpec
+    from ptaudit.spec.document import parse
 
     try:
-        loaded = yaml.safe_load(run.spec_text) or {}
+        loaded = parse(run.spec_text, where.name).values or {}
         return TypeAdapter(tuple[GateSpec, ...]).validate_python(loaded.get("gates") or ())
-    except (yaml.YAMLError, ValidationError, AttributeError) as error:
+    except (SpecError, ValidationError, AttributeError) as error:
         said = str(error).splitlines()[0]
         raise PtauditError(f"its gates cannot be read: {said}", where=str(where), remedy="use --spec SPEC") from error

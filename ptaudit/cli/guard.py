@@ -25,6 +25,18 @@ _PATIENCE = 2.0
 """Seconds in which a further Ctrl-C is the same wish: it must not cut short how the first one ends the verb."""
 
 
+def plain(text: str) -> str:
+    """Lines in which names from data and code cannot steer the terminal."""
+    from ptaudit.report.words import safe
+
+    return "\n".join(map(safe, text.split("\n")))
+
+
+def say(text: str) -> None:
+    """Lines on stderr."""
+    typer.echo(plain(text), err=True)
+
+
 def guarded(verb: Callable[..., None]) -> Callable[..., None]:
     """The verb with its exceptions turned into a line on stderr and an exit code."""
 
@@ -77,7 +89,7 @@ def leaving_when_told() -> Iterator[None]:
 def _end(line: str, code: int, verbose: bool) -> NoReturn:
     if verbose:
         typer.echo(traceback.format_exc(), err=True, nl=False)
-    typer.echo(line, err=True)
+    say(line)
     raise typer.Exit(code)
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import typer
-
+from ptaudit.cli.guard import say
 from ptaudit.errors import PtauditError
 from ptaudit.report import FORMATS, Format, Page, open_format
 
@@ -187,7 +186,7 @@ class Showing:
         except PtauditError as error:
             if not any(verdict.outcome == "fail" for verdict in run.verdicts):
                 raise
-            typer.echo(f"error: {error}", err=True)
+            say(f"error: {error}")
 
 
 def verdict_line(run: Run) -> str:
@@ -208,8 +207,8 @@ def report_gates(verdicts: Sequence[Verdict]) -> None:
         found = bounds_text(verdict.value, verdict.lo, verdict.hi, 3)
         place = f"view {verdict.view}, layer {verdict.worst_layer}, epoch {verdict.worst_epoch}"
         word = "FAILED" if verdict.outcome == "fail" else verdict.outcome
-        typer.echo(f"gate {verdict.id} {word}: {gate_rule(verdict)}, found {found} in {place}", err=True)
+        say(f"gate {verdict.id} {word}: {gate_rule(verdict)}, found {found} in {place}")
         if verdict.outcome == "inconclusive" and verdict.reason:
-            typer.echo(f"  reason: {verdict.reason}", err=True)
+            say(f"  reason: {verdict.reason}")
         if verdict.advice:
-            typer.echo(f"  advice: {verdict.advice}", err=True)
+            say(f"  advice: {verdict.advice}")

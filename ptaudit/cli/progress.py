@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ptaudit.cli.guard import plain
 from ptaudit.progress import Progress, Silent, Task
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class LogLines:
 
     def log(self, message: str) -> None:
         """One line."""
-        print(message, file=sys.stderr, flush=True)
+        print(plain(message), file=sys.stderr, flush=True)
 
 
 class _LineTask:
@@ -98,7 +99,7 @@ class RichProgress:
 
     def log(self, message: str) -> None:
         """One line above the bars."""
-        self._bars.console.print(message, markup=False, soft_wrap=True)
+        self._bars.console.print(plain(message), markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._bars.start()

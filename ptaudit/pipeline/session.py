@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import ptaudit
-from ptaudit.errors import DataError, SpecError
+from ptaudit.errors import DataError, ModelError, SpecError
 from ptaudit.pipeline.about import check_secrets, with_whole_users
 from ptaudit.pipeline.code import sources
 from ptaudit.pipeline.planted import Planted, with_canaries
@@ -39,9 +38,11 @@ from ptaudit.replay import (
 from ptaudit.replay.augment import Augment, make_augment
 from ptaudit.replay.layers import insert, penalised
 from ptaudit.replay.saved import digest
+from ptaudit.spec.document import parse
 from ptaudit.spec.entry import parse_entry
 from ptaudit.spec.inference import UserGame
 from ptaudit.spec.model import Spec, UsableInformationGame
+from ptaudit.tables.row import JOINT
 from ptaudit.tables.run import LayerEntry
 from ptaudit.tokens import LayerInfo, TokenReader
 from ptaudit.views import View
@@ -108,6 +109,12 @@ class Session:
         audit = self.spec.audit
         reader = TokenReader(model, self.loss, audit.tokens.dim, audit.seed, audit.layers, self.device)
         reader.prepare(*self.batch(self.members[:64]))
+        if any(layer.name == JOINT for layer in reader.layers):
+            raise ModelError(
+                f"a layer is called `{JOINT}`, which stands for all layers in the tables",
+                where="model",
+                remedy="give the module another name",
+            )
         check_patterns(self.spec, reader.layers)
         return reader
 
@@ -236,7 +243,7 @@ def key(session: Session, spec_text: str) -> dict[str, str]:
 
 def settings(spec_text: str) -> dict[str, str]:
     """A resolved spec as `a.b.0.c` and value, so that two can be told apart setting by setting."""
-    return dict(_leaves(yaml.safe_load(spec_text), ""))
+    return dict(_leaves(parse(spec_text, "spec").values, ""))
 
 
 def _leaves(content: object, path: str) -> Iterator[tuple[str, str]]:

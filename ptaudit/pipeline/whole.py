@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
-from ptaudit.errors import RunFolderError
+from ptaudit.errors import RunFolderError, SpecError
 from ptaudit.pipeline.session import Session, key, settings, versions
 from ptaudit.replay.checkpoint import difference
 from ptaudit.spec import dump
@@ -25,7 +23,7 @@ def check_same(run: Run, session: Session, where: str) -> None:
     """
     try:
         before = settings(run.spec_text)
-    except yaml.YAMLError as error:
+    except SpecError as error:
         raise RunFolderError(f"its {SPEC} is damaged", where=where, remedy=_REPLACE) from error
     text = dump(session.spec)
     if changes := difference(before, settings(text)):

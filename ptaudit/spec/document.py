@@ -120,9 +120,16 @@ class _Reader:
                 return self._mapping(loader, node, loc)
             if isinstance(node, yaml.SequenceNode):
                 return [self.read(loader, item, (*loc, i), item) for i, item in enumerate(node.value)]
-            return loader.construct_object(node)
+            return self._scalar(loader, node)
         finally:
             self._open.discard(node)
+
+    def _scalar(self, loader: _Loader, node: yaml.Node) -> Any:
+        try:
+            return loader.construct_object(node)
+        except (ValueError, LookupError) as error:  # what a tag asks for that the text is not
+            kind, text = node.tag.rpartition(":")[2], str(node.value)[:40]
+            raise SpecError(f"`{text}` is no {kind}", where=self._place(node), remedy="leave the tag out") from error
 
     def _mapping(self, loader: _Loader, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
         seen: dict[str, yaml.Node] = {}

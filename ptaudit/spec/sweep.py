@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
@@ -10,6 +11,7 @@ from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from ptaudit.errors import SpecError
 from ptaudit.spec.document import Document, Loc
 
 _VIEWS = {"batch_size": "m", "rounds": "r", "users": "u", "fixed_batch": "fixed"}
@@ -39,6 +41,10 @@ def unfold(document: Document) -> None:
     _unfold(document, (), "defenses", _STRENGTHS, None)
 
 
+MOST_ENTRIES = 200
+"""Most views, games or defenses that lists may make of a spec."""
+
+
 def _unfold(document: Document, above: Loc, key: str, names: Mapping[str, str], title: str | None) -> None:
     part = document.values
     for step in above:
@@ -46,8 +52,9 @@ def _unfold(document: Document, above: Loc, key: str, names: Mapping[str, str], 
     entries = part.get(key)
     if not isinstance(entries, list) or not any(map(_has_lists, entries, [names] * len(entries))):
         return
-    unfolded = [(i, one) for i, entry in enumerate(entries) for one in _each(entry, names, title)]
     here = (*above, key)
+    _check_count(document, here, entries, names)
+    unfolded = [(i, one) for i, entry in enumerate(entries) for one in _each(entry, names, title)]
     old = {loc: where for loc, where in document.places.items() if loc[: len(here)] == here and len(loc) > len(here)}
     for loc in old:
         del document.places[loc]
@@ -56,6 +63,26 @@ def _unfold(document: Document, above: Loc, key: str, names: Mapping[str, str], 
             if loc[len(here)] == i:
                 document.places[(*here, j, *loc[len(here) + 1 :])] = where
     part[key] = [one for _, one in unfolded]
+
+
+def _check_count(document: Document, here: Loc, entries: list[Any], names: Mapping[str, str]) -> None:
+    counts = [_count(entry, names) for entry in entries]
+    if sum(counts) > MOST_ENTRIES:
+        largest = counts.index(max(counts))
+        raise SpecError(
+            f"the lists make {counts[largest]:,} entries of this one, {sum(counts):,} in all (at most {MOST_ENTRIES})",
+            where=document.where((*here, largest)),
+            remedy="shorten the lists: every combination is played",
+        )
+
+
+def _count(entry: Any, names: Mapping[str, str]) -> int:
+    """How many entries the lists of one make."""
+    if not isinstance(entry, dict):
+        return 1
+    inside = entry.get("defense")
+    own = math.prod(len(entry[key]) for key in _swept(entry, names))
+    return own * math.prod(len(inside[key]) for key in _swept(inside, _STRENGTHS)) if isinstance(inside, dict) else own
 
 
 def _has_lists(entry: Any, names: Mapping[str, str]) -> bool:
@@ -71,8 +98,10 @@ def _swept(entry: Any, names: Mapping[str, str]) -> list[str]:
 
 
 def _each(entry: Any, names: Mapping[str, str], title: str | None) -> Iterator[Any]:
-    lists = _swept(entry, names)
-    inside = entry.get("defense") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict):
+        yield entry  # for the check of types
+        return
+    lists, inside = _swept(entry, names), entry.get("defense")
     for chosen in product(*(entry[key] for key in lists)):
         parts = [_part(names[key], value) for key, value in zip(lists, chosen)]
         # A defense inside a view has lists of its own.

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import yaml
+from ptaudit.errors import SpecError
+from ptaudit.spec.document import parse
 
 
 @lru_cache(maxsize=8)
 def plain_spec(text: str) -> Mapping[str, Any]:
     """The spec as plain values, not to be changed; empty where it cannot be read. Pages ask for it many times."""
     try:
-        values = yaml.safe_load(text) if text else {}
-    except yaml.YAMLError:
+        values = parse(text, "spec.resolved.yaml").values if text else {}
+    except SpecError:
         return {}
     return values if isinstance(values, dict) else {}
 

@@ -263,3 +263,20 @@ def test_a_reader_that_goes_away_does_not_change_the_exit_code(run_folder):
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(timeout=60) == 0
+
+
+def test_names_from_data_do_not_steer_the_terminal(pipeline):
+    pipeline.error = RunFolderError("layer \x1b]0;title\x07\x1b[2J broke", where="run\u202efolder")
+    result = call("run", "spec.yaml")
+    assert result.exit_code == 2
+    assert not any(character in result.stderr for character in "\x1b\x07\u202e")
+    assert "layer \ufffd]0;title\ufffd\ufffd[2J broke" in result.stderr
+
+
+def test_a_spec_in_a_run_folder_that_multiplies_without_end_is_refused(run_folder):
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+    (run_folder / "spec.resolved.yaml").write_text(bomb)
+    result = call("gate", run_folder)
+    assert result.exit_code == 2
+    assert "multiplies without end" in result.stderr

@@ -187,3 +187,14 @@ def test_the_gate_names_the_leaky_layer(planted):
     verdict = planted.run.verdicts[0]
     assert planted.exit_code == 1
     assert (verdict.outcome, verdict.worst_layer) == ("fail", "leaky")
+
+
+def test_a_layer_called_as_all_layers_are_is_refused(tmp_path):
+    (tmp_path / "star.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.add_module('*', nn.Linear(64, 10))\n\n"
+        "    def forward(self, x):\n        return self._modules['*'](x.flatten(1))\n\n\ndef net():\n    return Net()\n"
+    )
+    result = call("check", write_spec(tmp_path, model={"entry": "star.py:net"}))
+    assert result.exit_code == 2
+    assert "a layer is called `*`, which stands for all layers in the tables" in result.stderr
