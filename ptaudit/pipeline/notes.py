@@ -12,6 +12,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from ptaudit.pipeline.planted import notes as planted_notes
 from ptaudit.pipeline.session import Session
 from ptaudit.pipeline.training import label_notes, training_notes
+from ptaudit.replay.batch import to_device
+from ptaudit.replay.forward import trial_forward
 from ptaudit.spec.model import Spec
 
 
@@ -29,6 +31,7 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
         found.append("Dropout was off while gradients were read: in training it hides part of them.")
     found += _of_users(session)
     found += _of_twins(session)
+    found += _of_classes(session, model)
     if session.spec.data.augment is not None:
         found.append("Records were read without the augmentation that they were trained with.")
     if len(session.others) < 0.9 * len(session.members) and any(
@@ -50,6 +53,20 @@ def _of_users(session: Session) -> Iterator[str]:
         yield (
             f"{both} users have records among the members and among those held out, which are then no strangers to the "
             f"model (data.split_by: {name} keeps users together)."
+        )
+
+
+def _of_classes(session: Session, model: nn.Module) -> Iterator[str]:
+    """Labels that are fewer than the outputs of the model may have been numbered anew."""
+    classes = session.records.classes
+    if classes is None or session.spec.data.classes is not None:
+        return
+    inputs, _ = session.batch(session.members[:2])
+    output = trial_forward(model, to_device(inputs, session.device))
+    if isinstance(output, Tensor) and output.dim() == 2 and output.shape[1] > max(classes, 2):
+        yield (
+            f"The model has {output.shape[1]} outputs, the labels {classes} classes, which were numbered in sorted "
+            f"order: if they are codes that the model knows, set data.classes: {output.shape[1]}."
         )
 
 

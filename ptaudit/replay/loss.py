@@ -174,7 +174,7 @@ def _check_mse(output: object, records: Records) -> None:
         raise DataError(
             f"mse on the codes of {records.classes} classes measures nothing",
             where="train.loss",
-            remedy="use cross_entropy, or targets that are decimal numbers",
+            remedy="use cross_entropy, or data.target: number where whole numbers are to be predicted",
         )
 
 

@@ -68,3 +68,24 @@ def test_sides_of_one_population_are_comparable(tmp_path):
     rows = [row for row in run.rows if row.game == "membership" and row.metric == "auc"]
     assert all(row.measured for row in rows)
     assert exit_code(decide(load(tmp_path / "spec.yaml").gates, run)) == 0
+
+
+def test_outputs_that_no_label_has_are_a_warning(tmp_path):
+    """Labels 3 and 7 of a model for ten digits would count as 0 and 1."""
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame(draw.normal(size=(200, 4)), columns=list("abcd")).assign(label=[3, 7] * 100)
+    table.to_csv(tmp_path / "table.csv", index=False)
+    (tmp_path / "models.py").write_text(MODEL.replace("nn.Linear(8, 2)", "nn.Linear(8, 10)"))
+    spec = {
+        "version": 1,
+        "name": "codes",
+        "model": {"entry": "models.py:net"},
+        "data": {"source": "csv:table.csv", "label": "label"},
+        "train": {"epochs": 1},
+        "audit": {"epochs": [1], "tokens": {"dim": 16}, "views": [{"name": "r", "batch_size": 1}], "games": ["label"]},
+    }
+    for given, warned in (({}, True), ({"classes": 10}, False)):
+        (tmp_path / "spec.yaml").write_text(yaml.safe_dump({**spec, "data": {**spec["data"], **given}}))
+        ptaudit.audit(tmp_path / "spec.yaml", out=tmp_path / "run", fresh=True)
+        notes = read_run(tmp_path / "run").manifest["warnings"]
+        assert any("10 outputs, the labels 2 classes" in note for note in notes) == warned

@@ -119,7 +119,8 @@ def target_tensor(
         raise DataError(
             f"the labels are {_some(found)}; classes must be 0..C-1 with none missing",
             where=where,
-            remedy="map them in a data function (file.py:fn), or give them as float32 if they are measurements",
+            remedy="set data.classes where not all are there, map them in a data function (file.py:fn), or give them "
+            "as float32 if they are measurements",
         )
     return tensor, known
 
