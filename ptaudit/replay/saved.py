@@ -17,8 +17,10 @@ StateDict = Mapping[str, Any]
 
 _WRAPPED = ("state_dict", "model_state_dict", "model")
 _STEPS = ("global_step", "step")
-_PREFIXES = ("module.", "model.")  # of DistributedDataParallel and of Lightning
-_COMPILED = "_orig_mod."  # of torch.compile, also in the middle of a name
+_PREFIXES = ("module.", "model.", "_module.")  # of DistributedDataParallel, of Lightning, of Opacus
+_INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.")  # of torch.compile and FSDP, also in the middle of a name
+_NORMS = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+"""What `torch.nn.utils.weight_norm` called its parameters before it was a parametrization."""
 _NAMED = 3
 
 
@@ -83,8 +85,9 @@ def load_into(model: nn.Module, state: StateDict, path: Path) -> None:
 def fit(model: nn.Module, state: StateDict, path: Path) -> StateDict:
     """The state dict under the model's own names.
 
-    Prefixes of `DistributedDataParallel`, `torch.compile` and Lightning are taken off where that makes it fit; what
-    lies beside the prefixed names (a criterion, metrics) is then left out. A shared weight may be saved once.
+    Prefixes of `DistributedDataParallel`, `torch.compile`, FSDP, Opacus and Lightning are taken off where that makes it
+    fit, and old names of weight norms become the present ones; what lies beside the prefixed names (a criterion,
+    metrics) is then left out. A shared weight may be saved once.
 
     Raises:
         ModelError: names or shapes differ; the first of each kind are named.
@@ -112,11 +115,20 @@ _HOW_TO_FIT = "check model.entry and model.args, or replay.state"
 
 def _readings(own: StateDict, state: StateDict) -> list[StateDict]:
     """The state dict as it is, and without prefixes, one after the other."""
-    found = [{name.replace(_COMPILED, ""): value for name, value in state.items()}]
+    found = [{_unwrapped(name, own): value for name, value in state.items()}]
     for reading in found:  # grows while it is read
         inner = [{n.removeprefix(p): v for n, v in reading.items() if n.startswith(p)} for p in _PREFIXES]
         found += [shorter for shorter in inner if shorter]
     return [_completed(own, reading) for reading in (state, *found)]
+
+
+def _unwrapped(name: str, own: StateDict) -> str:
+    """A name without what wrappers put into it."""
+    for wrapper in _INSIDE:
+        name = name.replace(wrapper, "")
+    above, dot, last = name.rpartition(".")
+    now = f"{above}{dot}{_NORMS.get(last, last)}"
+    return now if any(mine.endswith(now) or now.endswith(mine) for mine in own) else name
 
 
 def _completed(own: StateDict, state: StateDict) -> StateDict:

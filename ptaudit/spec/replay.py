@@ -14,6 +14,9 @@ from ptaudit.spec.base import Part, Text, fault
 from ptaudit.spec.entry import exists
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+_CALLED = re.compile(r"(?:^|[^a-z])ep(?:och)?s?(?P<sign>[=_ .-]?)(?P<epoch>[0-9]{1,9})(?![0-9]*\.[0-9])", re.IGNORECASE)
+"""`epoch=3`, `epoch_3`, `ep3`: as Lightning, Keras and many loops write it; Lightning counts from 0."""
+
 _MOST_DIGITS = 12
 _NAMED = 12
 
@@ -23,8 +26,9 @@ class ReplaySpec(Part):
 
     checkpoints: Text
     """The files with the state dicts: a glob pattern relative to the spec, e.g. `ckpts/*.pt`; safetensors, or what
-    `torch.save` wrote. The last whole number in a file's name is its epoch (in the folder's name, where only these
-    tell the files apart); files without such numbers count from 1 in the order of their names."""
+    `torch.save` wrote. Its epoch is the number called `epoch` in a file's name, else the last whole number (in the
+    folder's name, where only these tell the files apart); files without such numbers count from 1 in the order of
+    their names."""
     state: Text | None = None
     """Key of the state dict inside a file that holds more; without it `state_dict`, `model_state_dict` or `model`."""
 
@@ -83,22 +87,40 @@ def number(paths: Sequence[Path]) -> tuple[Mapping[int, Path], str]:
     Returns:
         The files by epoch, ascending, and in words where the epochs come from.
     """
-    by_name = {_last_number(path.stem): path for path in paths}
-    by_folder = {_last_number(path.parent.name): path for path in paths if len(paths) > 1}
-    for found, what in ((by_name, "the file's name"), (by_folder, "the folder's name")):
-        numbers = sorted(epoch for epoch in found if epoch is not None)
-        if paths and len(numbers) == len(paths):
-            sentence = f"the epoch is the last whole number in {what}"
-            return {epoch: found[epoch] for epoch in numbers}, sentence
+    folders = [path.parent.name for path in paths] if len(paths) > 1 else []
+    for names, what in (([path.stem for path in paths], "the file's name"), (folders, "the folder's name")):
+        epochs, how = _epochs(names)
+        if epochs and len(set(epochs)) == len(paths):
+            return dict(sorted(zip(epochs, paths))), f"the epoch is {how} in {what}"
     ordered = sorted(paths, key=_natural)
     said = f", {_place(ordered[0])} first and {_place(ordered[-1])} last" if len(ordered) > 1 else ""
     return dict(enumerate(ordered, start=1)), f"the epochs count from 1 in the order of their names{said}"
 
 
-def _last_number(name: str) -> int | None:
-    """The last number in a name that has no decimal point and is no date or hash."""
-    whole = [text for text in _NUMBER.findall(name) if "." not in text]
-    return int(whole[-1]) if whole and len(whole[-1]) <= _MOST_DIGITS else None
+def _epochs(names: Sequence[str]) -> tuple[list[int], str]:
+    """The epoch in each name, and in words where it stands; empty where there is none.
+
+    Raises:
+        ValueError: several numbers differ between the names, and none is called an epoch.
+    """
+    called = [_CALLED.search(name) for name in names]
+    if names and all(called):
+        found = [int(match["epoch"]) for match in called if match]
+        if all(match["sign"] == "=" for match in called if match) and 0 in found:
+            return [epoch + 1 for epoch in found], "one more than the number called epoch, which counts from 0,"
+        return found, "the number called epoch"
+    numbers = [[int(n) for n in _NUMBER.findall(name) if "." not in n and len(n) <= _MOST_DIGITS] for name in names]
+    if not all(numbers):
+        return [], ""
+    if len({len(some) for some in numbers}) == 1:
+        varied = [place for place, same in enumerate(zip(*numbers)) if len(set(same)) > 1]
+        if len(varied) > 1:
+            raise fault(
+                f"which number is the epoch in `{names[0]}`, `{names[1]}`, ...?",
+                at=("checkpoints",),
+                remedy="write epoch before it, as in epoch-3, or give the files names with one number",
+            )
+    return [some[-1] for some in numbers], "the last whole number"
 
 
 def _place(path: Path) -> str:

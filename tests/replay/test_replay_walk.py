@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -266,3 +267,25 @@ def test_proving_names_the_first_that_is_wrong_and_leaves_the_weights(walk, tmp_
     (tmp_path / "2.pt").write_bytes(b"")
     with pytest.raises(PtauditError, match=r"2\.pt: this checkpoint is damaged"):
         one.prove()
+
+
+def test_names_of_opacus_fsdp_and_of_old_weight_norms():
+    def net():
+        return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), nn.Linear(3, 2))
+
+    torch.manual_seed(0)
+    trained, older = net(), {}
+    for name, value in trained.state_dict().items():
+        for new, old in (("original0", "weight_g"), ("original1", "weight_v")):
+            name = name.replace(f"parametrizations.weight.{new}", old)
+        older[name] = value
+    assert "0.weight_g" in older
+    for written in (
+        older,
+        {f"_module.{name}": value for name, value in older.items()},
+        {f"_module._fsdp_wrapped_module.{name}": value for name, value in trained.state_dict().items()},
+        {name.replace("0.", "0._fsdp_wrapped_module.", 1): value for name, value in trained.state_dict().items()},
+    ):
+        model = net()
+        load_into(model, written, Path("x.pt"))
+        assert all(torch.equal(value, trained.state_dict()[name]) for name, value in model.state_dict().items())

@@ -37,11 +37,29 @@ def refused(path) -> str:
 
 
 @pytest.mark.parametrize(
+    ("names", "epochs", "how"),
+    [
+        (["epoch-1.pt", "epoch-2.pt", "epoch-10.pt"], [1, 2, 10], "the number called epoch"),
+        (["epoch=0-step=400.ckpt", "epoch=1-step=800.ckpt"], [1, 2], "one more than the number called epoch"),
+        (["epoch=3-val_loss=0.25.ckpt", "epoch=4-val_loss=0.20.ckpt"], [3, 4], "the number called epoch"),
+        (["net_epoch1_acc62.pt", "net_epoch2_acc71.pt"], [1, 2], "the number called epoch"),
+        (["weights.ep1.v2.pt", "weights.ep2.v2.pt"], [1, 2], "the number called epoch"),
+    ],
+)
+def test_a_number_that_is_called_so_is_the_epoch(names, epochs, how):
+    found, said = number([Path(name) for name in names])
+    assert list(found) == epochs
+    assert said.startswith(f"the epoch is {how}")
+
+
+def test_several_numbers_that_differ_are_ambiguous():
+    with pytest.raises(ValueError, match=r"which number is the epoch in `net_1_acc62`, `net_2_acc71`"):
+        number([Path("net_1_acc62.pt"), Path("net_2_acc71.pt")])
+
+
+@pytest.mark.parametrize(
     ("names", "epochs"),
     [
-        (["epoch-1.pt", "epoch-2.pt", "epoch-10.pt"], [1, 2, 10]),
-        (["epoch=0-step=400.ckpt", "epoch=1-step=800.ckpt"], [400, 800]),
-        (["epoch=3-val_loss=0.25.ckpt", "epoch=4-val_loss=0.20.ckpt"], [3, 4]),
         (["resnet18_12.pth.tar", "resnet18_6.pth.tar"], [6, 12]),
         (["checkpoint-500/model.safetensors", "checkpoint-1000/model.safetensors"], [500, 1000]),
         (["007.pt"], [7]),
