@@ -117,7 +117,7 @@ def direction(moving: Moving, place: slice, exact: bool, k: int, seed: int) -> M
     if exact:
         flat[:, place.start + k] = width**0.5
     else:
-        generator = torch.Generator().manual_seed((seed << 16) + k)
+        generator = torch.Generator().manual_seed(((seed << 16) + k) % (1 << 63))
         flat[:, place] = torch.randint(2, (n, width), generator=generator) * 2.0 - 1.0
     cut = torch.split(flat, sizes, 1)
     return [part.reshape(leaf.shape).to(leaf) for part, leaf in zip(cut, moving, strict=True)]

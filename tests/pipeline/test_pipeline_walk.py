@@ -65,11 +65,20 @@ def copy(trained, tmp_path):
     return tmp_path
 
 
+def but_of_members(path):
+    """The lines of a table, but of membership: nobody tells the walk who was trained on."""
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if ",membership," not in line]
+
+
 def test_the_tables_are_those_of_the_training(walked):
-    assert (walked / "walked/leakage.csv").read_bytes() == (walked / "trained/leakage.csv").read_bytes()
-    assert (walked / "walked/layers.csv").read_bytes() == (walked / "trained/layers.csv").read_bytes()
+    for name in ("leakage.csv", "layers.csv"):
+        assert but_of_members(walked / "walked" / name) == but_of_members(walked / "trained" / name)
     ours, theirs = (read_run(walked / name) for name in ("walked", "trained"))
     for a, b in zip(ours.rows, theirs.rows, strict=True):
+        if a.game == "membership":
+            assert a.status.startswith("inconclusive: no index file says which records")
+            assert b.measured or b.status.startswith("inconclusive")
+            continue
         assert (a.draws is None) == (b.draws is None)
         assert a.draws is None or np.array_equal(a.draws, b.draws)
     assert [e.held_out_loss for e in ours.epochs] == [e.held_out_loss for e in theirs.epochs]
@@ -87,7 +96,7 @@ def test_the_manifest_names_the_files_and_the_report_warns(walked):
         words = " ".join(text.split())
         assert "Nothing was trained: the weights are those of saved checkpoints" in words
         assert "for no index file names it" in words
-    assert "the last whole number in the file's name" in " ".join(report.split())
+    assert "the number called epoch in the file's name" in " ".join(report.split())
 
 
 def test_index_files_name_the_split(trained, tmp_path):
