@@ -33,8 +33,11 @@ MOST = 768
 TREES, LEAST_LEAF, TRIED = 100, 4, 0.1
 """Trees of a forest, fewest batches in a leaf, share of the numbers that are tried at a split."""
 
-BOOSTED, RATE, LEAVES, BOOSTED_NUMBERS = 220, 0.06, 15, 300
-"""Boosted trees, how much of each is added, their leaves, and the numbers that they look at."""
+BOOSTED, RATE = (220, 100), (0.06, 0.1)
+"""Boosted trees, and how much of each is added: of two values, which take trees for one alone, and of more."""
+
+LEAVES, BOOSTED_NUMBERS = 15, 300
+"""Leaves of a boosted tree, and the numbers that they look at."""
 
 LEAST_SHARE = 1e-4
 
@@ -97,7 +100,7 @@ def _boosting(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tenso
         answers = []
         for value in range(kinds - (kinds == 2)):
             trees = HistGradientBoostingRegressor(
-                max_iter=BOOSTED, learning_rate=RATE, max_leaf_nodes=LEAVES, early_stopping=False,
+                max_iter=BOOSTED[kinds > 2], learning_rate=RATE[kinds > 2], max_leaf_nodes=LEAVES, early_stopping=False,
                 random_state=seed % 2**32,
             )  # fmt: skip
             with one_thread():
