@@ -105,11 +105,7 @@ def _identity(made: Attack) -> Score:
 
 def needs_density(eye: Eye) -> bool:
     """Noise, and layers with many positions, leave more in the whole gradient than the algebra of layers sees."""
-    return not eye.processed and _whole(eye)
-
-
-def _whole(eye: Eye) -> bool:
-    return eye.noise > 0.0 or len(eye.sides(eye.world.members[:2])) < 2
+    return not eye.processed and (eye.noise > 0.0 or len(eye.sides(eye.world.members[:2])) < 2)
 
 
 def _known(made: Attack) -> Score:

@@ -36,9 +36,7 @@ def specs(data: Path) -> dict[str, Spec]:
         "adult-noise": _adult(data, {}, [_sex("property"), _sex("distribution")], [3], _noisy(8, 0.01)),
         "adult-record": _adult(data, {"batch": [8]}, [*_attributes("sex"), *_attributes("race")]),
         "adult-large": _adult(data, {"batch": [512]}, [_rare()]),
-        "adult-quick": _adult(
-            data, {"batch": [8]}, [_sex("property") | {"fit_batches": 1024}], records=2000, limit=8000
-        ),
+        "adult-quick": _adult(data, {"batch": [8]}, [_sex("property") | FEW], records=2000, limit=8000),
         "fashion": _fashion(data, {"batch": [8, 32]}, [IDENTITY]),
         "fashion-batch": _fashion(data, {"batch": [8, 32]}, [LABEL, _label("property", 3)]),
         "resnet": _resnet(data, {"batch": [2, 8]}, [IDENTITY, LABEL]),

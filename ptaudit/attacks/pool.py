@@ -63,7 +63,7 @@ class Pool:
             product = gram @ inside
             length = float((inside * product).sum(0).clamp_min(0.0).sqrt().median())
             spread = max(self.noise_std, ROUNDING * length / parameters**0.5, 1e-200)
-            product += spread * _root(gram) @ torch.randn(inside.shape, generator=generator, dtype=torch.float64)
+            product += spread * root_of(gram) @ torch.randn(inside.shape, generator=generator, dtype=torch.float64)
             ratio, decided = _ratios(gram, product, self.share, spread)
             boxed = ratio if decided or self.noise_std > 0.0 else _boxed(gram, product, self.share) * BOXED
             found += [ratio[candidates].T.float(), boxed[candidates].T.float()]
@@ -98,7 +98,7 @@ def _of_entries(one: UsedRows, records: Tensor) -> Tensor:
     return total
 
 
-def _root(gram: Tensor) -> Tensor:
+def root_of(gram: Tensor) -> Tensor:
     """A factor F with F F^T = gram."""
     values, vectors = torch.linalg.eigh(gram)
     root: Tensor = vectors * values.clamp_min(0.0).sqrt()

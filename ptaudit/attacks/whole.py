@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks import span
-from ptaudit.attacks.pool import gram_of
+from ptaudit.attacks.pool import gram_of, root_of
 from ptaudit.gradients.matrices import RecordGradients
 
 SHRINKAGE = (1e-3, 3e-2, 1.0)
@@ -68,7 +68,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observed:
     """What is seen of G batches in one line.
 
     Attributes:
@@ -82,16 +82,16 @@ class Seen:
     noise: float = 0.0
 
     @classmethod
-    def of(cls, gram: Tensor, inside: Tensor) -> Seen:
+    def of(cls, gram: Tensor, inside: Tensor) -> Observed:
         """From the inner products of all records `(N, N)` and how often each is in each batch, `(N, G)`."""
         total = gram @ inside
         return cls(total, (inside * total).sum(0))
 
-    def under(self, drawn: Tensor, inside: Tensor, std: float, parameters: int) -> Seen:
+    def under(self, drawn: Tensor, inside: Tensor, std: float, parameters: int) -> Observed:
         """The same under noise, whose length beyond the records' span is taken at its mean: it is the same for all
         candidates."""
         square = self.square + 2.0 * (inside * drawn).sum(0) + std**2 * parameters
-        return Seen(self.total + drawn, square, std**2)
+        return Observed(self.total + drawn, square, std**2)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class WholeDensity:
         """
         inside = torch.zeros(self.gram.shape[1], len(members), dtype=self.gram.dtype)
         inside.scatter_add_(0, members.T, torch.ones(members.shape[1], len(members), dtype=self.gram.dtype))
-        seen = [Seen.of(gram, inside) for gram in self.gram]
+        seen = [Observed.of(gram, inside) for gram in self.gram]
         if self.noise is not None:
             drawn = self.noise.draw(len(members))
             seen = [one.under(more, inside, self.noise.std, size) for one, (more, size) in zip(seen, drawn)]
@@ -145,7 +145,7 @@ class WholeDensity:
     def _axes(self) -> list[Axes]:
         return [Axes.of(gram[self.own][:, self.own].double()) for gram in self.gram]
 
-    def _line(self, place: int, seen: Seen, candidates: Tensor) -> Tensor:
+    def _line(self, place: int, seen: Observed, candidates: Tensor) -> Tensor:
         gram, axes = self.gram[place], self._axes[place]
         n, rows = len(self.own), gram[self.own]
         scale = self.others * float(axes.values.mean()) / n
@@ -219,7 +219,12 @@ class Grams:
         if not noisy_cells(layers, n):
             return None
         grams = [gram_of(layer, torch.arange(n)).float() for layer in layers]
-        noise = Noise(std, torch.stack([_root(gram) for gram in grams]), tuple(map(_numbers, layers)), generator)
+        noise = Noise(
+            std,
+            torch.stack([root_of(gram.double()).float() for gram in grams]),
+            tuple(map(_numbers, layers)),
+            generator,
+        )
         if len(layers) == 1:
             return cls(torch.stack(grams), (0,), noise)
         return cls(torch.stack([*grams, sum(grams[1:], grams[0])]), (*range(len(layers)), -1), noise)
@@ -231,13 +236,6 @@ def noisy_cells(layers: Sequence[Sequence[RecordGradients]], n: int) -> int:
     whole = all(layer and all(one.whole for one in layer) for layer in layers)
     cells = (2 * len(layers) + (len(layers) > 1)) * n**2
     return cells if whole and n <= MOST_NOISY and cells <= MOST_CELLS else 0
-
-
-def _root(gram: Tensor) -> Tensor:
-    """A matrix whose product with its transpose is `gram`, which may be singular."""
-    values, vectors = torch.linalg.eigh(gram.double())
-    root: Tensor = (vectors * values.clamp_min(0.0).sqrt()).float()
-    return root
 
 
 def _numbers(layer: Sequence[RecordGradients]) -> int:

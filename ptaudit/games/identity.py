@@ -183,22 +183,21 @@ def play_quarter(
 def _scored(answers: Sequence[tuple[Tensor, Tensor]], secret: Tensor) -> tuple[Tensor, Tensor]:
     """Bits, hits, null bits of every game and what all records tell more than half, `(4, P, G)`; what each candidate
     takes from the others, `(4, P, K)`."""
-    (low, share), (null, null_share), *less = answers
-    secret = secret.to(low.device)
+    secret = secret.to(answers[0][0].device)
+    (low, real), null, *less = (_calibrated(*answer) for answer in answers)
     k = low.shape[-1]
     prior, wrong = uniform(k, low), (secret + 1) % k
-    low, null = (some - some.amax(-1, keepdim=True) for some in (low, null))
-    real = Calibration(torch.ones_like(share), share.to(low.device))
-    shuffled = Calibration(torch.ones_like(share), null_share.to(low.device))
-    bits, hits = calibrated_gain(low, prior, real, secret), top_hit(low, secret)
-    more = torch.zeros_like(bits)
-    for half, half_share in less:
-        half = half - half.amax(-1, keepdim=True)
-        calibrated = Calibration(torch.ones_like(half_share), half_share.to(half.device))
-        more = bits - calibrated_gain(half, prior, calibrated, secret)
+    bits = calibrated_gain(low, prior, real, secret)
+    half = calibrated_gain(less[0][0], prior, less[0][1], secret) if less else bits
+    scored = torch.stack([bits, top_hit(low, secret), calibrated_gain(null[0], prior, null[1], wrong), bits - half])
     rivals = rival_losses(low, secret, real)
-    scored = torch.stack([bits, hits, calibrated_gain(null, prior, shuffled, wrong), more])
     return scored, torch.cat([rivals, torch.zeros_like(rivals)])
+
+
+def _calibrated(scores: Tensor, share: Tensor) -> tuple[Tensor, Calibration]:
+    """Scores less the largest of each game, and the share of the prior that goes with them."""
+    low = scores - scores.amax(-1, keepdim=True)
+    return low, Calibration(torch.ones_like(share), share.to(low.device))
 
 
 def _targets(quarter: int, k: int) -> int:

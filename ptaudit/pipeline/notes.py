@@ -75,9 +75,9 @@ def _of_twins(session: Session) -> Iterator[str]:
     inputs, targets, split = session.records.inputs, session.records.targets, session.split
     if not isinstance(inputs, Tensor) or targets.dim() > 1:
         return
-    records = [f"{label}".encode() + row.tobytes() for row, label in zip(inputs.cpu().numpy(), targets.tolist())]
-    seen = {hash(records[place]) for place in split.members.tolist()}
-    both = sum(hash(records[place]) in seen for place in split.held_out.tolist())
+    digests = [hash((row.tobytes(), label)) for row, label in zip(inputs.cpu().numpy(), targets.tolist())]
+    seen = {digests[place] for place in split.members.tolist()}
+    both = sum(digests[place] in seen for place in split.held_out.tolist())
     if both:
         yield f"{both} of {len(split.held_out)} held-out records are equal to members, in all inputs and the label."
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from ptaudit.stats.estimate import NOT_COMPARABLE, OK
+from ptaudit.stats.estimate import NOT_COMPARABLE
 from ptaudit.tables.row import Row
-from ptaudit.tables.status import LIMITED
+from ptaudit.tables.status import BY_WEIGHT
 
-KNOWN = frozenset({OK, *LIMITED, "saturated"})
 WITH_REASON = ("inconclusive", "not captured", NOT_COMPARABLE)
 
 _ROUNDING = 1e-9
@@ -20,7 +19,7 @@ def problem(row: Row) -> str:
     """What cannot be true of a row; empty if nothing."""
     if row.n < 0:
         return f"n is {row.n}"
-    if row.status not in KNOWN and not row.status.startswith(tuple(f"{word}: " for word in WITH_REASON)):
+    if row.status not in BY_WEIGHT and not row.status.startswith(tuple(f"{word}: " for word in WITH_REASON)):
         return f"unknown status {row.status!r}"
     if not row.measured:
         return ""

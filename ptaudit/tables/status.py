@@ -31,7 +31,7 @@ ATTACK_LIMITED = "attack-limited"
 LIMITED = (ATTACK_LIMITED, "dim-limited", "sketch-limited", "data-limited")
 """Statuses that say that another adversary may do better, the least specific first."""
 
-_BY_WEIGHT = (OK, *LIMITED, "saturated")
+BY_WEIGHT = (OK, *LIMITED, "saturated")
 _NO_SCORES = ("upper_bits", "epsilon_lo", NOISE_HALF)
 """Metrics that are no score of an adversary: bounds, and the noise that hides what it finds."""
 _KNOWS_ALL = ("exact",)
@@ -40,7 +40,7 @@ _KNOWS_ALL = ("exact",)
 
 def worst_status(statuses: Iterable[str]) -> str:
     """The status that asks for most caution, in the order above; of those without a number the first."""
-    ranked = [(_BY_WEIGHT.index(s) if s in _BY_WEIGHT else len(_BY_WEIGHT), s) for s in statuses]
+    ranked = [(BY_WEIGHT.index(s) if s in BY_WEIGHT else len(BY_WEIGHT), s) for s in statuses]
     heaviest = max(rank for rank, _ in ranked)
     return next(status for rank, status in ranked if rank == heaviest)
 

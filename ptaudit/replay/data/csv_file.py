@@ -48,10 +48,13 @@ def read_csv(path: Path, key: str, *, limit: int | None = None, **options: Any) 
         "na_values": [""], "keep_default_na": False, "skipinitialspace": True, "low_memory": False, **options,
     }  # fmt: skip
     try:
-        head: Any = pd.read_csv(path, nrows=1, dtype=str, **(settings | {"header": None}))
+        if "header" not in options:
+            _check_header(pd.read_csv(path, nrows=1, dtype=str, header=None, **settings), path)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # lines with more entries than the header
             table: Any = pd.read_csv(path, nrows=limit, index_col=False, **settings)
+    except DataError:
+        raise
     except UnicodeDecodeError as error:
         raise DataError(
             f"not text in {settings.get('encoding', 'utf-8')}: {error.reason} at byte {error.start}",
@@ -60,13 +63,12 @@ def read_csv(path: Path, key: str, *, limit: int | None = None, **options: Any) 
         ) from error
     except Exception as error:  # of a damaged archive, unpackers raise whatever they stumble over
         raise DataError(f"not a readable table: {error}".strip(), where=str(path)) from error
-    if "header" not in options:
-        _check_header([str(name).strip() for name in head.iloc[0].dropna()], path)
     frame: pd.DataFrame = table
     return frame
 
 
-def _check_header(names: list[str], path: Path) -> None:
+def _check_header(head: pd.DataFrame, path: Path) -> None:
+    names = [str(name).strip() for name in head.iloc[0].dropna()]
     twice = [f"{name!r}" for name, times in Counter(names).items() if times > 1]
     if twice:
         raise DataError(

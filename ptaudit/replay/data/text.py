@@ -44,26 +44,28 @@ def refusal(column: pd.Series[Any], rare: int) -> tuple[str, str] | None:
         column: text, missing where nothing is.
         rare: categories that fewer members have are not told apart.
     """
-    name, texts = column.name, column.dropna().astype(str).str.strip()
-    if texts.empty:
+    name, (codes, texts) = column.name, pd.factorize(column.dropna().astype(str).str.strip())
+    if not len(codes):
         return None
-    numbers = pd.to_numeric(texts, errors="coerce").notna().to_numpy()
+    times = np.bincount(codes)
+    numbers = pd.to_numeric(pd.Series(texts), errors="coerce").notna().to_numpy()
     grouped = np.array([bool(_GROUPED.fullmatch(text)) for text in texts])
-    if (numbers | grouped).mean() > MOSTLY and grouped.any():
+    most = MOSTLY * len(codes)
+    if times[numbers | grouped].sum() > most and grouped.any():
         return (
             f"column {name!r} holds numbers written like {_some(texts[grouped])}",
             "set data.thousands or data.decimal, or name the column in data.categorical",
         )
-    if numbers.mean() > MOSTLY:
+    if times[numbers].sum() > most:
+        records = int(times[~numbers].sum())
         return (
-            f"column {name!r} holds numbers and, in {int((~numbers).sum())} records, text: {_some(texts[~numbers])}",
+            f"column {name!r} holds numbers and, in {records} records, text: {_some(texts[~numbers])}",
             "list what stands for nothing in data.missing, or name the column in data.categorical or data.drop",
         )
-    counts = texts.value_counts()
-    single = int((counts == 1).sum())
-    if rare == 1 and len(counts) >= LEAST_LEVELS and single > MOSTLY * len(texts):
+    single = int((times == 1).sum())
+    if rare == 1 and len(texts) >= LEAST_LEVELS and single > most:
         return (
-            f"column {name!r} has {len(counts)} different texts in {len(texts)} records, {single} of them once: an "
+            f"column {name!r} has {len(texts)} different texts in {len(codes)} records, {single} of them once: an "
             "identifier or free text, not categories",
             "name it in data.drop, or set data.rare to put rare categories together",
         )
@@ -81,7 +83,7 @@ def counting(column: pd.Series[Any]) -> tuple[str, str] | None:
     return f"column {name!r} has no name and counts the records", f"add '{name}' to data.drop"
 
 
-def _some(texts: pd.Series[Any]) -> str:
-    found = list(dict.fromkeys(texts.tolist()))
+def _some(texts: pd.Index[Any]) -> str:
+    found = texts.tolist()
     shown = ", ".join(repr(text[:40]) for text in found[:_EXAMPLES])
     return f"{shown} and {len(found) - _EXAMPLES} more" if len(found) > _EXAMPLES else shown
