@@ -74,9 +74,8 @@ def attack(world: World, spec: Mapping[str, Any], game: str, view: str, how: tup
     clip = defense.get("clip")
     noise = 0.0 if clip is None else clip * defense["noise_multiplier"]
     effort, seed = how
-    made = Attack(
-        Eye(world, blocks_of(world.model), clip, noise, defense), shown, asked, effort, np.random.default_rng(seed)
-    )
+    eye = Eye(world, blocks_of(world.model), clip, noise, defense, shown.get("update", {}))
+    made = Attack(eye, shown, asked, effort, np.random.default_rng(seed))
     if asked["name"] == "attribute" and asked.get("form") == "input":
         return _known(made)
     return {"identity": _identity, "user": _user}.get(asked["name"], _secret)(made)
@@ -104,8 +103,8 @@ def _identity(made: Attack) -> Score:
 
 
 def needs_density(eye: Eye) -> bool:
-    """Noise, and layers with many positions, leave more in the whole gradient than the algebra of layers sees."""
-    return not eye.processed and (eye.noise > 0.0 or len(eye.sides(eye.world.members[:2])) < 2)
+    """Noise, local steps, and layers with many positions leave more in the whole gradient than algebra sees."""
+    return not eye.processed and (eye.noise > 0.0 or bool(eye.update) or len(eye.sides(eye.world.members[:2])) < 2)
 
 
 def _known(made: Attack) -> Score:

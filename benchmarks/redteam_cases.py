@@ -37,11 +37,13 @@ CASES = (
     Case("digits-identity-sign-8", "digits-defended", "identity", "sign-8", 8),
     Case("digits-identity-sign-32", "digits-defended", "identity", "sign-32", 8),
     Case("digits-identity-prune-8", "digits-defended", "identity", "prune-8", 8),
+    Case("digits-identity-update-32", "digits-update", "identity", "update-32", 8),
     # A network for tables on Adult.
     Case("adult-identity-8", "adult", "identity", "batch-8", 3, 7.88),
     Case("adult-identity-32", "adult", "identity", "batch-32", 3, 3.33),
     Case("adult-identity-32-untrained", "adult", "identity", "batch-32", 0),
     Case("adult-identity-sign-32", "adult-defended", "identity", "sign-32", 3),
+    Case("adult-identity-update-32", "adult-update", "identity", "update-32", 3),
     Case("adult-property-1", "adult-batch", "property", "batch-1", 3, 1.0),
     Case("adult-property-8", "adult-batch", "property", "batch-8", 3, 1.0),
     Case("adult-property-64", "adult-batch", "property", "batch-64", 3, 1.0),

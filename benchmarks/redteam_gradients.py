@@ -58,6 +58,7 @@ class Eye:
         clip: bound on the norm of every record's whole gradient, or None.
         noise: standard deviation of the noise on every number of the sum.
         defense: what else is done to the sum, see `redteam_defended`.
+        update: `local_steps` and `lr` of what is shown in the place of a gradient, where it is an update.
         norms: norm of every record's gradient that was asked for, by record.
     """
 
@@ -66,6 +67,7 @@ class Eye:
     clip: float | None = None
     noise: float = 0.0
     defense: Mapping[str, Any] = field(default_factory=dict)
+    update: Mapping[str, Any] = field(default_factory=dict)
     norms: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -81,6 +83,8 @@ class Eye:
     def batch(self, index: Index, rng: np.random.Generator) -> list[Tensor]:
         """What is seen of a batch: one float32 matrix a layer."""
         x, y = self.world.batch(index)
+        if self.update:
+            return self._walked(x, y)
         sums = self._matrices(x, y, self.factors(index))
         if not self.noise:
             return defended(sums, self.defense)
@@ -97,11 +101,28 @@ class Eye:
         norms = torch.tensor([self.norms[record] for record in index.tolist()])
         return (self.clip / norms.clamp_min(1e-30)).clamp_max(1.0)
 
+    def _walked(self, x: Any, y: Tensor) -> list[Tensor]:
+        """The change of the weights after local steps on the batch's mean gradient, over what one step changes."""
+        before, steps, lr = [p.detach().clone() for p in self.parameters], self.update["local_steps"], self.update["lr"]
+        for _ in range(steps):
+            loss = self.world.loss(forward(self.world.model, x), y).mean()
+            grads = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            with torch.no_grad():
+                for p, grad in zip(self.parameters, grads):
+                    p -= 0.0 if grad is None else lr * grad
+        moved = [(old - new.detach()) * (len(y) / (steps * lr)) for old, new in zip(before, self.parameters)]
+        with torch.no_grad():
+            for p, old in zip(self.parameters, before):
+                p.copy_(old)
+        return self._by_block(moved)
+
     def _matrices(self, x: Any, y: Tensor, factors: Tensor | None = None) -> list[Tensor]:
         losses = self.world.loss(forward(self.world.model, x), y)
         total = losses.sum() if factors is None else (factors * losses).sum()
         grads = list(torch.autograd.grad(total, self.parameters, allow_unused=True))
-        grads = [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, grads)]
+        return self._by_block([torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, grads)])
+
+    def _by_block(self, grads: list[Tensor]) -> list[Tensor]:
         out = []
         for block in self.blocks:
             out.append(block.matrix(grads[: len(block.parameters)]))

@@ -84,6 +84,8 @@ def statistics(eye: Eye, batch: list[Tensor], known: Known) -> Array:
             found.append(span_evidence(G, known.sides[block.name], edge))
         elif block.name in known.rows:
             found.append(row_evidence(G, *known.rows[block.name]))
+    if eye.update and known.whole is not None:
+        found.append(evidence(batch, known.whole))
     return np.concatenate(found, 1)
 
 

@@ -30,6 +30,8 @@ def specs(data: Path) -> dict[str, Spec]:
         "digits-quick": _digits({"plain": [32]}, [IDENTITY], [8]),
         "digits-noise": _digits({}, [IDENTITY, LABEL], [0, 8], _noisy(32, 0.01)),
         "digits-defended": _digits({}, [IDENTITY], [8], _signs(8), _signs(32), _pruned(8, 0.9)),
+        "digits-update": _digits({}, [IDENTITY], [8], _update(32, 5, 0.1)),
+        "adult-update": _adult(data, {}, [IDENTITY], [3], _update(32, 5, 0.1), records=4000),
         "adult-defended": _adult(data, {}, [IDENTITY], [3], _signs(32), records=4000),
         "adult": _adult(data, {"batch": [8, 32]}, [IDENTITY], [0, 3]),
         "adult-batch": _adult(data, {"batch": [1, 8, 64]}, [_sex("property"), _sex("distribution")]),
@@ -85,6 +87,10 @@ def _signs(m: int) -> Spec:
 
 def _pruned(m: int, ratio: float) -> Spec:
     return {"name": f"prune-{m}", "batch_size": m, "defense": {"name": "prune", "ratio": ratio}}
+
+
+def _update(m: int, steps: int, lr: float) -> Spec:
+    return {"name": f"update-{m}", "batch_size": m, "update": {"local_steps": steps, "lr": lr}}
 
 
 def _audit(records: int | str, sizes: dict[str, list[int]], games: list[Any], epochs: list[int], *more: Spec) -> Spec:

@@ -37,6 +37,9 @@ _RIDGE = {torch.float64: 1e-9, torch.float32: 1e-6}
 _FAR = 1e15
 """Farthest coordinate in units of the scatter: its square is still a float32."""
 
+_FARTHEST = 1e8
+"""The same where the fourth power of a length is taken."""
+
 
 @dataclass(frozen=True)
 class Interference:
@@ -157,7 +160,7 @@ def sharpened(factor: Tensor, white: Tensor) -> Tensor:
         factor: factor of the earlier estimate, `(R, k, k)`.
         white: centred points in the coordinates where that is the identity, `(R, n, k)`.
     """
-    scatter = ledoit_wolf(white)
+    scatter = ledoit_wolf(white.clamp(-_FARTHEST, _FARTHEST))
     flat = scale_of(scatter) < 1e-9
     if bool(flat.any()):  # points that are all equal have no scatter: the earlier estimate stays
         scatter[flat] = torch.eye(scatter.shape[-1], dtype=scatter.dtype, device=scatter.device)

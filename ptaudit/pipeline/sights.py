@@ -19,6 +19,7 @@ from ptaudit.replay.labels import label_prior
 from ptaudit.replay.steps.perturb import secret_of
 from ptaudit.spec.defenses import PerturbDefense
 from ptaudit.views import View
+from ptaudit.views.aggregate import draw_others
 from ptaudit.views.defenses import LabelDp, Perturb
 from ptaudit.views.gradients import TABLE_BYTES
 from ptaudit.views.joint import Joint
@@ -28,6 +29,9 @@ from ptaudit.views.sight import Sight, TokenSight
 
 _PROBE_BATCHES = 400
 """Batches of her own records on which a defender fits the probe of a perturbation."""
+
+_PROBED, _MOST_LOST = 128, 0.05
+"""Updates that are computed to see whether their local steps diverge, and how many may."""
 
 _LOOKS = 4
 """Looks at a record alone of which the mean is taken, where a defense is random."""
@@ -167,7 +171,21 @@ def why_not_seen(scene: Scene, view: View, late: bool = False) -> str:
         return "there is no epoch before this one, whose weights the adversary would know"
     if view.linear or isinstance(view.defense, Perturb):
         return ""
-    return why_not(view, scene.model, scene.session.records.classes)
+    return why_not(view, scene.model, scene.session.records.classes) or _diverging(scene, view)
+
+
+def _diverging(scene: Scene, view: View) -> str:
+    """Whether the local steps of an update lead nowhere; empty if they do not."""
+    if view.update is None:
+        return ""
+    seen, members = sight(scene, view, scene.places(view)), len(scene.session.members)
+    assert isinstance(seen, ReplayedSight)
+    generator = torch.Generator().manual_seed(scene.seed)
+    lost = seen.diverged(draw_others(members, _PROBED, min(view.batch_size, members), generator), generator)
+    if lost <= _MOST_LOST:
+        return ""
+    steps = f"{view.update.local_steps} local steps at lr {view.update.lr:g}"
+    return f"{lost:.0%} of its updates are not finite after {steps}: take fewer steps or a smaller lr"
 
 
 def before(scene: Scene) -> Scene | None:

@@ -132,9 +132,7 @@ class ReplayedSight:
             targets = self._defense.labels(self.targets[batches], self.classes, generator)
             if self.responses is not None:
                 return sums(self.responses, (batches * self.classes + targets).view(len(members), -1))
-        tokens = torch.cat(
-            [self._tokens(self._defense(g, generator)) for g in self.batches.read(batches, targets, generator)], dim=1
-        )
+        tokens = torch.cat([self._tokens(g) for g in self._delivered(batches, targets, generator)], dim=1)
         rows, _, k = tokens.shape
         return self.joint.rows(m * tokens.view(rows, len(members), users, k).sum(2))
 
@@ -155,8 +153,7 @@ class ReplayedSight:
             if self._defense.moment == "labels":
                 assert self.classes is not None
                 targets = self._defense.labels(self.targets[batches], self.classes, generator)
-            read = self.batches.read(batches, targets, generator)
-            whole = torch.cat([self._defense(g, generator) for g in read])
+            whole = torch.cat(list(self._delivered(batches, targets, generator)))
             parts = self.batches.layout.parts(m * whole.view(len(piece), users, -1).sum(1))
             yield [self._matrices(layer, parts) for layer in self.shown]
 
@@ -172,6 +169,18 @@ class ReplayedSight:
         The number of trainable parameters is d.
         """
         return torch.cat(list(self.batches.read(members, None, generator)))
+
+    def _delivered(self, batches: Tensor, targets: Tensor | None, generator: torch.Generator) -> Iterator[Tensor]:
+        """What is seen of batches `(G, m)` in pieces `(g, d)`; of one that is not finite (local steps that diverged)
+        nothing is, since a server rejects it: zeros."""
+        for gradients in self.batches.read(batches, targets, generator):
+            finite = gradients.isfinite().all(1, keepdim=True)
+            yield self._defense(torch.where(finite, gradients, 0.0), generator)
+
+    def diverged(self, batches: Tensor, generator: torch.Generator) -> float:
+        """Share of batches `(G, m)` whose gradient or update is not finite."""
+        finite = [g.isfinite().all(1) for g in self.batches.read(batches, None, generator)]
+        return 1.0 - float(torch.cat(finite).double().mean())
 
     @property
     def _defense(self) -> Defense:

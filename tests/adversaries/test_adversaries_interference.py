@@ -243,6 +243,18 @@ def test_flat_tokens_still_have_a_finite_fit(tokens):
         assert bool(torch.isfinite(density.distances(tokens.double(), tokens.double())).all())
 
 
+def test_sums_of_very_different_sizes_have_a_density():
+    generator = torch.Generator().manual_seed(0)
+    size = 10.0 ** torch.linspace(-3.0, 25.0, 60, dtype=torch.float64)
+    points = size[:, None] * torch.randn(1, 60, 32, generator=generator, dtype=torch.float64)
+    found = [fit_gaussian(points, 3, 0.0, refine=True), *fit_student(points)]
+    assert all(bool(one.factor.isfinite().all()) and bool(one.mean.isfinite().all()) for one in found)
+    scatter = sharpened(
+        torch.eye(32)[None], torch.full((1, 60, 32), 1e14) * torch.randn(1, 60, 32, generator=generator)
+    )
+    assert bool(scatter.isfinite().all())
+
+
 @pytest.mark.parametrize(("scale", "origin"), [(1.0, 0.0), (1e-30, 0.0), (1e-3, 1e3), (1e20, 0.0)])
 def test_distances_in_float32_lose_nothing(scale, origin):
     """Against float64: directions that span a factor of 1000, any size, and a mean a million times the spread."""

@@ -116,6 +116,14 @@ def test_late_weights_at_the_first_epoch_are_inconclusive(tmp_path: Path) -> Non
     ).all()
 
 
+def test_updates_that_diverge_are_inconclusive(tmp_path: Path) -> None:
+    views = [{"name": "v", "batch_size": 2, "update": {"local_steps": 40, "lr": 1e6}}]
+    games = [GAMES[1], "identity"]
+    found = ptaudit.audit(spec(tmp_path, audit={"views": views, "games": games}), out=tmp_path / "run").leakage
+    assert set(found.game) == {"latent", "identity"}
+    assert found.status.str.contains(r"of its updates are not finite after 40 local steps at lr 1e\+06: take").all()
+
+
 GATE = {"id": "g", "view": "pair", "adversary": "mlp", "max": 1}
 REGRESSION: dict[str, dict[str, object]] = {"data": {"label": "a", "attributes": ["colour"]}, "train": {"loss": "mse"}}
 

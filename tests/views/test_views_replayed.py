@@ -267,6 +267,21 @@ def test_an_update_is_what_sgd_does(name):
     assert not torch.allclose(seen, plain.see(members, seeded()), rtol=0.01)
 
 
+def test_an_update_that_diverged_is_not_delivered():
+    given = prepared("mlp")
+    sight, _ = sight_of("mlp", View("v", 4, update=Update(60, 1e4)), case=given)
+    members = drawn(40, 4)
+    raw = torch.cat(list(sight.batches.read(members, None, seeded())))
+    lost = ~raw.isfinite().all(1)
+    assert 0 < int(lost.sum()) < 40
+    assert sight.diverged(members, seeded()) == pytest.approx(float(lost.double().mean()))
+    seen = sight.see(members, seeded())
+    assert bool(seen.isfinite().all())
+    assert float(seen[:, lost].abs().sum()) == 0.0
+    calm, _ = sight_of("mlp", View("v", 4, update=Update(3, 0.1)), case=given)
+    assert calm.diverged(members, seeded()) == 0.0
+
+
 def test_an_update_is_defended_too():
     given = prepared("mlp")
     members = drawn(4, 5)
