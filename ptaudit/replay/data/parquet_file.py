@@ -36,19 +36,18 @@ def open_source(data: DataSpec) -> Source:
             frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
     except (ArrowException, OSError, ValueError) as error:
         raise DataError(f"not a readable parquet file: {_first_line(error)}", where=str(path)) from error
-    drop = [name for name in data.drop if name not in unread]
-    return table_source(frame, data.model_copy(update={"drop": drop}), str(path))
+    return table_source(frame, data, str(path), unread)
 
 
-def _unread(schema: Any, data: DataSpec, path: Path) -> set[str]:
+def _unread(schema: Any, data: DataSpec, path: Path) -> list[str]:
     """Columns that nobody uses; of those that are used, the types are checked."""
     _check_names(schema.names, path)
     for name in data.drop:
         check_column(name, "drop", schema.names, str(path))
     kept = {data.label, *(name for names in data.columns.values() for name in names)}
-    unread = {
+    unread = [
         name for name in schema.names if name not in kept and (name in data.drop or _PANDAS_INDEX.fullmatch(name))
-    }
+    ]
     for field in schema:
         if field.name not in unread:
             _check_type(field, path)
