@@ -92,4 +92,4 @@ def _of_checkpoints(spec: Spec) -> Iterator[str]:
         f"Nothing was trained: the weights are those of saved checkpoints. Members and held-out records are told apart "
         f"by {split}; the tables are right only if that training saw the members and none of the held-out records."
     )
-    yield f"Of the checkpoints, {spec.replay.numbering}. Losses and accuracies are those in eval mode."
+    yield f"Of the checkpoints, {spec.replay.numbering.how}. Losses and accuracies are those in eval mode."
