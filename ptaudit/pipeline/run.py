@@ -157,6 +157,7 @@ def _run(session: Session, seeds: Sequence[SeedRun], arms: Sequence[Arm], starte
         "status": f"diverged: {diverged.what}" if diverged else "complete",
         "threat_model": list(threat_model(spec)),
         "warnings": list(dict.fromkeys((*(w for seed in seeds for w in seed.warnings), *_of_arms(seeds, arms)))),
+        **({"alarms": alarms} if (alarms := [seed.alarm for seed in seeds if seed.alarm]) else {}),
         **({"defenses": [asdict(arm.entry) for arm in arms]} if arms else {}),
         **_majority(session),
     }

@@ -90,8 +90,7 @@ def test_the_tables_are_those_of_the_training(walked):
             continue
         assert (a.draws is None) == (b.draws is None)
         assert a.draws is None or np.array_equal(a.draws, b.draws)
-    assert [e.held_out_loss for e in ours.epochs] == [e.held_out_loss for e in theirs.epochs]
-    assert [e.step for e in ours.epochs] == [e.step for e in theirs.epochs]
+    assert repr(ours.epochs) == repr(theirs.epochs)  # losses and accuracies of members too: those of the model
 
 
 def test_the_manifest_names_the_files_and_the_report_warns(walked):
