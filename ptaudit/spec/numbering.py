@@ -40,11 +40,12 @@ class Numbering:
 
 @dataclass(frozen=True)
 class _Named:
-    """Numbers in names: `how` they are found, and whether they are called epochs."""
+    """Numbers in names: `how` they are found, whether they are called epochs, and all in the form `epoch=3`."""
 
     epochs: tuple[int, ...]
     how: str
     called: bool
+    equals: bool = False
 
 
 def number(paths: Sequence[Path]) -> Numbering:
@@ -72,10 +73,12 @@ def number(paths: Sequence[Path]) -> Numbering:
 
 def _from_files(paths: Sequence[Path], found: Sequence[Told | None]) -> tuple[list[int], str]:
     """The epochs that files tell, held against their names."""
+    _check_whole(paths, found)
     named = _named([path.stem for path in paths])
+    if named is not None and len(paths) == 1 and not named.called:
+        named = None  # a number of one file may be anything
     sure = [one.trained for one in found if one is not None and one.trained is not None]
     if len(sure) == len(paths):
-        _check_whole(paths, found)
         _check_sure(paths, sure, named)
         tools = sorted({one.tool for one in found if one is not None})
         return [int(epoch) for epoch in sure], f"the epoch is the one that {' and '.join(tools)} wrote into the file"
@@ -115,16 +118,17 @@ def _agreed(
     epochs = [int(e) if e is not None else named.epochs[i] if named else 0 for i, e in enumerate(stated)]
     said = "the key `epoch` of the file"
     if from_zero:
-        return [epoch + 1 for epoch in epochs], f"the epoch is one more than {said}, which counts from 0,"
+        return [epoch + 1 for epoch in epochs], f"the epoch is one more than {said}, which counts from 0"
     return epochs, f"the epoch is {said}"
 
 
 def _check_whole(paths: Sequence[Path], found: Sequence[Told | None]) -> None:
     for path, one in zip(paths, found):
-        if one is not None and one.trained is not None and one.trained != int(one.trained):
+        epoch = None if one is None else one.epoch if one.trained is None else one.trained
+        if one is not None and epoch is not None and epoch != int(epoch):
             step = " and the number in its name is a step" if one.tool == HUGGING_FACE else ""
             raise fault(
-                f"`{_place(path)}` was saved after {one.trained:g} epochs{step}",
+                f"`{_place(path)}` was saved after {epoch:g} epochs{step}",
                 at=("checkpoints",),
                 remedy="leave it out, or save at the end of each epoch (save_strategy='epoch')",
             )
@@ -156,8 +160,7 @@ def _from_names(paths: Sequence[Path]) -> tuple[list[int], str]:
         _check_clear(names)
         named = _named(names)
         if named is not None and len(set(named.epochs)) == len(paths):
-            lightning = named.called and all(path.suffix == ".ckpt" and "epoch=" in path.stem for path in paths)
-            if lightning or (0 in named.epochs and all("=" in name for name in names) and named.called):
+            if named.equals and (0 in named.epochs or all(path.suffix == ".ckpt" for path in paths)):
                 how = "one more than the number called epoch, which counts from 0,"
                 return [epoch + 1 for epoch in named.epochs], f"the epoch is {how} in {what}"
             return list(named.epochs), f"the epoch is {named.how} in {what}"
@@ -200,7 +203,8 @@ def _named(names: Sequence[str]) -> _Named | None:
     """The epoch in each name; None where there is none, or it is not clear which number it is."""
     called = [_CALLED.search(name) for name in names]
     if names and all(called):
-        return _Named(tuple(int(match["epoch"]) for match in called if match), "the number called epoch", True)
+        equals = all(match["sign"] == "=" for match in called if match)
+        return _Named(tuple(int(match["epoch"]) for match in called if match), "the number called epoch", True, equals)
     numbers = [_numbers(name) for name in names]
     if not names or not all(numbers) or _unclear(numbers):
         return None

@@ -14,7 +14,8 @@ from typing import Any
 LIGHTNING, TIMM, HUGGING_FACE = "Lightning", "timm", "Hugging Face"
 
 _TRAINER_STATE = "trainer_state.json"
-_MOST_BYTES = 64 * 2**20
+_MOST_BYTES = 8 * 2**20  # of names and plain values: parsing them takes seconds then
+_MOST_EPOCHS = 10**9
 _MARK, _OPAQUE = object(), object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
@@ -40,8 +41,8 @@ def told(path: Path) -> Told | None:
     """What a checkpoint tells of its epoch; None where it tells nothing, or is no checkpoint."""
     try:
         values = _metadata(path) if path.suffix == ".safetensors" else _archived(path)
-        found = _of_values(values)
-        return found or _of_trainer(path.parent / _TRAINER_STATE)
+        found = _of_values(values) or _of_trainer(path.parent / _TRAINER_STATE)
+        return found if found is not None and 0 <= found.epoch <= _MOST_EPOCHS else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError, zipfile.BadZipFile, struct.error):
         return None
 

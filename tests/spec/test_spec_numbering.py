@@ -125,6 +125,21 @@ def test_the_trainer_of_hugging_face_names_steps(tmp_path):
         number([*paths, trainer(tmp_path, 1250, 2.5)])
 
 
+@pytest.mark.parametrize("epoch", ["Infinity", "NaN", "-1", '"2"', "1e300"])
+def test_epochs_that_are_none_tell_nothing(tmp_path, epoch):
+    path = trainer(tmp_path, 500, 1.0)
+    (path.parent / "trainer_state.json").write_text(f'{{"epoch": {epoch}}}')
+    assert told(path) is None or told(path).epoch == 2
+    torch.save({"epoch": float("inf"), "model": STATE}, tmp_path / "a.pt")
+    assert told(tmp_path / "a.pt") is None
+
+
+def test_one_file_is_of_the_epoch_that_it_tells(tmp_path):
+    assert list(number(saved(tmp_path, **{"resnet_18.pt": {"epoch": 17, "model": STATE}})).saved) == [17]
+    with pytest.raises(ValueError, match=r"saved after 2\.5 epochs"):
+        number(saved(tmp_path, **{"a.pt": {"epoch": 2.5, "model": STATE}}))
+
+
 def test_parts_of_a_model_are_no_epochs(tmp_path):
     with pytest.raises(ValueError, match=r"model-00001-of-00002\.safetensors` is a part of a model"):
         number([tmp_path / f"model-0000{part}-of-00002.safetensors" for part in (1, 2)])

@@ -29,7 +29,8 @@ def open_source(data: DataSpec) -> Source:
     if name == "digits":
         bunch: Any = datasets.load_digits()
         images = bunch.images.astype(np.float32)[:, None] / 16
-        return fixed_source(images, bunch.target, where=data.source, limit=data.limit)
+        names = tuple(map(str, bunch.target_names))
+        return fixed_source(images, bunch.target, where=data.source, limit=data.limit, class_names=names)
     if name in _TABLES:
         return _table(_TABLES[name](), data)
     raise DataError(
