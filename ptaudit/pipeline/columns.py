@@ -12,6 +12,7 @@ from torch import Tensor
 from ptaudit.pipeline.session import Session
 from ptaudit.replay.data.preprocess import ColumnCode, LevelCode, unseen
 from ptaudit.replay.data.records import ColumnUse
+from ptaudit.replay.data.tensors import MISSING
 from ptaudit.spec.data import DataSpec
 
 STRANGERS = 0.01
@@ -108,7 +109,7 @@ def _levels(session: Session, use: ColumnUse) -> int | None:
 
 
 def _missing(values: NDArray[np.generic]) -> NDArray[np.bool_]:
-    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+    return np.isnan(values) if values.dtype.kind == "f" else np.asarray(values == np.array(MISSING))
 
 
 def _is_constant(session: Session, use: ColumnUse) -> bool:

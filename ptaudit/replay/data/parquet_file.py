@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptaudit.errors import DataError
-from ptaudit.replay.data.records import Source, check_column
+from ptaudit.replay.data.records import Source, check_column, check_names
 from ptaudit.replay.data.table import table_source
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def open_source(data: DataSpec) -> Source:
 
 def _unread(schema: Any, data: DataSpec, path: Path) -> list[str]:
     """Columns that nobody uses; of those that are used, the types are checked."""
-    _check_names(schema.names, path)
+    check_names(schema.names, str(path))
     for name in data.drop:
         check_column(name, "drop", schema.names, str(path))
     kept = {data.label, *(name for names in data.columns.values() for name in names)}
@@ -68,12 +67,6 @@ def _first_rows(file: Any, names: list[str], limit: int | None) -> Any:
     return (
         Table.from_batches(batches, schema=batches[0].schema).slice(0, limit) if batches else file.read(columns=names)
     )
-
-
-def _check_names(names: list[str], path: Path) -> None:
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise DataError(f"column {twice[0]!r} occurs twice", where=str(path), remedy="give each a name of its own")
 
 
 def _check_type(field: Any, path: Path) -> None:

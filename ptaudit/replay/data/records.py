@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -214,6 +215,17 @@ def kept_columns(data: DataSpec, available: Mapping[str, Any], where: str) -> di
         for name in names:
             check_column(name, key, available, where)
     return {name: available[name] for names in data.columns.values() for name in names}
+
+
+def check_names(names: Iterable[Any], where: str) -> None:
+    """Refuse columns of one name, all at once."""
+    twice = [f"{name!r}" for name, times in Counter(map(str, names)).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"more than one column is called {', '.join(twice)}",
+            where=where,
+            remedy="give each column a name of its own: nobody could tell which one is meant",
+        )
 
 
 def check_column(name: str, key: str, available: Iterable[str], where: str) -> None:

@@ -17,7 +17,15 @@ from ptaudit.replay.data.fields import field_of
 from ptaudit.replay.data.kinds import InputColumn, as_numbers, column_values, dated, input_column, kind_of
 from ptaudit.replay.data.labels import Labels, label_column
 from ptaudit.replay.data.preprocess import Fit, LevelCode, Preprocessing, as_they_stand, encode, fitted, read
-from ptaudit.replay.data.records import ColumnUse, Records, Source, check_column, check_enough, kept_columns
+from ptaudit.replay.data.records import (
+    ColumnUse,
+    Records,
+    Source,
+    check_column,
+    check_enough,
+    check_names,
+    kept_columns,
+)
 from ptaudit.replay.data.text import counting, refusal
 
 if TYPE_CHECKING:
@@ -95,6 +103,7 @@ def table_source(table: pd.DataFrame, data: DataSpec, where: str, unread: Sequen
     check_enough(len(table), where)
     if data.label is None:
         raise DataError("a table needs data.label", where=where, remedy=f"columns: {_names(table.columns)}")
+    check_names(table.columns, where)
     everything = [*table.columns, *unread]
     for key, names in (("label", [data.label]), ("drop", data.drop), ("categorical", data.categorical)):
         for name in names:

@@ -198,3 +198,7 @@ def two_labels():
 
 def numbers_as_text():
     return pd.DataFrame({"zip": ["01234", "5", "77", "5"], "y": [0, 1, 0, 1]})
+
+
+def frame_with_one_name_twice():
+    return pd.DataFrame(np.ones((4, 3)), columns=["a", "a", "y"])

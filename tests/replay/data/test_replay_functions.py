@@ -271,3 +271,8 @@ def test_numbers_as_text_are_called_what_they_are():
 def test_the_preprocessing_of_tables_is_none_of_arrays():
     with pytest.raises(DataError, match=r"data\.preprocess is not used: the function returned \(inputs, targets\)"):
         records("codes", classes=10, preprocess="none")
+
+
+def test_columns_of_one_name_in_a_frame_are_an_error():
+    with pytest.raises(DataError, match="more than one column is called 'a'"):
+        records("frame_with_one_name_twice", label="y")
