@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,7 +218,7 @@ def _encode_levels(column: InputColumn, code: LevelCode, out: NDArray[np.float32
 def _too_large(column: InputColumn, where: str) -> DataError:
     return DataError(
         f"column {column.name!r} has numbers too large to be standardised, as in record "
-        f"{np.nanargmax(np.abs(column.values))}",
+        f"{np.nan_to_num(np.abs(column.values)).argmax()}",
         where=where,
         remedy=f"add {column.name} to data.drop, or mend the table",
     )
@@ -227,7 +228,7 @@ def _code(name: str, entry: Any, path: Path) -> ColumnCode:
     keys = set(entry) if isinstance(entry, Mapping) else set()
     if {"mean", "scale"} <= keys <= {"mean", "scale", "fill"}:
         numbers = {key: value for key, value in entry.items() if value is not None}
-        finite = all(type(value) in (int, float) and math.isfinite(value) for value in numbers.values())
+        finite = all(type(value) in (int, float) and abs(value) <= sys.float_info.max for value in numbers.values())
         if finite and numbers.get("scale") and "mean" in numbers:
             return NumberCode(**{key: float(value) for key, value in numbers.items()})
     if {"levels"} <= keys <= {"levels", "unseen"} and isinstance(entry["levels"], list):

@@ -113,6 +113,8 @@ def test_measurements_too(name):
         ({"columns": {"pay": {"mean": 1, "scale": 0}}}, "column 'pay': needs a mean, a scale other than 0"),
         ({"columns": {"pay": {"mean": "1", "scale": 2}}}, "column 'pay': needs a mean"),
         ('{"columns": {"pay": {"mean": NaN, "scale": 2}}}', "column 'pay': needs a mean"),
+        ({"columns": {"pay": {"mean": 10**400, "scale": 2}}}, "column 'pay': needs a mean"),
+        ("[" * 100_000, "cannot be read as JSON"),
         ({"columns": {"pay": {"levels": ["a", "a"]}}}, "column 'pay': needs"),
         ({"columns": {"pay": {"levels": ["a"], "unseen": "no"}}}, "column 'pay': needs"),
         ({"columns": {"age": {"mean": 1, "scale": 2}, "who": {"mean": 1, "scale": 2}}}, "has no pay.*has who, which"),
