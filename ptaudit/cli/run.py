@@ -26,7 +26,10 @@ def run(
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Do not decide the gates of the spec.")] = False,
     keep_records: Annotated[
         bool,
-        typer.Option("--keep-records", help="Write scores of single records to samples.csv, under hashed names."),
+        typer.Option(
+            "--keep-records",
+            help="Write scores of single records (samples.csv) and how columns became inputs (preprocess.json).",
+        ),
     ] = False,
     overrides: Overrides = None,
     inconclusive: Inconclusive = None,

@@ -17,6 +17,11 @@ from ptaudit.errors import ModelError
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
 from ptaudit.gate import reachable
 from ptaudit.pipeline.arms import of_arms
+from ptaudit.pipeline.chance import alarm
+from ptaudit.pipeline.checkpoints import CheckpointEntry, checkpoint_entries
+from ptaudit.pipeline.columns import ColumnEntry, column_entries
+from ptaudit.pipeline.foretold import foretold
+from ptaudit.pipeline.frozen import FrozenEntry, frozen_entries
 from ptaudit.pipeline.kept import kept_bytes
 from ptaudit.pipeline.notes import warnings
 from ptaudit.pipeline.plays import on_view
@@ -63,6 +68,10 @@ class CheckReport:
     memory_bytes: int
     gradient_bytes: int
     warnings: tuple[str, ...]
+    columns: tuple[ColumnEntry, ...]
+    class_names: tuple[str, ...]
+    frozen: tuple[FrozenEntry, ...]
+    checkpoints: tuple[CheckpointEntry, ...]
 
 
 def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[str] = ()) -> CheckReport:
@@ -82,6 +91,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     for defended in of_arms(session):
         prove(defended)
     step, training = _training_seconds(session, model, seed)
+    alarms = _alarms(session, model, seed)
     tokens, reading = _timed(lambda: _probe(session, reader))
     capture = reading / len(tokens.loss)
     games = games_seconds(session, reader, model, tokens)
@@ -107,7 +117,17 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         },
         memory_bytes=_memory(session, tokens, records) + gradients + more,
         gradient_bytes=gradients,
-        warnings=(*warnings(session, model), *_record_warnings(session), *_gate_warnings(session, layers)),
+        warnings=(
+            *alarms,
+            *warnings(session, model),
+            *foretold(session),
+            *_record_warnings(session),
+            *_gate_warnings(session, layers),
+        ),
+        columns=column_entries(session),
+        class_names=session.records.class_names,
+        frozen=frozen_entries(model),
+        checkpoints=checkpoint_entries(spec),
     )
 
 
@@ -135,6 +155,15 @@ def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tu
         found = 0.0, _walk_seconds(session, replay)
     model.load_state_dict(saved)
     return found
+
+
+def _alarms(session: Session, model: torch.nn.Module, seed: int) -> list[str]:
+    """What is badly wrong with checkpoints; the weights are then as they were."""
+    saved = {name: value.clone() for name, value in model.state_dict().items()}
+    walk = trajectory(session, model, seed)
+    found = alarm(session, walk) if isinstance(walk, Walk) else ""
+    model.load_state_dict(saved)
+    return [found] if found else []
 
 
 def _walk_seconds(session: Session, walk: Walk) -> float:

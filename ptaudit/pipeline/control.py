@@ -77,7 +77,8 @@ def _differences(session: Session) -> Iterator[str]:
     user = session.spec.data.user
     if user is not None and not len(np.intersect1d(records.columns[user][members], records.columns[user][others])):
         yield f"no {user} is on both sides"
-    names = {place: field.name for field in records.fields.values() for place in range(*field.places.indices(1 << 30))}
+    columns = [(use.name, use.places) for use in records.uses if use.places is not None]
+    names = {place: name for name, places in columns for place in range(places.start, places.stop)}
     tensors = leaves(records.inputs)
     for tensor in tensors:
         if tensor.dim() == 2 and tensor.is_floating_point():

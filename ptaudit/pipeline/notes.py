@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from ptaudit.pipeline.columns import strangers
 from ptaudit.pipeline.planted import notes as planted_notes
 from ptaudit.pipeline.session import Session
 from ptaudit.pipeline.training import label_notes, training_notes
 from ptaudit.replay.batch import to_device
+from ptaudit.replay.evaluate import MOST_MEMBERS
 from ptaudit.replay.forward import trial_forward
 from ptaudit.spec.model import Spec
 
@@ -31,6 +33,7 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
         found.append("Dropout was off while gradients were read: in training it hides part of them.")
     found += _of_users(session)
     found += _of_twins(session)
+    found += strangers(session)
     found += _of_classes(session, model)
     if session.spec.data.augment is not None:
         found.append("Records were read without the augmentation that they were trained with.")
@@ -38,6 +41,11 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
         g.name == "membership" for g in session.spec.audit.games
     ):
         found.append(f"Only {len(session.others)} held-out records stand against {len(session.members)} members.")
+    if len(session.split.members) > MOST_MEMBERS:
+        found.append(
+            f"Losses and accuracies of training are of {MOST_MEMBERS:,} members drawn at random, of "
+            f"{len(session.split.members):,}."
+        )
     found += planted_notes(session)
     found += label_notes(session.spec.train, session.records, session.split)
     return (*found, *training_notes(session.spec, len(session.split.members)), *_of_checkpoints(session.spec))
@@ -92,4 +100,4 @@ def _of_checkpoints(spec: Spec) -> Iterator[str]:
         f"Nothing was trained: the weights are those of saved checkpoints. Members and held-out records are told apart "
         f"by {split}; the tables are right only if that training saw the members and none of the held-out records."
     )
-    yield f"Of the checkpoints, {spec.replay.numbering}. Losses and accuracies are those in eval mode."
+    yield f"Of the checkpoints, {spec.replay.numbering.how}."

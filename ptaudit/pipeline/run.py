@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ptaudit.errors import PtauditError, SpecError, TrainingDivergedError
+from ptaudit.files import write_whole
 from ptaudit.gate import decide, exit_code
 from ptaudit.pipeline import encoding, samples
 from ptaudit.pipeline import folder as places
@@ -28,6 +29,7 @@ from ptaudit.pipeline.threats import threat_model
 from ptaudit.pipeline.training import training_versions
 from ptaudit.pipeline.whole import check_same
 from ptaudit.progress import Progress, Silent
+from ptaudit.replay.data import preprocess
 from ptaudit.replay.device import pick_device
 from ptaudit.report import Page
 from ptaudit.report.markdown import render
@@ -37,6 +39,7 @@ from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import pool
 
 DEFAULT_FOLDER = Path("runs")
+PREPROCESS = "preprocess.json"
 
 
 def audit(
@@ -64,7 +67,8 @@ def audit(
         overrides: `a.b=value` settings on top of the spec.
         progress: where to report.
         inconclusive: count inconclusive gates as passed or failed.
-        keep_records: write scores of single records to `samples.csv`, under hashed names.
+        keep_records: write scores of single records to `samples.csv`, under hashed names, and how the columns of a
+            table became inputs, with levels and medians of members, to `preprocess.json`.
 
     Returns:
         The tables as DataFrames, the run folder and the exit code.
@@ -77,12 +81,13 @@ def audit(
     spec = load(spec_path, overrides)
     target = Path(out) if out is not None else DEFAULT_FOLDER / spec.name
     chosen = pick_device(device)
-    if keep_records and not any(game.name in SCORED for game in spec.audit.games):
-        raise SpecError("no game here scores single records", where="--keep-records", remedy="add `uniqueness`")
     places.check(target, fresh=fresh, resume=resume)
     session = open_session(spec, chosen)
+    scored = keep_records and any(game.name in SCORED for game in spec.audit.games)
+    if keep_records and not (scored or session.records.preprocessing):
+        raise SpecError("no game here scores single records", where="--keep-records", remedy="add `uniqueness`")
     if resume and places.is_whole(target):
-        if keep_records:
+        if scored:
             samples.find(target)
         return _as_it_ended(session, target, progress, gate, inconclusive)
     # What can be wrong is found before the folder is touched.
@@ -90,7 +95,7 @@ def audit(
         prove(one)
     started = _now()
     with places.working(target, fresh=fresh) as place:
-        seeds = run_seeds(session, place, progress, keep_records)
+        seeds = run_seeds(session, place, progress, scored)
         if seeds[0].diverged and not seeds[0].stats:
             raise seeds[0].diverged  # not even the model as it was built: there is nothing to keep
         arms = [] if seeds[-1].diverged else run_arms(session, place, progress)
@@ -102,8 +107,10 @@ def audit(
         place.confirm()
         publish([(seed, place.state / f"seed-{seed}" / LIVE) for seed in spec.train.all_seeds], target)
         states = [(seed, place.state / f"seed-{seed}") for seed in spec.train.all_seeds[: len(seeds)]]
-        if keep_records:
+        if scored:
             samples.publish(states, sorted({row.epoch for row in run.rows}), target)
+        if keep_records and session.records.preprocessing:
+            write_whole(target / PREPROCESS, preprocess.written(session.records.preprocessing))
         encoding.publish([(seed, done.encoders) for seed, done in zip(spec.train.all_seeds, seeds)], target)
         write_run(run, target, render(run, Page(folder=str(target))))
     if diverged:
@@ -150,6 +157,7 @@ def _run(session: Session, seeds: Sequence[SeedRun], arms: Sequence[Arm], starte
         "status": f"diverged: {diverged.what}" if diverged else "complete",
         "threat_model": list(threat_model(spec)),
         "warnings": list(dict.fromkeys((*(w for seed in seeds for w in seed.warnings), *_of_arms(seeds, arms)))),
+        **({"alarms": alarms} if (alarms := [seed.alarm for seed in seeds if seed.alarm]) else {}),
         **({"defenses": [asdict(arm.entry) for arm in arms]} if arms else {}),
         **_majority(session),
     }

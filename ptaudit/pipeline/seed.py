@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from ptaudit.errors import TrainingDivergedError
+from ptaudit.pipeline.chance import worse_than_a_guess
 from ptaudit.pipeline.control import compared
 from ptaudit.pipeline.encoding import Encoders
 from ptaudit.pipeline.folder import Workplace
@@ -21,6 +22,7 @@ from ptaudit.pipeline.samples import Samples
 from ptaudit.pipeline.session import Session, audited, key, layer_entries, shared
 from ptaudit.progress import Progress, Task
 from ptaudit.replay import Checkpoint, CheckpointStore, EpochStats, Moment, Replay, Walk
+from ptaudit.replay.evaluate import MOST_MEMBERS
 from ptaudit.replay.sampling import steps_per_epoch
 from ptaudit.spec import dump
 from ptaudit.spec.inference import InferenceGame
@@ -41,6 +43,7 @@ class SeedRun:
     seconds: dict[str, float]
     diverged: TrainingDivergedError | None = None
     encoders: Mapping[str, bytes] = field(default_factory=dict)
+    alarm: str = ""
 
 
 def prove(session: Session) -> None:
@@ -144,8 +147,17 @@ def run_seed(
     notes, states = warnings(session, model), {}
     if learned is not None:
         notes, states = (*notes, *learned.warnings(_seen(session, reader))), learned.files()
-    entries = layer_entries(reader.layers)
-    return SeedRun(rows, tuple(replay.stats), entries, notes, seconds, diverged, states)
+    entries, alarm = layer_entries(reader.layers), _alarm(session, replay.stats)
+    if alarm:
+        progress.log(f"warning: {alarm}")
+    return SeedRun(rows, tuple(replay.stats), entries, notes, seconds, diverged, states, alarm)
+
+
+def _alarm(session: Session, stats: Sequence[EpochStats]) -> str:
+    if not stats:
+        return ""
+    n = min(MOST_MEMBERS, len(session.split.members))
+    return worse_than_a_guess(session, stats[-1].train_accuracy, stats[-1].epoch, n)
 
 
 def _seen(session: Session, reader: TokenReader) -> dict[str, list[str]]:

@@ -36,6 +36,9 @@ from ptaudit.replay import (
     open_source,
 )
 from ptaudit.replay.augment import Augment, make_augment
+from ptaudit.replay.data import Source
+from ptaudit.replay.data.preprocess import HOW_TO_SAVE
+from ptaudit.replay.data.table import TableSource
 from ptaudit.replay.layers import insert, penalised
 from ptaudit.replay.saved import digest
 from ptaudit.spec.document import parse
@@ -131,6 +134,7 @@ def open_session(spec: Spec, device: torch.device) -> Session:
         SpecError: a gate on the accuracy of a secret that is a number.
     """
     source = open_source(spec.data)
+    _check_stated(spec, source)
     split = make_split(len(source), spec.data, source.columns)
     records = source.records(split.members)
     wanted = len(split.members) if spec.audit.records == "all" else spec.audit.records
@@ -150,6 +154,18 @@ def open_session(spec: Spec, device: torch.device) -> Session:
     _check_accuracies(session)
     check_secrets(session)
     return with_canaries(session)
+
+
+def _check_stated(spec: Spec, source: Source) -> None:
+    """Columns that are fitted anew are not the inputs of a training that is over."""
+    if spec.replay is not None and spec.data.preprocess is None and isinstance(source, TableSource):
+        raise DataError(
+            "nothing says how the training turned these columns into inputs, and they are not fitted anew for its "
+            "checkpoints",
+            where="data.preprocess",
+            remedy=f"`none` if it took them as they stand; a JSON file of its means, scales and levels, {HOW_TO_SAVE}; "
+            "or `fit` if ptaudit fitted them on the very same members",
+        )
 
 
 def _members(

@@ -19,9 +19,9 @@ class EpochStats:
     Attributes:
         epoch: number of whole epochs trained.
         step: number of optimizer steps taken.
-        train_loss: mean loss over the members as they were trained on (epoch 0: over a sample of them, in eval mode).
+        train_loss: mean loss of the model as it is then over the members, at most 10,000 of them, in eval mode.
         train_accuracy: the same for the accuracy; NaN unless targets are classes.
-        held_out_loss: mean loss over the held-out records, in eval mode.
+        held_out_loss: the same over all held-out records.
         held_out_accuracy: the same for the accuracy; NaN unless targets are classes.
         epsilon: privacy spent on the members so far; None where training promises none.
     """

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ptaudit.errors import ModelError, PtauditError, RunFolderError, TrainingDivergedError
 from ptaudit.replay.augment import Augment, augment_generator
 from ptaudit.replay.batch import to_device
 from ptaudit.replay.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.replay.data.records import Records
-from ptaudit.replay.evaluate import evaluate
+from ptaudit.replay.evaluate import evaluate, members_evaluated
 from ptaudit.replay.labels import taught
 from ptaudit.replay.loss import PerRecordLoss
 from ptaudit.replay.moment import EpochStats, Moment, Observer, StepWatch
@@ -27,8 +27,7 @@ from ptaudit.replay.sampling import epoch_batches, steps_per_epoch
 from ptaudit.replay.seeding import NOISE, derived_seed, seeded
 from ptaudit.replay.split import Split
 from ptaudit.replay.state import kept
-from ptaudit.replay.steps import Batch, Ground, Seen, make_step
-from ptaudit.replay.tally import Tally
+from ptaudit.replay.steps import Batch, Ground, make_step
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
@@ -38,7 +37,6 @@ __all__ = ["EpochStats", "Moment", "Observer", "Progress", "Replay"]
 Progress = Callable[[int, int, int], None]
 """Told (epoch, batch, batches) after every step."""
 
-_EPOCH_0_MEMBERS = 2000
 _RESIDENT_SHARE = 0.25  # of the free memory of a device, for the records
 
 
@@ -144,8 +142,8 @@ class Replay:
         times = []
         for number in range(1, steps + 2):
             began = time.perf_counter()
-            seen = self._step(self._batch(index, augment_generator(self.seed, 1)), number, None)
-            seen[-1].losses.sum().item()  # waits for the device
+            losses = self._step(self._batch(index, augment_generator(self.seed, 1)), number, None)
+            losses[-1].sum().item()  # waits for the device
             times.append(time.perf_counter() - began)
         return statistics.median(times[1:])
 
@@ -154,30 +152,29 @@ class Replay:
         return evaluate(self.model, self.records, self.loss, index)
 
     def _before_training(self) -> EpochStats:
-        return self._closed(0, 0, *self.evaluate(self.split.members[:_EPOCH_0_MEMBERS]))
+        return self._closed(0, 0)
 
     def _epoch(self, epoch: int, progress: Progress | None, watch: StepWatch | None) -> EpochStats:
         self._set_rate(epoch)
         self.model.train()
         self.step.begin(epoch)
         batches, draws = steps_per_epoch(self.train, len(self.split.members)), augment_generator(self.seed, epoch)
-        step, tally = self.stats[-1].step, Tally(self.records.classes)
+        step = self.stats[-1].step
         with seeded(derived_seed(self.seed, NOISE, epoch), self.device):
             for number, index in enumerate(epoch_batches(self.train, self.split.members, self.seed, epoch), start=1):
                 step += 1
-                for seen in self._step(self._batch(index, draws), step, watch):
-                    tally.add(seen.losses, seen.output, seen.targets)
-                if tally.n and not math.isfinite(tally.loss):
+                losses = self._step(self._batch(index, draws), step, watch)
+                loss = sum(float(some.sum(dtype=torch.float64)) for some in losses)
+                if not math.isfinite(loss):
                     raise TrainingDivergedError(
-                        f"the training loss is {tally.loss} in epoch {epoch}, step {step}",
+                        f"the training loss is {loss} in epoch {epoch}, step {step}",
                         remedy="lower train.optimizer.lr",
                     )
                 if progress is not None:
                     progress(epoch, number, batches)
-        trained = (tally.loss, tally.accuracy) if tally.n else self.evaluate(self.split.members)
-        return self._closed(epoch, step, *trained)
+        return self._closed(epoch, step)
 
-    def _step(self, batch: Batch, number: int, watch: StepWatch | None) -> list[Seen]:
+    def _step(self, batch: Batch, number: int, watch: StepWatch | None) -> list[Tensor]:
         try:
             return self.step(batch, number, watch)
         except torch.OutOfMemoryError as error:
@@ -196,7 +193,8 @@ class Replay:
                 ) from error
             raise
 
-    def _closed(self, epoch: int, step: int, train_loss: float, train_accuracy: float) -> EpochStats:
+    def _closed(self, epoch: int, step: int) -> EpochStats:
+        train_loss, train_accuracy = self.evaluate(members_evaluated(self.split.members))
         held_out_loss, held_out_accuracy = self.evaluate(self.split.held_out)
         if not math.isfinite(train_loss + held_out_loss):
             raise TrainingDivergedError(

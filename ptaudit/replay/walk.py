@@ -13,7 +13,7 @@ from torch import nn
 from ptaudit.errors import TrainingDivergedError
 from ptaudit.replay.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.replay.data.records import Records
-from ptaudit.replay.evaluate import evaluate
+from ptaudit.replay.evaluate import evaluate, members_evaluated
 from ptaudit.replay.loss import PerRecordLoss
 from ptaudit.replay.moment import EpochStats, Moment, Observer
 from ptaudit.replay.saved import fit, load_into, load_state
@@ -36,8 +36,7 @@ class Walk:
         keep_before: give observers the weights of the checkpoint before, too.
 
     Attributes:
-        stats: the statistics of the checkpoints so far: in eval mode, over all members and all held-out records; the
-            step is 0 where a file does not tell it.
+        stats: the statistics of the checkpoints so far; the step is 0 where a file does not tell it.
     """
 
     def __init__(
@@ -121,7 +120,7 @@ class Walk:
         state, step = load_state(path, self.key)
         load_into(self.model, state, path)
         del state
-        inside = evaluate(self.model, self.records, self.loss, self.split.members)
+        inside = evaluate(self.model, self.records, self.loss, members_evaluated(self.split.members))
         outside = evaluate(self.model, self.records, self.loss, self.split.held_out)
         if not math.isfinite(inside[0] + outside[0]):
             raise TrainingDivergedError(

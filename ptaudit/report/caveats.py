@@ -35,11 +35,12 @@ _MOST_REASONS = 3
 
 
 def caveats(run: Run) -> tuple[str, ...]:
-    """The sentences for this run: fixed ones first, then its own warnings, then what is missing."""
+    """The sentences for this run: what is badly wrong, fixed ones, its own warnings, then what is missing."""
     there = {row.status.partition(":")[0] for row in run.rows}
     meanings = [f"{status}: {sentence}" for status, sentence in STATUSES.items() if status in there]
     first = [text for text in meanings if text.startswith(ATTACK_LIMITED)]
-    sentences = [LOWER_BOUND, *first, *_not_captured(run), *_not_comparable(run.rows), *_not_run(run.rows)]
+    alarms = [str(text) for text in run.manifest.get("alarms", ())]
+    sentences = [*alarms, LOWER_BOUND, *first, *_not_captured(run), *_not_comparable(run.rows), *_not_run(run.rows)]
     if len(run.manifest.get("seeds", (0, 0))) == 1:
         sentences.append(ONE_SEED)
     sentences += [str(warning) for warning in run.manifest.get("warnings", ())]

@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from ptaudit.report.columns import (
+    ColumnFacts,
+    FileFacts,
+    FrozenFacts,
+    class_fact,
+    columns_grid,
+    files_grid,
+    frozen_fact,
+)
 from ptaudit.report.document import Cell, Column, Document, Facts, Grid, Lines, Tone, drop_blank_columns
 from ptaudit.report.words import count, duration, percent, plural, size
 
@@ -41,16 +50,26 @@ class CheckFacts(Protocol):
     def gradient_bytes(self) -> int: ...  # noqa: D102
     @property
     def warnings(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def columns(self) -> Sequence[ColumnFacts]: ...  # noqa: D102
+    @property
+    def class_names(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def frozen(self) -> Sequence[FrozenFacts]: ...  # noqa: D102
+    @property
+    def checkpoints(self) -> Sequence[FileFacts]: ...  # noqa: D102
 
 
 _CAPTURE_TONE: dict[str, Tone] = {"rule": "good", "none": "bad"}
 
 
 def check_page(report: CheckFacts) -> Document:
-    """All layers, the estimate and the warnings."""
+    """Columns and checkpoints where there are some, all layers, the estimate and the warnings."""
     return Document(
         f"ptaudit check {report.spec_name}",
         (
+            columns_grid(report.columns),
+            files_grid(report.checkpoints),
             _layers(report),
             Facts("facts", _facts(report)),
             Lines("warning", "Warnings", tuple(Cell(text, "warn") for text in report.warnings), bullets=True),
@@ -89,10 +108,12 @@ def _facts(report: CheckFacts) -> tuple[tuple[str, str], ...]:
     gradients = f", {size(kept)} of them gradients of {plural(report.audited, 'record')}" if kept else ""
     return (
         ("parameters", f"{count(report.captured_parameters)} of {count(report.parameters)} captured ({captured})"),
+        *frozen_fact(report.frozen),
         (
             "records",
             f"{plural(report.members, 'member')}, {count(report.audited)} audited, {count(report.held_out)} held out",
         ),
+        *class_fact(report.class_names),
         ("device", report.device + step),
         ("time", f"about {duration(sum(report.estimate_seconds.values()))} ({phases})"),
         ("memory", f"about {size(report.memory_bytes)} at the peak{gradients}"),

@@ -31,7 +31,8 @@ def facts(run: Run) -> tuple[tuple[str, str], ...]:
 
 
 def final_epoch(run: Run) -> str:
-    """How well the model does at the last epoch: accuracy, or loss where there is none; and the epsilon it cost."""
+    """How well the model of the last epoch does on members and others: accuracy, or loss where there is none; and the
+    epsilon it cost."""
     if not run.epochs:
         return ""
     last = run.epochs[-1]
@@ -41,7 +42,7 @@ def final_epoch(run: Run) -> str:
         ("loss", last.train_loss, last.held_out_loss),
     ):
         if math.isfinite(train) and math.isfinite(held_out):
-            return f"{what} {train:.3f}, held out {held_out:.3f}{spent}"
+            return f"{what}: members {train:.3f}, held out {held_out:.3f}{spent}"
     return ""
 
 

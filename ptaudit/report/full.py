@@ -167,6 +167,9 @@ def _layer_table(view: str, game: str, metric: str, by: str, here: Sequence[Row]
     return drop_blank_columns(grid)
 
 
+_OF_THE_MODEL = "Losses and accuracies are those of the model after the epoch, in eval mode."
+
+
 def _epochs(run: Run) -> Grid:
     """Losses, accuracies and the joint bits of every view and game, epoch by epoch."""
     joint = layer_index(row for row in run.rows if row.layer == JOINT and row.metric == "bits")
@@ -189,7 +192,8 @@ def _epochs(run: Run) -> Grid:
         texts += [number(value, 3) if value == value else "" for value in numbers]
         texts += [interval_text(row) if row else "" for row in scores]
         rows.append(tuple(map(Cell, texts)))
-    return drop_blank_columns(Grid("epoch", "Epochs (joint rows)", columns, tuple(rows)))
+    notes = (Cell(_OF_THE_MODEL),) if run.epochs else ()
+    return drop_blank_columns(Grid("epoch", "Epochs (joint rows)", columns, tuple(rows), notes=notes))
 
 
 def _captured(run: Run) -> Grid:

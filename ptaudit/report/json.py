@@ -102,6 +102,10 @@ def render_check(report: CheckFacts, page: Page = PAGE) -> str:
             "memory_bytes": report.memory_bytes,
             "gradient_bytes": report.gradient_bytes,
             "warnings": list(report.warnings),
+            "columns": [_flat(column) for column in report.columns],
+            "class_names": list(report.class_names),
+            "frozen": [_flat(layer) for layer in report.frozen],
+            "checkpoints": [_flat(file) for file in report.checkpoints],
         }
     )
 

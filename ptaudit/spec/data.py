@@ -15,21 +15,25 @@ SKLEARN_SETS = ("digits", "iris", "wine", "breast_cancer")
 
 _COMMON = frozenset({"source", "held_out", "seed", "members", "non_members", "limit", "augment"})
 _COLUMNS = frozenset({"attributes", "user", "split_by"})
-_TABLE = _COLUMNS | {"label", "drop", "categorical", "rare", "target", "classes"}
+_TABLE = _COLUMNS | {"label", "drop", "categorical", "rare", "target", "classes", "preprocess"}
 _WRITTEN = frozenset({"missing", "encoding", "separator", "decimal", "thousands"})
 _PICTURES = frozenset({"resize", "grayscale"})
 _USES: dict[str, frozenset[str]] = {
-    "sklearn": _COMMON,
+    "sklearn": _COMMON | {"preprocess"},
     "torchvision": _COMMON | _PICTURES | {"root", "download", "part"},
     "csv": _COMMON | _TABLE | _WRITTEN,
     "parquet": _COMMON | _TABLE,
-    "npz": _COMMON | _COLUMNS | {"args", "classes"},
+    "npz": _COMMON | _COLUMNS | {"args", "target", "classes"},
     "folder": _COMMON | _PICTURES | {"table"},
     "function": _COMMON | _TABLE | {"args"},
 }
 """Kind of source to the keys of `data` it uses; `_FACES` and a `table` add to them."""
 
 _FACES = "torchvision:CelebA"
+_PICTURES_OF_DIGITS = "sklearn:digits"
+
+PREPROCESS_WORDS = ("fit", "none")
+"""What `preprocess` may say beside the name of a file."""
 
 SOURCE_FORMS = (
     *(f"sklearn:{name}" for name in SKLEARN_SETS),
@@ -140,6 +144,10 @@ class DataSpec(Part):
     """What stands between the thousands of a table's numbers."""
     rare: Count = 1
     """Categories that fewer members than this have share one column, `other`."""
+    preprocess: Text | None = None
+    """How the columns of a table become inputs. `fit`: numbers with mean 0 and variance 1, categories one-hot, both as
+    the members have them, which is what a training does where nothing is said; `none`: numbers as they stand; or a JSON
+    file of means, scales and levels, as the docs have it. With `replay` it must be said: it is that of the training."""
     limit: Count | None = None
     """Use only the first `limit` records; of class folders, as many of each class as there are."""
     augment: (
@@ -171,6 +179,11 @@ class DataSpec(Part):
         single = {"user": self.user, "split_by": self.split_by}
         return {"attributes": tuple(self.attributes), **{key: (name,) for key, name in single.items() if name}}
 
+    @property
+    def preprocess_file(self) -> Path | None:
+        """The file that says how columns become inputs, if one does."""
+        return None if self.preprocess in (None, *PREPROCESS_WORDS) else Path(self.preprocess)
+
     def idle(self) -> Mapping[str, str]:
         """Keys that the source, or a split given by index files, does not use."""
         used, user = _USES[self.kind], f"source `{self.source}`"
@@ -178,7 +191,13 @@ class DataSpec(Part):
             used, user = (used | _COLUMNS | {"label"}, user) if self.table else (used, f"{user} without `table`")
         if self.source == _FACES:
             used |= _COLUMNS | {"label"}
+        if self.source == _PICTURES_OF_DIGITS:
+            used -= {"preprocess"}
         idle = dict.fromkeys(sorted(set(type(self).model_fields) - used), user)
+        if self.preprocess not in (None, "fit"):
+            idle["rare"] = f"`preprocess: {self.preprocess}`, which fits nothing"
+        if self.target == "number":
+            idle["classes"] = "`target: number`"
         given = [name for name in ("members", "non_members") if getattr(self, name) is not None]
         if given:
             keys = ("held_out", "split_by", "seed") if len(given) == 2 else ("held_out", "split_by")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptaudit.spec.data import SOURCE_FORMS
+from ptaudit.spec.data import PREPROCESS_WORDS, SOURCE_FORMS
 from ptaudit.spec.document import Document, Loc
 from ptaudit.spec.entry import absolute, exists, is_function, parse_entry
 
@@ -23,7 +23,7 @@ DATA_FOLDER = "${PTAUDIT_DATA:-data}"
 """Where data that are not part of a project are looked for."""
 
 _ENTRIES: tuple[Loc, ...] = (("model", "entry"), ("data", "source"), ("data", "augment"), ("train", "loss"))
-_FILES: tuple[Loc, ...] = (("data", "members"), ("data", "non_members"), ("data", "root"), ("data", "table"))
+_FILES: tuple[Loc, ...] = tuple(("data", key) for key in ("members", "non_members", "root", "table", "preprocess"))
 _PATTERN: Loc = ("replay", "checkpoints")
 _FILE_SOURCES = ("csv", "parquet", "npz")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -65,7 +65,7 @@ def resolve_paths(document: Document, base: Path) -> list[Problem]:
     for section, key in (*_ENTRIES, *_FILES, _PATTERN):
         holder = document.values.get(section)
         text = holder.get(key) if isinstance(holder, dict) else None
-        if not isinstance(text, str) or not text:
+        if not isinstance(text, str) or not text or (key == "preprocess" and text in PREPROCESS_WORDS):
             continue
         try:
             expanded = expand(text)
@@ -104,8 +104,11 @@ def find_missing(spec: Spec) -> Iterator[Problem]:
     folder = Path(spec.data.source.partition(":")[2])
     if spec.data.kind == "folder" and not exists(folder, folder=True):
         yield Problem(("data", "source"), f"data folder not found: {folder}", _HOW_TO_PLACE)
-    for key, what in (("members", "index file"), ("non_members", "index file"), ("table", "table")):
-        if (path := getattr(spec.data, key)) is not None:
+    files = (("members", "index file"), ("non_members", "index file"), ("table", "table"))
+    named = [*((key, getattr(spec.data, key), what) for key, what in files),
+             ("preprocess", spec.data.preprocess_file, "file of the preprocessing")]  # fmt: skip
+    for key, path, what in named:
+        if path is not None:
             yield from _missing_file(("data", key), path, what)
     root = spec.data.root
     if (

@@ -44,7 +44,7 @@ OWN = frozenset(
     {
         LEAKAGE, DRAWS, SPEC, "manifest.json", "layers.csv", "epochs.csv", "layer_epoch.csv", "gates.json",
         "summary.json", "timings.json", "threats.csv", "defenses.csv", "localisation.csv", "report.md", "samples.csv",
-        "live.csv",
+        "preprocess.json", "live.csv",
     }
 )  # fmt: skip
 """Files of a run folder, of which some are there only if their games were played."""

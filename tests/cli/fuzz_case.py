@@ -80,7 +80,11 @@ PEOPLE_DATA = {"source": "csv:people.csv", "label": "income", "attributes": ["co
 BASES = [
     _spec(data={"source": "sklearn:iris", "held_out": 0.5, "seed": 1}, train=_TRAIN, audit=_AUDIT, gates=_GATES),
     _spec(data=PEOPLE_DATA, train={**_TRAIN, "loss": "model.py:loss"}, audit=_AUDIT, gates=_GATES[:1]),
-    _spec(data={"source": "sklearn:iris", "limit": 80}, replay={"checkpoints": "ckpts/*.pt"}, audit=_AUDIT),
+    _spec(
+        data={"source": "sklearn:iris", "limit": 80, "preprocess": "fit"},
+        replay={"checkpoints": "ckpts/*.pt"},
+        audit=_AUDIT,
+    ),
     _spec(
         data={"source": "sklearn:iris", "augment": {"noise": 0.1}},
         train={**_TRAIN, "label_smoothing": 0.1, "accumulate": 2, "clip_norm": 1.0, "sam": {"rho": 0.05}},

@@ -58,7 +58,7 @@ def test_sides_that_differ_before_training_are_not_comparable(tmp_path, epochs):
     rows = [row for row in run.rows if row.game == "membership" and not math.isnan(row.value)]
     assert {row.epoch for row in rows} == set(epochs)
     assert all(row.status.startswith("not comparable: the untrained model") for row in rows)
-    assert all("input 1 differs" in row.status and "input 2" not in row.status for row in rows)
+    assert all("b differs" in row.status and "c differs" not in row.status for row in rows)
     assert not any(row.measured for row in rows)
     assert exit_code(decide(load(tmp_path / "spec.yaml").gates, run)) == 3
 

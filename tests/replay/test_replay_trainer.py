@@ -9,6 +9,7 @@ from torch import nn
 
 from ptaudit.errors import ModelError, TrainingDivergedError
 from ptaudit.replay import CheckpointStore, Records, Replay, Split, make_loss, make_split
+from ptaudit.replay.evaluate import members_evaluated
 from ptaudit.spec.model import DataSpec, TrainSpec
 
 
@@ -224,3 +225,30 @@ def test_cuda_follows_the_cpu(blobs):
         run = Replay(model, blobs, split, TrainSpec(epochs=3), make_loss("cross_entropy"), 0, torch.device(device))
         losses.append(run.run((), ())[-1].held_out_loss)
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_accuracy_of_training_is_that_of_the_model_after_the_epoch(replay, blobs):
+    found = []
+
+    def look(moment):
+        inputs, targets = blobs.batch(torch.from_numpy(run.split.members))
+        moment.model.eval()
+        with torch.no_grad():
+            output = moment.model(inputs)
+        right = float((output.argmax(1) == targets).float().mean())
+        found.append((right, float(nn.functional.cross_entropy(output, targets))))
+
+    run = replay(epochs=3)  # with dropout, which an average over the epoch would have had
+    stats = run.run(range(4), [look])
+    for entry, (accuracy, loss) in zip(stats, found, strict=True):
+        assert entry.train_accuracy == pytest.approx(accuracy)
+        assert entry.train_loss == pytest.approx(loss, rel=1e-5)
+
+
+def test_of_many_members_some_at_random_stand_for_all():
+    members = np.arange(30_000)
+    some = members_evaluated(members)
+    assert len(set(some.tolist())) == 10_000
+    assert np.array_equal(some, members_evaluated(members))
+    assert abs(some.mean() - members.mean()) < 300  # of standard error 71
+    assert np.array_equal(members_evaluated(members[:500]), members[:500])

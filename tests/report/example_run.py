@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ptaudit.compare import Change, Comparison
+from ptaudit.pipeline.checkpoints import CheckpointEntry
+from ptaudit.pipeline.columns import ColumnEntry
+from ptaudit.pipeline.frozen import FrozenEntry
 from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.row import JOINT, Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
@@ -269,6 +272,18 @@ class ExampleCheck:
     memory_bytes: int = 268_435_456
     gradient_bytes: int = 25_165_824
     warnings: tuple[str, ...] = ("gate dp-leak: a max of 3 bits can hardly be reached in view dp (ceiling 0.72)",)
+    columns: tuple[ColumnEntry, ...] = (
+        *(ColumnEntry(f"pixel{k}", "number", None, 0, "standardised", 1, None) for k in range(64)),
+        ColumnEntry("town", "category", 12, 3, "one-hot, 14 inputs; attribute", 14, 0.0312),
+        ColumnEntry("id", "", None, None, "dropped", 0, None),
+        ColumnEntry("digit", "number", 10, 0, "label, 10 classes", 0, None),
+    )
+    class_names: tuple[str, ...] = tuple("0123456789")
+    frozen: tuple[FrozenEntry, ...] = (FrozenEntry("features.stem", 1_200), FrozenEntry("head.fc2.bias", 10))
+    checkpoints: tuple[CheckpointEntry, ...] = (
+        CheckpointEntry(1, "ckpts/epoch=0-step=25.ckpt", "epoch 0, step 25 (Lightning)", False),
+        CheckpointEntry(2, "ckpts/epoch=1-step=50.ckpt", "epoch 1, step 50 (Lightning)", True),
+    )
 
 
 @dataclass(frozen=True)

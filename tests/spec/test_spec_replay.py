@@ -10,7 +10,7 @@ from test_spec_schema import fits
 
 from ptaudit.errors import SpecError
 from ptaudit.spec import dump, json_schema, load
-from ptaudit.spec.replay import number
+from ptaudit.spec.numbering import number as numbering
 
 WALK = """\
 version: 1
@@ -30,6 +30,11 @@ def walk(write, tmp_path):
     return lambda extra="", text=WALK: write(text, extra)
 
 
+def number(names):
+    found = numbering([Path(name) for name in names])
+    return found.saved, found.how
+
+
 def refused(path) -> str:
     with pytest.raises(SpecError) as caught:
         load(path)
@@ -41,20 +46,21 @@ def refused(path) -> str:
     [
         (["epoch-1.pt", "epoch-2.pt", "epoch-10.pt"], [1, 2, 10], "the number called epoch"),
         (["epoch=0-step=400.ckpt", "epoch=1-step=800.ckpt"], [1, 2], "one more than the number called epoch"),
-        (["epoch=3-val_loss=0.25.ckpt", "epoch=4-val_loss=0.20.ckpt"], [3, 4], "the number called epoch"),
+        (["epoch=3-val_loss=0.25.ckpt", "epoch=4-val_loss=0.20.ckpt"], [4, 5], "one more than the number called epoch"),
+        (["epoch=3.pt", "epoch=4.pt"], [3, 4], "the number called epoch"),
         (["net_epoch1_acc62.pt", "net_epoch2_acc71.pt"], [1, 2], "the number called epoch"),
         (["weights.ep1.v2.pt", "weights.ep2.v2.pt"], [1, 2], "the number called epoch"),
     ],
 )
 def test_a_number_that_is_called_so_is_the_epoch(names, epochs, how):
-    found, said = number([Path(name) for name in names])
+    found, said = number(names)
     assert list(found) == epochs
     assert said.startswith(f"the epoch is {how}")
 
 
 def test_several_numbers_that_differ_are_ambiguous():
     with pytest.raises(ValueError, match=r"which number is the epoch in `net_1_acc62`, `net_2_acc71`"):
-        number([Path("net_1_acc62.pt"), Path("net_2_acc71.pt")])
+        number(["net_1_acc62.pt", "net_2_acc71.pt"])
 
 
 @pytest.mark.parametrize(
@@ -66,7 +72,7 @@ def test_several_numbers_that_differ_are_ambiguous():
     ],
 )
 def test_the_last_whole_number_that_tells_files_apart_is_the_epoch(names, epochs):
-    found, said = number([Path(name) for name in names])
+    found, said = number(names)
     assert list(found) == epochs
     assert "the last whole number in the f" in said
 
@@ -76,13 +82,12 @@ def test_the_last_whole_number_that_tells_files_apart_is_the_epoch(names, epochs
     [
         (["b.pt", "a.pt"], ["a.pt", "b.pt"]),
         (["v2-b.pt", "v2-a.pt"], ["v2-a.pt", "v2-b.pt"]),
-        (["e2.pt", "best.pt", "e10.pt"], ["best.pt", "e2.pt", "e10.pt"]),
         (["x/2024010112304501.pt", "x/2024010112304502.pt"], ["x/2024010112304501.pt", "x/2024010112304502.pt"]),
         (["run3/model.pt"], ["run3/model.pt"]),
     ],
 )
 def test_without_such_numbers_they_count_from_1_in_natural_order(names, order):
-    found, said = number([Path(name) for name in names])
+    found, said = number(names)
     assert [str(path) for path in found.values()] == order
     assert list(found) == list(range(1, len(names) + 1))
     assert "count from 1 in the order of their names" in said

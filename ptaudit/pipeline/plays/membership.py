@@ -22,7 +22,7 @@ def play(scene: Scene, game: GameSpec) -> list[Row]:
     sides = [_side(tokens) for tokens in (scene.inside, scene.outside)]
     joint = len(lines) - 1
     found = membership.measure(sides[0], sides[1], joint, scene.seed)
-    if reason := _unknown(scene.session.spec):
+    if reason := who_is_unknown(scene.session.spec):
         found = {key: dict.fromkeys(one, inconclusive(reason)) for key, one in found.items()}
     if not scene.inside.layers:
         unknown = dict.fromkeys(GAMES["membership"], inconclusive("no layer is captured"))
@@ -34,7 +34,7 @@ def play(scene: Scene, game: GameSpec) -> list[Row]:
     return rows + scene.not_captured(MODEL_VIEW, game, ADVERSARIES["membership"][1:])
 
 
-def _unknown(spec: Spec) -> str:
+def who_is_unknown(spec: Spec) -> str:
     """Why nobody knows who was trained on; empty where it is known."""
     if spec.replay is None or spec.data.members or spec.data.non_members:
         return ""

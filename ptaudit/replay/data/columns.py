@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ptaudit.errors import DataError
+from ptaudit.replay.data.labels import stated_targets
 from ptaudit.replay.data.records import Source, check_column, fixed_source, kept_columns
 
 if TYPE_CHECKING:
@@ -14,34 +15,43 @@ if TYPE_CHECKING:
 LABEL_NAMES = ("label", "labels", "target", "targets", "y")
 
 
-def column_source(columns: Mapping[str, Any], data: DataSpec, where: str, classes: int | None = None) -> Source:
+def column_source(
+    columns: Mapping[str, Any], data: DataSpec, where: str, classes: int | None = None, names: Sequence[str] = ()
+) -> Source:
     """A source from columns: one is the label, some are kept aside, all others are inputs of the model, by name.
 
     A single input is passed without its name. The label is `data.label`, or the first of `label`, `labels`, `target`,
-    `targets`, `y`. What `attributes`, `user`, `split_by` and `drop` name is not an input.
+    `targets`, `y`. What `attributes`, `user`, `split_by` and `drop` name is not an input. `data.target` and
+    `data.classes` say what the label is, whatever the source knows.
 
     Args:
         columns: (n, ...) each.
         data: which columns are what.
         where: the source that errors name.
         classes: number of classes where the source knows it.
+        names: what the classes are called, where the source knows it.
 
     Raises:
         DataError: a column is missing, or an input is not numbers.
     """
     label = label_name(columns, data, where)
-    names = input_names(columns, data, label)
+    chosen = input_names(columns, data, label)
     kept = kept_columns(data, columns, where)
-    if not names:
+    if not chosen:
         raise DataError("no column is left as an input", where=where, remedy="shorten data.drop")
-    parts = {name: columns[name] for name in names}
+    parts = {name: columns[name] for name in chosen}
     inputs = next(iter(parts.values())) if len(parts) == 1 else parts
+    targets = stated_targets(columns[label], data, where)
+    classes = None if data.target == "number" else data.classes or classes
+    called = names if len(names) == classes else ()
     try:
-        return fixed_source(inputs, columns[label], where=where, limit=data.limit, classes=classes, columns=kept)
+        return fixed_source(
+            inputs, targets, where=where, limit=data.limit, classes=classes, columns=kept, class_names=called
+        )
     except DataError as error:
         if "are not numbers" in error.what:
             raise DataError(
-                f"{error.what} (inputs: {', '.join(names)}; label: {label})",
+                f"{error.what} (inputs: {', '.join(chosen)}; label: {label})",
                 where=where,
                 remedy="turn text into token ids first, and name the columns that are no inputs in data.drop",
             ) from error

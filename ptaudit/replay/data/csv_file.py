@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ptaudit.errors import DataError
-from ptaudit.replay.data.records import Source
+from ptaudit.replay.data.records import Source, check_names
 from ptaudit.replay.data.table import table_source
 
 if TYPE_CHECKING:
@@ -49,7 +48,8 @@ def read_csv(path: Path, key: str, *, limit: int | None = None, **options: Any) 
     }  # fmt: skip
     try:
         if "header" not in options:
-            _check_header(pd.read_csv(path, nrows=1, dtype=str, header=None, **settings), path)
+            head = pd.read_csv(path, nrows=1, dtype=str, header=None, **settings).iloc[0].dropna()
+            check_names(head.str.strip(), str(path))
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # lines with more entries than the header
             table: Any = pd.read_csv(path, nrows=limit, index_col=False, **settings)
@@ -65,14 +65,3 @@ def read_csv(path: Path, key: str, *, limit: int | None = None, **options: Any) 
         raise DataError(f"not a readable table: {error}".strip(), where=str(path)) from error
     frame: pd.DataFrame = table
     return frame
-
-
-def _check_header(head: pd.DataFrame, path: Path) -> None:
-    names = [str(name).strip() for name in head.iloc[0].dropna()]
-    twice = [f"{name!r}" for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise DataError(
-            f"more than one column is called {', '.join(twice)}",
-            where=str(path),
-            remedy="give each column a name of its own: nobody could tell which one is meant",
-        )

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ptaudit.errors import DataError
 from ptaudit.replay.data.csv_file import read_csv
+from ptaudit.replay.data.kinds import column_values
+from ptaudit.replay.data.labels import Labels, class_codes
 from ptaudit.replay.data.pictures import asked_size, read_pictures
 from ptaudit.replay.data.records import Source, check_column, check_enough, fixed_source, kept_columns
-from ptaudit.replay.data.table import class_codes, column_values
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
@@ -36,8 +37,15 @@ def open_source(data: DataSpec) -> Source:
         raise DataError("no such folder", where=str(root), remedy="check data.source, or fetch the pictures there")
     listed = _class_folders(root, data.limit) if data.table is None else _listed(root, data.table, data)
     pictures = read_pictures(listed.paths, asked_size(data), data.grayscale)
+    labels = listed.labels
     return fixed_source(
-        pictures, listed.targets, where=str(root), limit=None, classes=listed.classes, columns=listed.columns
+        pictures,
+        labels.targets,
+        where=str(root),
+        limit=None,
+        classes=labels.classes,
+        columns=listed.columns,
+        class_names=labels.names,
     )
 
 
@@ -50,8 +58,7 @@ class _Listing:
     """The picture files, and what is known of each."""
 
     paths: list[Path]
-    targets: NDArray[Any]
-    classes: int | None
+    labels: Labels
     columns: Mapping[str, NDArray[Any]]
 
 
@@ -76,7 +83,7 @@ def _class_folders(root: Path, limit: int | None) -> _Listing:
         # The first of each class, then the second of each: the first records alone would be of one class.
         chosen = sorted(np.lexsort((codes, turns))[:limit])
         paths, codes = [paths[place] for place in chosen], [codes[place] for place in chosen]
-    return _Listing(paths, np.array(codes, np.int64), len(names), {})
+    return _Listing(paths, Labels(np.array(codes, np.int64), len(names), tuple(names)), {})
 
 
 def _check_classes(names: Sequence[str], root: Path) -> None:
@@ -111,11 +118,11 @@ def _listed(root: Path, table: Path, data: DataSpec) -> _Listing:
     paths = [root / name for name in files.tolist()]
     if data.label is not None:
         check_column(data.label, "label", frame.columns, where)
-        targets, classes = class_codes(frame[data.label], where)
+        labels = class_codes(frame[data.label], where)
     else:
-        targets, classes = class_codes(_folders(files, where), where)
+        labels = class_codes(_folders(files, where), where)
     kept = kept_columns(data, {name: frame[name] for name in frame.columns}, where)
-    return _Listing(paths, targets, classes, {name: column_values(column, where) for name, column in kept.items()})
+    return _Listing(paths, labels, {name: column_values(column, where) for name, column in kept.items()})
 
 
 def _folders(files: NDArray[np.str_], where: str) -> pd.Series[Any]:

@@ -14,12 +14,16 @@ from torch.utils.data import TensorDataset
 from ptaudit.errors import DataError, PtauditError
 from ptaudit.replay.data.columns import column_source, label_name
 from ptaudit.replay.data.items import read_items
+from ptaudit.replay.data.labels import stated_targets
 from ptaudit.replay.data.records import Source, check_column, fixed_source, kept_columns
 from ptaudit.replay.data.table import table_source
 from ptaudit.spec.entry import parse_entry
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
+
+_OF_TABLES = ("categorical", "rare", "preprocess")
+"""Keys of the preprocessing of tables."""
 
 _FORMS = "return (inputs, targets), (inputs, targets, {name: column}), a data frame, or a Dataset of items"
 
@@ -63,9 +67,10 @@ def _from_arrays(result: Any, data: DataSpec) -> Source:
             where=data.source,
             remedy="several inputs go into a tuple of their own, further columns into a dictionary, the third value",
         )
-    _refuse(data, ("label", "drop", "categorical", "rare"), "(inputs, targets)")
+    _refuse(data, ("label", "drop", *_OF_TABLES), "(inputs, targets)")
     columns = kept_columns(data, result[2] if len(result) == 3 else {}, data.source)
-    return fixed_source(result[0], result[1], where=data.source, limit=data.limit, columns=columns)
+    targets = stated_targets(result[1], data, data.source)
+    return fixed_source(result[0], targets, where=data.source, limit=data.limit, classes=data.classes, columns=columns)
 
 
 def _from_columns(result: Mapping[str, Any], data: DataSpec) -> Source:
@@ -75,7 +80,7 @@ def _from_columns(result: Mapping[str, Any], data: DataSpec) -> Source:
             where=data.source,
             remedy="return one of them; data.held_out splits it",
         )
-    _refuse(data, ("categorical", "rare"), "columns that are inputs as they are")
+    _refuse(data, _OF_TABLES, "columns that are inputs as they are")
     return column_source(result, data, data.source)
 
 
@@ -85,7 +90,7 @@ def _is_column_store(result: Any) -> bool:
 
 
 def _from_column_store(dataset: Any, data: DataSpec) -> Source:
-    _refuse(data, ("categorical", "rare"), "columns that are inputs as they are")
+    _refuse(data, _OF_TABLES, "columns that are inputs as they are")
     everything = dict.fromkeys(dataset.column_names)
     for name in data.drop:
         check_column(name, "drop", everything, data.source)
@@ -94,13 +99,14 @@ def _from_column_store(dataset: Any, data: DataSpec) -> Source:
     # Asked for by name, so that pictures of a column that is not used need not be decoded.
     names = [name for name in everything if name in kept or (name in shown and name not in data.drop)]
     label = label_name(dict.fromkeys(names), data, data.source)
-    classes = getattr((dataset.features or {}).get(label), "num_classes", None)
+    feature = (dataset.features or {}).get(label)
+    classes, called = getattr(feature, "num_classes", None), getattr(feature, "names", None) or ()
     try:
         columns = dataset.with_format("numpy", columns=names)[: data.limit]
     except Exception as error:
         raise DataError(f"the data set cannot be read: {type(error).__name__}: {error}", where=data.source) from error
     dropped = [name for name in data.drop if name in columns]
-    return column_source(columns, data.model_copy(update={"drop": dropped}), data.source, classes)
+    return column_source(columns, data.model_copy(update={"drop": dropped}), data.source, classes, called)
 
 
 def _refuse(data: DataSpec, keys: tuple[str, ...], returned: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptaudit.errors import DataError, PtauditError
+from ptaudit.replay.data.labels import stated_targets
 from ptaudit.replay.data.records import Source, fixed_source, kept_columns
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def open_source(data: DataSpec) -> Source:
         raise
     except Exception as error:  # of a damaged archive, numpy and zipfile raise whatever they stumble over
         raise DataError(f"not a readable npz archive: {error}", where=str(path)) from error
+    targets = stated_targets(targets, data, str(path))
     return fixed_source(inputs, targets, where=str(path), limit=data.limit, classes=data.classes, columns=columns)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptaudit.errors import DataError
-from ptaudit.replay.data.records import Source, check_column
+from ptaudit.replay.data.records import Source, check_column, check_names
 from ptaudit.replay.data.table import table_source
 
 if TYPE_CHECKING:
@@ -36,19 +35,18 @@ def open_source(data: DataSpec) -> Source:
             frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
     except (ArrowException, OSError, ValueError) as error:
         raise DataError(f"not a readable parquet file: {_first_line(error)}", where=str(path)) from error
-    drop = [name for name in data.drop if name not in unread]
-    return table_source(frame, data.model_copy(update={"drop": drop}), str(path))
+    return table_source(frame, data, str(path), unread)
 
 
-def _unread(schema: Any, data: DataSpec, path: Path) -> set[str]:
+def _unread(schema: Any, data: DataSpec, path: Path) -> list[str]:
     """Columns that nobody uses; of those that are used, the types are checked."""
-    _check_names(schema.names, path)
+    check_names(schema.names, str(path))
     for name in data.drop:
         check_column(name, "drop", schema.names, str(path))
     kept = {data.label, *(name for names in data.columns.values() for name in names)}
-    unread = {
+    unread = [
         name for name in schema.names if name not in kept and (name in data.drop or _PANDAS_INDEX.fullmatch(name))
-    }
+    ]
     for field in schema:
         if field.name not in unread:
             _check_type(field, path)
@@ -69,12 +67,6 @@ def _first_rows(file: Any, names: list[str], limit: int | None) -> Any:
     return (
         Table.from_batches(batches, schema=batches[0].schema).slice(0, limit) if batches else file.read(columns=names)
     )
-
-
-def _check_names(names: list[str], path: Path) -> None:
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise DataError(f"column {twice[0]!r} occurs twice", where=str(path), remedy="give each a name of its own")
 
 
 def _check_type(field: Any, path: Path) -> None:

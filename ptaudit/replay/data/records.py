@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +19,7 @@ from ptaudit.replay.data.tensors import column_array, has_mask, input_tensors, t
 from ptaudit.spec.base import nearest
 
 if TYPE_CHECKING:
+    from ptaudit.replay.data.preprocess import Preprocessing
     from ptaudit.spec.model import DataSpec
 
 
@@ -46,6 +48,27 @@ class Field:
 
 
 @dataclass(frozen=True)
+class ColumnUse:
+    """A column of a table, and what it is used for.
+
+    Attributes:
+        name: of the column.
+        kind: what it holds; empty where nobody read it.
+        levels: how many different categories it holds; None where it holds none, or nobody counted.
+        missing: how many entries are missing; None where nobody counted.
+        roles: `input`, `label`, `attribute`, `user`, `split by` or `drop`.
+        places: its places among the inputs.
+    """
+
+    name: str
+    kind: str
+    levels: int | None
+    missing: int | None
+    roles: tuple[str, ...]
+    places: slice | None = None
+
+
+@dataclass(frozen=True)
 class Records:
     """All records of a source, members and held out alike, preprocessed.
 
@@ -56,6 +79,9 @@ class Records:
         classes: number of classes for integer targets of shape (n,), else None.
         columns: further columns by name (attributes, user), each (n,), as they stand in the source.
         fields: input columns with few values, by name; tables have them.
+        class_names: what the classes are called, in the order of their codes; empty where nobody knows.
+        uses: all columns of a table, whatever became of them.
+        preprocessing: how the columns of a table became inputs.
     """
 
     inputs: Inputs
@@ -63,6 +89,9 @@ class Records:
     classes: int | None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     fields: Mapping[str, Field] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    uses: tuple[ColumnUse, ...] = ()
+    preprocessing: Preprocessing = field(default_factory=dict)
 
     def __len__(self) -> int:
         return count(self.inputs)
@@ -145,6 +174,7 @@ def fixed_source(
     limit: int | None,
     classes: int | None = None,
     columns: Mapping[str, Any] | None = None,
+    class_names: Sequence[str] = (),
 ) -> FixedSource:
     """A source from arrays or tensors; labels are checked on all records, then the first `limit` are kept.
 
@@ -155,6 +185,7 @@ def fixed_source(
         limit: how many records to keep; None for all.
         classes: number of classes where the source knows it.
         columns: further columns, each (n,).
+        class_names: what the classes are called, in the order of their codes.
     """
     x = input_tensors(inputs, where)
     y, classes = target_tensor(targets, where, classes, pad=has_mask(inputs))
@@ -165,7 +196,7 @@ def fixed_source(
     arrays = {name: column_array(column, name, n, where) for name, column in (columns or {}).items()}
     if limit is not None:
         x, y, arrays = rows(x, slice(limit)), y[:limit], {name: array[:limit] for name, array in arrays.items()}
-    return FixedSource(Records(x, y, classes, arrays))
+    return FixedSource(Records(x, y, classes, arrays, class_names=tuple(class_names)))
 
 
 def check_enough(n: int, where: str) -> None:
@@ -184,6 +215,17 @@ def kept_columns(data: DataSpec, available: Mapping[str, Any], where: str) -> di
         for name in names:
             check_column(name, key, available, where)
     return {name: available[name] for names in data.columns.values() for name in names}
+
+
+def check_names(names: Iterable[Any], where: str) -> None:
+    """Refuse columns of one name, all at once."""
+    twice = [f"{name!r}" for name, times in Counter(map(str, names)).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"more than one column is called {', '.join(twice)}",
+            where=where,
+            remedy="give each column a name of its own: nobody could tell which one is meant",
+        )
 
 
 def check_column(name: str, key: str, available: Iterable[str], where: str) -> None:

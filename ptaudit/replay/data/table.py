@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,37 +13,23 @@ import torch
 from numpy.typing import NDArray
 
 from ptaudit.errors import DataError
-from ptaudit.replay.data.records import Field, Records, Source, check_column, check_enough, kept_columns
-from ptaudit.replay.data.tensors import MISSING
-from ptaudit.replay.data.text import counting, dates, refusal
+from ptaudit.replay.data.fields import field_of
+from ptaudit.replay.data.kinds import InputColumn, as_numbers, column_values, dated, input_column, kind_of
+from ptaudit.replay.data.labels import Labels, label_column
+from ptaudit.replay.data.preprocess import Fit, LevelCode, Preprocessing, as_they_stand, encode, fitted, read
+from ptaudit.replay.data.records import (
+    ColumnUse,
+    Records,
+    Source,
+    check_column,
+    check_enough,
+    check_names,
+    kept_columns,
+)
+from ptaudit.replay.data.text import counting, refusal
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
-
-_MAX_CATEGORIES = 2000
-
-MOST_LEVELS = 32
-"""Columns with more values are no fields."""
-
-
-@dataclass(frozen=True)
-class InputColumn:
-    """One column that becomes inputs.
-
-    Attributes:
-        name: its name in the table.
-        values: (n,) float64 numbers, NaN where missing; or int codes of categories in sorted order.
-        names: what the categories are called; None for numbers.
-    """
-
-    name: str
-    values: NDArray[Any]
-    names: tuple[str, ...] | None
-
-    @property
-    def categories(self) -> int | None:
-        """Number of categories; None for numbers."""
-        return None if self.names is None else len(self.names)
 
 
 @dataclass(frozen=True)
@@ -51,116 +38,64 @@ class TableSource:
 
     Attributes:
         where: the file, for errors.
-        inputs: the columns that become inputs, in the order of the table.
-        targets: (n,) int64 codes of the classes in sorted order, or float32 numbers.
-        classes: number of classes, or None.
+        inputs: the columns that become inputs, in the order of the inputs.
+        labels: targets and their classes.
         columns: attributes, user and the column to split by, as they stand (missing text entries as `(missing)`).
+        uses: every column of the table, and what it is used for.
+        stated: how the user says that columns become inputs; None to fit it on the members.
         rare: categories that fewer members have are not told apart.
+        fit: what learns from the members how columns become inputs.
     """
 
     where: str
     inputs: tuple[InputColumn, ...]
-    targets: NDArray[Any]
-    classes: int | None
+    labels: Labels
     columns: Mapping[str, NDArray[Any]]
-    rare: int
+    uses: tuple[ColumnUse, ...] = ()
+    stated: Preprocessing | None = None
+    rare: int = 1
+    fit: Fit = fitted
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.labels.targets)
 
     def records(self, members: NDArray[np.int64]) -> Records:
-        """All records: numbers standardised, categories one-hot, both as the members have them.
+        """All records: as the user says, else numbers standardised and categories one-hot, both as the members have
+        them.
 
-        A missing number becomes the members' median. A missing category is a category of its own. What no member has,
-        or fewer than `rare`, falls into `other`, the last column of each category.
+        Fitted, a missing number becomes the members' median, and a missing category is one of its own. What no member
+        has, or fewer than `rare`, falls into `other`, the last input of each category.
 
         Raises:
-            DataError: a column has no value among the members, or too many categories.
+            DataError: a column has no value among the members, or too many categories; or there is what the user's
+                preprocessing does not know.
         """
-        places = {column.name: self._places(column, members) for column in self.inputs if column.categories}
-        widths = [int(places[c.name].max()) + 1 if c.categories else 1 for c in self.inputs]
-        matrix = np.zeros((len(self), sum(widths)), np.float32)
-        everyone, start, fields = np.arange(len(self)), 0, {}
-        for column, width in zip(self.inputs, widths, strict=True):
-            if column.categories:
-                matrix[everyone, start + places[column.name][column.values]] = 1
-            else:
-                matrix[:, start] = self._numbers(column, members)
-            if found := _field(column, start, matrix[:, start : start + width]):
+        codes = self.fit(self.inputs, members, self.rare, self.where) if self.stated is None else self.stated
+        matrix = np.zeros((len(self), sum(codes[column.name].width for column in self.inputs)), np.float32)
+        start, fields, places = 0, {}, {}
+        for column in self.inputs:
+            place = slice(start, start + codes[column.name].width)
+            encode(column, codes[column.name], matrix[:, place], self.where)
+            if found := field_of(column, start, matrix[:, place]):
                 fields[column.name] = found
-            start += width
-        targets = torch.from_numpy(self.targets)
-        return Records(torch.from_numpy(matrix), targets, self.classes, self.columns, fields)
-
-    def _numbers(self, column: InputColumn, members: NDArray[np.int64]) -> NDArray[np.float32]:
-        values, missing = column.values, np.isnan(column.values)
-        if missing[members].all():
-            raise DataError(
-                f"column {column.name!r} has no value in any member",
-                where=self.where,
-                remedy=f"add {column.name} to data.drop",
-            )
-        if missing.any():
-            values = np.where(missing, np.median(values[members][~missing[members]]), values)
-        with np.errstate(over="ignore", invalid="ignore"):
-            spread = values[members].var()
-            scaled = standardised(values[:, None], members)[:, 0].astype(np.float32)
-        if not (np.isfinite(spread) and np.isfinite(scaled).all()):
-            raise DataError(
-                f"column {column.name!r} has numbers too large to be standardised, as in record "
-                f"{np.abs(values).argmax()}",
-                where=self.where,
-                remedy=f"add {column.name} to data.drop, or mend the table",
-            )
-        return scaled
-
-    def _places(self, column: InputColumn, members: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Place of each category in the one-hot columns; the last one is `other`."""
-        known = np.bincount(column.values[members], minlength=column.categories or 0) >= self.rare
-        total = int(known.sum())
-        if total > _MAX_CATEGORIES:
-            raise DataError(
-                f"column {column.name!r} has {total} categories (at most {_MAX_CATEGORIES} are one-hot encoded)",
-                where=self.where,
-                remedy=f"add {column.name} to data.drop if it is an identifier, or set data.rare",
-            )
-        return np.append(np.where(known, np.cumsum(known) - 1, total), total)
+            places[column.name], start = place, place.stop
+        return Records(
+            torch.from_numpy(matrix), torch.from_numpy(self.labels.targets), self.labels.classes, self.columns, fields,
+            class_names=self.labels.names, preprocessing=codes,
+            uses=tuple(replace(use, places=places.get(use.name)) for use in self.uses),
+        )  # fmt: skip
 
 
-def _field(column: InputColumn, start: int, encoded: NDArray[np.float32]) -> Field | None:
-    """The column as a field, where it has few values: categories, or whole numbers."""
-    known = np.ones(len(encoded), bool) if column.categories else ~np.isnan(column.values)
-    names = column.names
-    if names is None:
-        numbers = np.unique(column.values[known])
-        if len(numbers) > MOST_LEVELS or (numbers != np.floor(numbers)).any():
-            return None
-        codes = np.searchsorted(numbers, column.values)
-        names = tuple(f"{number:g}" for number in numbers)
-    else:
-        codes, known = column.values, column.values != _place(names, MISSING)
-    first = [int(np.flatnonzero(known & (codes == level))[0]) if (known & (codes == level)).any() else -1
-             for level in range(len(names))]  # fmt: skip
-    there = [level for level, record in enumerate(first) if record >= 0]
-    if not 2 <= len(there) <= MOST_LEVELS:
-        return None
-    renamed = np.full(len(names), -1)
-    renamed[there] = np.arange(len(there))
-    levels = torch.from_numpy(encoded[[first[level] for level in there]].copy())
-    return Field(
-        column.name, start, np.where(known, renamed[np.minimum(codes, len(names) - 1)], -1).astype(np.int64), levels,
-        tuple(names[level] for level in there),
-    )  # fmt: skip
-
-
-def _place(names: Sequence[str], name: str) -> int:
-    return names.index(name) if name in names else -1
-
-
-def table_source(table: pd.DataFrame, data: DataSpec, where: str) -> Source:
+def table_source(table: pd.DataFrame, data: DataSpec, where: str, unread: Sequence[str] = ()) -> Source:
     """Take label, attributes and user out of a table, and drop what is not an input.
 
     Attributes stay inputs unless `drop` names them; the user and the column to split by never are.
+
+    Args:
+        table: the columns that were read.
+        data: what the spec says of them.
+        where: the file, for errors.
+        unread: names of further columns, which nobody needs.
 
     Raises:
         DataError: a column that the spec names is not there, or a column has no meaning as input or label.
@@ -168,161 +103,93 @@ def table_source(table: pd.DataFrame, data: DataSpec, where: str) -> Source:
     check_enough(len(table), where)
     if data.label is None:
         raise DataError("a table needs data.label", where=where, remedy=f"columns: {_names(table.columns)}")
+    check_names(table.columns, where)
+    everything = [*table.columns, *unread]
     for key, names in (("label", [data.label]), ("drop", data.drop), ("categorical", data.categorical)):
         for name in names:
-            check_column(name, key, table.columns, where)
+            check_column(name, key, everything, where)
     kept = kept_columns(data, {str(name): table[name] for name in table.columns}, where)
     outside = {data.label, data.user, data.split_by, *data.drop}
     names = [name for name in table.columns if name not in outside]
     if not names:
         raise DataError("no column is left as an input", where=where, remedy="shorten data.drop")
-    inputs = _inputs(table, names, data, where)
-    targets, classes = _targets(table[data.label], data, where)
     columns = {name: column_values(column, where) for name, column in kept.items()}
-    return TableSource(where, tuple(inputs), targets, classes, columns, data.rare)
+    labels = label_column(table[data.label], data, where)
+    unused = tuple(ColumnUse(name, "", None, None, ("drop",)) for name in unread)
+    found = _source(table, names, labels, data, where)
+    return replace(found, columns=columns, uses=found.uses + unused)
 
 
-def _inputs(table: pd.DataFrame, names: Sequence[Any], data: DataSpec, where: str) -> list[InputColumn]:
+def measured(table: pd.DataFrame, labels: Labels, data: DataSpec, fit: Fit) -> Source:
+    """A table whose columns are all inputs, beside its labels."""
+    return replace(_source(table, list(table.columns), labels, data, data.source), fit=fit)
+
+
+def _source(table: pd.DataFrame, names: Sequence[Any], labels: Labels, data: DataSpec, where: str) -> TableSource:
+    stated = None if data.preprocess_file is None else _read_for(names, data.preprocess_file)
+    inputs = _inputs(table, names if stated is None else list(stated), _categorical(data, stated), data.rare, where)
+    if data.preprocess == "none":
+        stated = as_they_stand(inputs, where)
+    by_name = {column.name: column for column in inputs}
+    uses = tuple(_use(table[name], by_name.get(name), data) for name in table.columns)
+    return TableSource(where, inputs, labels, {}, uses, stated, data.rare)
+
+
+def _read_for(names: Sequence[Any], path: Path) -> Preprocessing:
+    """The preprocessing in a file, which is about these columns.
+
+    Raises:
+        DataError: it is about others.
+    """
+    found = read(path)
+    more, fewer = [name for name in found if name not in names], [name for name in names if name not in found]
+    said = [f"has no {_names(fewer)}, which the table has as inputs" if fewer else ""]
+    said += [f"has {_names(more)}, which are no inputs of the table" if more else ""]
+    if more or fewer:
+        raise DataError(
+            "; ".join(text for text in said if text),
+            where=str(path),
+            remedy="it needs an entry for each input column: see data.drop, or complete the file",
+        )
+    return found
+
+
+def _categorical(data: DataSpec, stated: Preprocessing | None) -> set[str]:
+    """Columns that are categories whatever they hold: the spec says so, or lists their levels."""
+    return {*data.categorical, *(name for name, code in (stated or {}).items() if isinstance(code, LevelCode))}
+
+
+def _inputs(
+    table: pd.DataFrame, names: Sequence[Any], categorical: set[str], rare: int, where: str
+) -> tuple[InputColumn, ...]:
     """The columns that become inputs.
 
     Raises:
         DataError: columns that hold no numbers, dates or categories; all of them are named.
     """
-    read = {name: _dated(table[name]) if name not in data.categorical else table[name] for name in names}
-    checked = [name for name in names if name not in data.categorical and _as_numbers(read[name]) is None]
-    refused = [found for name in checked if (found := refusal(read[name], data.rare))]
+    read = {name: dated(table[name]) if name not in categorical else table[name] for name in names}
+    checked = [name for name in names if name not in categorical and as_numbers(read[name]) is None]
+    refused = [found for name in checked if (found := refusal(read[name], rare))]
     refused += [found for name in names if (found := counting(read[name]))]
     if refused:
         remedies = list(dict.fromkeys(remedy for _, remedy in refused))
         raise DataError("; ".join(what for what, _ in refused), where=where, remedy="; ".join(remedies))
-    return [_input(read[name], name in data.categorical, where) for name in names]
+    return tuple(input_column(read[name], name in categorical, where) for name in names)
 
 
-def _dated(column: pd.Series[Any]) -> pd.Series[Any]:
-    """The column, as dates where its text is."""
-    text = pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype)
-    found = dates(column) if text else None
-    return column if found is None else found
-
-
-def _targets(column: pd.Series[Any], data: DataSpec, where: str) -> tuple[NDArray[Any], int | None]:
-    """Targets as `data.target` and `data.classes` say; else see `class_codes`."""
-    if data.target != "number" and data.classes is None:
-        return class_codes(column, where)
-    values = _as_numbers(column)
-    if values is None or not np.isfinite(values).all():
-        raise DataError(
-            f"column {column.name!r} (the label) holds what is no number",
-            where=where,
-            remedy="remove data.target and data.classes, or mend the table",
-        )
-    if data.target == "number":
-        return values.astype(np.float32), None
-    assert data.classes is not None
-    codes = values.astype(np.int64)
-    if (codes != values).any() or codes.min() < 0 or codes.max() >= data.classes:
-        raise DataError(
-            f"column {column.name!r} (the label) holds {values.min():g} to {values.max():g}, and data.classes asks for "
-            f"whole numbers from 0 to {data.classes - 1}",
-            where=where,
-            remedy="raise data.classes, or leave it out: labels are then numbered in sorted order",
-        )
-    return codes, data.classes
-
-
-def class_codes(column: pd.Series[Any], where: str) -> tuple[NDArray[Any], int | None]:
-    """Targets from a label column: classes coded in sorted order; a column with decimal fractions stays numbers.
-
-    Raises:
-        DataError: an entry is missing or infinite.
-    """
-    missing = np.flatnonzero(column.isna().to_numpy())
-    if len(missing):
-        raise DataError(
-            f"column {column.name!r} (the label) is empty in {len(missing)} records, first in record {missing[0]}",
-            where=where,
-            remedy="remove these records, or give the missing label a name of its own",
-        )
-    values = column_values(column, where)
-    if values.dtype.kind == "f":
-        _check_finite(values, str(column.name), where)
-        if not np.array_equal(values, np.round(values)):
-            return values.astype(np.float32), None
-    classes, codes = np.unique(values, return_inverse=True)
-    return codes.astype(np.int64), len(classes)
-
-
-def column_values(column: pd.Series[Any], where: str) -> NDArray[Any]:
-    """A column as it stands: numbers, or text with `(missing)` where there is none."""
-    numbers = _as_numbers(column)
-    if numbers is None:
-        codes, names = _as_categories(column, where)
-        return names[codes]
-    plain = column.to_numpy()
-    return plain if plain.dtype.kind in "biuf" else numbers
-
-
-def _input(column: pd.Series[Any], categorical: bool, where: str) -> InputColumn:
+def _use(column: pd.Series[Any], as_input: InputColumn | None, data: DataSpec) -> ColumnUse:
     name = str(column.name)
-    numbers = None if categorical else _as_numbers(column)
-    if numbers is None:
-        codes, names = _as_categories(column, where)
-        return InputColumn(name, codes, tuple(map(str, names.tolist())))
-    _check_finite(numbers, name, where)
-    return InputColumn(name, numbers, None)
-
-
-def _as_numbers(column: pd.Series[Any]) -> NDArray[np.float64] | None:
-    """Numbers as float64 with NaN where missing; dates and durations as days; None for what is text or categories."""
-    kinds = pd.api.types
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return None
-    if kinds.is_object_dtype(column.dtype):
-        inside = kinds.infer_dtype(column, skipna=True)
-        if inside == "decimal":
-            return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
-        if inside not in ("date", "datetime"):
-            return None
-        column = pd.to_datetime(column, utc=True)
-    if kinds.is_datetime64_any_dtype(column.dtype):
-        # Not by a difference of timestamps: those of the year 1 or 9999 have none in nanoseconds.
-        stamps = pd.to_datetime(column, utc=True).dt.tz_localize(None).to_numpy("datetime64[us]")
-        return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 86_400e6)
-    if kinds.is_timedelta64_dtype(column.dtype):
-        return np.asarray(column.dt.total_seconds().to_numpy(np.float64, na_value=np.nan) / 86400)
-    if kinds.is_numeric_dtype(column.dtype) and not kinds.is_complex_dtype(column.dtype):
-        return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
-    return None
-
-
-def _as_categories(column: pd.Series[Any], where: str) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Codes (n,) and the sorted texts they stand for."""
-    try:
-        found, values = pd.factorize(column)
-    except TypeError as error:  # unhashable: lists, dictionaries, arrays
-        raise DataError(
-            f"column {column.name!r} holds nested values, not one number or text per record",
-            where=where,
-            remedy=f"add {column.name} to data.drop, or unfold it into columns of its own",
-        ) from error
-    texts = np.array([*(str(value) for value in values), MISSING])  # -1, the code of a missing entry, is the last
-    names, place = np.unique(texts, return_inverse=True)
-    return place[found].astype(np.int64), names
-
-
-def _check_finite(values: NDArray[np.float64], name: str, where: str) -> None:
-    infinite = np.flatnonzero(np.isinf(values))
-    if len(infinite):
-        raise DataError(
-            f"column {name!r} is infinite in record {infinite[0]}", where=where, remedy="mend the table, or drop it"
-        )
-
-
-def standardised(values: NDArray[np.float64], members: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Columns (n, d) with the members' mean 0 and variance 1; a column constant among the members is only centred."""
-    scale = values[members].std(axis=0)
-    scale[scale == 0] = 1.0
-    return np.asarray((values - values[members].mean(axis=0)) / scale)
+    roles: dict[str, Sequence[str | None]] = {
+        "label": [data.label],
+        "attribute": data.attributes,
+        "user": [data.user],
+        "split by": [data.split_by],
+    }
+    found = [role for role, named in roles.items() if name in named]
+    found += ["drop"] if as_input is None and not found else []
+    if as_input is None:
+        return ColumnUse(name, kind_of(column), None, int(column.isna().sum()), tuple(found))
+    return ColumnUse(name, as_input.kind, as_input.levels, as_input.missing, ("input", *found))
 
 
 def _names(columns: Sequence[Any] | pd.Index[Any]) -> str:

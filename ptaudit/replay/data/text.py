@@ -56,6 +56,11 @@ def refusal(column: pd.Series[Any], rare: int) -> tuple[str, str] | None:
             f"column {name!r} holds numbers written like {_some(texts[grouped])}",
             "set data.thousands or data.decimal, or name the column in data.categorical",
         )
+    if numbers.all():
+        return (
+            f"column {name!r} holds numbers as text: {_some(texts)}",
+            "turn it into numbers (pandas.to_numeric), or name it in data.categorical",
+        )
     if times[numbers].sum() > most:
         records = int(times[~numbers].sum())
         return (

@@ -33,14 +33,15 @@ def open_source(data: DataSpec) -> Source:
     if kind.__name__ == "CelebA":
         return _faces(dataset, data)
     classes = getattr(dataset, "classes", None)
-    count = len(classes) if isinstance(classes, list | tuple) else None
+    names = tuple(map(str, classes)) if isinstance(classes, list | tuple) else ()
+    known: dict[str, Any] = {"classes": len(names) or None, "class_names": names}
     pixels = getattr(dataset, "data", None)
     labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
     if pixels is None or labels is None or getattr(pixels, "ndim", 0) < 3:
         inputs, targets = _items(dataset, data)
-        return fixed_source(inputs, targets, where=data.source, limit=None, classes=count)
+        return fixed_source(inputs, targets, where=data.source, limit=None, **known)
     # Cut before the conversion to float: the whole of a large set need not fit four times.
-    source = fixed_source(pixels[: data.limit], labels[: data.limit], where=data.source, limit=None, classes=count)
+    source = fixed_source(pixels[: data.limit], labels[: data.limit], where=data.source, limit=None, **known)
     return _adjusted(source, data)
 
 

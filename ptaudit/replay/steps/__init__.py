@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ptaudit.replay.accounting import need_opacus
 from ptaudit.replay.layers import check_inserted
-from ptaudit.replay.steps.base import Batch, Ground, Seen, Step
+from ptaudit.replay.steps.base import Batch, Ground, Step
 from ptaudit.replay.steps.defended import Change, Defended
 from ptaudit.replay.steps.passes import Passes, micro_batch
 from ptaudit.replay.steps.perturb import Perturb, secret_of
@@ -19,7 +19,7 @@ from ptaudit.spec.defenses import PerturbDefense, PruneDefense, SignDefense
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
 
-__all__ = ["Batch", "Ground", "Seen", "Step", "make_step"]
+__all__ = ["Batch", "Ground", "Step", "make_step"]
 
 _TRIAL_RECORDS = 4
 

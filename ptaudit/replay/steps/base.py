@@ -41,21 +41,6 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a forward pass of training showed, cut from its graph.
-
-    Attributes:
-        losses: (n,).
-        output: what the model returned.
-        targets: (n, ...).
-    """
-
-    losses: Tensor
-    output: Any
-    targets: Tensor
-
-
-@dataclass(frozen=True)
 class Ground:
     """What a way of stepping works on.
 
@@ -86,7 +71,7 @@ class Step(Protocol):
     def begin(self, epoch: int) -> None:
         """Called before the first step of an epoch."""
 
-    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Seen]:
+    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Tensor]:
         """Change the weights.
 
         Args:
@@ -95,7 +80,7 @@ class Step(Protocol):
             watch: entered around every forward and backward pass at the weights before the step.
 
         Returns:
-            What was seen at the weights before the step, micro-batch by micro-batch.
+            The losses (n,) at the weights before the step, micro-batch by micro-batch.
         """
 
     def epsilon(self, steps: int) -> float | None:

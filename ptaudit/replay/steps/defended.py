@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from ptaudit.replay.moment import StepWatch
-from ptaudit.replay.steps.base import Batch, Seen
+from ptaudit.replay.steps.base import Batch
 from ptaudit.replay.steps.passes import Passes
 from ptaudit.replay.steps.plain import Plain
 
@@ -38,8 +38,8 @@ class Defended(Plain):
         """Prepare the change."""
         self._change.begin(epoch)
 
-    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Seen]:
+    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Tensor]:
         """Follow the changed gradient of the batch."""
-        seen = self._passes.backward(batch, number, watch)
+        losses = self._passes.backward(batch, number, watch)
         self._passes.update(lambda gradient: self._change(gradient, batch))
-        return seen
+        return losses

@@ -18,8 +18,8 @@ from ptaudit.replay.accounting import epsilon, noise_multiplier
 from ptaudit.replay.loss import PerRecordLoss
 from ptaudit.replay.moment import StepWatch
 from ptaudit.replay.seeding import PRIVACY, derived_seed
-from ptaudit.replay.steps.base import Batch, Seen
-from ptaudit.replay.steps.passes import detached, micro_batch
+from ptaudit.replay.steps.base import Batch
+from ptaudit.replay.steps.passes import micro_batch
 from ptaudit.replay.steps.per_record import choose_way
 
 if TYPE_CHECKING:
@@ -79,17 +79,17 @@ class DpSgd:
         """Seed the noise of the epoch."""
         self._generator.manual_seed(derived_seed(self._seed, PRIVACY, epoch))
 
-    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Seen]:
+    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[torch.Tensor]:
         """Clip, add noise, step; a batch without records is noise alone."""
         parts = batch.split(micro_batch(self._train))
-        seen = []
+        losses = []
         for part in parts:
             found = self._gradients(self._model, self._loss, part.inputs, part.targets, _watched(watch, number, part))
             self._clip(found.of, len(part), last=part is parts[-1])
-            seen.append(Seen(found.losses, detached(found.output), part.targets))
+            losses.append(found.losses)
         if not parts:
             self._clip({}, 0, last=True)
-        return seen
+        return losses
 
     def _clip(self, gradients: Mapping[str, torch.Tensor], n: int, *, last: bool) -> None:
         """Adds clipped gradients to those before; after the last ones, noise is added and the step taken."""

@@ -15,7 +15,7 @@ from ptaudit.errors import ModelError
 from ptaudit.replay.batch import call
 from ptaudit.replay.loss import PerRecordLoss
 from ptaudit.replay.moment import StepWatch
-from ptaudit.replay.steps.base import Batch, Seen
+from ptaudit.replay.steps.base import Batch
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
@@ -59,7 +59,7 @@ class Passes:
         """What the optimizer moves."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
-    def backward(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Seen]:
+    def backward(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Tensor]:
         """Adds the gradient of the batch's mean loss to `.grad`, times the scale of the loss.
 
         Every record weighs 1/n, in whatever micro-batch it is.
@@ -67,9 +67,9 @@ class Passes:
         found = []
         for part in batch.split(self._size):
             with self._watched(watch, number, part, len(batch)), self._explained():
-                losses, output = self._forward(part)
+                losses = self._forward(part)
                 torch.autograd.backward(self._scaler.scale(losses.sum() / len(batch)))
-            found.append(Seen(losses.detach(), detached(output), part.targets))
+            found.append(losses.detach())
         return found
 
     def update(self, change: Callable[[Tensor], Tensor] | None = None) -> None:
@@ -103,12 +103,12 @@ class Passes:
         if state:
             self._scaler.load_state_dict(dict(state))
 
-    def _forward(self, batch: Batch) -> tuple[Tensor, Any]:
+    def _forward(self, batch: Batch) -> Tensor:
         with torch.autocast(self._device, dtype=self._half, enabled=self._half is not None):
             output = call(self.model, batch.inputs)
             if isinstance(output, Tensor) and output.dtype in _HALF.values():
                 output = output.float()
-            return self._loss(output, batch.targets), output
+            return self._loss(output, batch.targets)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -134,11 +134,6 @@ class Passes:
 def micro_batch(train: TrainSpec) -> int:
     """Records in one forward pass."""
     return math.ceil(train.batch_size / train.accumulate)
-
-
-def detached(output: Any) -> Any:
-    """An output without its graph, where it is a tensor."""
-    return output.detach() if isinstance(output, Tensor) else output
 
 
 def _row(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> Tensor:

@@ -34,12 +34,10 @@ class Gradients:
     Attributes:
         of: gradients (n, ...) of the trainable parameters, by name; a parameter that was not used has none.
         losses: (n,).
-        output: what the model returned, without its graph.
     """
 
     of: dict[str, Tensor]
     losses: Tensor
-    output: Any
 
 
 Way = Callable[[nn.Module, PerRecordLoss, Inputs, Tensor, AbstractContextManager[None]], Gradients]
@@ -93,13 +91,12 @@ def by_samplers(
                 _check_sampler(module, name)
                 handle = module.register_forward_hook(partial(_tap, sums), with_kwargs=True)
                 stack.callback(handle.remove)
-        output = call(model, inputs)
-        losses = loss(output, targets)
+        losses = loss(call(model, inputs), targets)
         torch.autograd.backward(losses.sum())
     names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
     _check_sum(sums, names, _TOLERANCE[targets.device.type])
     model.zero_grad(set_to_none=True)
-    return Gradients({names[p]: g for p, g in sums.items()}, losses.detach(), _cut(output))
+    return Gradients({names[p]: g for p, g in sums.items()}, losses.detach())
 
 
 def by_vmap(
@@ -107,18 +104,17 @@ def by_vmap(
 ) -> Gradients:
     """`vmap(grad)` of the whole model; dropout is drawn for every record."""
 
-    def one(parameters: dict[str, Tensor], x: Inputs, y: Tensor) -> tuple[Tensor, tuple[Tensor, Any]]:
+    def one(parameters: dict[str, Tensor], x: Inputs, y: Tensor) -> tuple[Tensor, Tensor]:
         functional = _Functional(model, parameters)
-        output = call(functional, mapped(lambda leaf: leaf.unsqueeze(0), x))
-        losses = loss(output, y.unsqueeze(0))
-        return losses.sum(), (losses.squeeze(0), _without_batch(output))
+        losses = loss(call(functional, mapped(lambda leaf: leaf.unsqueeze(0), x)), y.unsqueeze(0))
+        return losses.sum(), losses.squeeze(0)
 
     _watch_once(model, loss, inputs, targets, watch)
     parameters = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no batching rule
         each = vmap(grad(one, has_aux=True), in_dims=(None, 0, 0), randomness="different")
-        gradients, (losses, output) = each(parameters, inputs, targets)
-    return Gradients(gradients, losses, output)
+        gradients, losses = each(parameters, inputs, targets)
+    return Gradients(gradients, losses)
 
 
 def one_by_one_watched(
@@ -133,17 +129,14 @@ def one_by_one(model: nn.Module, loss: PerRecordLoss, inputs: Inputs, targets: T
     """One forward and backward pass for each record: slow, and right for every model."""
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     parts: dict[str, list[Tensor]] = {name: [] for name in parameters}
-    losses, outputs = [], []
+    losses = []
     for i in range(len(targets)):
-        output = call(model, rows(inputs, slice(i, i + 1)))
-        own = loss(output, targets[i : i + 1])
+        own = loss(call(model, rows(inputs, slice(i, i + 1))), targets[i : i + 1])
         found = torch.autograd.grad(own.sum(), list(parameters.values()), allow_unused=True)
         for (name, parameter), g in zip(parameters.items(), found):
             parts[name].append(_dense(g, parameter))
         losses.append(own.detach())
-        outputs.append(_cut(output))
-    joined = torch.cat(outputs) if all(isinstance(output, Tensor) for output in outputs) else None
-    return Gradients({name: torch.stack(part) for name, part in parts.items()}, torch.cat(losses), joined)
+    return Gradients({name: torch.stack(part) for name, part in parts.items()}, torch.cat(losses))
 
 
 class _Functional(nn.Module):
@@ -253,11 +246,3 @@ def _allowed(gradients: Mapping[str, Tensor], tolerance: float) -> dict[str, flo
     norms = {name: float(g.norm()) for name, g in gradients.items()}
     floor = 0.01 * sum(norm**2 for norm in norms.values()) ** 0.5
     return {name: tolerance * (norm + floor) for name, norm in norms.items()}
-
-
-def _cut(output: Any) -> Any:
-    return output.detach() if isinstance(output, Tensor) else output
-
-
-def _without_batch(output: Any) -> Any:
-    return output.squeeze(0) if isinstance(output, Tensor) else output

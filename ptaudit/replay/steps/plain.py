@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from ptaudit.replay.moment import StepWatch
-from ptaudit.replay.steps.base import Batch, Seen
+from ptaudit.replay.steps.base import Batch
 from ptaudit.replay.steps.passes import Passes
 
 
@@ -19,11 +21,11 @@ class Plain:
     def begin(self, epoch: int) -> None:
         """Nothing depends on the epoch."""
 
-    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Seen]:
+    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Tensor]:
         """Follow the gradient of the batch."""
-        seen = self._passes.backward(batch, number, watch)
+        losses = self._passes.backward(batch, number, watch)
         self._passes.update()
-        return seen
+        return losses
 
     def epsilon(self, steps: int) -> float | None:
         """None: no privacy is promised."""

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ptaudit.replay.moment import StepWatch
-from ptaudit.replay.steps.base import Batch, Seen
+from ptaudit.replay.steps.base import Batch
 from ptaudit.replay.steps.passes import Passes
 from ptaudit.replay.steps.plain import Plain
 
@@ -35,17 +35,17 @@ class Sam(Plain):
         super().__init__(passes)
         self._spec = spec
 
-    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Seen]:
+    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Tensor]:
         """Look at the weights themselves, then follow the gradient beside them."""
         passes = self._passes
-        seen = passes.backward(batch, number, watch)
+        losses = passes.backward(batch, number, watch)
         steps = self._way_up()
         if steps is not None:
             passes.optimizer.zero_grad(set_to_none=True)
             with moved(steps), frozen_statistics(passes.model):
                 passes.backward(batch, number)
         passes.update()
-        return seen
+        return losses
 
     @torch.no_grad()
     def _way_up(self) -> list[tuple[nn.Parameter, torch.Tensor]] | None:

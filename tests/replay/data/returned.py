@@ -182,3 +182,23 @@ def sentences(width):
     mask = np.arange(width) < generator.integers(2, 7, 80)[:, None]
     ids = 2 * generator.integers(1, 9, (80, 6)) + label[:, None]
     return {"ids": np.where(mask, np.pad(ids, ((0, 0), (0, width - 6))), 0), "mask": mask}, label
+
+
+def codes():
+    return torch.ones(4, 2), np.array([3, 7, 3, 7])
+
+
+def code_columns():
+    return {"x": torch.ones(4, 2), "y": [3, 7, 3, 7]}
+
+
+def two_labels():
+    return torch.ones(4, 2), torch.ones(4, 2, dtype=torch.int64)
+
+
+def numbers_as_text():
+    return pd.DataFrame({"zip": ["01234", "5", "77", "5"], "y": [0, 1, 0, 1]})
+
+
+def frame_with_one_name_twice():
+    return pd.DataFrame(np.ones((4, 3)), columns=["a", "a", "y"])

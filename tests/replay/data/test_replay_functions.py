@@ -242,3 +242,37 @@ def test_frame_columns_may_have_any_name():
 
     source = table_source(frame.rename(columns=str), DataSpec(source="a.b:c", label="y"), "here")
     assert source.records(np.arange(3)).inputs.shape == (3, 1)
+
+
+# what the spec says of labels
+
+
+@pytest.mark.parametrize("name", ["codes", "code_columns"])
+def test_stated_classes_and_targets_hold_for_arrays_too(name):
+    found = records(name, classes=10)
+    assert (found.targets.tolist(), found.classes) == ([3, 7, 3, 7], 10)
+    found = records(name, target="number")
+    assert (found.targets.tolist(), found.targets.dtype, found.classes) == ([3, 7, 3, 7], torch.float32, None)
+    with pytest.raises(DataError, match=r"holds 3 to 7, and data\.classes asks for whole numbers from 0 to 6"):
+        records(name, classes=7)
+
+
+def test_classes_are_for_one_label_a_record():
+    with pytest.raises(DataError, match=r"the shape \(4, 2\); data\.classes: 3 is for one label a record"):
+        records("two_labels", classes=3)
+
+
+def test_numbers_as_text_are_called_what_they_are():
+    with pytest.raises(DataError, match=r"column 'zip' holds numbers as text: '01234', '5', '77' \(turn it into num"):
+        records("numbers_as_text", label="y")
+    assert records("numbers_as_text", label="y", categorical=["zip"]).inputs.shape == (4, 3 + 1)
+
+
+def test_the_preprocessing_of_tables_is_none_of_arrays():
+    with pytest.raises(DataError, match=r"data\.preprocess is not used: the function returned \(inputs, targets\)"):
+        records("codes", classes=10, preprocess="none")
+
+
+def test_columns_of_one_name_in_a_frame_are_an_error():
+    with pytest.raises(DataError, match="more than one column is called 'a'"):
+        records("frame_with_one_name_twice", label="y")

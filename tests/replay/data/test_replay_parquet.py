@@ -176,3 +176,14 @@ def test_without_pyarrow_the_package_to_install_is_named(tmp_path, monkeypatch):
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"needs pyarrow \(pip install 'ptaudit\[parquet\]'\)"):
         open_source(DataSpec(source=f"parquet:{tmp_path}/t.parquet", label="y"))
+
+
+def test_labels_may_be_numbers_or_codes(table):
+    columns = {"y": [3, 7, 3, 7, 3], "a": [1.0, 2.0, 3.0, 4.0, 5.0]}
+    assert table(columns).targets.tolist() == [0, 1, 0, 1, 0]
+    codes = table(columns, classes=10)
+    assert (codes.targets.tolist(), codes.classes) == ([3, 7, 3, 7, 3], 10)
+    numbers = table(columns, target="number")
+    assert (numbers.targets.tolist(), numbers.targets.dtype, numbers.classes) == ([3, 7, 3, 7, 3], torch.float32, None)
+    with pytest.raises(DataError, match=r"holds 3 to 7, and data\.classes asks for whole numbers from 0 to 4"):
+        table(columns, classes=5)
