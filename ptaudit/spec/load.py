@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ptaudit.errors import SpecError
+from ptaudit.errors import JointSpecError, SpecError
 from ptaudit.spec.document import Document, parse, write
 from ptaudit.spec.explain import explain
 from ptaudit.spec.model import Spec
@@ -76,4 +76,4 @@ def _spec_error(document: Document, problems: Sequence[Problem]) -> SpecError:
     lines = [str(error) for error in errors[:_MOST_LINES]]
     if len(errors) > _MOST_LINES:
         lines.append(f"... and {len(errors) - _MOST_LINES} more")
-    return SpecError("\n".join(lines))
+    return JointSpecError(lines)

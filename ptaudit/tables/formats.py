@@ -10,28 +10,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ptaudit import escape
 from ptaudit.errors import RunFolderError
 
 
 def cell(value: object) -> str:
-    """A cell of a CSV file: six significant digits, empty for NaN."""
+    """A cell of a CSV file: six significant digits, empty for NaN; of a text, what `escape.csv` makes of it."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value + 0.0:.6g}"
-    return str(value)
+    return escape.csv(value) if isinstance(value, str) else str(value)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A CSV file with a header line."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([cell(column) for column in columns])
     writer.writerows([cell(value) for value in row] for row in rows)
     return buffer.getvalue()
 
 
 def json_text(content: object) -> str:
     """JSON with sorted keys; numbers that are not finite become null."""
-    return json.dumps(_finite(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_finite(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return escape.json(text) + "\n"
 
 
 def _finite(content: object) -> object:
@@ -117,6 +119,8 @@ def parse(kind: type, text: str, column: str, where: str) -> Any:
     Raises:
         RunFolderError: if it is not one, naming the column.
     """
+    if kind is str:
+        return escape.from_csv(text)
     if kind is float and not text.strip():
         return math.nan
     try:
