@@ -22,7 +22,7 @@ _MARKDOWN = re.compile(
 _BLOCK = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=>|[-+](?:\s|$)|---|#{1,6}(?:\s|$)|\[[ xX]\]))")
 """What makes a heading, a list or a quotation of a line that begins with it."""
 
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _FORMULA = re.compile(r"(^|;)(?=['=+\-@＝＋－＠])")
 """Where a spreadsheet begins a formula: at the start of a cell, and of what it takes for one after a semicolon."""
 
