@@ -154,11 +154,12 @@ class Showing:
         Raises:
             PtauditError: which one.
         """
+        from ptaudit.files import real
         from ptaudit.tables.folder import OWN
 
-        kept = {file.resolve() for file in (*files, *(folder / name for name in OWN))}
+        kept = {real(file) for file in (*files, *(folder / name for name in OWN))}
         for sink in self.sinks:
-            if sink.path.resolve() in kept:
+            if real(sink.path) in kept:
                 raise PtauditError(
                     "--output would overwrite it", where=str(sink.path), remedy="give the report a name of its own"
                 )

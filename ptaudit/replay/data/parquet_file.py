@@ -34,7 +34,8 @@ def open_source(data: DataSpec) -> Source:
         with parquet.ParquetFile(path) as file:
             unread = _unread(file.schema_arrow, data, path)
             names = [name for name in file.schema_arrow.names if name not in unread]
-            _check_size(len(names), file.metadata.num_rows if data.limit is None else data.limit)
+            rows = file.metadata.num_rows
+            _check_size(len(names), min(rows, data.limit or rows))
             table = _first_rows(file, names, data.limit)
             table.validate(full=True)  # a damaged file may hold text that is not UTF-8
             frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
