@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from fuzz_case import ODD, places
+from fuzz_case import BASES, ODD, places
 from hypothesis import strategies as st
 
 Damage = Callable[[st.DrawFn, Path], None]
@@ -202,6 +202,15 @@ KINDS: tuple[Damage, ...] = (
     _missing, _empty, _cut, _tail, _flip, _insert, _noise, _zeros, _twice, _conflict, _pointer, _coded, _line_ends,
     _folder, _circle, _dangling, _pipe, _shut, _swapped, _deep, *[_in_csv] * 8, *[_in_values] * 8,
 )  # fmt: skip
+
+
+def rich_spec() -> dict[str, Any]:
+    """A spec whose run writes every file that a run folder can have."""
+    spec = copy.deepcopy(BASES[1])
+    spec["train"] = {**{key: value for key, value in spec["train"].items() if key != "seed"}, "seeds": [0, 1]}
+    games = ["identity", "attribute", "membership", "localisation", "uniqueness"]
+    spec["audit"] = {**spec["audit"], "records": 30, "epochs": [1], "live": {"budget": 0.5}, "games": games}
+    return {**spec, "defenses": [{"name": "prune", "ratio": 0.5}]}
 
 
 def files_of(folder: Path) -> list[Path]:
