@@ -176,3 +176,11 @@ def test_without_pyarrow_the_package_to_install_is_named(tmp_path, monkeypatch):
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"needs pyarrow \(pip install 'ptaudit\[parquet\]'\)"):
         open_source(DataSpec(source=f"parquet:{tmp_path}/t.parquet", label="y"))
+
+
+def test_rows_that_a_few_bytes_declare_and_no_memory_holds(table, monkeypatch):
+    """Equal values take no room in the file."""
+    monkeypatch.setattr("ptaudit.replay.data.parquet_file.installed_memory", lambda: 20)
+    with pytest.raises(DataError, match="5 rows of 2 columns do not fit into memory; set data"):
+        table({"x": [1.0] * 5})
+    assert len(table({"x": [1.0, 2.0, 1.0, 2.0, 1.0]}, limit=2, members=np.array([0, 1]))) == 2
