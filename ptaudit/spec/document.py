@@ -106,8 +106,14 @@ def too_long(name: str) -> SpecError:
 
 
 def write(values: Any) -> str:
-    """YAML text of plain values, in their order."""
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    """YAML text of plain values, in their order; in ASCII where it would hold characters without a shape."""
+    text = _dumped(values, unicode=True)
+    return text if text.replace("\n", "").isprintable() else _dumped(values, unicode=False)
+
+
+def _dumped(values: Any, *, unicode: bool) -> str:
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=unicode, width=120)
+    return text
 
 
 class _Reader:

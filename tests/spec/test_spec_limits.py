@@ -6,7 +6,7 @@ import pytest
 
 from ptaudit.errors import SpecError
 from ptaudit.spec import load
-from ptaudit.spec.document import parse
+from ptaudit.spec.document import parse, write
 
 SPEC = """version: 1
 name: s
@@ -101,3 +101,11 @@ def test_a_path_that_is_not_utf8(tmp_path):
     folder = tmp_path / "\udcff"
     folder.mkdir()
     assert "expected text that UTF-8 can hold" in said(folder, SPEC % ("{name: r}", "2"))
+
+
+def test_what_is_written_holds_no_character_that_steers():
+    values = {"a": "\u202eabc\u2066", "b": "ü\x9b", "c": ["\ud800", "a\nb\u2028", "\x7f"]}
+    text = write(values)
+    assert text.isascii()
+    assert parse(text, "s.yaml").values == values
+    assert write({"a": "größe ☃"}) == "a: größe ☃\n"
