@@ -7,6 +7,7 @@ so many in all, other ones each time, and prints how they ended.
 from __future__ import annotations
 
 import collections
+import copy
 import os
 
 import pytest
@@ -15,6 +16,9 @@ from fuzz_case import BASES, PEOPLE_DATA, Home, csv_files, specs
 from fuzz_folders import damaged, rich_spec
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from ptaudit.cli import app
 
 COMMON = {
     "deadline": None,
@@ -163,7 +167,51 @@ def test_folders(home, whole):
     read_folders(home, whole, 60, **QUICK)
 
 
+@pytest.fixture(scope="module")
+def interrupted(home, tmp_path_factory):
+    """The folder of a run with learned encoders and live reading that was interrupted in its second epoch."""
+    from ptaudit.pipeline.moment import EpochAudit
+
+    honest = EpochAudit.__call__
+
+    def disturbed(self, moment):
+        if moment.epoch == 1:
+            raise KeyboardInterrupt
+        honest(self, moment)
+
+    spec = copy.deepcopy(BASES[3])
+    games = ["membership", {"name": "usable-information", "secret": "label", "family": ["linear"]}]
+    tokens = {"dim": 16, "encoder": "autoencoder"}
+    spec["audit"] = {**spec["audit"], "records": 60, "games": games, "tokens": tokens}
+    path = home.write("long.yaml", yaml.safe_dump(spec).encode())
+    folder = tmp_path_factory.mktemp("interrupted") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EpochAudit, "__call__", disturbed)
+        result = CliRunner().invoke(app, ["run", str(path), "--out", str(folder), "-q"])
+    assert result.exit_code == 130, result.stderr
+    return path, folder
+
+
+def resume_folders(home, interrupted, examples, **options):
+    codes = collections.Counter()
+    spec, whole = interrupted
+
+    @settings(max_examples=examples, **options)
+    @given(damaged(whole, home.folder / "run"), st.sampled_from(["--resume", "--resume", "--fresh"]))
+    def trial(_, how):
+        codes[home.call("run", spec, "--out", home.folder / "run", how, "-q")] += 1
+
+    trial()
+    print("resumed", codes)
+    assert 2 in codes
+    assert codes.keys() & {0, 3}
+
+
 MANY = int(os.environ.get("PTAUDIT_FUZZ", "1000"))
+
+
+def test_resumed(home, interrupted):
+    resume_folders(home, interrupted, 15, **QUICK)
 
 
 @pytest.mark.slow
@@ -182,5 +230,10 @@ def test_many_runs(home):
 
 
 @pytest.mark.slow
+def test_many_resumed(home, interrupted):
+    resume_folders(home, interrupted, MANY * 2 // 100, **COMMON)
+
+
+@pytest.mark.slow
 def test_many_folders(home, whole):
-    read_folders(home, whole, MANY * 35 // 100, **COMMON)
+    read_folders(home, whole, MANY * 33 // 100, **COMMON)
