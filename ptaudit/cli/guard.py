@@ -51,10 +51,8 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
             except Exception as error:
                 if interrupted():  # C code may turn Ctrl-C into an error of its own
                     _end(["interrupted"], INTERRUPTED, verbose)
-                said = " ".join(str(error).split())
-                name = type(error).__name__ + (f": {said}" if said else "")
                 again = "" if verbose else " (re-run with -v for the traceback)"
-                _end([f"internal error: {name}{again}"], INTERNAL, verbose)
+                _end([f"{_unforeseen(error)}{again}"], INTERNAL, verbose)
 
     return wrapper
 
@@ -106,6 +104,16 @@ def _plainly() -> Iterator[None]:
         if isinstance(said := getattr(error, "message", None), str):
             error.message = terminal(said)  # type: ignore[attr-defined]
         raise
+
+
+def _unforeseen(error: Exception) -> str:
+    """An error that nothing on the way has put into words: a file that cannot be read, memory that ends, or a fault."""
+    said = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"error: {error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"error: out of memory{': ' if said else ''}{said}"
+    return f"internal error: {type(error).__name__}{': ' if said else ''}{said}"
 
 
 def _end(lines: Sequence[str], code: int, verbose: bool) -> NoReturn:

@@ -137,8 +137,8 @@ def _read_lines(path: Path) -> NDArray[np.int64]:
         if not line.strip():
             continue
         try:
-            numbers.append(int(line))
-        except ValueError:
+            numbers.append(np.int64(int(line)))
+        except (ValueError, OverflowError):
             raise DataError(
                 f"{line.strip()!r} is not a record index", where=f"{path}:{number}", remedy="one integer a line"
             ) from None
