@@ -23,7 +23,8 @@ _BLOCK = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=>|[-+](?:\s|$)|---|#{1,6}(?:\
 """What makes a heading, a list or a quotation of a line that begins with it."""
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
-_FORMULA = re.compile(r"(^|;)(?=['=+\-@＝＋－＠])")
+_STARTS = "'=+-@＝＋－＠"
+_FORMULA = re.compile(rf"(^|;)(?=[{re.escape(_STARTS)}])")
 """Where a spreadsheet begins a formula: at the start of a cell, and of what it takes for one after a semicolon."""
 
 _QUOTED = re.compile(r"(^|;)'")
@@ -67,6 +68,8 @@ def csv(text: str) -> str:
     """
     if "\\" in text or not text.isprintable():
         text = terminal(text.replace("\\", "\\\\"))
+    elif text and text[0] not in _STARTS and ";" not in text:
+        return text  # as nearly all are: tables have millions of them
     return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1'", text)
 
 
