@@ -19,6 +19,9 @@ _MARKDOWN = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_COMMAND = re.compile(r"##(?=\w*\[)")
+"""How commands to CI servers begin, anywhere in a line of a log."""
+
 _BLOCK = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=>|[-+](?:\s|$)|---|#{1,6}(?:\s|$)|\[[ xX]\]))")
 """What makes a heading, a list or a quotation of a line that begins with it."""
 
@@ -32,12 +35,13 @@ _ESCAPED = re.compile(r"\\(?:[\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 
 def terminal(text: str) -> str:
-    """One line that cannot steer a terminal, nor read in another order than it is written.
+    """One line that cannot steer a terminal or the CI server that reads it, nor be read in another order.
 
     Characters without a shape (control, direction, line ends, half a pair) are shown as Python writes them: `\\x1b`,
-    `\\u202e`, `\\n`.
+    `\\u202e`, `\\n`; so is the second `#` of `##vso[` and its like.
     """
-    return text if text.isprintable() else "".join(map(_shown, text))
+    shown = text if text.isprintable() else "".join(map(_shown, text))
+    return _COMMAND.sub(r"#\\x23", shown) if "##" in shown else shown
 
 
 def xml(text: str) -> str:

@@ -26,6 +26,7 @@ ANY = st.one_of(
         ("conv1.weight", "conv1.weight"),
         ("größe ☃", "größe ☃"),
         ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("##vso[task.x]y ##[error]z ## [a]", r"#\x23vso[task.x]y #\x23[error]z ## [a]"),
         ("\x9b31m", r"\x9b31m"),
         ("a\nerror: b\r", r"a\nerror: b\r"),
         ("abc\u202ecba\u2066", r"abc\u202ecba\u2066"),
