@@ -63,4 +63,7 @@ def main() -> None:
     """Entry point of the console script."""
     open_closed()
     with leaving_when_told():
-        app()
+        try:
+            app()
+        except OSError:  # of usage errors, where stderr takes nothing: 1 would be a failed gate
+            raise SystemExit(2) from None

@@ -119,6 +119,10 @@ def test_streams_that_are_closed_or_take_nothing_do_not_change_the_exit_code(fai
     assert ("FAILED" in said) == ("2>" not in ends)
 
 
+def test_a_usage_error_that_nobody_can_be_told_is_no_failed_gate():
+    assert process(["show", "--nothing"], "2>/dev/full")[0] == 2
+
+
 @pytest.mark.parametrize("name", ["md", "json", "plain"])
 def test_a_terminal_of_ascii(hostile, name):
     environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
