@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PtauditError(Exception):
     """Something the user can mend: what was wrong, where, and what to do.
@@ -22,6 +24,11 @@ class PtauditError(Exception):
         self.remedy = remedy
         super().__init__(str(self))
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What the command line shows, each as one line."""
+        return (str(self),)
+
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text} ({self.remedy})" if self.remedy else text
@@ -29,6 +36,19 @@ class PtauditError(Exception):
 
 class SpecError(PtauditError):
     """The spec (or an override of it) is wrong."""
+
+
+class JointSpecError(SpecError):
+    """A spec is wrong in several places, a line for each."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = tuple(lines)
+        super().__init__("\n".join(lines))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each of them."""
+        return self._lines
 
 
 class DataError(PtauditError):

@@ -10,6 +10,14 @@ from pathlib import Path
 from ptaudit.errors import RunFolderError
 
 
+def real(path: Path) -> Path:
+    """Where the links of a path lead; the path itself where they lead in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
 def write_whole(path: Path, content: str | bytes | memoryview) -> None:
     """Write beside the file's name and rename, so that nobody ever sees half a file; its folder is made if need be.
 

@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from ptaudit.cli import check, compare, gate, init, run, schema, selftest, show
-from ptaudit.cli.guard import guarded, leaving_when_told
+from ptaudit.cli.guard import Commands, guarded, leaving_when_told
+from ptaudit.cli.streams import open_closed
 
 EXIT_CODES = "Exit codes: 0 ok, 1 a gate failed, 2 usage, spec or internal error, 3 inconclusive, 130 interrupted."
 RUNS_CODE = "A spec runs the Python that it names (model, loss, data): run only specs that you trust."
 
 app = typer.Typer(
     name="ptaudit",
+    cls=Commands,
     help=f"Audit what a PyTorch training run gives away about its training data.\n\n{RUNS_CODE}",
     epilog=EXIT_CODES,
     no_args_is_help=True,
@@ -59,5 +61,9 @@ for _name, _verb in _VERBS.items():
 
 def main() -> None:
     """Entry point of the console script."""
+    open_closed()
     with leaving_when_told():
-        app()
+        try:
+            app()
+        except OSError:  # of usage errors, where stderr takes nothing: 1 would be a failed gate
+            raise SystemExit(2) from None

@@ -8,7 +8,8 @@ import typer
 
 from ptaudit.cli.duration import parse_duration
 from ptaudit.cli.options import Device, FormatName, Overrides, SpecFile, Verbose
-from ptaudit.cli.output import choose_format, emit, page_for
+from ptaudit.cli.output import choose_format, page_for
+from ptaudit.cli.streams import emit
 from ptaudit.errors import PtauditError
 from ptaudit.report import open_format
 

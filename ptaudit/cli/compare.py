@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ptaudit.cli.options import FormatName, Verbose
-from ptaudit.cli.output import choose_format, emit, page_for
+from ptaudit.cli.output import choose_format, page_for
+from ptaudit.cli.streams import emit
 from ptaudit.report import open_format
 
 

@@ -8,14 +8,17 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
+from ptaudit.cli.streams import refused, say
 from ptaudit.errors import PtauditError
+from ptaudit.escape import terminal
 
 INTERNAL = 2
 INTERRUPTED = 130
@@ -23,18 +26,6 @@ INTERRUPTED = 130
 
 _PATIENCE = 2.0
 """Seconds in which a further Ctrl-C is the same wish: it must not cut short how the first one ends the verb."""
-
-
-def plain(text: str) -> str:
-    """Lines in which names from data and code cannot steer the terminal."""
-    from ptaudit.report.words import safe
-
-    return "\n".join(map(safe, text.split("\n")))
-
-
-def say(text: str) -> None:
-    """Lines on stderr."""
-    typer.echo(plain(text), err=True)
 
 
 def guarded(verb: Callable[..., None]) -> Callable[..., None]:
@@ -50,18 +41,18 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
                 raise
             except KeyboardInterrupt as interrupt:
                 advice = f": {interrupt}" if str(interrupt) else ""
-                _end(f"interrupted{advice}", INTERRUPTED, verbose)
+                _end([f"interrupted{advice}"], INTERRUPTED, verbose)
             except PtauditError as error:
-                _end(f"error: {error}", error.exit_code, verbose)
+                first, *others = error.lines
+                _end([f"error: {first}", *others], error.exit_code, verbose)
             except SystemExit as error:  # no code of ours: it would pass for success
-                _end(f"error: Python that the spec names ended the process (sys.exit {error.code})", INTERNAL, verbose)
+                said = f"Python that the spec names ended the process (sys.exit {error.code})"
+                _end([f"error: {said}"], INTERNAL, verbose)
             except Exception as error:
                 if interrupted():  # C code may turn Ctrl-C into an error of its own
-                    _end("interrupted", INTERRUPTED, verbose)
-                said = " ".join(str(error).split())
-                name = type(error).__name__ + (f": {said}" if said else "")
+                    _end(["interrupted"], INTERRUPTED, verbose)
                 again = "" if verbose else " (re-run with -v for the traceback)"
-                _end(f"internal error: {name}{again}", INTERNAL, verbose)
+                _end([f"{_unforeseen(error)}{again}"], INTERNAL, verbose)
 
     return wrapper
 
@@ -86,10 +77,49 @@ def leaving_when_told() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
 
 
-def _end(line: str, code: int, verbose: bool) -> NoReturn:
-    if verbose:
-        typer.echo(traceback.format_exc(), err=True, nl=False)
-    say(line)
+class Commands(TyperGroup):
+    """The verbs; what the command line itself says repeats what was typed, and is as plain as all else."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: D102
+        with _plainly():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: D102
+        with _plainly():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # of help and version: verbs are guarded themselves
+        try:
+            refused(error)
+        except PtauditError as problem:
+            say(f"error: {problem}")
+            raise typer.Exit(problem.exit_code) from error
+        raise typer.Exit from error
+    except Exception as error:
+        if isinstance(said := getattr(error, "message", None), str):
+            error.message = terminal(said)  # type: ignore[attr-defined]
+        raise
+
+
+def _unforeseen(error: Exception) -> str:
+    """An error that nothing on the way has put into words: a file that cannot be read, memory that ends, or a fault."""
+    said = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"error: {error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"error: out of memory{': ' if said else ''}{said}"
+    return f"internal error: {type(error).__name__}{': ' if said else ''}{said}"
+
+
+def _end(lines: Sequence[str], code: int, verbose: bool) -> NoReturn:
+    trace = traceback.format_exc().splitlines() if verbose else []
+    for line in [*trace, *lines]:
+        say(line)
     raise typer.Exit(code)
 
 

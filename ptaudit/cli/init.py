@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ptaudit.cli.options import Verbose
-from ptaudit.cli.output import emit
+from ptaudit.cli.streams import emit
+from ptaudit.escape import terminal
 
 
 def init(
@@ -21,4 +23,5 @@ def init(
     written = write_template(folder)
     lines = [f"wrote {path}" for path in written]
     spec = next(path for path in written if path.suffix == ".yaml")
-    emit("\n".join([*lines, f"next: ptaudit check {spec} && ptaudit run {spec}"]) + "\n")
+    lines.append(f"next: ptaudit check {shlex.quote(str(spec))} && ptaudit run {shlex.quote(str(spec))}")
+    emit("".join(f"{terminal(line)}\n" for line in lines))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ptaudit.cli.guard import say
+from ptaudit.cli.streams import emit, say, takes_unicode
 from ptaudit.errors import PtauditError
+from ptaudit.escape import terminal
 from ptaudit.report import FORMATS, Format, Page, open_format
 
 if TYPE_CHECKING:
@@ -99,19 +101,10 @@ def page_for(
         width=min(max(size.columns, 60), 140),
         height=max(size.lines - 2, 40) if sys.stdout.isatty() else 40,
         color=name == "rich" and colors and (forced or sys.stdout.isatty()),
-        unicode=(sys.stdout.encoding or "").lower().replace("-", "") == "utf8",
+        unicode=takes_unicode(sys.stdout),
         all_rows=all_rows,
         inconclusive=inconclusive,
     )
-
-
-def emit(text: str) -> None:
-    """Write to stdout; a reader that went away (`| head`) does not change how the verb ends."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def write_outputs(sinks: Sequence[Sink], draw: Draw, page: Page) -> None:
@@ -161,11 +154,12 @@ class Showing:
         Raises:
             PtauditError: which one.
         """
+        from ptaudit.files import real
         from ptaudit.tables.folder import OWN
 
-        kept = {file.resolve() for file in (*files, *(folder / name for name in OWN))}
+        kept = {real(file) for file in (*files, *(folder / name for name in OWN))}
         for sink in self.sinks:
-            if sink.path.resolve() in kept:
+            if real(sink.path) in kept:
                 raise PtauditError(
                     "--output would overwrite it", where=str(sink.path), remedy="give the report a name of its own"
                 )
@@ -174,26 +168,34 @@ class Showing:
         """Results to stdout and files, gates that did not pass to stderr, whatever becomes of the files.
 
         Raises:
-            PtauditError: a file cannot be written, and no gate failed.
+            PtauditError: stdout or a file cannot be written, and no gate failed.
         """
         page = page_for(self.format, forced=self.forced, folder=folder, inconclusive=self.inconclusive)
         brief = self.quiet and not self.forced
-        emit(verdict_line(run) if brief else draw(open_format(self.format), page))
+        text = verdict_line(run) if brief else draw(open_format(self.format), page)
+        problems = list(_problems(partial(emit, text)))
         report_gates(run.verdicts)
-        try:
-            self.spare(folder)
-            write_outputs(self.sinks, draw, page)
-        except PtauditError as error:
-            if not any(verdict.outcome == "fail" for verdict in run.verdicts):
-                raise
-            say(f"error: {error}")
+        problems += _problems(partial(self.spare, folder), partial(write_outputs, self.sinks, draw, page))
+        if problems and not any(verdict.outcome == "fail" for verdict in run.verdicts):
+            raise problems[0]
+        for problem in problems:
+            say(f"error: {problem}")
+
+
+def _problems(*steps: Callable[[], None]) -> Iterator[PtauditError]:
+    """What kept the steps, taken in turn, from being done; those after it are not."""
+    try:
+        for step in steps:
+            step()
+    except PtauditError as error:
+        yield error
 
 
 def verdict_line(run: Run) -> str:
     """The verdict over all gates in one line."""
     from ptaudit.report.summary import conclude
 
-    return conclude(run.verdicts, str(run.manifest.get("status", "complete"))).text + "\n"
+    return terminal(conclude(run.verdicts, str(run.manifest.get("status", "complete"))).text) + "\n"
 
 
 def report_gates(verdicts: Sequence[Verdict]) -> None:

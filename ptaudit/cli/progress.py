@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ptaudit.cli.guard import plain
+from ptaudit.cli.streams import say
+from ptaudit.escape import terminal
 from ptaudit.progress import Progress, Silent, Task
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class LogLines:
 
     def log(self, message: str) -> None:
         """One line."""
-        print(plain(message), file=sys.stderr, flush=True)
+        say(message)
 
 
 class _LineTask:
@@ -95,11 +96,11 @@ class RichProgress:
 
     def task(self, description: str, total: int | None = None) -> Task:
         """A bar that is there while the task runs."""
-        return _BarTask(self._bars, self._bars.add_task(description, total=total, note=""))
+        return _BarTask(self._bars, self._bars.add_task(terminal(description), total=total, note=""))
 
     def log(self, message: str) -> None:
         """One line above the bars."""
-        self._bars.console.print(plain(message), markup=False, soft_wrap=True)
+        self._bars.console.print(terminal(message), markup=False, emoji=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -118,7 +119,7 @@ class _BarTask:
     def advance(self, steps: int = 1, note: str | None = None) -> None:
         self._bars.advance(self._task, steps)
         if note is not None:
-            self._bars.update(self._task, note=note)
+            self._bars.update(self._task, note=terminal(note))
 
     def __enter__(self) -> Self:
         return self

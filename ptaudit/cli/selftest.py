@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ptaudit.cli.options import FormatName, Quiet, Verbose
-from ptaudit.cli.output import choose_format, emit, page_for
+from ptaudit.cli.output import choose_format, page_for
 from ptaudit.cli.progress import open_progress
+from ptaudit.cli.streams import emit
 from ptaudit.errors import PtauditError
+from ptaudit.escape import terminal
 from ptaudit.report import open_format
 
 
@@ -21,7 +23,7 @@ def selftest(format_name: FormatName = None, quiet: Quiet = False, verbose: Verb
         results = measure(progress)
     page = page_for(chosen, forced=format_name is not None)
     brief = quiet and format_name is None
-    emit(conclude(results) + "\n" if brief else open_format(chosen).render_selftest(results, page))
+    emit(terminal(conclude(results)) + "\n" if brief else open_format(chosen).render_selftest(results, page))
     failed = [result.name for result in results if not result.passed]
     if failed:
         raise PtauditError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ptaudit.cli.options import FormatName, RunFolder, Verbose
-from ptaudit.cli.output import choose_format, emit, page_for
+from ptaudit.cli.output import choose_format, page_for
+from ptaudit.cli.streams import emit
 from ptaudit.report import open_format
 
 

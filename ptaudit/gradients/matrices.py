@@ -104,7 +104,7 @@ class Dense:
         n, rows, columns = self.values.shape
         flat = self.values.view(n, rows * columns)
         total = torch.nn.functional.embedding_bag(members.to(flat.device), flat, mode="sum")
-        return total.view(-1, rows, columns)
+        return total.view(len(members), rows, columns)
 
     def scaled(self, factor: Tensor) -> Dense:
         """See `RecordGradients`."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from torch import nn
 
 from ptaudit.errors import ModelError, PtauditError
+from ptaudit.escape import terminal
 from ptaudit.games.identity import RECORDS_PER_MEMBER
 from ptaudit.games.rolling import BATCH
 from ptaudit.monitor.batch import Batch
@@ -174,7 +175,7 @@ class Monitor:
         live = self._live
         seen = f"{live.captures} of {live.passes} passes captured, overhead {self.overhead:.1%}"
         stopped = f"; stopped: {self.stopped}" if self.stopped else ""
-        return f"{self._passes.taken} steps: {live.headline() or 'nothing known yet'}; {seen}{stopped}"
+        return terminal(f"{self._passes.taken} steps: {live.headline() or 'nothing known yet'}; {seen}{stopped}")
 
     def __enter__(self) -> Monitor:
         if self._used:

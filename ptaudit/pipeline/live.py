@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from ptaudit.errors import RunFolderError
+from ptaudit.escape import from_csv
 from ptaudit.files import write_whole
 from ptaudit.games.identity import RECORDS_PER_MEMBER
 from ptaudit.games.rolling import BATCH, rolling_bits
@@ -257,4 +258,4 @@ def _rows(path: Path) -> list[list[str]]:
         return []
     text = path.read_text(encoding="utf-8", errors="replace")
     lines = csv.reader(text[: text.rfind("\n") + 1].splitlines())
-    return [row for row in lines if len(row) == len(COLUMNS) and row[0].isdigit()]
+    return [[*map(from_csv, row)] for row in lines if len(row) == len(COLUMNS) and row[0].isdecimal()]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ptaudit.archives import open_npz
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.pipeline.moment import Seconds
@@ -54,7 +55,7 @@ class Parts:
     def _one(self, epoch: int) -> tuple[tuple[Row, ...], dict[str, float]]:
         path = self._path(epoch)
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with open_npz(path) as stored:
                 content = json.loads(str(stored["text"]))
                 draws = dict(zip(stored["drawn"].tolist(), stored["draws"]))
             rows = [dict(zip(COLUMNS, values, strict=True)) for values in content["rows"]]

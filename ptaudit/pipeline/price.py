@@ -127,7 +127,7 @@ def _repeated(scene: Scene, times: int) -> Scene:
         total_norm_sq=scene.inside.total_norm_sq[index],
         loss=scene.inside.loss[index],
     )
-    session = replace(scene.session, members=scene.session.members[index.numpy()])
+    session = replace(scene.session, members=scene.session.members[index.numpy()], kept={})
     return replace(scene, session=session, inside=inside)
 
 
@@ -140,7 +140,7 @@ def _model_seconds(scene: Scene, game: GameSpec, records: int) -> float:
     n = max(n, min(records, _PER_COORDINATE * dim))
     values = torch.randn(layers, n, dim, generator=torch.Generator().manual_seed(0))
     # The records of the sample, several times over.
-    session = replace(scene.session, members=np.resize(scene.session.members, n))
+    session = replace(scene.session, members=np.resize(scene.session.members, n), kept={})
     inside = replace(scene.inside, values=values.to(scene.inside.values.device))
     some = replace(scene, session=session, inside=inside)
     return once(lambda: play(some, game))[1] * records / n

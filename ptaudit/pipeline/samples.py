@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ptaudit.errors import RunFolderError
+from ptaudit.escape import from_csv
 from ptaudit.files import write_whole
 from ptaudit.pipeline.session import Session
 from ptaudit.tables.formats import csv_text
@@ -68,7 +69,7 @@ def publish(seeds: Sequence[tuple[int, Path]], epochs: Sequence[int], target: Pa
             if not path.is_file():
                 raise _not_kept(f"epoch {epoch}", target)
             with path.open(encoding="utf-8", newline="") as file:
-                rows += [[str(seed), *row] for row in list(csv.reader(file))[1:]]
+                rows += [[str(seed), *map(from_csv, row)] for row in list(csv.reader(file))[1:]]
     write_whole(target / SAMPLES, csv_text(("seed", *COLUMNS), rows))
 
 

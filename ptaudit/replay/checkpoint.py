@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ptaudit.archives import check_sizes
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.replay.moment import EpochStats
@@ -104,6 +105,7 @@ def load_archive(path: Path) -> Any:
     """
     if zipfile.is_zipfile(path):  # older files are none
         with zipfile.ZipFile(path) as archive:
+            check_sizes(archive, path)
             summed = any(member.CRC for member in archive.infolist())  # torch can leave the sums out
             if summed and (bad := archive.testzip()):
                 raise ValueError(f"check sum of {bad}")

@@ -71,7 +71,14 @@ def make_loss(name: str, label_smoothing: float = 0.0) -> PerRecordLoss:
     custom = parse_entry(name, Path.cwd()).load()
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
-        losses: Tensor = custom(output, target)
+        try:
+            losses: Tensor = custom(output, target)
+        except IndexError as error:  # a class that no record had when the loss was tried
+            raise ModelError(
+                f"the loss failed: {error}",
+                where=name,
+                remedy=f"the output is {tuple(output.shape)}: has the model an output for every class?",
+            ) from error
         found = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
         if found != (len(target),):
             raise ModelError(

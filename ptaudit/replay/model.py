@@ -64,6 +64,8 @@ def _checked(module: object, model: ModelSpec) -> nn.Module:
                 where=model.entry,
                 remedy="give lazy layers their input size in the model",
             )
+        if parameter.numel() == 0:  # of a layer without outputs, say: nothing to learn, and nothing to give away
+            parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ModelError(
             "the model has no trainable parameters",

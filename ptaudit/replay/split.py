@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptaudit.archives import read_npy
 from ptaudit.errors import DataError
 
 if TYPE_CHECKING:
@@ -122,10 +123,10 @@ def _read_index(path: Path, n: int) -> NDArray[np.int64]:
 
 def _read_npy(path: Path) -> NDArray[np.int64]:
     try:
-        index = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        index = read_npy(path)
+    except Exception as error:  # of a damaged file, numpy raises whatever it stumbles over
         raise DataError(f"not a readable .npy file: {error}", where=str(path)) from error
-    if not isinstance(index, np.ndarray) or index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
+    if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
         raise DataError("record indices are a one-dimensional array of integers", where=str(path))
     return index.astype(np.int64)
 
@@ -136,8 +137,8 @@ def _read_lines(path: Path) -> NDArray[np.int64]:
         if not line.strip():
             continue
         try:
-            numbers.append(int(line))
-        except ValueError:
+            numbers.append(np.int64(int(line)))
+        except (ValueError, OverflowError):
             raise DataError(
                 f"{line.strip()!r} is not a record index", where=f"{path}:{number}", remedy="one integer a line"
             ) from None

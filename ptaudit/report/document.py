@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,10 +14,17 @@ Tone = Literal["", "strong", "good", "warn", "bad", "dim"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A piece of text; `tone` says what it means, and a format may colour it."""
+    """A piece of text.
+
+    Attributes:
+        text: what it says.
+        tone: what it means; a format may colour it.
+        link: a file beside the report, by whose name the text begins; a format may link it.
+    """
 
     text: str
     tone: Tone = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,31 @@ class Document:
     def filled(self) -> tuple[Block, ...]:
         """The blocks that say something."""
         return tuple(block for block in self.blocks if not is_empty(block))
+
+    def with_texts(self, change: Callable[[str], str]) -> Document:
+        """The document with every text changed, before anything is measured or cut."""
+        return Document(change(self.title), tuple(_with_texts(block, change) for block in self.blocks))
+
+
+def _with_texts(block: Block, change: Callable[[str], str]) -> Block:
+    def changed(cells: tuple[Cell | Marks, ...]) -> tuple[Cell | Marks, ...]:
+        return tuple(replace(cell, text=change(cell.text)) if isinstance(cell, Cell) else cell for cell in cells)
+
+    def lines(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+        return tuple(replace(cell, text=change(cell.text)) for cell in cells)
+
+    if isinstance(block, Facts):
+        return replace(block, pairs=tuple((change(name), change(text)) for name, text in block.pairs))
+    if isinstance(block, Lines):
+        return replace(block, title=change(block.title), lines=lines(block.lines))
+    return replace(
+        block,
+        title=change(block.title),
+        columns=tuple(replace(column, title=change(column.title)) for column in block.columns),
+        rows=tuple(map(changed, block.rows)),
+        more=change(block.more),
+        notes=lines(block.notes),
+    )
 
 
 def is_empty(block: Block) -> bool:

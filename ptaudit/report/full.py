@@ -64,7 +64,7 @@ def full_report(run: Run, folder: str | None = None) -> Document:
         _epochs(bare),
         _captured(run),
         Lines("caveat", "What this does not show", tuple(map(Cell, summary.caveats)), bullets=True),
-        Lines("file", "Files", tuple(Cell(f"[{name}]({name}): {what}") for name, what in files), bullets=True),
+        Lines("file", "Files", tuple(Cell(f"{name}: {what}", link=name) for name, what in files), bullets=True),
     )
     return Document(f"ptaudit {run.name}", blocks)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from ptaudit import escape
 from ptaudit.report import PAGE, Page
 from ptaudit.report.comparison import counts, obstacles, shown_changes
 from ptaudit.report.summary import conclude, summarise
@@ -54,7 +55,8 @@ def render(run: Run, page: Page = PAGE) -> str:
             **_sheet("localisation", localisation_sheet(run)),
             "caveats": list(summary.caveats),
             "rows": [_row(row) for row in run.rows],
-        }
+        },
+        page,
     )
 
 
@@ -66,7 +68,8 @@ def render_gates(run: Run, page: Page = PAGE) -> str:
             "name": run.name,
             "verdict": {"outcome": conclusion.outcome, "text": conclusion.text},
             "gates": [_gate(verdict) for verdict in run.verdicts],
-        }
+        },
+        page,
     )
 
 
@@ -81,7 +84,8 @@ def render_comparison(comparison: Comparison, page: Page = PAGE) -> str:
             "not_comparable": obstacles(comparison),
             "notes": list(comparison.notes),
             "changes": [_flat(change) for change in changes],
-        }
+        },
+        page,
     )
 
 
@@ -106,7 +110,8 @@ def render_check(report: CheckFacts, page: Page = PAGE) -> str:
             "class_names": list(report.class_names),
             "frozen": [_flat(layer) for layer in report.frozen],
             "checkpoints": [_flat(file) for file in report.checkpoints],
-        }
+        },
+        page,
     )
 
 
@@ -117,13 +122,15 @@ def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> str:
         {
             "passed": all(result.passed for result in results),
             "cases": [{name: getattr(result, name) for name in names} for result in results],
-        }
+        },
+        page,
     )
 
 
-def to_json(content: object) -> str:
-    """JSON text in UTF-8 characters, keys in the order given."""
-    return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def to_json(content: object, page: Page = PAGE) -> str:
+    """JSON text in the characters of the page, keys in the order given."""
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=not page.unicode, allow_nan=False)
+    return escape.json(text) + "\n"
 
 
 def _sheet(name: str, sheet: Sheet) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 from xml.etree import ElementTree
 
 from ptaudit.errors import PtauditError
+from ptaudit.escape import xml
 from ptaudit.report import PAGE, Page
 from ptaudit.report.pages import gate_rule
 from ptaudit.report.words import bounds_text, view_text
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ptaudit.report.selftest import CaseFacts
     from ptaudit.tables.run import Run
     from ptaudit.tables.verdict import Verdict
-
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(run: Run, page: Page = PAGE) -> str:
@@ -70,7 +68,7 @@ def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> NoReturn
 
 def _case(run_name: str, verdict: Verdict, page: Page) -> ElementTree.Element:
     case = ElementTree.Element(
-        "testcase", {"classname": _xml(f"ptaudit.{run_name}"), "name": _xml(verdict.id), "time": "0"}
+        "testcase", {"classname": xml(f"ptaudit.{run_name}"), "name": xml(verdict.id), "time": "0"}
     )
     message = _message(verdict)
     outcome = verdict.outcome
@@ -78,7 +76,7 @@ def _case(run_name: str, verdict: Verdict, page: Page) -> ElementTree.Element:
         outcome = page.inconclusive
     if outcome == "fail":
         failure = ElementTree.SubElement(case, "failure", {"type": verdict.outcome, "message": message})
-        failure.text = _xml(verdict.advice or "")
+        failure.text = xml(verdict.advice or "")
     elif outcome == "inconclusive":
         ElementTree.SubElement(case, "skipped", {"message": message})
     ElementTree.SubElement(case, "system-out").text = message
@@ -91,9 +89,4 @@ def _message(verdict: Verdict) -> str:
     place = f"view {view}, layer {verdict.worst_layer}, epoch {verdict.worst_epoch}"
     reason = "; ".join(text for text in (verdict.reason, verdict.warning) if text)
     reason = f": {reason}" if reason else ""
-    return _xml(f"{verdict.outcome}: {gate_rule(verdict)}; worst {found} in {place}{reason}")
-
-
-def _xml(text: str) -> str:
-    """The text without characters that XML 1.0 cannot hold; escaping is ElementTree's."""
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+    return xml(f"{verdict.outcome}: {gate_rule(verdict)}; worst {found} in {place}{reason}")

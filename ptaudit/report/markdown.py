@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ptaudit.escape import markdown, markdown_line
 from ptaudit.report import PAGE, Page
 from ptaudit.report.check import check_page
 from ptaudit.report.comparison import comparison_page
@@ -13,15 +13,13 @@ from ptaudit.report.document import Cell, Document, Facts, Grid, Lines, Marks
 from ptaudit.report.full import full_report
 from ptaudit.report.pages import gates_page
 from ptaudit.report.selftest import selftest_page
-from ptaudit.report.words import safe, shades, sparkline
+from ptaudit.report.words import shades, sparkline
 
 if TYPE_CHECKING:
     from ptaudit.compare import Comparison
     from ptaudit.report.check import CheckFacts
     from ptaudit.report.selftest import CaseFacts
     from ptaudit.tables.run import Run
-
-_SPECIAL = re.compile(r"([\\`*|]|<(?=[A-Za-z/!])|(?<!\w)_|_(?!\w))")
 
 
 def render(run: Run, page: Page = PAGE) -> str:
@@ -51,21 +49,27 @@ def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> str:
 
 def draw(document: Document) -> str:
     """Any document as GitHub-flavoured Markdown."""
-    parts = [f"# {_escape(document.title)}"]
+    parts = [f"# {markdown(document.title)}"]
     for block in document.filled:
         if isinstance(block, Facts):
-            parts.append("\n".join(f"- **{name}**: {_escape(text)}" for name, text in block.pairs))
+            parts.append("\n".join(f"- **{name}**: {markdown(text)}" for name, text in block.pairs))
             continue
         if block.title:
-            parts.append(f"## {_escape(block.title)}")
+            parts.append(f"## {markdown(block.title)}")
         parts += [_lines(block)] if isinstance(block, Lines) else _grid(block)
     return "\n\n".join(parts) + "\n"
 
 
 def _lines(block: Lines) -> str:
-    if block.bullets:
-        return "\n".join(f"- {_escape(line.text)}" for line in block.lines)
-    return "\n\n".join(f"**{_escape(line.text)}**" if line.tone else _escape(line.text) for line in block.lines)
+    bullet, gap = ("- ", "\n") if block.bullets else ("", "\n\n")
+    return gap.join(bullet + _line(line, strong=bool(line.tone) and not block.bullets) for line in block.lines)
+
+
+def _line(line: Cell, *, strong: bool) -> str:
+    if strong:
+        return f"**{markdown(line.text)}**"
+    rest = line.text.removeprefix(line.link)
+    return f"[{line.link}]({line.link}){markdown(rest)}" if line.link else markdown_line(rest)
 
 
 def _grid(grid: Grid) -> list[str]:
@@ -73,19 +77,15 @@ def _grid(grid: Grid) -> list[str]:
         return f"| {' | '.join(texts)} |"
 
     rows = [
-        line([_escape(column.title) for column in grid.columns]),
+        line([markdown(column.title) for column in grid.columns]),
         line(["---:" if column.right else "---" for column in grid.columns]),
         *(line([_cell(cell) for cell in row]) for row in grid.rows),
     ]
-    notes = [f"- {_escape(note.text)}" for note in grid.notes]
-    return ["\n".join(rows), *([_escape(grid.more)] if grid.more else []), *(["\n".join(notes)] if notes else [])]
+    notes = [f"- {markdown_line(note.text)}" for note in grid.notes]
+    return ["\n".join(rows), *([markdown_line(grid.more)] if grid.more else []), *(["\n".join(notes)] if notes else [])]
 
 
 def _cell(cell: Cell | Marks) -> str:
     if isinstance(cell, Cell):
-        return _escape(cell.text)
+        return markdown(cell.text)
     return sparkline(cell.shares) if cell.kind == "spark" else shades(cell.shares)
-
-
-def _escape(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", safe(text))

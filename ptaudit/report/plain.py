@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ptaudit.escape import terminal
 from ptaudit.report import PAGE, Page
 from ptaudit.report.check import check_page
 from ptaudit.report.comparison import comparison_page
 from ptaudit.report.document import Cell, Document, Facts, Grid, Lines, Marks, natural_widths
 from ptaudit.report.pages import gates_page, summary_page
 from ptaudit.report.selftest import selftest_page
-from ptaudit.report.words import safe, shades, sparkline, to_ascii
+from ptaudit.report.words import shades, sparkline, to_ascii
 
 if TYPE_CHECKING:
     from ptaudit.compare import Comparison
@@ -50,15 +51,16 @@ def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> str:
 
 def draw(document: Document, page: Page = PAGE) -> str:
     """Any document as plain lines."""
-    lines = [f"# {document.title}"]
-    for block in document.filled:
+    shown = document.with_texts(terminal)
+    lines = [f"# {shown.title}"]
+    for block in shown.filled:
         if isinstance(block, Facts):
             lines += [f"{name}  {text}" for name, text in block.pairs]
         elif isinstance(block, Lines):
             lines += [f"{block.name}  {line.text}" for line in block.lines]
         else:
             lines += _grid(block, page)
-    text = "\n".join(safe(line).rstrip() for line in lines) + "\n"
+    text = "\n".join(line.rstrip() for line in lines) + "\n"
     return text if page.unicode else to_ascii(text)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from ptaudit.escape import terminal
 from ptaudit.report import PAGE, Page
 from ptaudit.report.check import check_page
 from ptaudit.report.comparison import comparison_page
@@ -28,7 +29,7 @@ from ptaudit.report.document import (
 )
 from ptaudit.report.pages import gates_page, summary_page
 from ptaudit.report.selftest import selftest_page
-from ptaudit.report.words import safe, shade_width, shades, sparkline, thin, to_ascii
+from ptaudit.report.words import shade_width, shades, sparkline, thin, to_ascii
 
 if TYPE_CHECKING:
     from ptaudit.compare import Comparison
@@ -78,8 +79,9 @@ def draw(document: Document, page: Page = PAGE) -> str:
         legacy_windows=False,
         _environ={},
     )
-    _line(console, Text(safe(document.title), "bold cyan" if page.color else ""))
-    for number, block in enumerate(document.filled):
+    shown = document.with_texts(terminal)
+    _line(console, Text(shown.title, "bold cyan" if page.color else ""))
+    for number, block in enumerate(shown.filled):
         if number:
             console.print()
         for part in _parts(block, page):
@@ -96,7 +98,7 @@ def _line(console: Console, part: Text) -> None:
 def _parts(block: Block, page: Page) -> list[Text]:
     if isinstance(block, Facts):
         return _facts(block, page)
-    title: list[Text] = [Text(safe(block.title), "bold")] if block.title else []
+    title: list[Text] = [Text(block.title, "bold")] if block.title else []
     return title + (_lines(block, page) if isinstance(block, Lines) else _grid(block, page))
 
 
@@ -105,14 +107,14 @@ def _facts(block: Facts, page: Page) -> list[Text]:
     parts: list[Text] = []
     for name, text in block.pairs:
         for number, line in enumerate(wrapped(text, page.width - left)):
-            parts.append(Text.assemble((f"{name if number == 0 else '':<{left}}", "dim"), safe(line)))
+            parts.append(Text.assemble((f"{name if number == 0 else '':<{left}}", "dim"), line))
     return parts
 
 
 def _lines(block: Lines, page: Page) -> list[Text]:
     bullet = "- " if block.bullets else ""
     return [
-        Text(safe(text), _STYLES[line.tone])
+        Text(text, _STYLES[line.tone])
         for line in block.lines
         for text in wrapped(bullet + line.text, page.width, " " * len(bullet))
     ]
@@ -125,7 +127,7 @@ def _grid(block: Grid, page: Page) -> list[Text]:
     head = _row([Text(column.title, "dim") for column in grid.columns], widths, rights)
     rows = [_row([_cell(cell, page) for cell in row], widths, rights) for row in grid.rows]
     more = [Text(grid.more, "dim")] if grid.more else []
-    notes = [Text(safe(text), _STYLES[n.tone]) for n in grid.notes for text in wrapped(n.text, page.width, "  ")]
+    notes = [Text(text, _STYLES[n.tone]) for n in grid.notes for text in wrapped(n.text, page.width, "  ")]
     return [head, *rows, *more, *notes]
 
 
@@ -137,7 +139,7 @@ def _row(cells: list[Text], widths: list[int], rights: list[bool]) -> Text:
 
 def _cell(cell: Cell | Marks, page: Page) -> Text:
     if isinstance(cell, Cell):
-        return Text(safe(cell.text), _STYLES[cell.tone])
+        return Text(cell.text, _STYLES[cell.tone])
     if cell.kind == "spark":
         return Text(sparkline(cell.shares, unicode=page.unicode), "cyan")
     if not page.color:

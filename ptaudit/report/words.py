@@ -165,11 +165,6 @@ def shorten(name: str, room: int) -> str:
     return f"{name[: room - 1 - tail]}…{name[-tail:]}"
 
 
-def safe(text: str) -> str:
-    """The text without control characters: a table from elsewhere must not steer the terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
 def to_ascii(text: str) -> str:
     """The text for a terminal that cannot show more than ASCII."""
     return text.replace("… ", "... ").translate(_ASCII).encode("ascii", "replace").decode("ascii")

@@ -17,8 +17,14 @@ Loc = tuple[str | int, ...]
 
 _PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")}
 _TIMESTAMP, _MERGE = "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge"
+MOST_BYTES = 1_000_000
+"""More text than any spec has."""
+
 _MOST_VALUES = 20_000
 """More values than any spec has; stops aliases that multiply."""
+
+_DEEPEST = 40
+"""Deeper than any spec is."""
 
 _EXPONENT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$")
 
@@ -76,8 +82,11 @@ def parse(text: str, name: str, *, numbered: bool = True) -> Document:
         numbered: whether places have line numbers.
 
     Raises:
-        SpecError: invalid YAML, a key that occurs twice or is not text, a tag beyond plain values.
+        SpecError: invalid YAML, a key that occurs twice or is not text, a tag beyond plain values; a text that is too
+            long, too deep, or has too many values.
     """
+    if len(text) > MOST_BYTES:
+        raise too_long(name)
     reader = _Reader(name, numbered)
     with reader.yaml_errors():
         loader = _Loader(text)
@@ -90,9 +99,21 @@ def parse(text: str, name: str, *, numbered: bool = True) -> Document:
     return Document(values, reader.places)
 
 
+def too_long(name: str) -> SpecError:
+    """The error of a text that no spec is as long as."""
+    remedy = "lists of records belong into index files, settings of the model into its own code"
+    return SpecError(f"more than {MOST_BYTES:,} bytes, which no spec has", where=name, remedy=remedy)
+
+
 def write(values: Any) -> str:
-    """YAML text of plain values, in their order."""
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    """YAML text of plain values, in their order; in ASCII where it would hold characters without a shape."""
+    text = _dumped(values, unicode=True)
+    return text if text.replace("\n", "").isprintable() else _dumped(values, unicode=False)
+
+
+def _dumped(values: Any, *, unicode: bool) -> str:
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=unicode, width=120)
+    return text
 
 
 class _Reader:
@@ -108,8 +129,13 @@ class _Reader:
     def read(self, loader: _Loader, node: yaml.Node, loc: Loc, mark: yaml.Node) -> Any:
         """Value of a node; `mark` is the node whose line counts as its place (the key, in a mapping)."""
         self._count += 1
-        if node in self._open or self._count > _MOST_VALUES:
-            raise SpecError("an alias refers to itself or multiplies without end", where=self._place(node))
+        if node in self._open:
+            raise SpecError("an alias refers to itself", where=self._place(node), remedy="write the values out")
+        if self._count > _MOST_VALUES:
+            what = f"more than {_MOST_VALUES:,} values, each alias counted with all that it stands for"
+            raise SpecError(what, where=self._place(node), remedy="shorten the lists, or use fewer aliases")
+        if len(self._open) > _DEEPEST:
+            raise SpecError(f"nested deeper than {_DEEPEST} levels", where=self._place(node), remedy="unfold it")
         if node.tag not in _PLAIN:
             tag = node.tag.replace("tag:yaml.org,2002:", "!!")
             raise SpecError(f"the tag `{tag}` is not allowed", where=self._place(node), remedy="use plain values")
@@ -143,8 +169,23 @@ class _Reader:
                     f"the key `{key.value}` occurs twice", where=self._place(key), remedy=f"first in line {first}"
                 )
             seen[key.value] = key
-        loader.flatten_mapping(node)  # merge keys (<<) come first, so the mapping's own keys win
-        return {key.value: self.read(loader, value, (*loc, key.value), key) for key, value in node.value}
+        merged: dict[str, Any] = {}  # comes first, so that the mapping's own keys win
+        for value in (value for key, value in node.value if key.tag == _MERGE):
+            parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            for part in reversed(parts):  # of several, the first wins
+                merged |= self._merged(loader, part, loc)
+        own = ((key, value) for key, value in node.value if key.tag != _MERGE)
+        return merged | {key.value: self.read(loader, value, (*loc, key.value), key) for key, value in own}
+
+    def _merged(self, loader: _Loader, node: yaml.Node, loc: Loc) -> dict[str, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            raise SpecError(
+                "`<<` takes a mapping, or a list of them", where=self._place(node), remedy="write `<<: *name`"
+            )
+        place = self.places[loc]
+        values: dict[str, Any] = self.read(loader, node, loc, node)
+        self.places[loc] = place
+        return values
 
     def _place(self, node: yaml.Node) -> str:
         return f"{self._name}:{node.start_mark.line + 1}" if self._numbered else self._name
@@ -159,6 +200,6 @@ class _Reader:
             place = f"{self._name}:{mark.line + 1}" if mark and self._numbered else self._name
             raise SpecError(f"invalid YAML: {error.problem}", where=place) from error
         except (yaml.YAMLError, ValueError) as error:
-            raise SpecError(f"invalid YAML: {str(error).splitlines()[0]}", where=self._name) from error
+            raise SpecError(f"invalid YAML: {str(error).partition(chr(10))[0]}", where=self._name) from error
         except RecursionError as error:
             raise SpecError("invalid YAML: nested too deeply", where=self._name) from error

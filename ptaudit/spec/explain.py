@@ -35,6 +35,7 @@ _EXPECTED = {
     "too_long": "a list of at most {max_length}",
     "string_too_short": "some text",
     "string_too_long": "at most {max_length} characters",
+    "string_unicode": "text that UTF-8 can hold (a path of another encoding is none)",
     "string_pattern_mismatch": "letters, digits, `_`, `-` or `.`, the first a letter, digit or `_`",
     "choice": "{message}",
 }

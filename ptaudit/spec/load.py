@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ptaudit.errors import SpecError
-from ptaudit.spec.document import Document, parse, write
+from ptaudit.errors import JointSpecError, SpecError
+from ptaudit.spec.document import MOST_BYTES, Document, parse, too_long, write
 from ptaudit.spec.explain import explain
 from ptaudit.spec.model import Spec
 from ptaudit.spec.overrides import override
@@ -58,15 +58,19 @@ def dump(spec: Spec) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)  # of a device, a pipe or a mistake, no more
+        if len(content) > MOST_BYTES:
+            raise too_long(str(path))
+        return content.decode("utf-8")
     except FileNotFoundError:
         raise SpecError("no such file", where=str(path), remedy="`ptaudit init` writes a first spec") from None
     except IsADirectoryError:
         raise SpecError("this is a folder", where=str(path), remedy="name the spec file in it") from None
     except UnicodeDecodeError as error:
         raise SpecError(f"not UTF-8 text: {error.reason} at byte {error.start}", where=str(path)) from None
-    except OSError as error:
-        raise SpecError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except (OSError, ValueError) as error:  # a name with a zero in it is a ValueError
+        raise SpecError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path)) from None
 
 
 def _spec_error(document: Document, problems: Sequence[Problem]) -> SpecError:
@@ -76,4 +80,4 @@ def _spec_error(document: Document, problems: Sequence[Problem]) -> SpecError:
     lines = [str(error) for error in errors[:_MOST_LINES]]
     if len(errors) > _MOST_LINES:
         lines.append(f"... and {len(errors) - _MOST_LINES} more")
-    return SpecError("\n".join(lines))
+    return JointSpecError(lines)

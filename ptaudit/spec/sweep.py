@@ -42,7 +42,7 @@ def unfold(document: Document) -> None:
 
 
 MOST_ENTRIES = 200
-"""Most views, games or defenses that lists may make of a spec."""
+"""Most views, games or defenses of a spec, those that lists make counted each."""
 
 
 def _unfold(document: Document, above: Loc, key: str, names: Mapping[str, str], title: str | None) -> None:
@@ -50,10 +50,12 @@ def _unfold(document: Document, above: Loc, key: str, names: Mapping[str, str], 
     for step in above:
         part = part[step]
     entries = part.get(key)
-    if not isinstance(entries, list) or not any(map(_has_lists, entries, [names] * len(entries))):
+    if not isinstance(entries, list):
         return
     here = (*above, key)
     _check_count(document, here, entries, names)
+    if not any(_has_lists(entry, names) for entry in entries):
+        return
     unfolded = [(i, one) for i, entry in enumerate(entries) for one in _each(entry, names, title)]
     old = {loc: where for loc, where in document.places.items() if loc[: len(here)] == here and len(loc) > len(here)}
     for loc in old:
@@ -67,13 +69,16 @@ def _unfold(document: Document, above: Loc, key: str, names: Mapping[str, str], 
 
 def _check_count(document: Document, here: Loc, entries: list[Any], names: Mapping[str, str]) -> None:
     counts = [_count(entry, names) for entry in entries]
-    if sum(counts) > MOST_ENTRIES:
-        largest = counts.index(max(counts))
-        raise SpecError(
-            f"the lists make {counts[largest]:,} entries of this one, {sum(counts):,} in all (at most {MOST_ENTRIES})",
-            where=document.where((*here, largest)),
-            remedy="shorten the lists: every combination is played",
+    if sum(counts) <= MOST_ENTRIES:
+        return
+    largest = counts.index(max(counts))
+    what, remedy = f"{here[-1]} has {len(counts):,} entries (at most {MOST_ENTRIES})", "split it into several specs"
+    if counts[largest] > 1:
+        what = (
+            f"the lists make {counts[largest]:,} entries of this one, {sum(counts):,} in all (at most {MOST_ENTRIES})"
         )
+        remedy = "shorten the lists: every combination is played"
+    raise SpecError(what, where=document.where((*here, largest)), remedy=remedy)
 
 
 def _count(entry: Any, names: Mapping[str, str]) -> int:

@@ -7,16 +7,19 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from ptaudit.archives import open_npz
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.tables.checks import problem
 from ptaudit.tables.defenses import defenses_sheet
 from ptaudit.tables.formats import csv_text, json_text, parse, read_csv, read_json, read_text
 from ptaudit.tables.localisation import localisation_sheet
+from ptaudit.tables.manifest import read_manifest
 from ptaudit.tables.row import COLUMNS, TABLE_VERSION, Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
 from ptaudit.tables.summary import summary
@@ -94,13 +97,17 @@ def read_run(folder: Path) -> Run:
         RunFolderError: if there is no run, an unfinished one, one with tables of another version, or a file that is
             malformed (with its line).
     """
-    leakage = folder / LEAKAGE
     try:
-        if not leakage.is_file():
-            raise _no_run(folder)
-    except OSError as error:  # a name that is too long, a folder that may not be searched
+        return _read_run(folder)
+    except OSError as error:  # a name that is too long, a place that may not be searched
         raise RunFolderError(f"cannot be read: {error.strerror}", where=str(folder)) from error
-    manifest = _json_object(folder / "manifest.json")
+
+
+def _read_run(folder: Path) -> Run:
+    leakage = folder / LEAKAGE
+    if not leakage.is_file():
+        raise _no_run(folder)
+    manifest = read_manifest(folder / "manifest.json")
     _check_version(manifest, leakage)
     name, layers = str(manifest.pop("name", folder.resolve().name)), manifest.pop("layers", None)
     rows = read_leakage(leakage)
@@ -180,7 +187,7 @@ def _with_draws(rows: tuple[Row, ...], path: Path, leakage: Path) -> tuple[Row, 
     if not path.is_file():
         return rows
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open_npz(path) as stored:
             draws, index, table = stored["draws"], stored["rows"], str(stored["table"])
     except Exception as error:  # a damaged file can fail in any way
         raise RunFolderError("damaged file", where=str(path), remedy="delete it: intervals remain") from error
@@ -251,16 +258,22 @@ def _records(kind: type, content: object, path: Path) -> list[Any]:
         raise RunFolderError(f"not a list of {kind.__name__}: {error}", where=str(path)) from error
 
 
-_JSON_TYPES: dict[object, tuple[type, ...]] = {float: (float, int), int: (int,), str: (str,)}
+_JSON_TYPES: dict[object, tuple[type, ...]] = {float: (float, int), int: (int,), str: (str,), NoneType: (NoneType,)}
 
 
 def _value(value: Any, hint: object, name: str) -> Any:
     if value is None and hint is float:
         return float("nan")
-    fits = value in get_args(hint) if get_origin(hint) is Literal else isinstance(value, _JSON_TYPES.get(hint, object))
-    if not fits:
+    if not _fits(value, hint):
         raise ValueError(f"{name} is {value!r}")
     return value
+
+
+def _fits(value: Any, hint: object) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    kinds = [kind for one in get_args(hint) or (hint,) for kind in _JSON_TYPES[one]]
+    return isinstance(value, tuple(kinds)) and not isinstance(value, bool)
 
 
 def _layers_of(rows: Sequence[Row]) -> list[LayerEntry]:

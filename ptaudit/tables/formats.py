@@ -10,28 +10,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ptaudit import escape
 from ptaudit.errors import RunFolderError
 
 
 def cell(value: object) -> str:
-    """A cell of a CSV file: six significant digits, empty for NaN."""
+    """A cell of a CSV file: six significant digits, empty for NaN; of a text, what `escape.csv` makes of it."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value + 0.0:.6g}"
-    return str(value)
+    return escape.csv(value) if isinstance(value, str) else str(value)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A CSV file with a header line."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([cell(column) for column in columns])
     writer.writerows([cell(value) for value in row] for row in rows)
     return buffer.getvalue()
 
 
 def json_text(content: object) -> str:
     """JSON with sorted keys; numbers that are not finite become null."""
-    return json.dumps(_finite(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_finite(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return escape.json(text) + "\n"
 
 
 def _finite(content: object) -> object:
@@ -53,22 +55,45 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise RunFolderError("not UTF-8 text", where=str(path), remedy="write or fetch the run again") from error
+        raise RunFolderError("not UTF-8 text", where=str(path), remedy=_AGAIN) from error
     except OSError as error:
         raise RunFolderError(f"cannot be read: {error.strerror}", where=str(path)) from error
+
+
+MOST_JSON = 100_000_000
+"""Bytes; more than any run writes."""
+
+_AGAIN = "write or fetch the run again"
 
 
 def read_json(path: Path) -> Any:
     """Content of a JSON file.
 
     Raises:
-        RunFolderError: if it is not JSON, with the line.
+        RunFolderError: if it is not JSON, with the line; too large, too deep, or with numbers that are none.
     """
     try:
-        return json.loads(read_text(path))
+        if path.stat().st_size > MOST_JSON:
+            raise RunFolderError(
+                f"larger than {MOST_JSON:,} bytes, as no run writes it", where=str(path), remedy=_AGAIN
+            )
+        return json.loads(read_text(path), parse_constant=_no_number, parse_int=_whole)
     except json.JSONDecodeError as error:
-        where = f"{path}:{error.lineno}"
-        raise RunFolderError(f"not JSON: {error.msg}", where=where, remedy="write or fetch the run again") from error
+        raise RunFolderError(f"not JSON: {error.msg}", where=f"{path}:{error.lineno}", remedy=_AGAIN) from error
+    except ValueError as error:
+        raise RunFolderError(f"not JSON: {error}", where=str(path), remedy=_AGAIN) from error
+    except RecursionError as error:
+        raise RunFolderError("nested too deeply", where=str(path), remedy=_AGAIN) from error
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20:  # digits: what no count, seed or epoch has
+        raise ValueError(f"{text[:20]}... is too large")
+    return int(text)
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
@@ -96,7 +121,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, st
     except csv.Error as error:
         raise RunFolderError(f"not CSV: {error}", where=f"{path}:{reader.line_num}") from error
     if header is None:
-        raise RunFolderError("empty file", where=str(path), remedy="write or fetch the run again")
+        raise RunFolderError("empty file", where=str(path), remedy=_AGAIN)
     return lines
 
 
@@ -117,6 +142,8 @@ def parse(kind: type, text: str, column: str, where: str) -> Any:
     Raises:
         RunFolderError: if it is not one, naming the column.
     """
+    if kind is str:
+        return escape.from_csv(text)
     if kind is float and not text.strip():
         return math.nan
     try:

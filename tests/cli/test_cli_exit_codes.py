@@ -40,6 +40,8 @@ def test_run_ends_with_the_code_of_the_audit(pipeline, code):
             2,
             "internal error: ValueError: bad shape (re-run with -v for the traceback)\n",
         ),
+        (PermissionError(13, "Permission denied", "data/x.csv"), 2, "error: data/x.csv: Permission denied (re-run"),
+        (MemoryError(), 2, "error: out of memory (re-run"),
         (SystemExit(0), 2, "error: Python that the spec names ended the process (sys.exit 0)\n"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

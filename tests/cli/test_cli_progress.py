@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import nullcontext
 
 import pytest
 from rich.console import Console
@@ -66,6 +67,20 @@ def test_a_long_note_is_cut_and_the_bar_stays_on_one_line(monkeypatch):
     assert "40/100" in line
     assert "bits: * 4.2" in line
     assert line.rstrip().endswith("…")
+
+
+@pytest.mark.parametrize("kind", [LogLines, RichProgress])
+def test_names_in_progress_do_nothing(monkeypatch, kind):
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    progress, name = kind(), "\x1b]0;t\x07\nerror: [bold]x[/] :tada:"
+    with progress if kind is RichProgress else nullcontext(), progress.task(name, total=2) as task:
+        progress.log(name)
+        task.advance(2, note=name)
+        bar = "" if kind is LogLines else str(progress._bars.tasks[0])
+    assert r"\x1b]0;t\x07\nerror: [bold]x[/] :tada:" in stream.getvalue()
+    assert "\x07" not in stream.getvalue() + bar
+    assert "\x1b]" not in stream.getvalue() + bar
 
 
 @pytest.mark.parametrize(("quiet", "terminal", "kind"), [(True, "xterm", Silent), (False, "dumb", LogLines)])

@@ -8,6 +8,7 @@ import json
 
 import pytest
 from audit_case import call, write_spec
+from inference_case import spec
 
 from ptaudit.pipeline import check
 
@@ -100,3 +101,12 @@ def test_gates_on_what_a_defense_shows_are_held_against_its_ceiling(tmp_path):
                defenses=[noisy, {"name": "sign"}])).warnings if "can never pass" in warning]  # fmt: skip
     assert [warning.split()[1] for warning in lasting] == ["sign"]
     assert never[0].split("ceiling")[1] == never[1].split("ceiling")[1]
+
+
+def test_an_attribute_that_is_an_input_where_the_sample_is_too_small(tmp_path):
+    """It is timed on the sample several times over, with what is known of each of these records."""
+    game = {"name": "attribute", "attribute": "colour"}
+    audit = {"records": 60, "views": [{"name": "b2", "batch_size": 2}], "games": [game]}
+    report = check(spec(tmp_path, audit=audit))
+    assert report.audited == 60
+    assert report.estimate_seconds["games"] > 0

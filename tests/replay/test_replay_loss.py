@@ -198,6 +198,15 @@ def test_sequence_output_fits_sequence_targets():
         check_loss(nn.Embedding(7, 3), records(tokens, padded), make_loss("cross_entropy"))
 
 
+def test_a_class_that_the_first_records_do_not_have(tmp_path):
+    """The loss was tried on others; what it stumbles over later is an error of the user's, not of ptaudit."""
+    code = "from torch.nn.functional import cross_entropy\ndef loss(o, t): return cross_entropy(o, t, reduction='none')"
+    (tmp_path / "plain.py").write_text(code)
+    loss = make_loss(f"{tmp_path}/plain.py:loss")
+    with pytest.raises(ModelError, match=r"the loss failed: Target 3 is out of bounds.*\(the output is \(2, 3\)"):
+        loss(torch.zeros(2, 3), torch.tensor([0, 3]))
+
+
 def test_loss_cut_off_from_the_weights(custom, tmp_path):
     path = tmp_path / "cut.py"
     path.write_text("def cut(output, target):\n    return output.detach()[:, 0]\n")

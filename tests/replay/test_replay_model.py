@@ -111,3 +111,11 @@ def test_sample_models_have_the_published_sizes():
 def test_lenet_of_an_impossible_size():
     with pytest.raises(ModelError, match="multiple of 4, not 30"):
         build_model(ModelSpec(entry=f"{SAMPLES}/lenet.py:lenet", args={"size": 30}), 0)
+
+
+def test_parameters_without_numbers_are_not_trained(tmp_path):
+    """A layer without outputs gives nothing away; it must not be in anybody's way."""
+    code = "from torch import nn\ndef net(): return nn.ModuleList([nn.Linear(4, 0), nn.Linear(0, 3)])"
+    (tmp_path / "empty.py").write_text(code)
+    model = build_model(ModelSpec(entry=f"{tmp_path}/empty.py:net", args={}), 0)
+    assert [name for name, parameter in model.named_parameters() if parameter.requires_grad] == ["1.bias"]

@@ -53,6 +53,8 @@ def test_members_alone_leave_the_rest_held_out(tmp_path):
         ("1\n3\n1\n", "index 1 is listed more than once"),
         ("", "empty"),
         ("1\ntwo\n", "m:2: 'two' is not a record index"),
+        (f"1\n{10**30}\n", "m:2: '10{30}' is not a record index"),
+        ("9" * 5000, "m:1: '9{5000}' is not a record index"),
         ("\n".join(map(str, range(10))), "leaves no held-out record"),
     ],
 )

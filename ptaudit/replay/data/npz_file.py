@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from ptaudit.archives import open_npz
 from ptaudit.errors import DataError, PtauditError
 from ptaudit.replay.data.labels import stated_targets
 from ptaudit.replay.data.records import Source, fixed_source, kept_columns
@@ -28,17 +27,18 @@ def open_source(data: DataSpec) -> Source:
     if not path.is_file():
         raise DataError("no such file", where=str(path), remedy="check data.source, or fetch the file to this place")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array")
-        with archive:
+        with open_npz(path) as archive:
             inputs = archive[_name(archive, data.args.get("inputs"), INPUT_NAMES, path)]
             targets = archive[_name(archive, data.args.get("targets"), TARGET_NAMES, path)]
             columns = kept_columns(data, archive, str(path))
     except PtauditError:
         raise
     except Exception as error:  # of a damaged archive, numpy and zipfile raise whatever they stumble over
-        raise DataError(f"not a readable npz archive: {error}", where=str(path)) from error
+        raise DataError(
+            f"not a readable npz archive: {error}",
+            where=str(path),
+            remedy="write it with numpy.savez(FILE, x=..., y=...)",
+        ) from error
     targets = stated_targets(targets, data, str(path))
     return fixed_source(inputs, targets, where=str(path), limit=data.limit, classes=data.classes, columns=columns)
 

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptaudit.archives import installed_memory
 from ptaudit.errors import DataError
+from ptaudit.replay.data.csv_file import MOST_COLUMNS
 from ptaudit.replay.data.records import Source, check_column, check_names
 from ptaudit.replay.data.table import table_source
 
@@ -30,12 +32,23 @@ def open_source(data: DataSpec) -> Source:
     try:
         with parquet.ParquetFile(path) as file:
             unread = _unread(file.schema_arrow, data, path)
-            table = _first_rows(file, [name for name in file.schema_arrow.names if name not in unread], data.limit)
+            names = [name for name in file.schema_arrow.names if name not in unread]
+            rows = file.metadata.num_rows
+            _check_size(len(names), min(rows, data.limit or rows))
+            table = _first_rows(file, names, data.limit)
             table.validate(full=True)  # a damaged file may hold text that is not UTF-8
             frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
     except (ArrowException, OSError, ValueError) as error:
         raise DataError(f"not a readable parquet file: {_first_line(error)}", where=str(path)) from error
     return table_source(frame, data, str(path), unread)
+
+
+def _check_size(columns: int, rows: int) -> None:
+    """Refuse what a few bytes can declare and no memory holds; the float32 inputs alone take four bytes a cell."""
+    if columns > MOST_COLUMNS:
+        raise ValueError(f"{columns:,} columns (at most {MOST_COLUMNS:,}); add some to data.drop")
+    if 4 * columns * rows > installed_memory():
+        raise ValueError(f"{rows:,} rows of {columns:,} columns do not fit into memory; set data.limit")
 
 
 def _unread(schema: Any, data: DataSpec, path: Path) -> list[str]:

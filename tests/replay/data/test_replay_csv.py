@@ -249,3 +249,24 @@ def test_an_index_without_a_name_is_no_input(table):
         table(text)
     assert table(text, drop=["Unnamed: 0"]).inputs.shape == (4, 1)
     assert table(text.replace("3,1,y", "9,1,y")).inputs.shape == (4, 2)
+
+
+def test_text_of_two_bytes_a_letter_is_named(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(TABLE.replace("?", "25").encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"a zero byte, which no text in utf-8 has, at byte 1 \(name the encoding"):
+        open_source(DataSpec(source=f"csv:{path}", label="bought"))
+    assert len(open_source(DataSpec(source=f"csv:{path}", label="bought", encoding="utf-16-le"))) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,bought\n" + "x" * 1_000_001 + ",yes\n1,no\n", "column 'a' has a cell of 1,000,001 characters in record 0"),
+        (",".join(f"c{k}" for k in range(20_001)) + ",bought\n", "20,002 columns (at most 20,000)"),
+    ],
+)
+def test_cells_and_widths_that_no_table_has(table, text, said):
+    with pytest.raises(DataError) as caught:
+        table(text)
+    assert said in str(caught.value)

@@ -187,3 +187,11 @@ def test_labels_may_be_numbers_or_codes(table):
     assert (numbers.targets.tolist(), numbers.targets.dtype, numbers.classes) == ([3, 7, 3, 7, 3], torch.float32, None)
     with pytest.raises(DataError, match=r"holds 3 to 7, and data\.classes asks for whole numbers from 0 to 4"):
         table(columns, classes=5)
+
+
+def test_rows_that_a_few_bytes_declare_and_no_memory_holds(table, monkeypatch):
+    """Equal values take no room in the file."""
+    monkeypatch.setattr("ptaudit.replay.data.parquet_file.installed_memory", lambda: 20)
+    with pytest.raises(DataError, match="5 rows of 2 columns do not fit into memory; set data"):
+        table({"x": [1.0] * 5})
+    assert len(table({"x": [1.0, 2.0, 1.0, 2.0, 1.0]}, limit=2, members=np.array([0, 1]))) == 2
