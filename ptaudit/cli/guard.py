@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from ptaudit.cli.blame import users_line
 from ptaudit.errors import PtauditError
 
 INTERNAL = 2
@@ -61,7 +62,9 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
                 said = " ".join(str(error).split())
                 name = type(error).__name__ + (f": {said}" if said else "")
                 again = "" if verbose else " (re-run with -v for the traceback)"
-                _end(f"internal error: {name}{again}", INTERNAL, verbose)
+                place = users_line(error)
+                said = f"internal error: {name}" if place is None else f"error: {place}: this code raised {name}"
+                _end(f"{said}{again}", INTERNAL, verbose)
 
     return wrapper
 

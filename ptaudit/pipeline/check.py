@@ -129,6 +129,7 @@ def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tu
     replay = trajectory(session, model, seed)
     if isinstance(replay, Replay):
         _is_a_number(session, model, "the untrained model", "check its initial weights and the scale of the inputs")
+        replay.prove()
         step, train = replay.time_steps(_PROBE_STEPS), session.spec.train
         found = step, train.epochs * steps_per_epoch(train, len(session.split.members)) * step
     else:

@@ -36,6 +36,7 @@ from ptaudit.replay import (
     open_source,
 )
 from ptaudit.replay.augment import Augment, make_augment
+from ptaudit.replay.labels import with_ignored
 from ptaudit.replay.layers import insert, penalised
 from ptaudit.replay.saved import digest
 from ptaudit.spec.document import parse
@@ -132,7 +133,7 @@ def open_session(spec: Spec, device: torch.device) -> Session:
     """
     source = open_source(spec.data)
     split = make_split(len(source), spec.data, source.columns)
-    records = source.records(split.members)
+    records = with_ignored(source.records(split.members), spec.train.ignore_index)
     wanted = len(split.members) if spec.audit.records == "all" else spec.audit.records
     if wanted > len(split.members):
         raise DataError(f"{wanted} members to audit, {len(split.members)} there are", where="audit.records")

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptaudit.errors import DataError
+from ptaudit.errors import DataError, first_line
 from ptaudit.replay.data.records import Source, check_column
 from ptaudit.replay.data.table import table_source
 
@@ -35,7 +35,7 @@ def open_source(data: DataSpec) -> Source:
             table.validate(full=True)  # a damaged file may hold text that is not UTF-8
             frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
     except (ArrowException, OSError, ValueError) as error:
-        raise DataError(f"not a readable parquet file: {_first_line(error)}", where=str(path)) from error
+        raise DataError(f"not a readable parquet file: {first_line(error)}", where=str(path)) from error
     drop = [name for name in data.drop if name not in unread]
     return table_source(frame, data.model_copy(update={"drop": drop}), str(path))
 
@@ -88,7 +88,3 @@ def _check_type(field: Any, path: Path) -> None:
             where=str(path),
             remedy=f"add {field.name} to data.drop, or unfold it into columns of its own",
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]

@@ -93,8 +93,8 @@ def target_tensor(
 ) -> tuple[Tensor, int | None]:
     """Targets as a loss takes them, and the number of classes.
 
-    Integers and booleans of shape (n,) are classes and must be 0..C-1, none missing, unless `classes` is given; floats
-    stay numbers.
+    Integers and booleans of shape (n,) or (n, 1) are classes and must be 0..C-1, none missing, unless `classes` is
+    given; floats stay numbers.
 
     Args:
         values: (n,) or (n, ...).
@@ -111,6 +111,8 @@ def target_tensor(
         _check_finite(tensor, where, "targets")
         return tensor, None
     tensor = tensor.to(torch.int64)
+    if tensor.dim() == 2 and tensor.shape[1] == 1:
+        tensor = tensor.squeeze(1)
     if tensor.dim() != 1:
         return tensor, None
     found = np.unique(tensor.numpy()).tolist()
