@@ -78,11 +78,11 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     seed = spec.train.all_seeds[0]
     model = session.model(seed)
     reader = session.reader(model)
-    layers = layer_entries(reader.layers)
     for defended in of_arms(session):
         prove(defended)
     step, training = _training_seconds(session, model, seed)
     tokens, reading = _timed(lambda: _probe(session, reader))
+    layers = layer_entries(reader.layers)  # which may have changed: of more records, more may reach a layer
     capture = reading / len(tokens.loss)
     games = games_seconds(session, reader, model, tokens)
     epochs, seeds = len(spec.audited_epochs), len(spec.train.all_seeds)

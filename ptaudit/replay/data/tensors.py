@@ -70,7 +70,8 @@ def input_tensor(values: Any, where: str) -> Tensor:
     """Inputs as a model takes them.
 
     uint8 of three or four dimensions are images: (n, h, w), (n, h, w, c) or (n, c, h, w) become float32 (n, c, h, w) in
-    [0, 1]. Other uint8, booleans and floats become float32 as they are; wider integers stay integers (token ids).
+    [0, 1]. Other uint8, booleans and floats become float32 as they are (rows of codes among them, see
+    `forward.with_codes`); wider integers stay integers (token ids).
 
     Raises:
         DataError: not numbers, no record dimension, of different shapes, or not finite.
