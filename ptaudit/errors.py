@@ -65,3 +65,8 @@ class RunFolderError(PtauditError):
 
 class TrainingDivergedError(PtauditError):
     """The training loss became NaN or infinite; epochs before that are kept."""
+
+
+def first_line(error: Exception) -> str:
+    """An error's own text without what follows its first line."""
+    return str(error).strip().split("\n", 1)[0]

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 from ptaudit.canaries.question import Question
 from ptaudit.replay import Inputs, PerRecordLoss
-from ptaudit.replay.batch import call, count, mapped, rows, to_device
+from ptaudit.replay.batch import as_real, call, count, mapped, rows, to_device
 from ptaudit.tokens.layers import ROOT
 from ptaudit.tokens.quiet import quiet
 
@@ -84,7 +84,7 @@ class Pull:
         return {name: second[0][name] - first[name] if second else first[name] for name in sorted(self._seen)}
 
     def _clipped(self, x: Inputs, y: Tensor) -> Gradient:
-        found: Gradient = grad(self._loss_of)(self._parameters, x, y)
+        found = {name: as_real(g) for name, g in grad(self._loss_of)(self._parameters, x, y).items()}
         if self.clip is None:
             return found
         scale = (self.clip / _norm(found)).clamp(max=1.0)

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from ptaudit.cli.blame import users_line
 from ptaudit.cli.streams import refused, say
 from ptaudit.errors import PtauditError
 from ptaudit.escape import terminal
@@ -113,7 +114,9 @@ def _unforeseen(error: Exception) -> str:
         return f"error: {error.filename}: {error.strerror}"
     if isinstance(error, MemoryError):
         return f"error: out of memory{': ' if said else ''}{said}"
-    return f"internal error: {type(error).__name__}{': ' if said else ''}{said}"
+    name = f"{type(error).__name__}{': ' if said else ''}{said}"
+    place = users_line(error)
+    return f"internal error: {name}" if place is None else f"error: {place}: this code raised {name}"
 
 
 def _end(lines: Sequence[str], code: int, verbose: bool) -> NoReturn:

@@ -176,7 +176,7 @@ class Keeper:
 
 def kept_sketch(layer: Layer, seed: int, device: torch.device) -> KeptSketch:
     """The matrices that are kept of a layer that has no factors."""
-    sketch = KeptSketch(layer.name, {name: p.shape for name, p in layer.parameters.items()}, seed)
+    sketch = KeptSketch(layer.name, layer.shapes, seed)
     sketch.to(device)
     return sketch
 

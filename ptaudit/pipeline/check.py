@@ -87,12 +87,12 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     seed = spec.train.all_seeds[0]
     model = session.model(seed)
     reader = session.reader(model)
-    layers = layer_entries(reader.layers)
     for defended in of_arms(session):
         prove(defended)
     step, training = _training_seconds(session, model, seed)
     alarms = _alarms(session, model, seed)
     tokens, reading = _timed(lambda: _probe(session, reader))
+    layers = layer_entries(reader.layers)  # which may have changed: of more records, more may reach a layer
     capture = reading / len(tokens.loss)
     games = games_seconds(session, reader, model, tokens)
     epochs, seeds = len(spec.audited_epochs), len(spec.train.all_seeds)
@@ -149,6 +149,7 @@ def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tu
     replay = trajectory(session, model, seed)
     if isinstance(replay, Replay):
         _is_a_number(session, model, "the untrained model", "check its initial weights and the scale of the inputs")
+        replay.prove()
         step, train = replay.time_steps(_PROBE_STEPS), session.spec.train
         found = step, train.epochs * steps_per_epoch(train, len(session.split.members)) * step
     else:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ptaudit.pipeline.plays.membership import play
 from ptaudit.pipeline.scene import Scene
-from ptaudit.pipeline.session import Session
+from ptaudit.pipeline.session import Session, both_sides
 from ptaudit.replay.batch import leaves
 from ptaudit.spec.play import GameSpec
 from ptaudit.stats.detection import standard_error
@@ -62,7 +62,7 @@ def differ(rows: Sequence[Row]) -> bool:
 def _untrained(session: Session, seed: int, game: GameSpec) -> list[Row]:
     model = session.model(seed)
     reader = session.reader(model)
-    inside, outside = (reader.read(*session.batch(side)) for side in (session.members, session.others))
+    inside, outside = both_sides(session, reader)
     return play(Scene(session, 0, 0, model, reader.layers, inside, outside, reader), game)
 
 

@@ -61,9 +61,9 @@ class Encoders:
             From sketches of batches `(L, G, dim)` to tokens `(1 + L, G, width)`, all layers jointly first.
         """
         name = view.name
-        if name not in self._of:
+        if name not in self._of or self._of[name].layers != len(tokens):  # a new layer has been reached
             self._of[name] = make(self._name, len(tokens), tokens.shape[-1], self._seed, tokens.device)
-            if name in self._states:
+            if name in self._states and self._epoch.get(name) is None:
                 self._of[name].load(self._states[name])
         if self._epoch.get(name) != epoch:
             fitted = self._fit(self._of[name], view, tokens, epoch)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ptaudit.pipeline.plays import on_model, on_view
 from ptaudit.pipeline.samples import Samples
 from ptaudit.pipeline.scene import Scene
-from ptaudit.pipeline.session import Session
+from ptaudit.pipeline.session import Session, both_sides
 from ptaudit.progress import Progress, Task
 from ptaudit.replay import Moment
 from ptaudit.spec.model import MutualInformationGame, Spec, UsableInformationGame
@@ -87,10 +87,9 @@ class EpochAudit:
     def _read(self) -> tuple[Tokens, Tokens | None]:
         """Tokens of the audited members, and of the held-out records where a game needs them."""
         session = self.session
-        inside = self.reader.read(*session.batch(session.members))
         if any(game.name == "membership" for game in session.spec.audit.games):
-            return inside, self.reader.read(*session.batch(session.others))
-        return inside, None
+            return both_sides(session, self.reader)
+        return self.reader.read(*session.batch(session.members)), None
 
     def _rows(self, scene: Scene, task: Task) -> Iterator[Row]:
         """Every game on every view, then those on the model."""

@@ -14,9 +14,22 @@ from ptaudit.pipeline.planted import notes as planted_notes
 from ptaudit.pipeline.session import Session
 from ptaudit.pipeline.training import label_notes, training_notes
 from ptaudit.replay.batch import to_device
+from ptaudit.replay.data.tensors import IGNORED
 from ptaudit.replay.evaluate import MOST_MEMBERS
 from ptaudit.replay.forward import trial_forward
 from ptaudit.spec.model import Spec
+
+_FEW = 16
+"""Records whose outputs are looked at."""
+
+_SHAPING = tuple(
+    f"{name}Backward"
+    for name in (
+        *("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Select", "Slice", "Transpose", "T", "Permute"),
+        *("Clone", "ToCopy", "Alias", "Expand", "Clamp"),
+    )
+)
+"""Operations that leave an output's numbers as they are."""
 
 
 def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
@@ -34,7 +47,10 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
     found += _of_users(session)
     found += _of_twins(session)
     found += strangers(session)
-    found += _of_classes(session, model)
+    output = trial_forward(model, to_device(session.batch(session.members[:_FEW])[0], session.device))
+    found += _of_classes(session, output)
+    found += _of_outputs(session, output)
+    found += _of_ignored(session)
     if session.spec.data.augment is not None:
         found.append("Records were read without the augmentation that they were trained with.")
     if len(session.others) < 0.9 * len(session.members) and any(
@@ -64,13 +80,49 @@ def _of_users(session: Session) -> Iterator[str]:
         )
 
 
-def _of_classes(session: Session, model: nn.Module) -> Iterator[str]:
+def _of_outputs(session: Session, output: object) -> Iterator[str]:
+    """Probabilities in the place of the logits that a loss makes probabilities of itself."""
+    name = session.spec.train.loss
+    if name not in ("bce", "cross_entropy") or not isinstance(output, Tensor):
+        return
+    squashed = _last_operation(output) or ("probabilities" if name == "cross_entropy" and _adds_up_to_1(output) else "")
+    if squashed:
+        yield (
+            f"The model ends in {squashed}, and {name} applies its own to what it takes for logits: it trains on "
+            f"flattened gradients, and a loss near 0 is out of reach. Return the logits, or write the loss as file.py:fn."
+        )
+
+
+def _last_operation(output: Tensor) -> str:
+    """`sigmoid` or `softmax`, where an output is what one of them gave, whatever its shape has become since."""
+    node = output.grad_fn
+    while node is not None and node.name().startswith(_SHAPING):
+        node = node.next_functions[0][0]
+    found = "" if node is None else node.name().removesuffix("0").removesuffix("Backward")
+    return {"Sigmoid": "a sigmoid", "LogSigmoid": "a log-sigmoid", "Softmax": "a softmax"}.get(found, "")
+
+
+def _adds_up_to_1(output: Tensor) -> bool:
+    """Whether rows of two and more scores (n, C) are distributions, which logits are not by chance."""
+    if output.dim() != 2 or output.shape[1] < 2 or len(output) < 2:
+        return False
+    return bool((output >= 0).all()) and bool(((output.sum(1) - 1).abs() < 1e-4).all())
+
+
+def _of_ignored(session: Session) -> Iterator[str]:
+    """Records none of whose positions counts: there is nothing to learn from them, and nothing to find out."""
+    targets = session.records.targets
+    if targets.dim() > 1 and not targets.is_floating_point():
+        none = int((targets == IGNORED).flatten(1).all(1).sum())
+        if none:
+            yield f"{none} of {len(targets)} records have no label that counts: their loss and their gradient are 0."
+
+
+def _of_classes(session: Session, output: object) -> Iterator[str]:
     """Labels that are fewer than the outputs of the model may have been numbered anew."""
     classes = session.records.classes
     if classes is None or session.spec.data.classes is not None:
         return
-    inputs, _ = session.batch(session.members[:2])
-    output = trial_forward(model, to_device(inputs, session.device))
     if isinstance(output, Tensor) and output.dim() == 2 and output.shape[1] > max(classes, 2):
         yield (
             f"The model has {output.shape[1]} outputs, the labels {classes} classes, which were numbered in sorted "

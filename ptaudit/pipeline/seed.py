@@ -47,7 +47,7 @@ class SeedRun:
 
 
 def prove(session: Session) -> None:
-    """Show that the model can be read, and so can the checkpoints that are walked over.
+    """Show that the model can be read, and trained for a step, or that its checkpoints can be walked over.
 
     Raises:
         PtauditError: what is wrong.
@@ -55,9 +55,7 @@ def prove(session: Session) -> None:
     seed = session.spec.train.all_seeds[0]
     model = session.model(seed)
     session.reader(model)
-    replay = trajectory(session, model, seed)
-    if isinstance(replay, Walk):
-        replay.prove()
+    trajectory(session, model, seed).prove()
 
 
 def trajectory(session: Session, model: nn.Module, seed: int) -> Replay | Walk:

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ from ptaudit.replay.augment import Augment, make_augment
 from ptaudit.replay.data import Source
 from ptaudit.replay.data.preprocess import HOW_TO_SAVE
 from ptaudit.replay.data.table import TableSource
+from ptaudit.replay.forward import with_codes
+from ptaudit.replay.labels import with_ignored
 from ptaudit.replay.layers import insert, penalised
 from ptaudit.replay.saved import digest
 from ptaudit.spec.document import parse
@@ -47,7 +49,7 @@ from ptaudit.spec.inference import UserGame
 from ptaudit.spec.model import Spec, UsableInformationGame
 from ptaudit.tables.row import JOINT
 from ptaudit.tables.run import LayerEntry
-from ptaudit.tokens import LayerInfo, TokenReader
+from ptaudit.tokens import LayerInfo, TokenReader, Tokens
 from ptaudit.views import View
 
 MIN_RECORDS = 8
@@ -136,7 +138,9 @@ def open_session(spec: Spec, device: torch.device) -> Session:
     source = open_source(spec.data)
     _check_stated(spec, source)
     split = make_split(len(source), spec.data, source.columns)
-    records = source.records(split.members)
+    records = with_ignored(source.records(split.members), spec.train.ignore_index)
+    inputs = with_codes(lambda: build_model(spec.model, spec.train.all_seeds[0]), records.inputs)
+    records = replace(records, inputs=inputs)
     wanted = len(split.members) if spec.audit.records == "all" else spec.audit.records
     if wanted > len(split.members):
         raise DataError(f"{wanted} members to audit, {len(split.members)} there are", where="audit.records")
@@ -196,6 +200,12 @@ def _of_classes(session: Session, game: UsableInformationGame) -> bool:
         return targets.dim() > 1 or not targets.is_floating_point()
     column = session.records.columns[game.attribute or session.spec.data.attributes[0]]
     return attribute_secret(column[session.members]).names is not None
+
+
+def both_sides(session: Session, reader: TokenReader) -> tuple[Tokens, Tokens]:
+    """Tokens of the audited members and of the held-out records, of the same layers: either may reach what is new."""
+    inside, outside = (reader.read(*session.batch(side)) for side in (session.members, session.others))
+    return inside.of(outside.layers), outside
 
 
 def audited(spec: Spec, layer: str) -> bool:

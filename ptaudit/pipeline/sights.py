@@ -274,7 +274,7 @@ def counterfactual(scene: Scene, view: View, places: Sequence[int], name: str, n
     own, found = joint.rows(layers), []
     codes = torch.from_numpy(session.records.fields[name].codes[session.members])
     for level, tokens in enumerate(scene.kept[key]):
-        rows = joint.rows(clipped(view, tokens, places))
+        rows = joint.rows(clipped(view, tokens.of(scene.inside.layers), places))
         rows[:, codes == level] = own[:, codes == level]
         found.append(rows)
     return torch.stack(found)

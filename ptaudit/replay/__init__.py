@@ -4,7 +4,8 @@ from ptaudit.replay.batch import Inputs
 from ptaudit.replay.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.replay.data import Records, Source, open_source
 from ptaudit.replay.device import pick_device
-from ptaudit.replay.loss import PerRecordLoss, check_loss, make_loss
+from ptaudit.replay.loss import PerRecordLoss, make_loss
+from ptaudit.replay.loss_check import check_loss
 from ptaudit.replay.model import build_model
 from ptaudit.replay.moment import EpochStats, Moment, Observer
 from ptaudit.replay.split import Split, make_split

@@ -26,6 +26,11 @@ def call(model: nn.Module, inputs: Inputs) -> Any:
     return output if isinstance(output, Tensor) else getattr(output, "logits", output)
 
 
+def as_real(tensor: Tensor) -> Tensor:
+    """Real and imaginary parts in a last dimension of size two, as the gradient with respect to both has them."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
 def leaves(inputs: Inputs) -> tuple[Tensor, ...]:
     """The tensors, in order."""
     if isinstance(inputs, Tensor):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError, PtauditError
-from ptaudit.replay.batch import Inputs, call, count, leaves, shapes
+from ptaudit.replay.batch import Inputs, call, count, leaves, mapped, rows, shapes
 
+_TRIAL_RECORDS = 4
 _FEATURES = re.compile(r"mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)")
+_WANTS_CODES = re.compile(r"argument #1 'indices' to have one of the following scalar types: Long, Int")
 _OUT_OF_TABLE = "index out of range in self"
 _CHANNELS = re.compile(r"expected input.* to have (\d+) channels, but got (\d+) channels")
 
@@ -59,6 +63,32 @@ def trial_forward(model: nn.Module, inputs: Inputs) -> Any:
     return output
 
 
+def with_codes(build: Callable[[], nn.Module], inputs: Inputs) -> Inputs:
+    """Inputs as a model takes them that looks codes up: whole numbers that were read as numbers, as int64.
+
+    Bytes and floats may be either; what the model takes as numbers stays numbers.
+
+    Args:
+        build: makes the model, on the CPU; it is called only where there are rows of nothing but whole numbers.
+        inputs: all records.
+    """
+    if not any(_may_be_codes(leaf) for leaf in leaves(inputs)):
+        return inputs
+    codes = mapped(lambda leaf: leaf.to(torch.int64) if _may_be_codes(leaf) else leaf, inputs)
+    model, few = build(), slice(_TRIAL_RECORDS)
+    try:
+        trial_forward(model, rows(inputs, few))
+    except ModelError:
+        with suppress(ModelError):
+            trial_forward(model, rows(codes, few))
+            return codes
+    return inputs
+
+
+def _may_be_codes(leaf: Tensor) -> bool:
+    return leaf.is_floating_point() and leaf.dim() < 3 and bool((leaf == leaf.round()).all() & (leaf >= 0).all())
+
+
 def _check_arguments(model: nn.Module, inputs: Inputs) -> None:
     """Several inputs are arguments of `forward`: a tuple in order, a dict by name."""
     if isinstance(inputs, Tensor):
@@ -102,7 +132,9 @@ def _explained(error: Exception, inputs: Inputs, layer: str) -> ModelError:
         first = text.split("\n", 1)[0]
         kinds = ", ".join(sorted({str(tensor.dtype) for tensor in leaves(inputs)}))
         remedy = None
-        if not any(tensor.is_floating_point() for tensor in leaves(inputs)):
+        if _WANTS_CODES.search(text):
+            remedy = "the layer looks codes up: save them as integers, .astype('int64'), counted from 0"
+        elif not any(tensor.is_floating_point() for tensor in leaves(inputs)):
             remedy = "the inputs are whole numbers, as for token ids: save them as float32 if they are measurements"
         return ModelError(
             f"the model does not take records of shape {shape} ({kinds}): {type(error).__name__}: {first}",

@@ -1,4 +1,4 @@
-"""Labels that training is given: as they are, or randomised once for label differential privacy."""
+"""Labels that training is given: those that count, as they are or randomised once for label differential privacy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ptaudit.errors import DataError
 from ptaudit.replay.data.records import Records
+from ptaudit.replay.data.tensors import IGNORED
 from ptaudit.replay.seeding import LABELS, derived_seed
 from ptaudit.replay.split import Split
 from ptaudit.spec.defenses import LabelDpDefense
@@ -18,6 +19,23 @@ from ptaudit.stats.randomised_response import randomise
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
+
+
+def with_ignored(records: Records, ignore_index: int | None) -> Records:
+    """The records with -100, PyTorch's own mark, at the positions that `ignore_index` marks as not counting.
+
+    Raises:
+        DataError: a record has one target, which then must count.
+    """
+    if ignore_index is None:
+        return records
+    if records.targets.dim() == 1:
+        raise DataError(
+            "the records have one target each, and a record without one has no loss",
+            where="train.ignore_index",
+            remedy="leave such records out of the data, and the key out of the spec",
+        )
+    return replace(records, targets=records.targets.masked_fill(records.targets == ignore_index, IGNORED))
 
 
 def taught(records: Records, split: Split, train: TrainSpec, seed: int) -> Records:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -21,6 +24,8 @@ _PREFIXES = ("module.", "model.", "_module.")  # of DistributedDataParallel, of 
 _INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.")  # of torch.compile and FSDP, also in the middle of a name
 _NORMS = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 """What `torch.nn.utils.weight_norm` called its parameters before it was a parametrization."""
+_NUMBERED = re.compile(r"arr_[0-9]{1,6}")
+"""What `numpy.savez` calls arrays that are given without a name."""
 _NAMED = 3
 
 
@@ -41,7 +46,8 @@ def load_state(path: Path, key: str | None = None) -> tuple[StateDict, int]:
     """Read the state dict of a model from a file, onto the CPU. No code in the file is run.
 
     Args:
-        path: safetensors, or what `torch.save` wrote: a state dict, or a mapping that holds one.
+        path: safetensors, what `torch.save` wrote (a state dict, or a mapping that holds one), or `.npz` with arrays by
+            name, or by number in the order of the state dict (`arr_0`, ...), as Flower saves them.
         key: where the mapping holds it; None for the usual names.
 
     Returns:
@@ -86,13 +92,15 @@ def fit(model: nn.Module, state: StateDict, path: Path) -> StateDict:
     """The state dict under the model's own names.
 
     Prefixes of `DistributedDataParallel`, `torch.compile`, FSDP, Opacus and Lightning are taken off where that makes it
-    fit, and old names of weight norms become the present ones; what lies beside the prefixed names (a criterion,
+    fit, arrays without names are taken in the model's order, and old names of weight norms become the present ones; what lies beside the prefixed names (a criterion,
     metrics) is then left out. A shared weight may be saved once.
 
     Raises:
         ModelError: names or shapes differ; the first of each kind are named.
     """
     own = model.state_dict()
+    if state and all(_NUMBERED.fullmatch(name) for name in state):
+        state = _in_order(own, state, path)
     found = max(_readings(own, state), key=lambda reading: len(own.keys() & reading.keys()))
     faults = {
         "missing": [name for name in own if name not in found],
@@ -111,6 +119,23 @@ def fit(model: nn.Module, state: StateDict, path: Path) -> StateDict:
 
 _HOW_TO_SAVE = "save the weights alone: torch.save(model.state_dict(), FILE)"
 _HOW_TO_FIT = "check model.entry and model.args, or replay.state"
+
+
+def _in_order(own: StateDict, state: StateDict, path: Path) -> StateDict:
+    """Arrays by number, under the names of the model in their order.
+
+    Raises:
+        ModelError: they are not as many.
+    """
+    if len(state) != len(own):
+        raise ModelError(
+            f"holds {len(state)} arrays without names, as Flower saves them; the model has {len(own)} weights and "
+            f"buffers: {_first(list(own))}",
+            where=str(path),
+            remedy="save all values of model.state_dict() in its order, or the state dict itself",
+        )
+    ordered = sorted(state, key=lambda name: int(name.removeprefix("arr_")))
+    return dict(zip(own, (state[name] for name in ordered)))
 
 
 def _readings(own: StateDict, state: StateDict) -> list[StateDict]:
@@ -151,12 +176,20 @@ def _content(path: Path) -> Any:
     except OSError as error:
         raise _unreadable(path, error) from error
     try:
+        if path.suffix == ".npz":
+            return _arrays(path)
         return load_file(path, device="cpu") if path.suffix == ".safetensors" else load_archive(path)
     except Exception as error:  # a damaged file can fail in any way
         if any(word in str(error) for word in ("Unsupported global", "Unsupported class")):
             what = "holds more than tensors and plain values"
             raise ModelError(what, where=str(path), remedy=_HOW_TO_SAVE) from error
         raise _damaged(path, error) from error
+
+
+def _arrays(path: Path) -> dict[str, Tensor]:
+    """Arrays of an archive of numpy, as Flower saves the weights of a round."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: torch.from_numpy(np.array(archive[name])) for name in archive.files}
 
 
 def _damaged(path: Path, error: Exception) -> RunFolderError:

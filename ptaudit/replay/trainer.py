@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ptaudit.errors import ModelError, PtauditError, RunFolderError, TrainingDivergedError
+from ptaudit.errors import ModelError, PtauditError, RunFolderError, TrainingDivergedError, first_line
 from ptaudit.replay.augment import Augment, augment_generator
 from ptaudit.replay.batch import to_device
 from ptaudit.replay.checkpoint import Checkpoint, CheckpointStore
@@ -134,18 +134,41 @@ class Replay:
                 checkpoint.save(Checkpoint(*states, tuple(self.stats), self.step.state()))
         return list(self.stats)
 
+    def prove(self) -> None:
+        """Show that a step can be taken: the model in training mode, the loss, the optimizer, the precision.
+
+        Changes the weights: for a model to throw away.
+
+        Raises:
+            PtauditError: what fails.
+        """
+        try:
+            self._trial_steps(1)
+        except PtauditError:
+            raise
+        except Exception as error:  # the user's model, loss and optimizer can fail in any way
+            raise ModelError(
+                f"a training step failed: {type(error).__name__}: {first_line(error)}",
+                where="train",
+                remedy="look whether the model runs in training mode on a batch, and the loss takes what it returns",
+            ) from error
+
     def time_steps(self, steps: int) -> float:
         """Median seconds of a training step after one to warm up. Changes the weights: for a model to throw away."""
+        return statistics.median(self._trial_steps(steps + 1)[1:])
+
+    def _trial_steps(self, steps: int) -> list[float]:
+        """Seconds of steps on the first members."""
         self.model.train()
-        self.step.begin(1)
-        index = self.split.members[: self.train.batch_size]
-        times = []
-        for number in range(1, steps + 2):
-            began = time.perf_counter()
-            losses = self._step(self._batch(index, augment_generator(self.seed, 1)), number, None)
-            losses[-1].sum().item()  # waits for the device
-            times.append(time.perf_counter() - began)
-        return statistics.median(times[1:])
+        index, times = self.split.members[: self.train.batch_size], []
+        with seeded(derived_seed(self.seed, NOISE, 1), self.device):
+            self.step.begin(1)
+            for number in range(1, steps + 1):
+                began = time.perf_counter()
+                losses = self._step(self._batch(index, augment_generator(self.seed, 1)), number, None)
+                losses[-1].sum().item()  # waits for the device
+                times.append(time.perf_counter() - began)
+        return times
 
     def evaluate(self, index: NDArray[np.int64]) -> tuple[float, float]:
         """Mean loss and accuracy over some records, in eval mode and float32; the accuracy is NaN without classes."""
@@ -183,15 +206,33 @@ class Replay:
                 where="train.batch_size",
                 remedy="split the batch with train.accumulate",
             ) from error
-        except ValueError as error:
-            if "more than 1 value per channel" in str(error):
-                raise ModelError(
-                    "BatchNorm cannot train on a batch of one record",
-                    where="train.batch_size",
-                    remedy=f"choose one that leaves no single record of {len(self.split.members)} members"
-                    + (" in a micro-batch" if self.train.accumulate > 1 else ""),
-                ) from error
-            raise
+        except ModelError as error:
+            if error.where != "train.loss":
+                raise
+            raise ModelError(f"in training mode {error.what}", where=error.where, remedy=error.remedy) from error
+        except (ValueError, RuntimeError, NotImplementedError) as error:
+            known = self._explained(first_line(error))
+            if known is None:
+                raise
+            raise known from error
+
+    def _explained(self, said: str) -> ModelError | None:
+        """What is known of an error in a step."""
+        if "more than 1 value per channel" in said:
+            return ModelError(
+                "BatchNorm cannot train on a batch of one record",
+                where="train.batch_size",
+                remedy=f"choose one that leaves no single record of {len(self.split.members)} members"
+                + (" in a micro-batch" if self.train.accumulate > 1 else ""),
+            )
+        if "sparse" in said.lower():
+            layers = [name for name, module in self.model.named_modules() if getattr(module, "sparse", False)]
+            return ModelError(
+                f"the optimizer does not take sparse gradients, of layer {', '.join(layers) or '(unknown)'}: {said}",
+                where="train.optimizer",
+                remedy="build the embedding with sparse=False, or train with sgd without weight_decay",
+            )
+        return None
 
     def _closed(self, epoch: int, step: int) -> EpochStats:
         train_loss, train_accuracy = self.evaluate(members_evaluated(self.split.members))

@@ -18,6 +18,9 @@ from typing import Any, Literal
 
 from ptaudit.errors import SpecError
 
+ENTRY_MODULES = "ptaudit_entry_"
+"""What the modules are called that files of the spec become."""
+
 FUNCTION_FORMS = ("file.py:function", "package.module:function")
 
 
@@ -111,7 +114,7 @@ def _is_file(target: str) -> bool:
 
 
 def _run_file(path: Path) -> ModuleType:
-    name = "ptaudit_entry_" + hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    name = ENTRY_MODULES + hashlib.sha256(str(path).encode()).hexdigest()[:16]
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise SpecError("no such file", where=str(path))

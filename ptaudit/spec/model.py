@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 
-_OF_THE_LOSS = ("loss", "label_smoothing")
+_OF_THE_LOSS = ("loss", "label_smoothing", "ignore_index")
 """Keys of `train` that say what is differentiated, not how it was trained."""
 
 
@@ -79,8 +79,8 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
     data: DataSpec
     """The records, and which of them the model is trained on."""
     train: TrainSpec
-    """The training run that is replayed. With `replay` only its `loss` and `label_smoothing` have a use, and it may be
-    left out."""
+    """The training run that is replayed. With `replay` only `loss`, `label_smoothing` and `ignore_index` are used, and
+    it may be left out."""
     replay: ReplaySpec | None = None
     """Audit a training that already happened, from its checkpoints, instead of training."""
     audit: AuditSpec = Field(default_factory=AuditSpec)

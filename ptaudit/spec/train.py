@@ -124,6 +124,8 @@ class TrainSpec(Part):
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     """Share of the target of `cross_entropy` that is spread over all classes. The smoothed loss is the one that is
     trained and reported, and whose gradient is read."""
+    ignore_index: Whole | None = None
+    """Label of positions that do not count in `cross_entropy`, as 255 in segmentation; -100 is always one."""
     accumulate: Count = 1
     """Micro-batches that the records of a step are split into, to bound memory; at most `batch_size`."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
@@ -155,7 +157,7 @@ class TrainSpec(Part):
         """Keys that the loss, the defense, or `seeds` in the place of `seed`, leave without use."""
         found = {} if self.seeds is None else {"seed": "a spec with `seeds`"}
         if self.loss != "cross_entropy":
-            found["label_smoothing"] = f"loss `{self.loss}`"
+            found |= dict.fromkeys(("label_smoothing", "ignore_index"), f"loss `{self.loss}`")
         return {**found, **idle_keys(self.defense)}
 
     @field_validator("loss")

@@ -51,7 +51,7 @@ def reading_of(layer: Layer, layout: str, sketch: LayerSketch | None) -> Reading
     places = places_of(layer, layout)
     if places is not None:
         return Reading(layer, expanded, sketch, places)
-    rule = rule_for(layer.module, layout)
+    rule = None if layer.is_complex else rule_for(layer.module, layout)
     return None if rule is None else Reading(layer, rule.contribution, sketch, shared=layout == SHARED)
 
 

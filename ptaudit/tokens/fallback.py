@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ptaudit.replay.batch import Inputs, call, mapped, rows
+from ptaudit.replay.batch import Inputs, as_real, call, mapped, rows
 from ptaudit.tokens.capture import PerRecordLoss, per_record, reentrant
 from ptaudit.tokens.layers import Layer
 from ptaudit.tokens.quiet import grads_aside
@@ -36,7 +36,7 @@ def vmap_contributions(
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no batching rule
         for s in pieces(len(targets), 2 * sum(p.numel() for p in parameters.values())):
             grads = per_example(parameters, rows(inputs, s), targets[s])
-            parts.append(_contributions(layers, sketches, grads))
+            parts.append(_contributions(layers, sketches, {path: as_real(g) for path, g in grads.items()}))
     return _joined(parts)
 
 
@@ -76,13 +76,13 @@ def summed(
 
 
 def dense(layers: Sequence[Layer], grads: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-    """Gradients with zeros for None, and sparse ones filled up."""
+    """Gradients as real numbers, with zeros for None, and sparse ones filled up."""
     result = {}
     for layer in layers:
         for name, parameter in layer.parameters.items():
             g = grads[layer.path(name)]
             g = torch.zeros_like(parameter) if g is None else g
-            result[layer.path(name)] = (g.to_dense() if g.is_sparse else g).detach()
+            result[layer.path(name)] = as_real((g.to_dense() if g.is_sparse else g).detach())
     return result
 
 

@@ -8,9 +8,11 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Literal
 
+import torch
 from torch import nn
 
 from ptaudit.errors import ModelError
+from ptaudit.replay.batch import as_real
 
 ROOT = "(root)"
 UNUSED = "unused: receives no gradient"
@@ -59,7 +61,17 @@ class Layer:
     @property
     def size(self) -> int:
         """Number of trainable numbers."""
-        return sum(parameter.numel() for parameter in self.parameters.values())
+        return sum(shape.numel() for shape in self.shapes.values())
+
+    @property
+    def shapes(self) -> dict[str, torch.Size]:
+        """Shape of each parameter as real numbers: a complex one has two for each entry, in a last dimension."""
+        return {name: as_real(parameter).shape for name, parameter in self.parameters.items()}
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether one of its parameters is."""
+        return any(parameter.is_complex() for parameter in self.parameters.values())
 
     def path(self, parameter: str) -> str:
         """Name of one of its parameters in the whole model."""

@@ -234,6 +234,4 @@ def _why_not(layer: Layer, proven: LayerInfo | None) -> str:
 
 def _sketch(layer: Layer, dim: int, seed: int) -> LayerSketch:
     device = next(iter(layer.parameters.values())).device
-    return LayerSketch(
-        layer.name, {name: p.shape for name, p in layer.parameters.items()}, dim, seed, separable=True
-    ).to(device)
+    return LayerSketch(layer.name, layer.shapes, dim, seed, separable=True).to(device)

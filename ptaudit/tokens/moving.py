@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ptaudit.errors import ModelError
-from ptaudit.replay.batch import Inputs, call, leaves, mapped, rows
+from ptaudit.replay.batch import Inputs, as_real, call, leaves, mapped, rows
 from ptaudit.tokens.capture import PerRecordLoss, per_record
 from ptaudit.tokens.layers import Layer
 from ptaudit.tokens.trial import ERRORS
@@ -56,7 +56,7 @@ class Problem:
         """Squared norm of each layer's part, `(L, n)`, of tangents `(n, ...)` by path."""
 
         def square(layer: Layer) -> Tensor:
-            parts = [tangents[layer.path(name)].float().flatten(1) for name in layer.parameters]
+            parts = [as_real(tangents[layer.path(name)]).float().flatten(1) for name in layer.parameters]
             return torch.stack([torch.linalg.vector_norm(part, dim=1) for part in parts]).square().sum(0)
 
         return torch.stack([square(layer) for layer in self.layers])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ptaudit.replay.batch import Inputs
+from ptaudit.replay.batch import Inputs, as_real
 from ptaudit.tokens.capture import PerRecordLoss, sweep
 from ptaudit.tokens.expand import PLACES, WIDEST, fits, layout_of
 from ptaudit.tokens.fallback import dense, one_by_one
@@ -80,8 +80,8 @@ def _together(
 
     def keep(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
         (name,) = layer.parameters
-        shape = layer.parameters[name].shape
-        found[layer.path(name)] = torch.stack([use.grad.reshape(n, *shape) for use in uses]).sum(0)
+        shape = layer.shapes[name]
+        found[layer.path(name)] = torch.stack([as_real(use.grad).reshape(n, *shape) for use in uses]).sum(0)
         return expanded(layer, uses, n, sketch)
 
     readings = [

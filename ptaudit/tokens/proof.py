@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError
 from ptaudit.replay.batch import Inputs, rows, shapes
-from ptaudit.tokens.capture import PerRecordLoss, Reading, first_line, sweep
+from ptaudit.tokens.capture import PerRecordLoss, Reading, Sweep, first_line, sweep
 from ptaudit.tokens.fallback import dense, summed
 from ptaudit.tokens.layers import UNUSED, Layer, LayerInfo
 from ptaudit.tokens.quiet import jittered
 from ptaudit.tokens.rules.base import from_gradients
+from ptaudit.tokens.sketch import LayerSketch
 from ptaudit.tokens.trial import ERRORS, Sketches, Trial, Verdict, mixing, tokens_of, tolerance
 
 PROOF_RECORDS = 4
@@ -68,18 +69,38 @@ def still_holds(
     layers = [reading.layer for reading in readings]
     if not layers:
         return True
-    batch = dense(layers, summed(model, loss, layers, inputs, targets))
+    batch = summed(model, loss, layers, inputs, targets)
     swept = sweep(model, loss, readings, inputs, targets)
-    for layer, reading in zip(layers, readings):
+    gaps = astray(layers, {reading.layer.name: reading.sketch for reading in readings}, swept, batch)
+    return not swept.failed and max(gaps.values()) <= tolerance(layers, targets.device, swept.half)
+
+
+def astray(
+    layers: Sequence[Layer],
+    sketches: Mapping[str, LayerSketch | None],
+    swept: Sweep,
+    batch: Mapping[str, Tensor | None],
+) -> dict[str, float]:
+    """How far the tokens of a pass are from adding up to the gradient of its batch, by layer name.
+
+    A diverged model is no reason to doubt the rules: where the gradient is not finite, they are not.
+
+    Args:
+        layers: those that are read by rules, with tokens.
+        sketches: of each.
+        swept: what the rules gave.
+        batch: gradient of the summed loss by parameter path.
+    """
+    gaps = {}
+    for layer in layers:
+        own = dense([layer], batch)
         whole = from_gradients(
-            {name: batch[layer.path(name)].unsqueeze(0) for name in layer.parameters}, reading.sketch
+            {name: own[layer.path(name)].unsqueeze(0) for name in layer.parameters}, sketches[layer.name]
         )
         tokens, norm_sq = swept.found.get(layer.name, (torch.zeros_like(tokens_of(whole)), whole[1]))
-        gap = mixing((tokens_of((tokens, norm_sq)), norm_sq), whole)
-        finite = bool(tokens_of(whole).isfinite().all())  # a diverged model is no reason to doubt the rule
-        if layer.name in swept.failed or (finite and gap > tolerance(layers, targets.device, swept.half)):
-            return False
-    return True
+        finite = bool(tokens_of(whole).isfinite().all())
+        gaps[layer.name] = mixing((tokens_of((tokens, norm_sq)), norm_sq), whole) if finite else 0.0
+    return gaps
 
 
 def _unused(

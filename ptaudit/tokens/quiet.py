@@ -68,8 +68,10 @@ def jittered(parameters: Iterable[nn.Parameter], seed: int = 0) -> Iterator[None
     try:
         with torch.no_grad():
             for parameter, _ in found:
-                noise = torch.randn(parameter.shape, generator=generator).to(parameter.device, parameter.dtype)
-                parameter.add_(noise * (0.1 * parameter.square().mean().sqrt() + 0.01))
+                kind = torch.complex64 if parameter.is_complex() else torch.float32
+                noise = torch.randn(parameter.shape, generator=generator, dtype=kind)
+                size = 0.1 * parameter.abs().square().mean().sqrt() + 0.01
+                parameter.add_(noise.to(parameter.device, parameter.dtype) * size)
         yield
     finally:
         with torch.no_grad():

@@ -12,14 +12,14 @@ from ptaudit.errors import ModelError, PtauditError
 from ptaudit.gradients.keep import Keeper, KeptSketch, kept_sketch
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.replay.batch import Inputs, rows, to_device
-from ptaudit.tokens.capture import PerRecordLoss, Reading, reading_of, sweep
-from ptaudit.tokens.fallback import loop_contributions, vmap_contributions
+from ptaudit.tokens.capture import PerRecordLoss, Reading, Sweep, reading_of, sweep
+from ptaudit.tokens.fallback import loop_contributions, one_by_one, summed, vmap_contributions
 from ptaudit.tokens.layers import Capture, Layer, LayerInfo, find_layers, select
-from ptaudit.tokens.proof import PROOF_RECORDS, USE_RECORDS, prove, still_holds
+from ptaudit.tokens.proof import PROOF_RECORDS, USE_RECORDS, astray, prove, still_holds
 from ptaudit.tokens.quiet import quiet
-from ptaudit.tokens.rules import rule_for
-from ptaudit.tokens.rules.base import Contribution, Use
+from ptaudit.tokens.rules.base import Contribution
 from ptaudit.tokens.sketch import LayerSketch
+from ptaudit.tokens.trial import MIXED, tolerance
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,24 @@ class Tokens:
     loss: Tensor
     layers: tuple[LayerInfo, ...]
     complete: bool
+
+    def of(self, layers: Sequence[LayerInfo]) -> Tokens:
+        """The same records, with these layers in this order; a layer that no record of theirs reached has zeros."""
+        place = {info.name: i for i, info in enumerate(self.layers)}
+        if [info.name for info in layers] == list(place):
+            return self
+        absent = len(place)
+        rows = torch.tensor([place.get(info.name, absent) for info in layers], device=self.values.device)
+        values, norm_sq = (torch.cat([x, torch.zeros_like(x[:1])])[rows] for x in (self.values, self.norm_sq))
+        return replace(self, values=values, norm_sq=norm_sq, layers=tuple(layers))
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """What was read of n records: contributions by layer name, none where no gradient reached a layer."""
+
+    found: Mapping[str, Contribution]
+    loss: Tensor
 
 
 @dataclass(frozen=True)
@@ -127,9 +145,7 @@ class TokenReader:
             ModelError: the model cannot be run on these records, or the loss is not per record.
         """
         sketches = {
-            layer.name: LayerSketch(
-                layer.name, {name: p.shape for name, p in layer.parameters.items()}, self._dim, self._seed
-            ).to(self._device)
+            layer.name: LayerSketch(layer.name, layer.shapes, self._dim, self._seed).to(self._device)
             for layer in self._found
         }
         few = self._here(inputs, targets, slice(USE_RECORDS))
@@ -141,8 +157,10 @@ class TokenReader:
     def read(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> Tokens:
         """Reads the records in chunks; tokens do not depend on the chunk.
 
-        If the rules no longer hold at the present weights, the proof is made again and `layers` may change; a rule that
-        does not apply to some of the records gives way to one backward pass per record.
+        If the rules no longer hold at the present weights, the proof is made again and `layers` may change. Of every
+        chunk the tokens must add up to the gradient of its summed loss: a layer that was unused so far and is reached
+        now is proven on the records that reach it, and one whose rule does not hold for some of the records gives way
+        to one backward pass per record.
 
         Args:
             inputs: records (N, ...).
@@ -156,30 +174,41 @@ class TokenReader:
         """
         self._check_unchanged()
         self._prove_again_if_needed(inputs, targets)
-        captured = [info for info in self.layers if info.capture != "none"]
-        chosen = [info for info in captured if info.name in self._selected]
         parts = []
         with quiet(self._model, self._device):
             start = 0
             while start < len(targets):
                 here = self._here(inputs, targets, slice(start, start + chunk))
                 try:
-                    parts.append(self._read_chunk(*here, captured, chosen))
+                    parts.append(self._read_chunk(*here))
                     start += chunk
                     continue
                 except torch.OutOfMemoryError as error:
                     _check_can_halve(len(here[1]), error)
                 chunk = len(here[1]) // 2  # outside of the handler, whose traceback holds the tensors of the pass
                 _free(self._device)
-        values, norm_sq, total, loss, unforeseen = zip(*parts)
+        return self._joined(parts)
+
+    def _joined(self, parts: Sequence[_Chunk]) -> Tokens:
+        captured = [info for info in self.layers if info.capture != "none"]
+        chosen = [info for info in captured if info.name in self._selected]
+        values, norms, totals = [], [], []
+        for part in parts:
+            n = len(part.loss)
+            none = torch.zeros(n, self._dim, device=self._device), torch.zeros(n, device=self._device)
+            found = {info.name: part.found.get(info.name, none) for info in captured}
+            tokens = [none[0] if (token := found[info.name][0]) is None else token for info in chosen]
+            values.append(torch.stack(tokens) if tokens else none[0].new_zeros(0, *none[0].shape))
+            norms.append(torch.stack([found[info.name][1] for info in chosen]) if chosen else values[-1][..., 0])
+            totals.append(torch.stack([*(norm for _, norm in found.values()), none[1]]).sum(0))
         missing = any(info.capture == "none" and not info.unused for info in self.layers)
         return Tokens(
             torch.cat(values, dim=1),
-            torch.cat(norm_sq, dim=1),
-            torch.cat(total),
-            torch.cat(loss),
-            tuple(info for info in self.layers if info.name in {chosen_info.name for chosen_info in chosen}),
-            complete=not (missing or any(unforeseen)),
+            torch.cat(norms, dim=1),
+            torch.cat(totals),
+            torch.cat([part.loss for part in parts]),
+            tuple(chosen),
+            complete=not missing,
         )
 
     def gradients(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> list[list[RecordGradients]]:
@@ -219,39 +248,53 @@ class TokenReader:
         layout = next(info.layout for info in self.layers if info.name == layer.name)
         return Keeper(layer, layout, sketch)
 
-    def _read_chunk(
-        self, inputs: Inputs, targets: Tensor, captured: Sequence[LayerInfo], chosen: Sequence[LayerInfo]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
-        args = (self._sketches, inputs, targets)
+    def _read_chunk(self, inputs: Inputs, targets: Tensor) -> _Chunk:
+        truth = summed(self._model, self._loss, self._found, inputs, targets)
+        for layer, info in zip(self._found, self.layers):
+            if info.unused and any(_any(truth[layer.path(name)]) for name in layer.parameters):
+                self._wake(layer, inputs, targets)
         swept = sweep(self._model, self._loss, self._readings(), inputs, targets)
-        for name, why in swept.failed.items():
+        for name, why in {**self._strays(swept, truth, targets.device), **swept.failed}.items():
             self._demote(name, why)
-        found = dict(swept.found)
+        found = {info.name: swept.found[info.name] for info in self.layers if info.name in swept.found}
+        args = (self._sketches, inputs, targets)
         if by_vmap := self._captured_by("vmap"):
             found |= vmap_contributions(self._model, self._loss, by_vmap, *args)
         if by_loop := self._captured_by("loop"):
             found |= loop_contributions(self._model, self._loss, by_loop, *args)
-        n = len(targets)
-        none = torch.zeros(n, self._dim, device=self._device), torch.zeros(n, device=self._device)
-        tokens = [token if (token := found.get(info.name, none)[0]) is not None else none[0] for info in chosen]
-        norms = {info.name: found.get(info.name, none)[1] for info in captured}
-        values = torch.stack(tokens) if tokens else none[0].new_zeros(0, n, self._dim)
-        norm_sq = torch.stack([norms[info.name] for info in chosen]) if chosen else none[1].new_zeros(0, n)
-        total = torch.stack([*norms.values(), none[1]]).sum(0)
-        unforeseen = any(info.unused and bool(found[info.name][1].any()) for info in self.layers if info.name in found)
-        return values, norm_sq, total, swept.loss, unforeseen
+        return _Chunk(found, swept.loss)
 
     def _readings(self) -> list[Reading]:
-        """Rules of the layers that have one, and a watch on unused layers: a later record may use them."""
-        readings = []
+        """Rules of the layers that have one."""
+        found = []
         for layer, info in zip(self._found, self.layers):
             if info.capture == "rule":
                 reading = reading_of(layer, info.layout, self._sketches[layer.name])
                 assert reading is not None
-                readings.append(reading)
-            elif info.unused and rule_for(layer.module) is not None:
-                readings.append(Reading(layer, _watch, None))
-        return readings
+                found.append(reading)
+        return found
+
+    def _strays(self, swept: Sweep, truth: Mapping[str, Tensor | None], device: torch.device) -> dict[str, str]:
+        """Layers whose tokens do not add up to the gradient of the chunk, and how far they are from it."""
+        layers = [x for x in self._captured_by("rule") if self._sketches[x.name] is not None]
+        gaps = astray(layers, self._all_sketches, swept, truth)
+        allowed = tolerance(layers, device, swept.half)
+        said = "on some records the rule differs from autograd by"
+        return {name: f"{said} {gap:.2g}" for name, gap in gaps.items() if gap > allowed}
+
+    def _wake(self, layer: Layer, inputs: Inputs, targets: Tensor) -> None:
+        """Proves a layer that was unused so far, on the first records that reach it."""
+        reached: list[int] = []
+        for i, grads in enumerate(one_by_one(self._model, self._loss, [layer], inputs, targets)):
+            if any(map(_any, grads.values())):
+                reached.append(i)
+            if len(reached) == PROOF_RECORDS:
+                break
+        others = [i for i in range(len(targets)) if i not in reached]
+        some = torch.tensor((reached + others)[: max(2, len(reached))], device=targets.device)
+        (now,) = prove(self._model, self._loss, [layer], self._all_sketches, rows(inputs, some), targets[some])
+        now = replace(now, reason=MIXED) if now.unused else now  # its gradient is there in a batch alone
+        self._infos = tuple(now if info.name == now.name else info for info in self._infos)
 
     def _demote(self, name: str, why: str) -> None:
         """From here on the layer is read one record at a time: which records reach it depends on the records."""
@@ -263,11 +306,10 @@ class TokenReader:
         return [layer for layer, info in zip(self._found, self.layers) if info.capture == capture]
 
     def _prove_again_if_needed(self, inputs: Inputs, targets: Tensor) -> None:
-        by_rule = {layer.name for layer in self._captured_by("rule")}
         readings = [replace(r, sketch=self._all_sketches[r.layer.name]) for r in self._readings()]
         few = self._here(inputs, targets, slice(PROOF_RECORDS))
         with quiet(self._model, self._device):
-            holds = still_holds(self._model, self._loss, [r for r in readings if r.layer.name in by_rule], *few)
+            holds = still_holds(self._model, self._loss, readings, *few)
         if not holds:
             self.prepare(inputs, targets)
 
@@ -284,9 +326,8 @@ class TokenReader:
             )
 
 
-def _watch(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
-    """A rule that only tells whether a gradient arrived."""
-    return None, torch.stack([use.grad.float().abs().amax() for use in uses]).amax().expand(n)
+def _any(grad: Tensor | None) -> bool:
+    return grad is not None and bool((grad.to_dense() if grad.is_sparse else grad).any())
 
 
 def _check_can_halve(records: int, error: torch.OutOfMemoryError) -> None:

@@ -85,7 +85,7 @@ class Trial:
             else:
                 found[layer.name] = self._judged(layer, first, alone[layer.name], bound)
         for layout in MOVED:
-            ruled = [layer.name for layer in layers if rule_for(layer.module)]
+            ruled = [layer.name for layer in layers if rule_for(layer.module) and not layer.is_complex]
             self._try(dict.fromkeys(ruled, layout), layers, alone, bound, found)
         for layer in layers:
             if isinstance(layer.module, nn.Embedding):
@@ -105,8 +105,9 @@ class Trial:
     def _judged(self, layer: Layer, swept: Sweep, reference: Contribution, bound: float) -> Verdict:
         gap = disagreement(swept.found.get(layer.name), reference)
         vacuous = not bool(reference[1].any())
-        if rule_for(layer.module) is None:
-            return Verdict("loop", f"no rule for {type(layer.module).__name__}", vacuous)
+        if layer.is_complex or rule_for(layer.module) is None:
+            kind = type(layer.module).__name__
+            return Verdict("loop", f"no rule for {'complex ' if layer.is_complex else ''}{kind}", vacuous)
         if layer.name in swept.failed:
             return Verdict("loop", swept.failed[layer.name], vacuous)
         if gap > bound:

@@ -15,7 +15,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import embedding_bag
 
-from ptaudit.replay.batch import Inputs, call, leaves, mapped, rows
+from ptaudit.replay.batch import Inputs, as_real, call, leaves, mapped, rows
 from ptaudit.tokens.capture import per_record
 from ptaudit.tokens.fallback import dense, summed
 from ptaudit.tokens.quiet import quiet
@@ -99,7 +99,7 @@ class BatchGradients:
         self._defense = defense or Defense()
         self._steps, self._lr = (update.local_steps, update.lr) if update else (1, 0.0)
         self._parameters = {layer.path(name): p for layer in source.layers for name, p in layer.parameters.items()}
-        self.layout = Layout({path: p.shape for path, p in self._parameters.items()})
+        self.layout = Layout({path: as_real(p).shape for path, p in self._parameters.items()})
         self._convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in source.model.modules())
         self._record_bytes = 1
         self._vmap_holds, self._adds_up = self._proven()
@@ -156,7 +156,8 @@ class BatchGradients:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():  # fused kernels have no rule
             warnings.filterwarnings("ignore", "There is a performance drop")  # of recurrent layers, in every run
             every = vmap(walk, in_dims=(None, 0, 0), randomness="different")
-            return self.layout.flat(every(parameters, inputs, targets))
+            found = every(parameters, inputs, targets)
+            return self.layout.flat({path: as_real(g) for path, g in found.items()})
 
     def _one_by_one(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """One backward pass a batch (and local step) by plain autograd, `(g, m, ...)` -> `(g, d)`."""
@@ -172,7 +173,8 @@ class BatchGradients:
                 if step < self._steps - 1:
                     with torch.no_grad():
                         for path, parameter in self._parameters.items():
-                            parameter.sub_(slope[path].to(parameter), alpha=self._lr)
+                            own = as_real(parameter)
+                            own.sub_(slope[path].to(own), alpha=self._lr)
         return total / self._steps
 
     def _proven(self) -> tuple[bool, bool]:

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from ptaudit.errors import DataError, ModelError, PtauditError
 from ptaudit.replay import Records, check_loss, make_loss
+from ptaudit.replay.labels import with_ignored
 
 
 def records(inputs, targets, classes=None) -> Records:
@@ -212,3 +213,35 @@ def test_loss_cut_off_from_the_weights(custom, tmp_path):
     path.write_text("def cut(output, target):\n    return output.detach()[:, 0]\n")
     with pytest.raises(ModelError, match="does not depend on the weights"):
         check_loss(nn.Linear(4, 3), records(FLAT, CLASSES, 3), make_loss(f"{path}:cut"))
+
+
+@pytest.mark.parametrize("kind", [float, int])
+def test_one_hot_targets_of_cross_entropy_are_told_from_positions(kind):
+    one_hot = torch.eye(3)[CLASSES].to(torch.float32 if kind is float else torch.int64)
+    with pytest.raises(PtauditError, match=r"they are one-hot: give the classes, y\.argmax\(1\)"):
+        check_loss(nn.Linear(4, 3), records(FLAT, one_hot), make_loss("cross_entropy"))
+    with pytest.raises(DataError, match=r"give them as integers, y\.astype\('int64'\)"):
+        check_loss(nn.Linear(4, 3), records(FLAT, CLASSES.float()), make_loss("cross_entropy"))
+
+
+def test_positions_of_ignore_index_do_not_count_and_no_label_at_all_is_a_loss_of_0():
+    targets = torch.randint(3, (9, 4, 4))
+    targets[:, 0], targets[2] = 255, 255
+    model = nn.Conv2d(1, 3, 1)
+    maps = torch.randn(9, 1, 4, 4)
+    with pytest.raises(DataError, match=r"labels are 0\.\.255, .* or set train\.ignore_index: 255"):
+        check_loss(model, records(maps, targets), make_loss("cross_entropy"))
+    counted = with_ignored(records(maps, targets), 255)
+    check_loss(model, counted, make_loss("cross_entropy"))
+    losses = make_loss("cross_entropy")(model(maps), counted.targets)
+    torch.testing.assert_close(losses[0], F.cross_entropy(model(maps)[:1], targets[:1], ignore_index=255))
+    assert losses[2].item() == 0.0
+    losses.sum().backward()
+    assert model.weight.grad.isfinite().all()
+    with pytest.raises(DataError, match=r"train\.ignore_index: .* one target each"):
+        with_ignored(records(FLAT, CLASSES, 3), 2)
+
+
+def test_a_dictionary_of_outputs_is_named_by_its_parts():
+    with pytest.raises(ModelError, match=r"returns dict, bce needs a tensor \(parts: out, aux\)"):
+        make_loss("bce")({"out": torch.zeros(2), "aux": torch.zeros(2)}, torch.zeros(2))

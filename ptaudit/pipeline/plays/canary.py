@@ -142,7 +142,7 @@ def _without_noise(scene: Scene, view: View, question: Question, canaries: Canar
 
     def tokens(variant: int) -> Tensor:
         read = scene.reader.read(question.variants(canaries.inputs)[variant], canaries.targets)
-        return mixed(clipped(view, read, places))
+        return mixed(clipped(view, read.of(scene.inside.layers), places))
 
     high = tokens(-1)
     low = torch.zeros_like(high) if question.about == "membership" else tokens(0)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
 
 INPUT_NAMES = ("x", "images", "inputs", "data")
+_NAMED = 12
 TARGET_NAMES = ("y", "labels", "targets", "label")
 
 
@@ -49,8 +50,12 @@ def _name(archive: Any, name: object, usual: Sequence[str], path: Path) -> str:
             return candidate
     wanted = " or ".join(usual) if name is None else name
     key = "inputs" if usual is INPUT_NAMES else "targets"
-    raise DataError(
-        f"no array {wanted}; the file has {', '.join(archive) or 'none'}",
-        where=str(path),
-        remedy=f"name it in data.args.{key}",
-    )
+    remedy = f"name it in data.args.{key}"
+    if all(there.startswith("arr_") for there in archive):  # as numpy calls what is given without a name
+        remedy += "; if these are weights of a model, as Flower saves them, they belong into replay.checkpoints"
+    raise DataError(f"no array {wanted}; the file has {_some(archive)}", where=str(path), remedy=remedy)
+
+
+def _some(archive: Any) -> str:
+    names = list(archive)
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "") or "none"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptaudit.archives import installed_memory
-from ptaudit.errors import DataError
+from ptaudit.errors import DataError, first_line
 from ptaudit.replay.data.csv_file import MOST_COLUMNS
 from ptaudit.replay.data.records import Source, check_column, check_names
 from ptaudit.replay.data.table import table_source
@@ -39,7 +39,7 @@ def open_source(data: DataSpec) -> Source:
             table.validate(full=True)  # a damaged file may hold text that is not UTF-8
             frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
     except (ArrowException, OSError, ValueError) as error:
-        raise DataError(f"not a readable parquet file: {_first_line(error)}", where=str(path)) from error
+        raise DataError(f"not a readable parquet file: {first_line(error)}", where=str(path)) from error
     return table_source(frame, data, str(path), unread)
 
 
@@ -93,7 +93,3 @@ def _check_type(field: Any, path: Path) -> None:
             where=str(path),
             remedy=f"add {field.name} to data.drop, or unfold it into columns of its own",
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]

@@ -70,7 +70,8 @@ def input_tensor(values: Any, where: str) -> Tensor:
     """Inputs as a model takes them.
 
     uint8 of three or four dimensions are images: (n, h, w), (n, h, w, c) or (n, c, h, w) become float32 (n, c, h, w) in
-    [0, 1]. Other uint8, booleans and floats become float32 as they are; wider integers stay integers (token ids).
+    [0, 1]. Other uint8, booleans and floats become float32 as they are (rows of codes among them, see
+    `forward.with_codes`); wider integers stay integers (token ids).
 
     Raises:
         DataError: not numbers, no record dimension, of different shapes, or not finite.
@@ -93,8 +94,8 @@ def target_tensor(
 ) -> tuple[Tensor, int | None]:
     """Targets as a loss takes them, and the number of classes.
 
-    Integers and booleans of shape (n,) are classes and must be 0..C-1, none missing, unless `classes` is given; floats
-    stay numbers.
+    Integers and booleans of shape (n,) or (n, 1) are classes and must be 0..C-1, none missing, unless `classes` is
+    given; floats stay numbers.
 
     Args:
         values: (n,) or (n, ...).
@@ -111,6 +112,8 @@ def target_tensor(
         _check_finite(tensor, where, "targets")
         return tensor, None
     tensor = tensor.to(torch.int64)
+    if tensor.dim() == 2 and tensor.shape[1] == 1:
+        tensor = tensor.squeeze(1)
     if tensor.dim() != 1:
         return tensor, None
     found = np.unique(tensor.numpy()).tolist()

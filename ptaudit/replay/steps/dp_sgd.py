@@ -115,7 +115,7 @@ class DpSgd:
 
 
 def check_private(model: nn.Module) -> None:
-    """No layer mixes records or keeps statistics of them.
+    """No layer mixes records or keeps statistics of them, and noise reaches every part of every parameter.
 
     Raises:
         ModelError: one does.
@@ -127,6 +127,13 @@ def check_private(model: nn.Module) -> None:
                 f"{type(module).__name__} {name} keeps statistics of records, which DP-SGD cannot account for",
                 where="train.defense",
                 remedy="use GroupNorm in the model",
+            )
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and parameter.is_complex():
+            raise ModelError(
+                f"parameter {name} is complex, and the noise of DP-SGD would cover its real part alone",
+                where="train.defense",
+                remedy="keep it as real numbers, (..., 2), and use it through torch.view_as_complex",
             )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from ptaudit.errors import ModelError
-from ptaudit.replay.batch import call
+from ptaudit.replay.batch import as_real, call
 from ptaudit.replay.loss import PerRecordLoss
 from ptaudit.replay.moment import StepWatch
 from ptaudit.replay.steps.base import Batch
@@ -141,11 +141,12 @@ def _row(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None])
     parts = [
         torch.zeros_like(p) if g is None else g.to_dense() if g.is_sparse else g for p, g in zip(parameters, gradients)
     ]
-    return torch.cat([part.detach().flatten() for part in parts])
+    return torch.cat([as_real(part.detach()).flatten() for part in parts])
 
 
 def _put(parameters: Sequence[nn.Parameter], row: Tensor) -> None:
     """The parts of a row as gradients of the parameters that had one."""
-    for parameter, part in zip(parameters, torch.split(row, [p.numel() for p in parameters])):
+    for parameter, part in zip(parameters, torch.split(row, [as_real(p).numel() for p in parameters])):
         if parameter.grad is not None:
-            parameter.grad = part.reshape(parameter.shape).to(parameter)
+            own = part.reshape(as_real(parameter).shape)
+            parameter.grad = (torch.view_as_complex(own) if parameter.is_complex() else own).to(parameter)

@@ -95,6 +95,7 @@ class Encoder:
         self, network: Network, name: str, layers: int, dim: int, seed: int, device: torch.device | str
     ) -> None:
         self.device = torch.device(device)
+        self.layers = layers
         self.network = network.to(self.device)
         self._key = (seed, "encoder", name, layers, dim)
         self._fits = 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ptaudit.replay.batch import as_real
 from ptaudit.tokens.layers import Layer
 from ptaudit.tokens.rules.base import Contribution, UnsupportedError, Use, by_record, from_gradients
 from ptaudit.tokens.sketch import LayerSketch
@@ -26,7 +27,7 @@ class Expanded(Use):
 
 def expanded(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
     """Gradients as they are; a parameter whose gradient never arrived counts as zero."""
-    grads = {name: torch.zeros(n, *p.shape, device=p.device) for name, p in layer.parameters.items()}
+    grads = {name: torch.zeros(n, *shape, device=uses[0].grad.device) for name, shape in layer.shapes.items()}
     for use in uses:
         if not isinstance(use, Expanded):
             raise UnsupportedError("a use of the module, not of its parameters")
@@ -37,4 +38,4 @@ def expanded(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | No
 def add_expanded(grads: dict[str, Tensor], use: Expanded, n: int) -> None:
     """Adds one use to the gradients by parameter name."""
     shape = grads[use.parameter].shape
-    grads[use.parameter] += by_record(use.grad.float(), n).sum(1).reshape(shape)
+    grads[use.parameter] += by_record(as_real(use.grad).float(), n).sum(1).reshape(shape)
