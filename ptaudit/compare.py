@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +11,16 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 from ptaudit.stats.estimate import OK
-from ptaudit.tables.columns import Columns, Mask, Places, Remarks, Words, keys, places_of, stacked
-from ptaudit.tables.pairs import Pairs, mismatch, same_records, sample_differences, seed_differences
+from ptaudit.tables.columns import Columns, Places, Remarks, Words, keys, places_of, stacked
+from ptaudit.tables.pairs import (
+    NUMBERS,
+    Differences,
+    Pairs,
+    mismatch,
+    same_records,
+    sample_differences,
+    seed_differences,
+)
 from ptaudit.tables.row import KEY_COLUMNS
 from ptaudit.tables.run import Run
 from ptaudit.tables.table import Table
@@ -19,6 +28,8 @@ from ptaudit.tables.table import Table
 FALSE_DISCOVERIES = 0.05
 """Share of the rows marked as changed that may be noise (Benjamini and Hochberg 1995)."""
 
+_AT_ONCE = 100_000
+"""Rows that are judged at a time."""
 ONE_SEED = "one seed: retraining noise not included"
 
 ChangeVerdict = Literal["worse", "better", "worse?", "better?", "within noise", "not comparable"]
@@ -101,12 +112,11 @@ def compare(before: Run, after: Run) -> Comparison:
     """
     joined = _join(before.rows, after.rows)
     reason = _reasons(joined, before, after)
-    seeded = len(before.seeds) > 1 and len(after.seeds) > 1
-    fine = reason.codes[joined.shared] == 0
-    numbers, verdict = _judged(joined, fine, before, after, seeded)
+    fine = np.flatnonzero(reason.codes[joined.shared] == 0)
+    numbers, verdict = _judged(joined, fine, before, after)
     key = stacked(KEY_COLUMNS, before.rows, after.rows.take(joined.new))
     changes = Columns(Change, {**key, **numbers, "verdict": verdict, "reason": reason})
-    return Comparison(changes, _notes(before, after, changes, seeded), before.name, after.name)
+    return Comparison(changes, _notes(before, after, changes), before.name, after.name)
 
 
 @dataclass(frozen=True)
@@ -169,33 +179,49 @@ def _absent(rows: Table, other: Run) -> Words:
     return Words.of(said.get(key, f"not in {other.name}") for key in wanted.tolist())
 
 
-def _judged(
-    joined: _Joined, fine: Mask, before: Run, after: Run, seeded: bool
-) -> tuple[dict[str, NDArray[np.float64]], Words]:
+def _judged(joined: _Joined, fine: Places, before: Run, after: Run) -> tuple[dict[str, NDArray[np.float64]], Words]:
     """Values, differences and verdicts of all rows; `fine` are those of the shared ones that can be compared."""
     numbers = {name: np.full(joined.size, np.nan) for name in ("before", "after", "difference", "lo", "hi")}
     numbers["before"][: len(before.rows)] = before.rows.number("value")
     numbers["after"][joined.shared] = joined.pairs[1].number("value")
     numbers["after"][joined.added] = after.rows.number("value")[joined.new]
-    verdict = np.zeros(joined.size, dtype=np.int8)
-    if fine.any():
-        judged, alike = joined.shared[fine], same_records(before, after)
-        pairs = joined.pairs[0].take(fine), joined.pairs[1].take(fine)
-        if seeded:
-            found = seed_differences(pairs, before, after, with_records=alike is not True)
-        else:
-            found = sample_differences(pairs, paired=alike is True)
+    verdict, p = np.zeros(joined.size, dtype=np.int8), np.empty(len(fine))
+    for some, found in _differences(joined.pairs, fine, before, after):
+        judged, p[some] = joined.shared[fine[some]], found.p
         for name, column in (("difference", found.value), ("lo", found.lo), ("hi", found.hi)):
             numbers[name][judged] = column
-        changed = (false_discovery_control(found.p) <= FALSE_DISCOVERIES) & (found.value != 0)
-        verdict[judged] = np.where(changed, np.where(found.value > 0, 2, 3), 1)
-    marks = ("worse", "better") if seeded else ("worse?", "better?")
+        verdict[judged] = np.where(found.value == 0, 1, np.where(found.value > 0, 2, 3))
+    unchanged = ~(false_discovery_control(p) <= FALSE_DISCOVERIES) if len(p) else np.empty(0, dtype=np.bool_)
+    verdict[joined.shared[fine[unchanged]]] = 1
+    marks = ("worse", "better") if _seeded(before, after) else ("worse?", "better?")
     return numbers, Words(verdict, ("not comparable", "within noise", *marks))
 
 
-def _notes(before: Run, after: Run, changes: Columns[Change], seeded: bool) -> tuple[str, ...]:
+def _seeded(before: Run, after: Run) -> bool:
+    """Whether the noise of retraining is known on both sides."""
+    return len(before.seeds) > 1 and len(after.seeds) > 1
+
+
+def _differences(pairs: Pairs, fine: Places, before: Run, after: Run) -> Iterator[tuple[slice, Differences]]:
+    """Differences of some of the pairs, by the noise between seeds where it is known; else part after part."""
+    alike = same_records(before, after)
+    if _seeded(before, after):
+        first, second = (table.only(*KEY_COLUMNS, *NUMBERS).take(fine) for table in pairs)
+        if len(fine):
+            yield slice(None), seed_differences((first, second), before, after, with_records=alike is not True)
+        return
+    first, second = (table.only(*NUMBERS) for table in pairs)
+    draws = {table.only("n").take(fine).draws_each for table in pairs}
+    if len(draws) > 1 or 0 in draws:  # where a row has none, all are judged by their intervals
+        first, second = Table(first.columns), Table(second.columns)
+    for start in range(0, len(fine), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        yield some, sample_differences((first.take(fine[some]), second.take(fine[some])), paired=alike is True)
+
+
+def _notes(before: Run, after: Run, changes: Columns[Change]) -> tuple[str, ...]:
     notes = []
-    if not seeded:
+    if not _seeded(before, after):
         notes.append(ONE_SEED)
     alike = same_records(before, after)
     if alike is False:

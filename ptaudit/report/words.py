@@ -42,9 +42,10 @@ def share(row: Row | None) -> float | None:
 def shares(rows: Table) -> list[float | None]:
     """The `share` of each row."""
     floor = np.where(rows.are(metric="bits"), 0.0, rows.number("null"))
-    room = rows.number("ceiling") - floor
+    with np.errstate(invalid="ignore", over="ignore"):
+        room, above = rows.number("ceiling") - floor, rows.number("value") - floor
     known = rows.measured & np.isfinite(room) & (room > 0)
-    part = np.divide(rows.number("value") - floor, room, where=known, out=np.zeros(len(rows)))
+    part = np.divide(above, room, where=known, out=np.zeros(len(rows)))
     return [share if said else None for share, said in zip(np.clip(part, 0.0, 1.0).tolist(), known.tolist())]
 
 

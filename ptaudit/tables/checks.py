@@ -33,8 +33,12 @@ def first_problem(table: Table) -> tuple[int, str, str | None] | None:
 
 def repeated(table: Table) -> Mask:
     """Which rows have stood before."""
-    again = np.ones(len(table), dtype=np.bool_)
-    again[np.unique(keys(KEY_COLUMNS, table)[0], return_index=True)[1]] = False
+    (key,) = keys(KEY_COLUMNS, table)
+    again = np.zeros(len(table), dtype=np.bool_)
+    ordered = np.sort(key)
+    if (ordered[1:] == ordered[:-1]).any():
+        again[:] = True
+        again[np.unique(key, return_index=True)[1]] = False
     return again
 
 
@@ -42,7 +46,8 @@ def impossible(table: Table) -> Mask:
     """Which rows have a `problem`."""
     wrong = np.zeros(len(table), dtype=np.bool_)
     for one, two in pairwise(map(table.number, _ORDER)):
-        wrong |= one > two + _ROUNDING * np.maximum(1.0, np.abs(two))  # false where one of them is NaN
+        with np.errstate(invalid="ignore"):
+            wrong |= one > two + _ROUNDING * np.maximum(1.0, np.abs(two))  # false where one of them is NaN
     return (wrong & table.measured) | (table.number("n") < 0) | ~table.text("status").where(known)
 
 

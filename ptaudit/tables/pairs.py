@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 Pairs = tuple[Table, Table]
 """Rows of the earlier run (or baseline), and those of the later run that belong to them, in the same order."""
 
+NUMBERS = ("value", "lo", "hi", "ceiling", "n")
+"""What a difference is made of, beside draws."""
 _ROUNDING = 1e-5
 """Relative difference that the six digits of the tables cannot show."""
 
@@ -164,7 +166,11 @@ def _independent(pairs: Pairs) -> tuple[Array, Array]:
 
 def _hypot(one: Array, other: Array) -> Array:
     """That of Python, whose last digit is right."""
-    return np.fromiter(map(math.hypot, one.tolist(), other.tolist()), dtype=np.float64, count=len(one))
+    found = np.empty(len(one))
+    for start in range(0, len(one), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        found[some] = list(map(math.hypot, one[some].tolist(), other[some].tolist()))
+    return found
 
 
 def _rounded(before: Array, after: Array) -> Array:

@@ -73,6 +73,7 @@ def _read_columns(path: Path) -> dict[str, Column]:
                 part = _codes(cells, known[name]) if name in known else _numbers(cells)
                 columns[name] = _appended(columns[name], rows, part)
             rows += len(batch)
+    pa.default_memory_pool().release_unused()
     whole = {name: column[:rows] for name, column in columns.items()}
     return {name: Words(part, tuple(known[name])) if name in known else part for name, part in whole.items()}
 

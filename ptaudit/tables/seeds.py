@@ -152,7 +152,7 @@ def _pool_row(group: list[Row], seeds: int, shocks: Array) -> Row:
 
 def same_ceiling(one: ArrayLike, other: ArrayLike) -> Mask:
     """Whether ceilings are those of one game: equal to within a hundredth, or both absent."""
-    absent: Mask = np.isnan(one) & np.isnan(other)
+    absent: Mask = np.asarray(np.isnan(one) & np.isnan(other))
     return absent | close(one, other, CEILING_TOLERANCE)
 
 
@@ -161,7 +161,7 @@ def close(one: ArrayLike, other: ArrayLike, tolerance: float) -> Mask:
     first, second = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
     finite = np.isfinite(first) & np.isfinite(second)
     gap = np.abs(np.subtract(first, second, where=finite, out=np.full(finite.shape, np.inf)))
-    equal: Mask = np.equal(first, second)
+    equal: Mask = np.asarray(first == second)
     return equal | (finite & (gap <= tolerance * np.maximum(np.abs(first), np.abs(second))))
 
 

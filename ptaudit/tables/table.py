@@ -56,6 +56,10 @@ class Table(Columns[Row]):
         draws = Draws(places, size, lambda wanted: np.array([stored[place] for place in wanted], dtype=np.float64))
         return Table(columns_of(Row, COLUMNS, rows), draws if stored else None)
 
+    def only(self, *names: str) -> Self:
+        """The table with these columns alone, of which no rows can be made."""
+        return type(self)({name: self.columns[name] for name in names}, self.draws)
+
     def _some(self, rows: Mask | Places | slice) -> Self:
         drawn = self.draws and Draws(self.draws.places[rows], self.draws.size, self.draws.read)
         return type(self)({name: column[rows] for name, column in self.columns.items()}, drawn)

@@ -150,7 +150,9 @@ def test_sections_without_content_are_left_out():
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_run_with_an_empty_table_can_be_shown(name):
-    run = replace(example_run(verdicts=()), rows=Table.of([]), layers=(), epochs=(), manifest={}, timings={}, spec_text="")
+    run = replace(
+        example_run(verdicts=()), rows=Table.of([]), layers=(), epochs=(), manifest={}, timings={}, spec_text=""
+    )
     assert render(name, run).strip()
 
 
