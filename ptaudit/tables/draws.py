@@ -71,6 +71,6 @@ def _mapped(path: Path, name: str) -> NDArray[Any]:
     with path.open("rb") as file:
         file.seek(start + 26)
         start += 30 + sum(np.frombuffer(file.read(4), dtype="<u2").tolist()) + head
-    if fortran or len(shape) != 2 or entry.compress_type != zipfile.ZIP_STORED:
+    if fortran or kind.kind != "f" or len(shape) != 2 or entry.compress_type != zipfile.ZIP_STORED:
         raise ValueError("not as np.savez writes it")
     return np.memmap(path, dtype=kind, mode="r", offset=start, shape=shape) if 0 not in shape else np.empty(shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -122,7 +122,7 @@ def read_run(folder: Path) -> Run:
     spec = folder / SPEC
     run = Run(
         name=name,
-        rows=with_draws(rows, folder / DRAWS, leakage),
+        rows=rows,
         layers=tuple(entries),
         epochs=_read_epochs(folder / "epochs.csv"),
         manifest=manifest,
@@ -132,7 +132,7 @@ def read_run(folder: Path) -> Run:
         seeds=_read_seeds(folder / "seeds", manifest.get("seeds", ())),
     )
     verify(folder, digests)
-    return run
+    return replace(run, rows=with_draws(rows, folder / DRAWS, leakage))
 
 
 def _no_run(folder: Path) -> RunFolderError:

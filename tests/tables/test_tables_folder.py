@@ -200,7 +200,9 @@ def test_other_damaged_files(run, tmp_path):
     assert "gates.json: not a list of Verdict" in error_of(read_run, tmp_path)
     fresh()
     (tmp_path / "bootstrap.npz").write_bytes(b"PK no zip")
-    assert "bootstrap.npz: damaged file" in error_of(read_run, tmp_path)
+    assert "bootstrap.npz is not as written" in error_of(read_run, tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    assert "bootstrap.npz: damaged file (delete it" in error_of(read_run, tmp_path)
     fresh()
     (tmp_path / "leakage.csv").write_bytes(b"\xff\xfe")
     assert "leakage.csv: not UTF-8" in error_of(read_run, tmp_path)
@@ -228,9 +230,10 @@ def test_draws_of_another_table_are_refused(run, tmp_path):
     write_run(run, tmp_path)
     path = tmp_path / "leakage.csv"
     path.write_text(path.read_text().replace(",ok\n", ",dim-limited\n", 1))
-    assert "bootstrap.npz: belongs to another leakage.csv" in error_of(read_run, tmp_path)
-    (tmp_path / "bootstrap.npz").unlink()
+    assert "leakage.csv is not as written" in error_of(read_run, tmp_path)
     (tmp_path / "manifest.json").unlink()
+    assert "bootstrap.npz: belongs to another leakage.csv (delete it" in error_of(read_run, tmp_path)
+    (tmp_path / "bootstrap.npz").unlink()
     assert read_run(tmp_path).rows[0].status == "dim-limited"
 
 
@@ -239,3 +242,33 @@ def test_line_ends_of_another_system_are_read(run, tmp_path):
     path = tmp_path / "leakage.csv"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert read_run(tmp_path).rows.draws is not None
+
+
+@pytest.mark.parametrize("place", [400, 4000, -200])
+def test_a_flipped_bit_of_the_draws_is_found_without_a_manifest_too(run, tmp_path, place):
+    write_run(run, tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    path = tmp_path / "bootstrap.npz"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(bytes(content))
+    assert "bootstrap.npz: damaged file" in error_of(read_run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("draws", "rows"),
+    [
+        (np.zeros((2, 5), np.float32), [0, 99]),
+        (np.zeros((2, 5), np.float32), [0]),
+        (np.zeros(5, np.float32), [0]),
+        (np.asfortranarray(np.zeros((2, 5), np.float32)), [0, 1]),
+        (np.array([["a", "b"], ["c", "d"]]), [0, 1]),
+    ],
+)
+def test_draws_that_are_not_those_of_the_rows_are_refused(run, tmp_path, draws, rows):
+    write_run(run, tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    with np.load(tmp_path / "bootstrap.npz") as stored:
+        table = stored["table"]
+    np.savez(tmp_path / "bootstrap.npz", draws=draws, rows=np.array(rows), table=table)
+    assert "bootstrap.npz: damaged file" in error_of(read_run, tmp_path)
