@@ -1,8 +1,8 @@
 """What `show`, `gate` and `compare` take on a run of very many rows: seconds and peak memory.
 
-    python benchmarks/tables.py                     # 2.4 million rows, a few minutes
-    python benchmarks/tables.py --rows 100000       # under a minute
-    python benchmarks/tables.py --run RUN           # multiply a run of your own
+    python benchmarks/big_tables.py                     # 2.4 million rows, a few minutes
+    python benchmarks/big_tables.py --rows 100000       # under a minute
+    python benchmarks/big_tables.py --run RUN           # multiply a run of your own
 
 A small run (made here from `configs/quickstart.yaml`, unless one is given) is multiplied: its layers as if its model
 were repeated as blocks, its views, its epochs. Value and interval of each row shrink by a random factor of its own, so
