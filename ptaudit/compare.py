@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
-from ptaudit.tables.pairs import Differences, Pair, mismatch, same_records, sample_differences, seed_differences
-from ptaudit.tables.row import Key, Row
+from ptaudit.stats.estimate import OK
+from ptaudit.tables.columns import Columns, Places, Remarks, Words, keys, places_of, stacked
+from ptaudit.tables.pairs import (
+    NUMBERS,
+    Differences,
+    Pairs,
+    mismatch,
+    same_records,
+    sample_differences,
+    seed_differences,
+)
+from ptaudit.tables.row import KEY_COLUMNS
 from ptaudit.tables.run import Run
+from ptaudit.tables.table import Table
 
 FALSE_DISCOVERIES = 0.05
 """Share of the rows marked as changed that may be noise (Benjamini and Hochberg 1995)."""
 
+_AT_ONCE = 100_000
+"""Rows that are judged at a time."""
 ONE_SEED = "one seed: retraining noise not included"
 
 ChangeVerdict = Literal["worse", "better", "worse?", "better?", "within noise", "not comparable"]
-_Adversaries = dict[tuple[object, ...], list[str]]
 
 
 @dataclass(frozen=True)
@@ -65,14 +78,19 @@ class Change:
     @property
     def changed(self) -> bool:
         """Whether it is marked as worse or better, with or without a question mark."""
-        return self.verdict not in ("within noise", "not comparable")
+        return is_change(self.verdict)
+
+
+def is_change(verdict: str) -> bool:
+    """Whether a verdict marks a row as worse or better."""
+    return verdict not in ("within noise", "not comparable")
 
 
 @dataclass(frozen=True)
 class Comparison:
     """All rows of two runs, in the order of the first, and what holds for all of them."""
 
-    changes: tuple[Change, ...]
+    changes: Columns[Change]
     notes: tuple[str, ...]
     before: str = ""
     after: str = ""
@@ -92,73 +110,118 @@ def compare(before: Run, after: Run) -> Comparison:
     Returns:
         Every row of either run.
     """
+    joined = _join(before.rows, after.rows)
+    reason = _reasons(joined, before, after)
+    fine = np.flatnonzero(reason.codes[joined.shared] == 0)
+    numbers, verdict = _judged(joined, fine, before, after)
+    key = stacked(KEY_COLUMNS, before.rows, after.rows.take(joined.new))
+    changes = Columns(Change, {**key, **numbers, "verdict": verdict, "reason": reason})
+    return Comparison(changes, _notes(before, after, changes), before.name, after.name)
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Two tables row by row: all rows of the first, then those that only the second has.
+
+    Attributes:
+        shared: places of the rows that both have, in the first table.
+        partners: their places in the second.
+        gone: places of the rows that only the first has.
+        new: places, in the second table, of those that only it has.
+        pairs: the shared rows of both.
+        size: number of rows.
+    """
+
+    shared: Places
+    partners: Places
+    gone: Places
+    new: Places
+    pairs: Pairs
+    size: int
+
+    @property
+    def added(self) -> Places:
+        """Where the new rows stand."""
+        return np.arange(self.size - len(self.new), self.size)
+
+
+def _join(first: Table, second: Table) -> _Joined:
+    ours, theirs = keys(KEY_COLUMNS, first, second)
+    places = places_of(ours, theirs)
+    shared, new = np.flatnonzero(places >= 0), np.flatnonzero(places_of(theirs, ours) < 0)
+    partners = places[shared]
+    pairs = first.take(shared), second.take(partners)
+    return _Joined(shared, partners, np.flatnonzero(places < 0), new, pairs, len(first) + len(new))
+
+
+def _reasons(joined: _Joined, before: Run, after: Run) -> Words:
+    """Why rows cannot be compared, empty where they can."""
+    reasons = Remarks(joined.size)
+    reasons.add(joined.gone, _absent(before.rows.take(joined.gone), after))
+    reasons.add(joined.added, _absent(after.rows.take(joined.new), before))
+    for rows, run in zip(joined.pairs, (before, after)):
+        lost = ~rows.measured
+        status = rows.text("status")[lost]
+        said = tuple(f"{run.name}: {text if text != OK else 'not a number'}" for text in status.texts)
+        reasons.add(joined.shared[lost], Words(status.codes, said))
+    reasons.add(joined.shared, mismatch(joined.pairs, before, after))
+    return reasons.words
+
+
+def _absent(rows: Table, other: Run) -> Words:
+    """Why another run does not have rows: it has none of their kind, or one of another adversary."""
+    wanted, there = keys([name for name in KEY_COLUMNS if name != "adversary"], rows, other.rows)
+    alike = np.flatnonzero(np.isin(there, wanted))
+    played: dict[int, list[str]] = {}
+    for key, adversary in zip(there[alike].tolist(), other.rows.text("adversary")[alike].tolist()):
+        played.setdefault(key, []).append(adversary)
+    said = {key: f"another adversary in {other.name}: {', '.join(names)}" for key, names in played.items()}
+    return Words.of(said.get(key, f"not in {other.name}") for key in wanted.tolist())
+
+
+def _judged(joined: _Joined, fine: Places, before: Run, after: Run) -> tuple[dict[str, NDArray[np.float64]], Words]:
+    """Values, differences and verdicts of all rows; `fine` are those of the shared ones that can be compared."""
+    numbers = {name: np.full(joined.size, np.nan) for name in ("before", "after", "difference", "lo", "hi")}
+    numbers["before"][: len(before.rows)] = before.rows.number("value")
+    numbers["after"][joined.shared] = joined.pairs[1].number("value")
+    numbers["after"][joined.added] = after.rows.number("value")[joined.new]
+    verdict, p = np.zeros(joined.size, dtype=np.int8), np.empty(len(fine))
+    for some, found in _differences(joined.pairs, fine, before, after):
+        judged, p[some] = joined.shared[fine[some]], found.p
+        for name, column in (("difference", found.value), ("lo", found.lo), ("hi", found.hi)):
+            numbers[name][judged] = column
+        verdict[judged] = np.where(found.value == 0, 1, np.where(found.value > 0, 2, 3))
+    unchanged = ~(false_discovery_control(p) <= FALSE_DISCOVERIES) if len(p) else np.empty(0, dtype=np.bool_)
+    verdict[joined.shared[fine[unchanged]]] = 1
+    marks = ("worse", "better") if _seeded(before, after) else ("worse?", "better?")
+    return numbers, Words(verdict, ("not comparable", "within noise", *marks))
+
+
+def _seeded(before: Run, after: Run) -> bool:
+    """Whether the noise of retraining is known on both sides."""
+    return len(before.seeds) > 1 and len(after.seeds) > 1
+
+
+def _differences(pairs: Pairs, fine: Places, before: Run, after: Run) -> Iterator[tuple[slice, Differences]]:
+    """Differences of some of the pairs, by the noise between seeds where it is known; else part after part."""
     alike = same_records(before, after)
-    seeded = len(before.seeds) > 1 and len(after.seeds) > 1
-    ours, theirs = ({row.key: row for row in run.rows} for run in (before, after))
-    keys = list(dict.fromkeys([*ours, *theirs]))
-    others = _adversaries(before), _adversaries(after)
-    reasons = {key: _obstacle(ours.get(key), theirs.get(key), before, after, others) for key in keys}
-    pairs = [(ours[key], theirs[key]) for key in keys if reasons[key] is None]
-    judged: dict[Key, Change] = {}
-    if pairs:
-        if seeded:
-            differences = seed_differences(pairs, before, after, with_records=alike is not True)
-        else:
-            differences = sample_differences(pairs, paired=alike is True)
-        judged = _judge(pairs, differences, certain=seeded)
-    changes = [judged.get(key) or _not_comparable(key, ours, theirs, reasons[key] or "") for key in keys]
-    return Comparison(tuple(changes), _notes(before, after, changes, seeded), before.name, after.name)
+    if _seeded(before, after):
+        first, second = (table.only(*KEY_COLUMNS, *NUMBERS).take(fine) for table in pairs)
+        if len(fine):
+            yield slice(None), seed_differences((first, second), before, after, with_records=alike is not True)
+        return
+    first, second = (table.only(*NUMBERS) for table in pairs)
+    draws = {table.only("n").take(fine).draws_each for table in pairs}
+    if len(draws) > 1 or 0 in draws:  # where a row has none, all are judged by their intervals
+        first, second = Table(first.columns), Table(second.columns)
+    for start in range(0, len(fine), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        yield some, sample_differences((first.take(fine[some]), second.take(fine[some])), paired=alike is True)
 
 
-def _judge(pairs: Sequence[Pair], differences: Differences, certain: bool) -> dict[Key, Change]:
-    adjusted = false_discovery_control(differences.p)
-    worse, better = ("worse", "better") if certain else ("worse?", "better?")
-    changes: dict[Key, Change] = {}
-    for k, (first, second) in enumerate(pairs):
-        difference = float(differences.value[k])
-        verdict: ChangeVerdict = "within noise"
-        if adjusted[k] <= FALSE_DISCOVERIES and difference != 0:
-            verdict = worse if difference > 0 else better  # type: ignore[assignment]
-        lo, hi = float(differences.lo[k]), float(differences.hi[k])
-        changes[first.key] = Change(*first.key, first.value, second.value, difference, lo, hi, verdict)
-    return changes
-
-
-def _obstacle(
-    first: Row | None, second: Row | None, before: Run, after: Run, others: tuple[_Adversaries, _Adversaries]
-) -> str | None:
-    """Why two rows cannot be compared, or None."""
-    if first is None or second is None:
-        row, run, there = (second, before, others[0]) if first is None else (first, after, others[1])
-        same = there.get(_without_adversary(row), ()) if row is not None else ()
-        return f"another adversary in {run.name}: {', '.join(same)}" if same else f"not in {run.name}"
-    for row, run in ((first, before), (second, after)):
-        if not row.measured:
-            return f"{run.name}: {row.status if row.status != 'ok' else 'not a number'}"
-    return mismatch((first, second), before, after)
-
-
-def _without_adversary(row: Row) -> tuple[object, ...]:
-    return (row.epoch, row.layer, row.view, row.game, row.knowledge, row.knows, row.trained_with, row.metric)
-
-
-def _adversaries(run: Run) -> _Adversaries:
-    """Who plays each game: by the key of a row without its adversary."""
-    found: _Adversaries = {}
-    for row in run.rows:
-        found.setdefault(_without_adversary(row), []).append(row.adversary)
-    return found
-
-
-def _not_comparable(key: Key, ours: dict[Key, Row], theirs: dict[Key, Row], reason: str) -> Change:
-    nan = math.nan
-    first, second = (rows[key].value if key in rows else nan for rows in (ours, theirs))
-    return Change(*key, first, second, nan, nan, nan, "not comparable", reason)
-
-
-def _notes(before: Run, after: Run, changes: Sequence[Change], seeded: bool) -> tuple[str, ...]:
+def _notes(before: Run, after: Run, changes: Columns[Change]) -> tuple[str, ...]:
     notes = []
-    if not seeded:
+    if not _seeded(before, after):
         notes.append(ONE_SEED)
     alike = same_records(before, after)
     if alike is False:
@@ -169,7 +232,7 @@ def _notes(before: Run, after: Run, changes: Sequence[Change], seeded: bool) -> 
         values = [str(run.manifest.get(key, "")) for run in (before, after)]
         if all(values) and values[0] != values[1]:
             notes.append(f"{key} differs: {values[0]} and {values[1]}")
-    unlike = sum(change.verdict == "not comparable" for change in changes)
+    unlike = int(changes.are(verdict="not comparable").sum())
     if unlike:
         notes.append(f"{unlike} of {len(changes)} rows are not comparable")
     return tuple(notes)

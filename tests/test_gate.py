@@ -12,6 +12,7 @@ from tables.table_builders import Gate, lost_row, make_row, make_run, noise, row
 from ptaudit.errors import PtauditError
 from ptaudit.gate import decide, exit_code, needs_baseline, reachable, select
 from ptaudit.tables.seeds import pool
+from ptaudit.tables.table import Table
 
 NAN = math.nan
 ONE_SEED = "one seed: retraining noise not included"
@@ -155,7 +156,7 @@ def table():
         rows.append(make_row("fc", 7.0, epoch=epoch, trained_with="sign"))
         rows.append(make_row("conv1", 5.0, epoch=epoch, knows="others"))
         rows.append(make_row("*", 0.6, epoch=epoch, view="model", game="membership", metric="tpr_at_fpr_0.01"))
-    return [*rows, make_row("fc", 8.0, adversary="exact")]
+    return Table.of([*rows, make_row("fc", 8.0, adversary="exact")])
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from tables.table_builders import Gate, make_row
 
 from ptaudit.gate import select
 from ptaudit.tables.row import Row
+from ptaudit.tables.table import Table
 
 GAME = {"game": "mutual-information"}
 
@@ -41,5 +42,5 @@ def rows() -> list[Row]:
 def test_the_first_estimator_speaks_unless_another_is_named(
     rows: list[Row], metric: str, named: str | None, expected: set[str]
 ) -> None:
-    kept = select(Gate(metric=metric, adversary=named, max=1.0), rows)
+    kept = select(Gate(metric=metric, adversary=named, max=1.0), Table.of(rows))
     assert {row.adversary for row in kept} == expected

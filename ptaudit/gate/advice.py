@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ptaudit.gate.cases import Case, Cases, level_cases
-from ptaudit.tables.row import JOINT, Row
+import numpy as np
+
+from ptaudit.gate.cases import Cases, level_cases
+from ptaudit.tables.columns import Mask, keys
+from ptaudit.tables.row import JOINT
 from ptaudit.tables.run import Run
+from ptaudit.tables.table import Table
 
 if TYPE_CHECKING:
     from ptaudit.gate.select import GateLike
 
+_SPOT = ("epoch", "layer")
+_PLACE = (*_SPOT, "trained_with", "game", "metric")
 _MANY = 3
 """More layers than this are not worth leaving out."""
 
 
-def advise(gate: GateLike, cases: Cases, failing: Sequence[Case], run: Run) -> str | None:
+def advise(gate: GateLike, cases: Cases, failing: Mask, run: Run) -> str | None:
     """What this very run measured to stay at or below the `max` of a gate that failed; None if nothing did.
 
     Another view comes first (the one that gives up least: the largest value that is still allowed), then the same view
@@ -50,15 +55,17 @@ def reachable(gate: GateLike, *, ceiling: float, null: float = 0.0) -> str | Non
 
 def _other_view(gate: GateLike, cases: Cases, run: Run) -> str | None:
     """The least restrictive other view in which every row of the gate was measured to be allowed."""
-    wanted = {_place(case.row) for case in cases.measured} | {_place(row) for row in cases.missing}
-    rows = [row for row in run.rows if _place(row) in wanted and row.view != gate.view and row.adaptive]
-    rows = [row for row in rows if gate.adversary in (None, row.adversary) and gate.knows in (None, row.knows)]
+    rows = run.rows.take(run.rows.adaptive & ~run.rows.are(view=gate.view))
+    rows = rows.take(_where_asked(gate, rows))
+    there, *asked = keys(_PLACE, rows, cases.measured, cases.missing)
+    rows = rows.take(np.isin(there, np.concatenate(asked)))
     allowed = []
-    for view in dict.fromkeys(row.view for row in rows):
-        there = level_cases([row for row in rows if row.view == view], run)
-        complete = {_spot(case.row) for case in there.measured} == {(place[0], place[1]) for place in wanted}
-        if complete and not there.missing and all(case.hi <= _threshold(gate) for case in there.measured):
-            allowed.append((max(case.value for case in there.measured), view))
+    for (view,) in rows.distinct("view"):
+        others = level_cases(rows.where(view=view), run)
+        found, *wanted = keys(_SPOT, others.measured, cases.measured, cases.missing)
+        complete = np.array_equal(np.unique(found), np.unique(np.concatenate(wanted)))
+        if complete and not len(others.missing) and (others.hi <= _threshold(gate)).all():
+            allowed.append((float(others.value.max()), view))
     if not allowed:
         return None
     value, view = max(allowed)
@@ -66,26 +73,23 @@ def _other_view(gate: GateLike, cases: Cases, run: Run) -> str | None:
     return f"view {view} stays at {value:.3g} <= {_threshold(gate):g} {what}"
 
 
-def _fewer_layers(gate: GateLike, cases: Cases, failing: Sequence[Case]) -> str | None:
-    failed = list(dict.fromkeys(case.row.layer for case in failing))
-    rest = [case for case in cases.measured if case.row.layer not in failed]
-    if JOINT in failed or len(failed) > _MANY or not rest or cases.missing:
+def _where_asked(gate: GateLike, rows: Table) -> Mask:
+    asked = {"adversary": gate.adversary, "knows": gate.knows}
+    return rows.are(**{name: wanted for name, wanted in asked.items() if wanted is not None})
+
+
+def _fewer_layers(gate: GateLike, cases: Cases, failing: Mask) -> str | None:
+    failed = list(cases.measured.take(failing).text("layer").counts())
+    rest = ~cases.measured.are(layer=failed)
+    if JOINT in failed or len(failed) > _MANY or not rest.any() or len(cases.missing):
         return None
-    if not all(case.hi <= _threshold(gate) for case in rest):
+    if not (cases.hi[rest] <= _threshold(gate)).all():
         return None
-    worst = max(rest, key=lambda case: case.value)
+    worst = int(np.argmax(np.where(rest, cases.value, -np.inf)))
     noun = "layer" if len(failed) == 1 else "layers"
-    remaining = f"{worst.row.layer} at {worst.value:.3g} <= {_threshold(gate):g}"
+    remaining = f"{cases.measured[worst].layer} at {cases.value[worst]:.3g} <= {_threshold(gate):g}"
     return f"without {noun} {', '.join(failed)} the worst is {remaining}"
 
 
 def _threshold(gate: GateLike) -> float:
     return gate.max if gate.max is not None else math.nan
-
-
-def _place(row: Row) -> tuple[int, str, str, str, str]:
-    return (row.epoch, row.layer, row.trained_with, row.game, row.metric)
-
-
-def _spot(row: Row) -> tuple[int, str]:
-    return (row.epoch, row.layer)

@@ -2,54 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from ptaudit.errors import PtauditError
 from ptaudit.gate.select import GateLike
 from ptaudit.tables.bounds import row_bounds
-from ptaudit.tables.pairs import Pair, mismatch, same_records, sample_differences, seed_differences
-from ptaudit.tables.row import Row
+from ptaudit.tables.columns import Array, best_of, first_of, keys, places_of
+from ptaudit.tables.pairs import Pairs, mismatch, same_records, sample_differences, seed_differences
+from ptaudit.tables.row import KEY_COLUMNS
 from ptaudit.tables.run import Run
 from ptaudit.tables.seeds import degrees_of_freedom
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Case:
-    """A measured number with its simultaneous bounds."""
-
-    row: Row
-    value: float
-    lo: float
-    hi: float
+from ptaudit.tables.table import Table
 
 
 @dataclass(frozen=True)
 class Cases:
-    """All that a gate looks at: what was measured, and the rows that were not."""
+    """All that a gate looks at: the rows that were measured, with values and simultaneous bounds (rows,), and those
+    that were not."""
 
-    measured: list[Case]
-    missing: list[Row]
+    measured: Table
+    value: Array
+    lo: Array
+    hi: Array
+    missing: Table
 
     def __len__(self) -> int:
         return len(self.measured) + len(self.missing)
 
 
-def level_cases(rows: Sequence[Row], run: Run) -> Cases:
+def level_cases(rows: Table, run: Run) -> Cases:
     """The rows' own values."""
-    measured, missing = _divide(rows, lambda row: row.measured)
-    if not measured:
-        return Cases([], missing)
+    there = rows.measured
+    measured, missing = rows.take(there), rows.take(~there)
+    if not len(measured):
+        return _nothing(missing)
     lower, upper = row_bounds(measured, degrees_of_freedom(measured, run.seeds))
-    return Cases([Case(row, row.value, float(lo), float(hi)) for row, lo, hi in zip(measured, lower, upper)], missing)
+    return Cases(measured, measured.number("value"), lower, upper, missing)
 
 
-def increase_cases(gate: GateLike, rows: Sequence[Row], run: Run, baseline: Run) -> Cases:
+def increase_cases(gate: GateLike, rows: Table, run: Run, baseline: Run) -> Cases:
     """The rows' increases over the baseline; a pair of which one side was not measured is missing.
 
     With several seeds on both sides the noise is that between seeds, else that of the records.
@@ -60,21 +53,28 @@ def increase_cases(gate: GateLike, rows: Sequence[Row], run: Run, baseline: Run)
     alike = same_records(baseline, run)
     if alike is False:
         raise _not_comparable(gate, "it splits the data in another way (split_sha256 differs)")
-    pairs, unmeasured = _divide(_pairs(gate, rows, baseline), lambda pair: pair[0].measured and pair[1].measured)
-    missing = [before if after.measured else after for before, after in unmeasured]
-    for pair in pairs:
-        problem = mismatch(pair, baseline, run)
+    before, after = _pairs(gate, rows, baseline)
+    there = before.measured & after.measured
+    unmeasured = zip(before.take(~there), after.take(~there)) if not there.all() else ()
+    missing = Table.of([first if second.measured else second for first, second in unmeasured])
+    pairs = before.take(there), after.take(there)
+    for place, problem in enumerate(mismatch(pairs, baseline, run).tolist()):
         if problem:
-            raise _not_comparable(gate, f"layer {pair[1].layer}, epoch {pair[1].epoch}: {problem}")
-    if not pairs:
-        return Cases([], missing)
+            row = pairs[1][place]
+            raise _not_comparable(gate, f"layer {row.layer}, epoch {row.epoch}: {problem}")
+    if not len(pairs[0]):
+        return _nothing(missing)
     if several_seeds(baseline, run) and not gate.same_weights:
         differences = seed_differences(pairs, baseline, run, with_records=alike is None)
     else:
         differences = sample_differences(pairs, paired=alike is True)
-    lower, upper = differences.bounds(np.array([row.ceiling for _, row in pairs]))
-    ends = zip(pairs, differences.value, lower, upper)
-    return Cases([Case(row, float(value), float(lo), float(hi)) for (_, row), value, lo, hi in ends], missing)
+    lower, upper = differences.bounds(pairs[1].number("ceiling"))
+    return Cases(pairs[1], differences.value, lower, upper, missing)
+
+
+def _nothing(missing: Table) -> Cases:
+    none = np.empty(0)
+    return Cases(missing[:0], none, none, none, missing)
 
 
 def several_seeds(*runs: Run) -> bool:
@@ -82,31 +82,28 @@ def several_seeds(*runs: Run) -> bool:
     return all(len(run.seeds) > 1 for run in runs)
 
 
-def _pairs(gate: GateLike, rows: Sequence[Row], baseline: Run) -> list[Pair]:
+def _pairs(gate: GateLike, rows: Table, baseline: Run) -> Pairs:
     if gate.epoch == "max":
-        before, after = _peaks(baseline.rows), _peaks(rows)
+        before, after, names = _peaks(baseline.rows), _peaks(rows), KEY_COLUMNS[1:]
     else:
-        before, after = {row.key: row for row in baseline.rows}, {row.key: row for row in rows}
-    missing = [row for key, row in after.items() if key not in before]
-    if missing:
-        first = missing[0]
+        before, after, names = baseline.rows, rows, KEY_COLUMNS
+    places = places_of(*keys(names, after, before))
+    missing = np.flatnonzero(places < 0)
+    if len(missing):
+        first = after[int(missing[0])]
         raise PtauditError(
             f"no baseline row for layer {first.layer}, view {first.view}, epoch {first.epoch}, {first.adversary}",
             where=f"gate {gate.id}",
             remedy="audit the baseline with the same spec",
         )
-    return [(before[key], row) for key, row in after.items()]
+    return before.take(places), after
 
 
-def _peaks(rows: Iterable[Row]) -> dict[tuple[object, ...], Row]:
-    """The row of the largest value over the epochs, by key without the epoch; an unmeasured one stands for its kind."""
-    peaks: dict[tuple[object, ...], Row] = {}
-    for row in rows:
-        key = row.key[1:]
-        held = peaks.get(key)
-        if held is None or (held.measured and (not row.measured or row.value > held.value)):
-            peaks[key] = row
-    return peaks
+def _peaks(rows: Table) -> Table:
+    """The row of the largest value over the epochs, of those that differ in it alone; an unmeasured one stands for its
+    kind."""
+    _, group = first_of(keys(KEY_COLUMNS[1:], rows)[0])
+    return rows.take(best_of(group, np.where(rows.measured, rows.number("value"), np.inf)))
 
 
 def _not_comparable(gate: GateLike, why: str) -> PtauditError:
@@ -115,11 +112,3 @@ def _not_comparable(gate: GateLike, why: str) -> PtauditError:
         where=f"gate {gate.id}",
         remedy="audit the baseline with the same spec",
     )
-
-
-def _divide(items: Iterable[T], condition: Callable[[T], bool]) -> tuple[list[T], list[T]]:
-    kept: list[T] = []
-    others: list[T] = []
-    for item in items:
-        (kept if condition(item) else others).append(item)
-    return kept, others

@@ -7,11 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from ptaudit.errors import PtauditError
 from ptaudit.gate.advice import advise
-from ptaudit.gate.cases import Case, Cases, increase_cases, level_cases, several_seeds
+from ptaudit.gate.cases import Cases, increase_cases, level_cases, several_seeds
 from ptaudit.gate.select import GateLike, select
-from ptaudit.tables.mechanism import has_mechanism, only_by_adversary
+from ptaudit.tables.columns import Mask
+from ptaudit.tables.mechanism import limited, protected
 from ptaudit.tables.run import Run
 from ptaudit.tables.verdict import Kind, Outcome, Verdict
 
@@ -62,8 +65,8 @@ def _decide(gate: GateLike, run: Run, baseline: Run | None) -> Verdict:
         raise PtauditError("no baseline to compare with", where=f"gate {gate.id}", remedy="give --baseline RUN")
     cases = increase_cases(gate, rows, run, baseline)
     unknown = None if gate.same_weights else _retraining_unknown(baseline, run)
-    if unknown and cases.measured:
-        finding = _Finding("inconclusive", cases.measured, unknown)
+    if unknown and len(cases.measured):
+        finding = _Finding("inconclusive", np.ones(len(cases.measured), dtype=np.bool_), unknown)
     else:
         doubt = _diverged(run) or _diverged(baseline) or _unprotected(gate, cases, run)
         finding = _find(cases, gate.max_increase, doubt)
@@ -72,30 +75,33 @@ def _decide(gate: GateLike, run: Run, baseline: Run | None) -> Verdict:
 
 @dataclass(frozen=True)
 class _Finding:
+    """An outcome, the measured rows that decided it, and the outcome in words."""
+
     outcome: Outcome
-    deciding: list[Case]
+    deciding: Mask
     reason: str
 
 
 def _find(cases: Cases, threshold: float, doubt: str | None) -> _Finding:
     """The outcome; a `doubt` keeps a gate from passing, not from failing."""
-    failing = [case for case in cases.measured if case.lo > threshold]
-    undecided = [case for case in cases.measured if not case.hi <= threshold]
-    if failing:
-        return _Finding("fail", failing, f"{_of(failing, cases)} above {threshold:g}")
-    if cases.missing:
+    failing, undecided = cases.lo > threshold, ~(cases.hi <= threshold)
+    every = np.ones(len(cases.measured), dtype=np.bool_)
+    if failing.any():
+        return _Finding("fail", failing, f"{_of(failing.sum(), cases)} above {threshold:g}")
+    if len(cases.missing):
         row = cases.missing[0]
         what = row.status if row.status != "ok" else "not a number"
-        return _Finding("inconclusive", [], f"{_of(cases.missing, cases)} not measured, first {row.layer}: {what}")
-    if undecided:
-        return _Finding("inconclusive", undecided, f"{_of(undecided, cases)} may be above or below {threshold:g}")
+        reason = f"{_of(len(cases.missing), cases)} not measured, first {row.layer}: {what}"
+        return _Finding("inconclusive", ~every, reason)
+    if undecided.any():
+        return _Finding("inconclusive", undecided, f"{_of(undecided.sum(), cases)} may be above or below {threshold:g}")
     if doubt:
-        return _Finding("inconclusive", cases.measured, doubt)
-    return _Finding("pass", cases.measured, f"{_of(cases.measured, cases)} at most {threshold:g}")
+        return _Finding("inconclusive", every, doubt)
+    return _Finding("pass", every, f"{_of(len(every), cases)} at most {threshold:g}")
 
 
-def _of(some: Sequence[object], cases: Cases) -> str:
-    return f"{len(some)} of {len(cases)} row{'' if len(cases) == 1 else 's'}"
+def _of(some: int, cases: Cases) -> str:
+    return f"{some} of {len(cases)} row{'' if len(cases) == 1 else 's'}"
 
 
 def _diverged(run: Run) -> str | None:
@@ -105,8 +111,8 @@ def _diverged(run: Run) -> str | None:
 
 def _unprotected(gate: GateLike, cases: Cases, run: Run) -> str | None:
     """Why a gate that needs noise of known size cannot pass; None if it can."""
-    bare = [case for case in cases.measured if not has_mechanism(run, case.row)]
-    if gate.needs != "mechanism" or not bare:
+    bare = 0 if gate.needs != "mechanism" else int((~protected(run, cases.measured)).sum())
+    if not bare:
         return None
     spec = "" if run.spec_text else " (the folder has no spec, which would say so)"
     return f"no noise mechanism stands behind {_of(bare, cases)}{spec}: nothing but the adversary limits what is found"
@@ -121,14 +127,16 @@ def _retraining_unknown(*runs: Run) -> str | None:
 
 
 def _verdict(gate: GateLike, run: Run, cases: Cases, finding: _Finding, advice: str | None = None) -> Verdict:
-    nan = math.nan
     kind: Kind = "max" if gate.max is not None else "max_increase"
     threshold = gate.max if gate.max is not None else gate.max_increase
     assert threshold is not None
-    if finding.deciding:
-        worst = max(finding.deciding, key=lambda case: case.value)
+    value = lo = hi = math.nan
+    if finding.deciding.any():
+        place = int(np.argmax(np.where(finding.deciding, cases.value, -np.inf)))
+        worst = cases.measured[place]
+        value, lo, hi = (float(numbers[place]) for numbers in (cases.value, cases.lo, cases.hi))
     else:
-        worst = Case(cases.missing[0], nan, nan, nan)
+        worst = cases.missing[0]
     return Verdict(
         id=gate.id,
         metric=gate.metric,
@@ -139,15 +147,15 @@ def _verdict(gate: GateLike, run: Run, cases: Cases, finding: _Finding, advice: 
         threshold=threshold,
         kind=kind,
         outcome=finding.outcome,
-        worst_layer=worst.row.layer,
-        worst_epoch=worst.row.epoch,
-        worst_adversary=worst.row.adversary,
-        worst_knows=worst.row.knows,
-        value=worst.value,
-        lo=worst.lo,
-        hi=worst.hi,
+        worst_layer=worst.layer,
+        worst_epoch=worst.epoch,
+        worst_adversary=worst.adversary,
+        worst_knows=worst.knows,
+        value=value,
+        lo=lo,
+        hi=hi,
         rows=len(cases),
         reason=finding.reason,
         advice=advice,
-        limited=sum(only_by_adversary(run, case.row) for case in cases.measured),
+        limited=int(limited(run, cases.measured).sum()),
     )

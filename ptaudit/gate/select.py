@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Protocol
 
 from ptaudit.errors import PtauditError
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.spec.catalog import ESTIMATORS
+from ptaudit.tables.row import JOINT, is_silent
+from ptaudit.tables.table import Table
 
 
 class GateLike(Protocol):
@@ -62,7 +64,7 @@ class GateLike(Protocol):
         """Whether the baseline audits the very same weights."""
 
 
-def select(gate: GateLike, rows: Sequence[Row]) -> list[Row]:
+def select(gate: GateLike, rows: Table) -> Table:
     """The rows that a gate looks at. Static adversaries and layers without a gradient never feed one.
 
     Of several estimators the first one of the game speaks, unless the gate names another: they are readings of one
@@ -72,26 +74,23 @@ def select(gate: GateLike, rows: Sequence[Row]) -> list[Row]:
         PtauditError: if there is none, naming what there is instead.
     """
     game, _, metric = gate.metric.partition(".")
-    audited = sorted({row.epoch for row in rows})
-    kept = [row for row in rows if row.adaptive and not row.silent]
-    kept = _narrow(gate, kept, "metric", gate.metric, _metric, lambda row: (row.game, row.metric) == (game, metric))
-    trained = gate.trained_with
-    kept = _narrow(
-        gate, kept, "training", trained, lambda row: row.trained_with, lambda row: row.trained_with == trained
-    )
-    kept = _narrow(gate, kept, "view", gate.view, lambda row: row.view, lambda row: row.view == gate.view)
+    kept = rows.take(rows.adaptive & ~rows.text("status").where(is_silent))
+    kept = _narrow(gate, kept, "metric", gate.metric, {"game": game, "metric": metric})
+    kept = _narrow(gate, kept, "training", gate.trained_with, {"trained_with": gate.trained_with})
+    kept = _narrow(gate, kept, "view", gate.view, {"view": gate.view})
     if gate.adversary is not None:
-        named = gate.adversary
-        kept = _narrow(gate, kept, "adversary", named, lambda row: row.adversary, lambda row: row.adversary == named)
+        kept = _narrow(gate, kept, "adversary", gate.adversary, {"adversary": gate.adversary})
     else:
-        first = next((row.adversary for row in rows if row.game == game and row.instrument), None)
-        kept = [row for row in kept if not row.instrument or row.adversary == first]
+        readings = rows.where(game=game, adversary=ESTIMATORS)[:1].text("adversary").tolist()
+        kept = kept.take(~kept.instrument | kept.are(adversary=readings))
     if gate.knows is not None:
-        kept = _narrow(gate, kept, "knowledge", gate.knows, lambda row: row.knows, lambda row: row.knows == gate.knows)
+        kept = _narrow(gate, kept, "knowledge", gate.knows, {"knows": gate.knows})
     if gate.epoch not in ("all", "max"):
-        wanted = {"last": audited[-1], "first": audited[0]}.get(str(gate.epoch), gate.epoch)
-        kept = _narrow(gate, kept, "epoch", wanted, lambda row: str(row.epoch), lambda row: row.epoch == wanted)
-    return _narrow(gate, kept, "layer", gate.over, lambda row: row.layer, lambda row: _covers(gate.over, row.layer))
+        ends = {"last": rows.number("epoch").max, "first": rows.number("epoch").min}
+        wanted = int(ends[str(gate.epoch)]()) if gate.epoch in ends else gate.epoch
+        kept = _narrow(gate, kept, "epoch", wanted, {"epoch": wanted})
+    over = [layer for layer in kept.text("layer").counts() if _covers(gate.over, layer)]
+    return _narrow(gate, kept, "layer", gate.over, {"layer": over})
 
 
 def _covers(over: str, layer: str) -> bool:
@@ -100,21 +99,10 @@ def _covers(over: str, layer: str) -> bool:
     return layer != JOINT and fnmatchcase(layer, over)
 
 
-def _narrow(
-    gate: GateLike,
-    rows: Iterable[Row],
-    noun: str,
-    wanted: object,
-    name: Callable[[Row], str],
-    keep: Callable[[Row], bool],
-) -> list[Row]:
-    rows = list(rows)
-    kept = [row for row in rows if keep(row)]
-    if not kept:
-        there = ", ".join(dict.fromkeys(name(row) for row in rows)) or "none"
+def _narrow(gate: GateLike, rows: Table, noun: str, wanted: object, columns: Mapping[str, object]) -> Table:
+    """The rows with these values in these columns."""
+    kept = rows.where(**columns)
+    if not len(kept):
+        there = ", ".join(".".join(map(str, names)) for names in rows.distinct(*columns)) or "none"
         raise PtauditError(f"no {noun} matches `{wanted}`", where=f"gate {gate.id}", remedy=f"there are: {there}")
     return kept
-
-
-def _metric(row: Row) -> str:
-    return f"{row.game}.{row.metric}"

@@ -13,11 +13,10 @@ from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.games.pairs import draw, split
 from ptaudit.progress import Progress
+from ptaudit.tables.folder import ENCODERS
 from ptaudit.tables.row import JOINT
 from ptaudit.tokens.encoders import Encoder, Fitted, make
 from ptaudit.views import View
-
-FOLDER = "encoders"
 
 BATCH = 64
 """Batches of a view in one step of an encoder's training."""
@@ -141,7 +140,7 @@ def publish(states: Sequence[tuple[int, Mapping[str, bytes]]], target: Path) -> 
     """Write the encoders of all seeds to the run folder: `encoders/seed-K-VIEW.safetensors`."""
     for seed, encoders in states:
         for name, content in encoders.items():
-            write_whole(target / FOLDER / f"seed-{seed}-{name}.safetensors", content)
+            write_whole(target / ENCODERS / f"seed-{seed}-{name}.safetensors", content)
 
 
 def _path(folder: Path, view: str, epoch: int | str) -> Path:

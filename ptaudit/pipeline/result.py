@@ -30,7 +30,7 @@ class AuditResult:
     @property
     def leakage(self) -> pd.DataFrame:
         """One row per number, columns as in `leakage.csv`."""
-        return pd.DataFrame([[getattr(row, c) for c in COLUMNS] for row in self.run.rows], columns=list(COLUMNS))
+        return pd.DataFrame({name: self.run.rows.columns[name].tolist() for name in COLUMNS})
 
     @property
     def layers(self) -> pd.DataFrame:

@@ -37,6 +37,7 @@ from ptaudit.spec import Spec, dump, load
 from ptaudit.tables.folder import read_run, write_run
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import pool
+from ptaudit.tables.table import Table
 
 DEFAULT_FOLDER = Path("runs")
 PREPROCESS = "preprocess.json"
@@ -108,7 +109,7 @@ def audit(
         publish([(seed, place.state / f"seed-{seed}" / LIVE) for seed in spec.train.all_seeds], target)
         states = [(seed, place.state / f"seed-{seed}") for seed in spec.train.all_seeds[: len(seeds)]]
         if scored:
-            samples.publish(states, sorted({row.epoch for row in run.rows}), target)
+            samples.publish(states, np.unique(run.rows.number("epoch")).tolist(), target)
         if keep_records and session.records.preprocessing:
             write_whole(target / PREPROCESS, preprocess.written(session.records.preprocessing))
         encoding.publish([(seed, done.encoders) for seed, done in zip(spec.train.all_seeds, seeds)], target)
@@ -163,8 +164,8 @@ def _run(session: Session, seeds: Sequence[SeedRun], arms: Sequence[Arm], starte
     }
     every = [*seeds, *(seed for arm in arms for seed in arm.seeds)]
     seconds = {phase: sum(seed.seconds.get(phase, 0.0) for seed in every) for phase in _phases(every)}
-    several = tuple(tables) if len(tables) > 1 else ()
-    return Run(spec.name, tuple(rows), seeds[0].layers, _epochs(seeds), manifest, seconds, text, seeds=several)
+    several = tuple(map(Table.of, tables)) if len(tables) > 1 else ()
+    return Run(spec.name, Table.of(rows), seeds[0].layers, _epochs(seeds), manifest, seconds, text, seeds=several)
 
 
 def _majority(session: Session) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ptaudit.report.words import plural
@@ -11,7 +11,6 @@ from ptaudit.stats.estimate import NOT_COMPARABLE
 from ptaudit.tables.status import ATTACK_LIMITED
 
 if TYPE_CHECKING:
-    from ptaudit.tables.row import Row
     from ptaudit.tables.run import Run
 
 LOWER_BOUND = "Attack scores are lower bounds: a stronger adversary may do better; a gate that holds is no proof."
@@ -36,15 +35,16 @@ _MOST_REASONS = 3
 
 def caveats(run: Run) -> tuple[str, ...]:
     """The sentences for this run: what is badly wrong, fixed ones, its own warnings, then what is missing."""
-    there = {row.status.partition(":")[0] for row in run.rows}
+    statuses = run.rows.text("status").counts()
+    there = {status.partition(":")[0] for status in statuses}
     meanings = [f"{status}: {sentence}" for status, sentence in STATUSES.items() if status in there]
     first = [text for text in meanings if text.startswith(ATTACK_LIMITED)]
     alarms = [str(text) for text in run.manifest.get("alarms", ())]
-    sentences = [*alarms, LOWER_BOUND, *first, *_not_captured(run), *_not_comparable(run.rows), *_not_run(run.rows)]
+    sentences = [*alarms, LOWER_BOUND, *first, *_not_captured(run), *_not_comparable(statuses), *_not_run(statuses)]
     if len(run.manifest.get("seeds", (0, 0))) == 1:
         sentences.append(ONE_SEED)
     sentences += [str(warning) for warning in run.manifest.get("warnings", ())]
-    if any(row.instrument for row in run.rows):
+    if run.rows.instrument.any():
         sentences += [BOUNDS, INFINITE]
     sentences += meanings
     return tuple(dict.fromkeys(sentences))
@@ -58,17 +58,18 @@ def _not_captured(run: Run) -> list[str]:
     return [f"Not captured: {_some(names)} ({reason})." for reason, names in by_reason.items()]
 
 
-def _not_comparable(rows: Sequence[Row]) -> list[str]:
+def _not_comparable(statuses: Mapping[str, int]) -> list[str]:
     """Which numbers compare two sides that differ for another reason."""
-    reasons = Counter(row.status for row in rows if row.status.startswith(NOT_COMPARABLE))
+    reasons = Counter({status: n for status, n in statuses.items() if status.startswith(NOT_COMPARABLE)})
     return [f"{reason[0].upper()}{reason[1:]} ({plural(n, 'row')})." for reason, n in reasons.most_common()]
 
 
-def _not_run(rows: Sequence[Row]) -> list[str]:
+def _not_run(statuses: Mapping[str, int]) -> list[str]:
     """How many numbers could not be had, and why: the most frequent reasons."""
-    reasons = Counter(
-        row.status.removeprefix("inconclusive:").strip() for row in rows if row.status.startswith("inconclusive")
-    )
+    reasons: Counter[str] = Counter()
+    for status, rows in statuses.items():
+        if status.startswith("inconclusive"):
+            reasons[status.removeprefix("inconclusive:").strip()] += rows
     if not reasons:
         return []
     texts = [f"{reason} ({n})" for reason, n in reasons.most_common(_MOST_REASONS)]

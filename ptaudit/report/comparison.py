@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ptaudit.compare import is_change
 from ptaudit.report import Page
 from ptaudit.report.document import Cell, Column, Document, Grid, Lines, Tone, drop_blank_columns
 from ptaudit.report.words import adversary_text, bounds_text, digits_for, number, plural, view_text
 
 if TYPE_CHECKING:
     from ptaudit.compare import Change, Comparison
+    from ptaudit.tables.columns import Columns
 
 ORDER = ("worse", "worse?", "better", "better?", "not comparable", "within noise")
 _TONE: dict[str, Tone] = {
@@ -39,16 +43,19 @@ def comparison_page(comparison: Comparison, page: Page, most: int | None = None)
     )
 
 
-def shown_changes(comparison: Comparison, *, all_rows: bool) -> list[Change]:
+def shown_changes(comparison: Comparison, *, all_rows: bool) -> Columns[Change]:
     """The changes to list: worst first, then the latest epoch, then the table's order."""
-    wanted = [change for change in comparison.changes if all_rows or change.changed]
-    return sorted(wanted, key=lambda change: (ORDER.index(change.verdict), -change.epoch))
+    changes = comparison.changes
+    wanted = changes.take(changes.text("verdict").where(lambda verdict: all_rows or is_change(verdict)))
+    verdict = wanted.text("verdict")
+    severity = np.array([ORDER.index(text) for text in verdict.texts], dtype=np.int8)[verdict.codes]
+    return wanted.take(np.lexsort((-wanted.number("epoch"), severity)))
 
 
 def counts(comparison: Comparison) -> dict[str, int]:
     """How many rows got each verdict, in the order of severity."""
-    found: Counter[str] = Counter(change.verdict for change in comparison.changes)
-    return {verdict: found[verdict] for verdict in ORDER if found[verdict]}
+    found = comparison.changes.text("verdict").counts()
+    return {verdict: found[verdict] for verdict in ORDER if verdict in found}
 
 
 def count_line(comparison: Comparison) -> str:
@@ -59,7 +66,8 @@ def count_line(comparison: Comparison) -> str:
 
 def obstacles(comparison: Comparison) -> dict[str, int]:
     """Why rows are not comparable, the most frequent reason first."""
-    return dict(Counter(change.reason for change in comparison.changes if change.reason).most_common())
+    found = comparison.changes.text("reason").counts()
+    return dict(Counter({reason: rows for reason, rows in found.items() if reason}).most_common())
 
 
 def _obstacles(comparison: Comparison) -> tuple[Cell, ...]:
@@ -69,7 +77,7 @@ def _obstacles(comparison: Comparison) -> tuple[Cell, ...]:
     return (*shown, *([Cell(f"… and {plural(rest, 'more reason')}: --all", "dim")] if rest else []))
 
 
-def _grid(changes: list[Change], title: str, most: int | None) -> Grid:
+def _grid(changes: Columns[Change], title: str, most: int | None) -> Grid:
     columns = (
         Column("verdict"),
         Column("layer", elastic=28),
@@ -89,21 +97,16 @@ def _grid(changes: list[Change], title: str, most: int | None) -> Grid:
     return drop_blank_columns(Grid("change", title, columns, rows, more))
 
 
-def _several_adversaries(changes: list[Change]) -> set[str]:
+def _several_adversaries(changes: Columns[Change]) -> set[str]:
     """Games that more than one adversary played: their rows have to name it."""
-    played: dict[str, set[str]] = {}
-    for change in changes:
-        played.setdefault(change.game, set()).add(_adversary(change))
-    return {game for game, adversaries in played.items() if len(adversaries) > 1}
-
-
-def _adversary(change: Change) -> str:
-    return adversary_text(change.adversary, change.knowledge, change.knows)
+    played = Counter(game for game, *_ in changes.distinct("game", "adversary", "knowledge", "knows"))
+    return {game for game, adversaries in played.items() if adversaries > 1}
 
 
 def _cells(change: Change, name_adversary: set[str]) -> tuple[Cell, ...]:
     digits = digits_for(change.metric, change.before, change.after)
-    adversary = f" ({_adversary(change)})" if change.game in name_adversary else ""
+    who = adversary_text(change.adversary, change.knowledge, change.knows)
+    adversary = f" ({who})" if change.game in name_adversary else ""
     return (
         Cell(change.verdict, _TONE[change.verdict]),
         Cell(change.layer, "strong"),

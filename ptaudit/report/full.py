@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ptaudit.report.cells import NOISE_NOTE, noise_cell
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import Block, Cell, Column, Document, Facts, Grid, Lines, Marks, drop_blank_columns
 from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import conclusion_cell, gate_grid
-from ptaudit.report.summary import layer_index, strongest_row, summarise
-from ptaudit.report.words import adversary_text, count, interval_text, number, percent, share
-from ptaudit.spec.catalog import NOISE_HALF
+from ptaudit.report.summary import heats, summarise
+from ptaudit.report.words import adversary_text, count, interval_text, number, percent, share, shares
+from ptaudit.spec.catalog import ESTIMATORS, NOISE_HALF
+from ptaudit.tables.columns import first_of, keys, places_of, series_of
 from ptaudit.tables.defenses import defense_lines
 from ptaudit.tables.localisation import localisation_sheet
-from ptaudit.tables.ranking import Place, noise_halves, noise_of
-from ptaudit.tables.row import JOINT, Row, as_trained
+from ptaudit.tables.ranking import PLACE, noise_halves, noise_of, noise_rows
+from ptaudit.tables.row import JOINT, KEY_COLUMNS
 from ptaudit.tables.sweeps import threats
+from ptaudit.tables.table import Table, strongest
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -50,7 +54,7 @@ _OF_LAYERS = ("bits", "top_share")
 
 def full_report(run: Run, folder: str | None = None) -> Document:
     """The report as a document of many tables; `folder` is used in the commands it suggests."""
-    summary, bare = summarise(run), replace(run, rows=as_trained(run.rows))
+    summary, bare = summarise(run), replace(run, rows=run.rows.as_trained)
     files = [(name, what) for name, what in FILES if name not in _SOMETIMES or _SOMETIMES[name](run)]
     blocks: tuple[Block, ...] = (
         Lines("verdict", "", (conclusion_cell(summary.conclusion),)),
@@ -71,8 +75,8 @@ def full_report(run: Run, folder: str | None = None) -> Document:
 
 def _joint(run: Run) -> Grid:
     """Row `*` of each view, game, adversary and metric at the last epoch, with its course over epochs."""
-    rows = [row for row in run.rows if row.layer == JOINT]
-    last = max((row.epoch for row in rows), default=0)
+    rows = run.rows.where(layer=JOINT)
+    last = rows.last_epoch
     columns = (
         Column("view"),
         Column("game"),
@@ -86,7 +90,9 @@ def _joint(run: Run) -> Grid:
         Column("by epoch"),
         Column("status"),
     )
-    courses = _courses(rows)
+    parts, (_, group) = shares(rows), first_of(keys(KEY_COLUMNS[1:], rows)[0])
+    courses = [tuple(parts[place] for place in places) for places in series_of(group, rows.number("epoch"))]
+    shown = np.flatnonzero(rows.are(epoch=last))
     cells = tuple(
         (
             Cell(row.view),
@@ -98,29 +104,35 @@ def _joint(run: Run) -> Grid:
             Cell(percent(share(row))),
             Cell(number(row.null, 3)),
             Cell(count(row.n)),
-            Marks(tuple(map(share, courses[row.key[1:]]))),
+            Marks(courses[line]),
             Cell(row.status),
         )
-        for row in rows
-        if row.epoch == last
+        for line, row in zip(group[shown], rows.take(shown))
     )
     return Grid("joint", f"All layers jointly (*) at epoch {last}", columns, cells)
 
 
 def _layers(run: Run) -> list[Grid]:
     """One table for each view and game, and each estimator: every layer's number, first, last and highest."""
-    groups: dict[tuple[str, str, str, str], list[Row]] = {}
-    for row in run.rows:
-        if row.layer != JOINT and row.metric in _OF_LAYERS and row.adaptive:
-            by = f" by {row.adversary}" if row.instrument else ""
-            groups.setdefault((row.view, row.game, row.metric, by), []).append(row)
-    noises = noise_halves(run.rows)
-    return [_layer_table(*key, rows, noises) for key, rows in groups.items()]
+    rows = run.rows.where(metric=_OF_LAYERS)
+    rows = rows.take(~rows.are(layer=JOINT) & rows.adaptive)
+    groups: dict[tuple[str, str, str, str], list[str]] = {}
+    for view, game, metric, name in rows.distinct("view", "game", "metric", "adversary"):
+        by = f" by {name}" if name in ESTIMATORS else ""
+        groups.setdefault((view, game, metric, by), []).append(name)
+    noisy = noise_rows(run.rows)
+    return [
+        _layer_table(
+            f"Layers: {game} {metric} in view {view}{by}",
+            rows.where(view=view, game=game, metric=metric, adversary=names),
+            noisy.where(view=view, game=game),
+        )
+        for (view, game, metric, by), names in groups.items()
+    ]
 
 
-def _layer_table(view: str, game: str, metric: str, by: str, here: Sequence[Row], noises: Mapping[Place, Row]) -> Grid:
-    index = layer_index(here)
-    epochs = sorted({row.epoch for row in here})
+def _layer_table(title: str, here: Table, noisy: Table) -> Grid:
+    epochs = np.unique(here.number("epoch")).tolist()
     columns = (
         Column("layer"),
         Column("type"),
@@ -137,17 +149,22 @@ def _layer_table(view: str, game: str, metric: str, by: str, here: Sequence[Row]
         Column("by epoch"),
         Column("status"),
     )
+    best = strongest(here, "layer", "epoch")
+    best = best.take(np.argsort(best.number("layer_index"), kind="stable"))
+    series = series_of(first_of(best.text("layer").codes)[1], best.number("epoch"))
+    value = np.where(best.measured, best.number("value"), -np.inf)
+    peaks = [p[np.argmax(value[p])] if np.isfinite(value[p]).any() else p[-1] for p in series]
+    ends = (best.take(np.array(places)) for places in ([p[0] for p in series], [p[-1] for p in series], peaks))
+    noises = noise_halves(noisy.where(epoch=epochs)) if here[0].metric == "bits" else {}
+    courses = heats(best, epochs)
     cells = []
-    for layer in dict.fromkeys(row.layer for row in sorted(here, key=lambda row: row.layer_index)):
-        course = [strongest_row(index.get((epoch, layer, view, game, metric), [])) for epoch in epochs]
-        last = next(row for row in reversed(course) if row is not None)
-        highest = max((row for row in course if row and row.measured), key=lambda row: row.value, default=last)
+    for first, last, highest in zip(*ends):
         cells.append(
             (
-                Cell(layer),
+                Cell(last.layer),
                 Cell(last.layer_type),
                 Cell(count(last.parameters)),
-                Cell(interval_text(course[0]) if course[0] else "-"),
+                Cell(interval_text(first) if first.epoch == epochs[0] else "-"),
                 Cell(interval_text(last)),
                 Cell(interval_text(highest)),
                 Cell(str(highest.epoch)),
@@ -155,14 +172,13 @@ def _layer_table(view: str, game: str, metric: str, by: str, here: Sequence[Row]
                 Cell(number(last.ceiling)),
                 Cell(number(last.null, 3)),
                 Cell(count(last.n)),
-                noise_cell(noise_of(last, noises) if metric == "bits" else None),
-                Marks(tuple(map(share, course)), "heat"),
+                noise_cell(noise_of(last, noises)),
+                Marks(courses[last.layer], "heat"),
                 Cell(last.status),
             )
         )
-    title = f"Layers: {game} {metric} in view {view}{by}"
     grid = Grid("layer", title, columns, tuple(cells))
-    if any(noise_of(row, noises) for row in here):
+    if (places_of(*keys(PLACE, here, noisy)) >= 0).any():
         return replace(grid, notes=(Cell(NOISE_NOTE),))
     return drop_blank_columns(grid)
 
@@ -172,8 +188,9 @@ _OF_THE_MODEL = "Losses and accuracies are those of the model after the epoch, i
 
 def _epochs(run: Run) -> Grid:
     """Losses, accuracies and the joint bits of every view and game, epoch by epoch."""
-    joint = layer_index(row for row in run.rows if row.layer == JOINT and row.metric == "bits")
-    played = list(dict.fromkeys((key[2], key[3]) for key in joint))
+    joint = run.rows.where(layer=JOINT, metric="bits")
+    played = joint.distinct("view", "game")
+    best = {(row.epoch, row.view, row.game): row for row in strongest(joint, "epoch", "view", "game")}
     columns = (
         Column("epoch", right=True),
         Column("step", right=True),
@@ -186,7 +203,7 @@ def _epochs(run: Run) -> Grid:
     )
     rows = []
     for entry in run.epochs:
-        scores = [strongest_row(joint.get((entry.epoch, JOINT, view, game, "bits"), [])) for view, game in played]
+        scores = [best.get((entry.epoch, view, game)) for view, game in played]
         numbers = (entry.train_loss, entry.train_accuracy, entry.held_out_loss, entry.held_out_accuracy, entry.epsilon)
         texts = [str(entry.epoch), count(entry.step)]
         texts += [number(value, 3) if value == value else "" for value in numbers]
@@ -215,11 +232,3 @@ def _captured(run: Run) -> Grid:
         for layer in run.layers
     )
     return drop_blank_columns(Grid("captured", "How layers were captured", columns, rows))
-
-
-def _courses(rows: Sequence[Row]) -> dict[tuple[object, ...], list[Row]]:
-    """Rows that differ in their epoch alone, by their key without it."""
-    courses: dict[tuple[object, ...], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row.epoch):
-        courses.setdefault(row.key[1:], []).append(row)
-    return courses

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
 from ptaudit.report.words import interval_text, number
 from ptaudit.spec.catalog import GAMES
-from ptaudit.tables.row import Row, as_trained
+from ptaudit.tables.row import Row
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -18,12 +18,11 @@ _METRICS = GAMES["localisation"]
 
 def localisation_grid(run: Run) -> Grid:
     """A row for each layer at the last epoch; a distance is to be read beside its null."""
-    rows = [row for row in as_trained(run.rows) if row.metric in _METRICS]
-    last = max((row.epoch for row in rows), default=0)
+    rows = run.rows.as_trained.where(metric=_METRICS)
+    last = rows.last_epoch
     lines: dict[tuple[str, str], dict[str, Row]] = {}
-    for row in sorted(rows, key=lambda row: row.layer_index):
-        if row.epoch == last:
-            lines.setdefault((row.game, row.layer), {})[row.metric] = row
+    for row in sorted(rows.where(epoch=last), key=lambda row: row.layer_index):
+        lines.setdefault((row.game, row.layer), {})[row.metric] = row
     columns = [Column("game"), Column("layer"), Column("type")]
     for metric in _METRICS:
         columns.append(Column(f"{metric.replace('_', ' ')} [95 %]", right=True))

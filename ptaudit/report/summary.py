@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from ptaudit.report.caveats import caveats
 from ptaudit.report.facts import facts
-from ptaudit.report.words import plural, share
+from ptaudit.report.words import plural, share, shares
+from ptaudit.spec.catalog import ESTIMATORS
 from ptaudit.tables.ranking import noise_halves, noise_of, rank
-from ptaudit.tables.row import JOINT, Row, as_trained, strongest
+from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.table import Table, strongest
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -99,8 +102,8 @@ class Summary:
 
 def summarise(run: Run) -> Summary:
     """Choose what the summary of a run shows: of the training as it is; its defenses have a table of their own."""
-    run = replace(run, rows=as_trained(run.rows))
-    epochs = tuple(sorted({row.epoch for row in run.rows}))
+    run = replace(run, rows=run.rows.as_trained)
+    epochs = tuple(np.unique(run.rows.number("epoch")).tolist())
     joint = _joint_lines(run.rows, epochs)
     focus = _focus(run, epochs)
     return Summary(
@@ -142,52 +145,33 @@ def conclude(verdicts: Sequence[Verdict], status: str = "complete") -> Conclusio
     return Conclusion("none", "NO GATES: nothing was asked to hold")
 
 
-def strongest_row(rows: Iterable[Row]) -> Row | None:
-    """The row with the highest lower bound, of estimators the first; one without a number only if there is no other.
-
-    An adversary that does not know the defense says nothing about what the view gives away: it is left out.
-    """
-    return strongest((row for row in rows if row.adaptive), lambda row: row.lo if row.measured else -math.inf)
+def course(best: Table, epochs: Sequence[int]) -> tuple[float | None, ...]:
+    """The share of the ceiling at each epoch, of a row an epoch at most."""
+    found = dict(zip(best.number("epoch").tolist(), shares(best)))
+    return tuple(map(found.get, epochs))
 
 
-def layer_index(rows: Iterable[Row]) -> dict[tuple[object, ...], list[Row]]:
-    """Rows by (epoch, layer, view, game, metric): the adversaries that played the same game."""
-    index: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
-        index.setdefault((row.epoch, row.layer, row.view, row.game, row.metric), []).append(row)
-    return index
-
-
-def _joint_lines(rows: Sequence[Row], epochs: Sequence[int]) -> tuple[JointLine, ...]:
-    joint = [row for row in rows if row.layer == JOINT and row.metric in HEADLINE_METRICS]
-    noises = noise_halves(rows)
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in joint:
-        # Adversaries who know as much compete; every estimator has a line of its own.
-        alone = row.adversary if row.instrument else ""
-        groups.setdefault((row.view, row.game, row.metric, row.knows, alone), []).append(row)
+def _joint_lines(rows: Table, epochs: Sequence[int]) -> tuple[JointLine, ...]:
+    joint = rows.where(layer=JOINT, metric=HEADLINE_METRICS)
+    noises = noise_halves(rows.where(layer=JOINT, epoch=rows.last_epoch))
+    # Adversaries who know as much compete; every estimator has a line of its own.
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for *place, adversary in joint.distinct("view", "game", "metric", "knows", "adversary"):
+        groups.setdefault((*place, adversary if adversary in ESTIMATORS else ""), []).append(adversary)
     lines: list[JointLine] = []
-    best: dict[tuple[str, str, str], str] = {}
-    for (view, game, metric, knows, _), group in groups.items():
-        index = layer_index(group)
-        there = index.get((epochs[-1], JOINT, view, game, metric), [])
+    speaker: dict[tuple[str, str, str], str] = {}
+    for (view, game, metric, knows, _), adversaries in groups.items():
+        group = joint.where(view=view, game=game, metric=metric, knows=knows, adversary=adversaries)
+        there = group.where(epoch=epochs[-1])
         # The same adversary speaks for all scores of a game: the one that does best at the first of them.
-        last = next((row for row in there if row.adversary == best.get((view, game, knows))), None) or strongest_row(
-            there
-        )
+        same = [row for row in there if row.adversary == speaker.get((view, game, knows))]
+        last = next(iter([*same, *strongest(there, "epoch")]), None)
         if last is not None:
             if last.measured and not last.instrument:
-                best.setdefault((view, game, knows), last.adversary)
+                speaker.setdefault((view, game, knows), last.adversary)
             noise = noise_of(last, noises) if metric == "bits" else None
-            lines.append(JointLine(last, _series(index, (JOINT, view, game, metric), epochs), noise))
+            lines.append(JointLine(last, course(strongest(group, "epoch"), epochs), noise))
     return tuple(lines)
-
-
-def _series(
-    index: dict[tuple[object, ...], list[Row]], place: tuple[str, str, str, str], epochs: Sequence[int]
-) -> tuple[float | None, ...]:
-    """The share of the ceiling that the strongest adversary reached at each epoch."""
-    return tuple(share(strongest_row(index.get((epoch, *place), []))) for epoch in epochs)
 
 
 def _strongest(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -202,18 +186,19 @@ def _strongest(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 def _focus(run: Run, epochs: Sequence[int]) -> Focus | None:
     """The view of the first gate on layers; else the one in which layers differ most at the last epoch."""
-    shares: dict[tuple[str, str], list[float]] = {}
-    for row in run.rows:
-        if row.layer != JOINT and row.metric == "bits" and row.epoch == epochs[-1]:
-            shares.setdefault((row.view, row.game), []).extend(part for part in [share(row)] if part is not None)
-    if not shares:
+    played: dict[tuple[str, str], list[float]] = {}
+    rows = run.rows.where(metric="bits", epoch=run.rows.last_epoch)
+    rows = rows.take(~rows.are(layer=JOINT))
+    for view, game, part in zip(rows.text("view").tolist(), rows.text("game").tolist(), shares(rows)):
+        played.setdefault((view, game), []).extend([] if part is None else [part])
+    if not played:
         return None
     for verdict in run.verdicts:
         game = verdict.metric.split(".")[0]
-        if verdict.over != "joint" and (verdict.view, game) in shares:
-            return _focus_on(verdict.view, game, shares, f"view of gate {verdict.id}")
-    view, game = max(shares, key=lambda key: max(shares[key], default=0.0) - min(shares[key], default=0.0))
-    return _focus_on(view, game, shares, "where layers differ most")
+        if verdict.over != "joint" and (verdict.view, game) in played:
+            return _focus_on(verdict.view, game, played, f"view of gate {verdict.id}")
+    view, game = max(played, key=lambda key: max(played[key], default=0.0) - min(played[key], default=0.0))
+    return _focus_on(view, game, played, "where layers differ most")
 
 
 def _focus_on(view: str, game: str, played: Iterable[tuple[str, str]], reason: str) -> Focus:
@@ -224,16 +209,25 @@ def _focus_on(view: str, game: str, played: Iterable[tuple[str, str]], reason: s
 def _layer_lines(run: Run, epochs: Sequence[int], focus: Focus) -> tuple[LayerLine, ...]:
     """The layers of the focus view, most leaking first: at the ceiling what most noise hides; in model order among
     equals."""
-    noises = noise_halves(run.rows)
-    index = layer_index(row for row in run.rows if row.view == focus.view and row.metric == "bits")
-    layers = {row.layer: row for row in run.rows if row.view == focus.view and row.layer != JOINT}
+    here = run.rows.where(view=focus.view)
+    here = here.take(~here.are(layer=JOINT))
+    last, bits = here.where(epoch=epochs[-1]), here.where(metric="bits")
+    noises = noise_halves(last)
+    best = {(row.layer, row.game): row for row in strongest(last.where(metric="bits"), "layer", "game")}
+    courses = heats(strongest(bits.where(game=focus.games[0]), "layer", "epoch"), epochs)
     lines = []
-    for name, any_row in layers.items():
-        scores = tuple(
-            strongest_row(index.get((epochs[-1], name, focus.view, game, "bits"), [])) for game in focus.games
-        )
-        heat = _series(index, (name, focus.view, focus.games[0], "bits"), epochs)
-        noise = next((found for row in scores if (found := noise_of(row, noises)) is not None), None)
-        lines.append(LayerLine(name, any_row.layer_type, any_row.parameters, scores, heat, noise))
-    in_order = sorted(lines, key=lambda line: layers[line.layer].layer_index)
+    for row in here.last_of_each("layer"):
+        scores = tuple(best.get((row.layer, game)) for game in focus.games)
+        heat = courses.get(row.layer, (None,) * len(epochs))
+        noise = next((found for score in scores if (found := noise_of(score, noises)) is not None), None)
+        lines.append((row.layer_index, LayerLine(row.layer, row.layer_type, row.parameters, scores, heat, noise)))
+    in_order = [line for _, line in sorted(lines, key=lambda line: line[0])]
     return tuple(sorted(in_order, key=lambda line: rank(line.worst, 1.0, line.noise), reverse=True))
+
+
+def heats(best: Table, epochs: Sequence[int]) -> dict[str, tuple[float | None, ...]]:
+    """The `course` of each layer, of a row for each layer and epoch at most."""
+    codes, texts = best.text("layer").codes, best.text("layer").texts
+    grid = np.full((len(texts), len(epochs)), None, dtype=object)
+    grid[codes, np.searchsorted(epochs, best.number("epoch"))] = shares(best)
+    return dict(zip(texts, map(tuple, grid.tolist())))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from ptaudit.spec.catalog import NO_DEFENSE
 from ptaudit.tables.row import Row
+from ptaudit.tables.table import Table
 
 Shares = Sequence[float | None]
 """Values scaled to 0..1 (their ceiling), one per epoch; None where there is no conclusive number."""
@@ -34,6 +37,16 @@ def share(row: Row | None) -> float | None:
     if not (math.isfinite(room) and room > 0):
         return None
     return min(max((row.value - floor) / room, 0.0), 1.0)
+
+
+def shares(rows: Table) -> list[float | None]:
+    """The `share` of each row."""
+    floor = np.where(rows.are(metric="bits"), 0.0, rows.number("null"))
+    with np.errstate(invalid="ignore", over="ignore"):
+        room, above = rows.number("ceiling") - floor, rows.number("value") - floor
+    known = rows.measured & np.isfinite(room) & (room > 0)
+    part = np.divide(above, room, where=known, out=np.zeros(len(rows)))
+    return [share if said else None for share, said in zip(np.clip(part, 0.0, 1.0).tolist(), known.tolist())]
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -14,6 +14,7 @@ from ptaudit.spec import GateSpec
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run
+from ptaudit.tables.table import Table
 
 RECORDS, CEILING = 400, 8.0
 PLANTED = {"quiet": 0.2, "leaky": 2.0}
@@ -24,7 +25,7 @@ def gate_verdicts() -> Answer:
     """Clearly below, clearly above, too close to say, and a row that could not be measured, which never passes."""
     measured = _planted_rows()
     lost = replace(measured[0], layer="lost", value=math.nan, lo=math.nan, hi=math.nan, draws=None)
-    run, torn = (Run("planted", tuple(rows), (), (), {}, {}, "") for rows in (measured, [*measured, lost]))
+    run, torn = (Run("planted", Table.of(rows), (), (), {}, {}, "") for rows in (measured, [*measured, lost]))
     questions = ((run, "quiet", 1.0), (run, "layers", 1.0), (run, "leaky", 2.0), (torn, "layers", 7.0))
     verdicts = [decide([_gate(over, top)], table)[0] for table, over, top in questions]
     found = [(verdict.outcome, exit_code([verdict])) for verdict in verdicts]

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.stats.simultaneous import Z, sidak_bounds, simultaneous_bounds, spread
-from ptaudit.tables.row import Row
+from ptaudit.tables.table import Table
 
 Array = NDArray[np.float64]
 
 
-def joint_draws(rows: Sequence[Row]) -> Array | None:
-    """The bootstrap draws of all rows, (rows, B); None if a row has none or another number of them."""
-    drawn = [row.draws for row in rows if row.draws is not None]
-    if len(drawn) < len(rows) or len({len(each) for each in drawn}) != 1:
-        return None
-    return np.asarray(drawn, dtype=np.float64)
-
-
-def row_bounds(rows: Sequence[Row], dof: Array | None = None, level: float = 0.95) -> tuple[Array, Array]:
+def row_bounds(rows: Table, dof: Array | None = None, level: float = 0.95) -> tuple[Array, Array]:
     """Simultaneous bounds of measured rows, from the shared bootstrap draws, else from the intervals alone.
 
     The draws say how far the bounds of so many rows, so correlated, have to reach in units of a row's spread; where a
@@ -37,15 +27,13 @@ def row_bounds(rows: Sequence[Row], dof: Array | None = None, level: float = 0.9
     Returns:
         Lower and upper bounds, each (rows,).
     """
-    value, lo, hi, ceiling = (
-        np.array([getattr(row, name) for row in rows]) for name in ("value", "lo", "hi", "ceiling")
-    )
+    value, lo, hi, ceiling = (rows.number(name) for name in ("value", "lo", "hi", "ceiling"))
     degrees = np.full(len(rows), np.inf) if dof is None else dof
-    draws = joint_draws(rows)
+    draws = rows.joint_draws()
     if draws is None:
         lower, upper = sidak_bounds(value, lo, hi, level, degrees)
     else:
-        centre = np.array([row.centre for row in rows])
+        centre = rows.centre()
         lower, upper = simultaneous_bounds(centre, draws, level, degrees)
         usual = Z * spread(draws)
         lower = centre - (centre - lower) * _stretch(value - lo, usual)

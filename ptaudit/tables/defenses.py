@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from ptaudit.spec.catalog import NO_DEFENSE
 from ptaudit.tables.row import JOINT, Row, strongest
 from ptaudit.tables.run import DefenseEntry, Run
 from ptaudit.tables.spec import plain_spec, views_of
+from ptaudit.tables.table import Table
 from ptaudit.tables.wide import Cell, Sheet
 
 NONE = NO_DEFENSE
@@ -98,20 +98,17 @@ def _cells(line: DefenseLine) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
-def _groups(rows: Sequence[Row]) -> dict[tuple[str, str, str, str, str], list[Row]]:
+def _groups(rows: Table) -> dict[tuple[str, str, str, str, str], list[Row]]:
     """Joint rows of the last epoch of each view, by view, defense of the training, game, metric and what is known."""
     groups: dict[tuple[str, str, str, str, str], list[Row]] = {}
     last: dict[tuple[str, str], int] = {}
-    for row in rows:
-        last[row.view, row.trained_with] = max(row.epoch, last.get((row.view, row.trained_with), 0))
-    for row in _joint(rows):
+    for epoch, view, trained_with in rows.distinct("epoch", "view", "trained_with"):
+        last[view, trained_with] = max(epoch, last.get((view, trained_with), 0))
+    joint = rows.where(layer=JOINT, metric=METRICS)
+    for row in joint.where(epoch=set(last.values())):
         if row.epoch == last[row.view, row.trained_with]:
             groups.setdefault((row.view, row.trained_with, row.game, row.metric, row.knows), []).append(row)
     return groups
-
-
-def _joint(rows: Sequence[Row]) -> Iterator[Row]:
-    return (row for row in rows if row.layer == JOINT and row.metric in METRICS)
 
 
 def _value(row: Row) -> float:

@@ -2,52 +2,52 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import numpy as np
-
-from ptaudit.archives import open_npz
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
-from ptaudit.tables.checks import problem
+from ptaudit.tables.columns import first_of
 from ptaudit.tables.defenses import defenses_sheet
-from ptaudit.tables.formats import csv_text, json_text, parse, read_csv, read_json, read_text
+from ptaudit.tables.digests import digest, digest_of, verify
+from ptaudit.tables.draws import draws_bytes, with_draws
+from ptaudit.tables.formats import check_header, csv_text, json_text, parse, read_csv, read_json, read_text
 from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.manifest import read_manifest
-from ptaudit.tables.row import COLUMNS, TABLE_VERSION, Row
+from ptaudit.tables.reading import read_leakage
+from ptaudit.tables.row import COLUMNS, JOINT, TABLE_VERSION, Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
 from ptaudit.tables.summary import summary
 from ptaudit.tables.sweeps import threats_sheet
+from ptaudit.tables.table import Table
 from ptaudit.tables.verdict import Verdict
 from ptaudit.tables.wide import Sheet, epochs_sheet, layer_epoch_sheet, layers_sheet
 
 LEAKAGE = "leakage.csv"
 DRAWS = "bootstrap.npz"
 SPEC = "spec.resolved.yaml"
+MANIFEST = "manifest.json"
+ENCODERS = "encoders"
 RESUME = ".resume"
 """What a run that is not finished keeps in its folder."""
 
-_TEXT = "utf-8"
 _FIRST_VERSION = tuple(c for c in COLUMNS if c not in ("knowledge", "knows", "trained_with", "detectable"))
 """Columns of a table of version 1."""
 
 
-def leakage_text(rows: Sequence[Row]) -> str:
+def leakage_text(rows: Iterable[Row]) -> str:
     """The leakage table as CSV."""
     return csv_text(COLUMNS, ([getattr(row, column) for column in COLUMNS] for row in rows))
 
 
+BESIDE = ("samples.csv", "live.csv", "preprocess.json")
 OWN = frozenset(
     {
-        LEAKAGE, DRAWS, SPEC, "manifest.json", "layers.csv", "epochs.csv", "layer_epoch.csv", "gates.json",
-        "summary.json", "timings.json", "threats.csv", "defenses.csv", "localisation.csv", "report.md", "samples.csv",
-        "preprocess.json", "live.csv",
+        *BESIDE, LEAKAGE, DRAWS, SPEC, MANIFEST, "layers.csv", "epochs.csv", "layer_epoch.csv", "gates.json",
+        "summary.json", "timings.json", "threats.csv", "defenses.csv", "localisation.csv", "report.md",
     }
 )  # fmt: skip
 """Files of a run folder, of which some are there only if their games were played."""
@@ -62,9 +62,7 @@ def write_run(run: Run, folder: Path, report: str | None = None) -> None:
         report: the text of `report.md`, which is left out without it.
     """
     leakage = leakage_text(run.rows)
-    identity = {"name": run.name, "table_version": TABLE_VERSION, "layers": [asdict(layer) for layer in run.layers]}
     files: dict[str, str | bytes] = {
-        "manifest.json": json_text({**run.manifest, **identity}),
         "layers.csv": _sheet_text(layers_sheet(run)),
         "epochs.csv": _sheet_text(epochs_sheet(run)),
         "layer_epoch.csv": _sheet_text(layer_epoch_sheet(run)),
@@ -72,7 +70,7 @@ def write_run(run: Run, folder: Path, report: str | None = None) -> None:
         "summary.json": json_text(summary(run)),
         "timings.json": json_text(run.timings),
         SPEC: run.spec_text,
-        DRAWS: _draws_bytes(run.rows, leakage),
+        DRAWS: draws_bytes(run.rows, leakage),
     }
     for name, sheet in (
         ("threats.csv", threats_sheet(run)),
@@ -86,8 +84,21 @@ def write_run(run: Run, folder: Path, report: str | None = None) -> None:
     if report is not None:
         files["report.md"] = report
     files[LEAKAGE] = leakage
-    for name, content in files.items():
+    manifest = {
+        **run.manifest,
+        "name": run.name,
+        "table_version": TABLE_VERSION,
+        "layers": [asdict(layer) for layer in run.layers],
+        "files": {**_beside(folder), **{name: digest_of(content) for name, content in files.items()}},
+    }
+    for name, content in {MANIFEST: json_text(manifest), **files}.items():
         write_whole(folder / name, content)
+
+
+def _beside(folder: Path) -> dict[str, str]:
+    """Digests of what others have written before: scores of single records, what was read live, learned encoders."""
+    there = [folder / name for name in BESIDE] + sorted((folder / ENCODERS).rglob("*"))
+    return {path.relative_to(folder).as_posix(): digest(path) for path in there if path.is_file()}
 
 
 def read_run(folder: Path) -> Run:
@@ -95,7 +106,7 @@ def read_run(folder: Path) -> Run:
 
     Raises:
         RunFolderError: if there is no run, an unfinished one, one with tables of another version, or a file that is
-            malformed (with its line).
+            malformed (with its line) or not as the manifest says it was written.
     """
     try:
         return _read_run(folder)
@@ -107,16 +118,17 @@ def _read_run(folder: Path) -> Run:
     leakage = folder / LEAKAGE
     if not leakage.is_file():
         raise _no_run(folder)
-    manifest = read_manifest(folder / "manifest.json")
+    manifest = read_manifest(folder / MANIFEST)
     _check_version(manifest, leakage)
+    digests = manifest.pop("files", {})
     name, layers = str(manifest.pop("name", folder.resolve().name)), manifest.pop("layers", None)
     rows = read_leakage(leakage)
-    entries = _records(LayerEntry, layers, folder / "manifest.json") if layers else _layers_of(rows)
+    entries = _records(LayerEntry, layers, folder / MANIFEST) if layers else _layers_of(rows)
     verdicts = folder / "gates.json"
     spec = folder / SPEC
-    return Run(
+    run = Run(
         name=name,
-        rows=_with_draws(rows, folder / DRAWS, leakage),
+        rows=rows,
         layers=tuple(entries),
         epochs=_read_epochs(folder / "epochs.csv"),
         manifest=manifest,
@@ -125,26 +137,8 @@ def _read_run(folder: Path) -> Run:
         verdicts=tuple(_records(Verdict, read_json(verdicts), verdicts)) if verdicts.is_file() else (),
         seeds=_read_seeds(folder / "seeds", manifest.get("seeds", ())),
     )
-
-
-def read_leakage(path: Path) -> tuple[Row, ...]:
-    """Reads a leakage table, without draws.
-
-    Raises:
-        RunFolderError: for a malformed file, a missing column, a row that stands twice or cannot be true.
-    """
-    kinds = get_type_hints(Row)
-    rows: list[Row] = []
-    seen: set[object] = set()
-    for where, cells in read_csv(path, COLUMNS):
-        row = Row(**{column: parse(kinds[column], cells[column], column, where) for column in COLUMNS})
-        if row.key in seen:
-            raise RunFolderError(f"row stands twice: {', '.join(map(str, row.key))}", where=where)
-        if wrong := problem(row):
-            raise RunFolderError(f"this row cannot be: {wrong}", where=where, remedy="write or fetch the run again")
-        seen.add(row.key)
-        rows.append(row)
-    return tuple(rows)
+    verify(folder, digests)
+    return replace(run, rows=with_draws(rows, folder / DRAWS, leakage))
 
 
 def _no_run(folder: Path) -> RunFolderError:
@@ -161,8 +155,7 @@ def _check_version(manifest: dict[str, Any], leakage: Path) -> None:
     """Refuses tables of another version; a folder without a manifest is known by the columns of its table."""
     version = manifest.pop("table_version", 1 if manifest else None)
     if version is None:
-        header = read_text(leakage).partition("\n")[0].strip().split(",")
-        version = 1 if header == list(_FIRST_VERSION) else TABLE_VERSION
+        version = 1 if check_header(leakage, ()) == list(_FIRST_VERSION) else TABLE_VERSION
     if version != TABLE_VERSION:
         older = isinstance(version, int) and version < TABLE_VERSION
         remedy = "audit it again with this release" if older else "update ptaudit, or use the release that wrote it"
@@ -174,39 +167,12 @@ def _sheet_text(sheet: Sheet) -> str:
     return csv_text(sheet.columns, sheet.rows)
 
 
-def _draws_bytes(rows: Sequence[Row], leakage: str) -> bytes:
-    """The draws as npz: float32 (rows with draws, B), which rows those are, and the hash of their table."""
-    index = [r for r, row in enumerate(rows) if row.draws is not None]
-    draws = np.array([rows[r].draws for r in index], dtype=np.float32).reshape(len(index), -1 if index else 0)
-    buffer = io.BytesIO()
-    np.savez(buffer, draws=draws, rows=np.array(index, dtype=np.int64), table=np.array(_digest(leakage)))
-    return buffer.getvalue()
-
-
-def _with_draws(rows: tuple[Row, ...], path: Path, leakage: Path) -> tuple[Row, ...]:
-    if not path.is_file():
-        return rows
-    try:
-        with open_npz(path) as stored:
-            draws, index, table = stored["draws"], stored["rows"], str(stored["table"])
-    except Exception as error:  # a damaged file can fail in any way
-        raise RunFolderError("damaged file", where=str(path), remedy="delete it: intervals remain") from error
-    if table != _digest(read_text(leakage)):
-        raise RunFolderError(f"belongs to another {LEAKAGE}", where=str(path), remedy="delete it: intervals remain")
-    drawn = dict(zip(index.tolist(), draws.astype(np.float64)))
-    return tuple(replace(row, draws=drawn.get(r)) for r, row in enumerate(rows))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.replace("\r\n", "\n").encode(_TEXT)).hexdigest()
-
-
 def _seed_names(run: Run) -> list[str]:
     names = [str(seed) for seed in run.manifest.get("seeds", ())]
     return names if len(names) == len(run.seeds) else [str(k) for k in range(len(run.seeds))]
 
 
-def _read_seeds(folder: Path, seeds: Sequence[object]) -> tuple[tuple[Row, ...], ...]:
+def _read_seeds(folder: Path, seeds: Sequence[object]) -> tuple[Table, ...]:
     """Tables of the single seeds in the order of the manifest, others after them by number."""
     if not folder.is_dir():
         return ()
@@ -276,13 +242,13 @@ def _fits(value: Any, hint: object) -> bool:
     return isinstance(value, tuple(kinds)) and not isinstance(value, bool)
 
 
-def _layers_of(rows: Sequence[Row]) -> list[LayerEntry]:
+def _layers_of(rows: Table) -> list[LayerEntry]:
     """What the table tells of the layers, for a folder without a manifest; `*` is none."""
-    found: dict[str, LayerEntry] = {}
-    for row in rows:
-        if row.layer_index >= 0 and row.layer != "*" and row.layer not in found:
-            missing = row.status.startswith("not captured")
-            reason = row.status.partition(":")[2].strip() if missing else ""
-            capture = "none" if missing else "unknown"
-            found[row.layer] = LayerEntry(row.layer, row.layer_index, row.layer_type, row.parameters, capture, reason)
-    return sorted(found.values(), key=lambda layer: layer.index)
+    found = []
+    named = rows.take((rows.number("layer_index") >= 0) & ~rows.are(layer=JOINT))
+    for row in named.take(first_of(named.text("layer").codes)[0]):
+        missing = row.status.startswith("not captured")
+        reason = row.status.partition(":")[2].strip() if missing else ""
+        capture = "none" if missing else "unknown"
+        found.append(LayerEntry(row.layer, row.layer_index, row.layer_type, row.parameters, capture, reason))
+    return sorted(found, key=lambda layer: layer.index)

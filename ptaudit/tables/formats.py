@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +54,14 @@ def read_text(path: Path) -> str:
     Raises:
         RunFolderError: if it cannot be read or is not UTF-8.
     """
-    try:
+    with _readable(path):
         return path.read_text(encoding="utf-8-sig")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except UnicodeDecodeError as error:
         raise RunFolderError("not UTF-8 text", where=str(path), remedy=_AGAIN) from error
     except OSError as error:
@@ -96,7 +104,22 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+def csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Records of a CSV file, the header too: the line on which each ends, and its cells.
+
+    Raises:
+        RunFolderError: if it cannot be read or is not CSV, with the line.
+    """
+    with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            for cells in reader:
+                yield reader.line_num, cells
+        except csv.Error as error:
+            raise RunFolderError(f"not CSV: {error}", where=f"{path}:{reader.line_num}") from error
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Lines of a CSV file that has at least the given columns.
 
     Returns:
@@ -105,27 +128,23 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, st
     Raises:
         RunFolderError: for a missing column or a line with too few or too many cells.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    lines: list[tuple[str, dict[str, str]]] = []
-    header: list[str] | None = None
-    try:
-        for cells in reader:
-            where = f"{path}:{reader.line_num}"
-            if header is None:
-                header = cells
-                _check_header(path, header, columns)
-            elif len(cells) != len(header):
-                raise RunFolderError(f"{len(cells)} cells where the header has {len(header)}", where=where)
-            else:
-                lines.append((where, dict(zip(header, cells))))
-    except csv.Error as error:
-        raise RunFolderError(f"not CSV: {error}", where=f"{path}:{reader.line_num}") from error
+    header = check_header(path, columns)
+    for line, cells in islice(csv_lines(path), 1, None):
+        where = f"{path}:{line}"
+        if len(cells) != len(header):
+            raise RunFolderError(f"{len(cells)} cells where the header has {len(header)}", where=where)
+        yield where, dict(zip(header, cells))
+
+
+def check_header(path: Path, columns: Sequence[str]) -> list[str]:
+    """The columns of a CSV file, which must have the given ones, and none twice.
+
+    Raises:
+        RunFolderError: what is missing or stands twice.
+    """
+    _, header = next(csv_lines(path), (0, None))
     if header is None:
         raise RunFolderError("empty file", where=str(path), remedy=_AGAIN)
-    return lines
-
-
-def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
         raise RunFolderError(f"column stands twice: {', '.join(twice)}", where=f"{path}:1")
@@ -134,6 +153,7 @@ def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> 
         raise RunFolderError(
             f"column missing: {', '.join(missing)}", where=f"{path}:1", remedy=f"expected {', '.join(columns)}"
         )
+    return header
 
 
 def parse(kind: type, text: str, column: str, where: str) -> Any:

@@ -39,11 +39,10 @@ def localisation_sheet(run: Run) -> Sheet:
     """
     groups: dict[tuple[str, str, int, str], list[Row]] = {}
     series: dict[tuple[str, str], Beside] = {}
-    for row in run.rows:
-        if row.metric in METRICS and row.view == MODEL_VIEW:
-            groups.setdefault((row.game, row.trained_with, row.epoch, row.layer), []).append(row)
-            if (row.game, row.trained_with) not in series:
-                series[row.game, row.trained_with] = _usable(run, row.game, row.trained_with)
+    for row in run.rows.where(metric=METRICS, view=MODEL_VIEW):
+        groups.setdefault((row.game, row.trained_with, row.epoch, row.layer), []).append(row)
+        if (row.game, row.trained_with) not in series:
+            series[row.game, row.trained_with] = _usable(run, row.game, row.trained_with)
     return Sheet(COLUMNS, tuple(tuple(_cells(group, series)) for group in groups.values()))
 
 
@@ -69,9 +68,8 @@ def _usable(run: Run, game: str, arm: str) -> Beside:
     secret = _secret(run, games.get(game, {}))
     same = [title for title, other in games.items() if _is_usable(other) and _secret(run, other) == secret]
     found: dict[str, list[Row]] = {}
-    for row in run.rows:
-        if row.game in same and row.metric == "bits" and row.view in views and row.trained_with == arm:
-            found.setdefault(row.view, []).append(row)
+    for row in run.rows.where(game=same, metric="bits", view=views, trained_with=arm):
+        found.setdefault(row.view, []).append(row)
     if secret is None or not found:
         return {}
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE
+from ptaudit.tables.columns import Mask
 from ptaudit.tables.defenses import title_of
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run
 from ptaudit.tables.spec import games_of, plain_spec, views_of
 from ptaudit.tables.status import ATTACK_LIMITED, LIMITED
+from ptaudit.tables.table import Table
 
 _GAUSSIAN = ("dp", "dp_sgd")
 
@@ -45,3 +47,13 @@ def has_mechanism(run: Run, row: Row) -> bool:
 def only_by_adversary(run: Run, row: Row) -> bool:
     """Whether nothing but its adversary limits what a row shows."""
     return row.status == ATTACK_LIMITED or (row.status in LIMITED and not has_mechanism(run, row))
+
+
+def protected(run: Run, rows: Table) -> Mask:
+    """Which rows have a mechanism."""
+    return rows.ask(lambda row: has_mechanism(run, row), "view", "game", "trained_with")
+
+
+def limited(run: Run, rows: Table) -> Mask:
+    """Which rows nothing but their adversary limits."""
+    return rows.ask(lambda row: only_by_adversary(run, row), "view", "game", "trained_with", "status")

@@ -3,46 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from ptaudit.errors import RunFolderError
 from ptaudit.spec.catalog import ESTIMATORS, FAMILIES
 from ptaudit.stats.simultaneous import Z, sidak_bounds, simultaneous_bounds, spread
 from ptaudit.stats.welch import two_sided_p, welch
-from ptaudit.tables.bounds import joint_draws
-from ptaudit.tables.row import Key, Row
+from ptaudit.tables.columns import Remarks, Words
 from ptaudit.tables.run import Run
-from ptaudit.tables.seeds import record_variance, same_ceiling
+from ptaudit.tables.seeds import close, in_seeds, record_variance, same_ceiling
+from ptaudit.tables.table import AT_ONCE, Table
 
 Array = NDArray[np.float64]
-Pair = tuple[Row, Row]
-"""A row of the earlier run (or baseline) and one of the later run."""
+Pairs = tuple[Table, Table]
+"""Rows of the earlier run (or baseline), and those of the later run that belong to them, in the same order."""
 
+NUMBERS = ("value", "lo", "hi", "ceiling", "n")
+"""What a difference is made of, beside draws."""
 _ROUNDING = 1e-5
 """Relative difference that the six digits of the tables cannot show."""
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Later minus earlier run, one entry a pair, with pointwise 95 % intervals and, if known, draws (pairs, B)."""
+    """Later minus earlier run, one entry a pair, with pointwise 95 % intervals and, if known, draws (pairs, B), which
+    are made when they are asked for."""
 
     value: Array
     lo: Array
     hi: Array
     p: Array
     dof: Array
-    draws: Array | None = None
+    draws: Callable[[], Array] | None = None
 
     def bounds(self, ceilings: Array, level: float = 0.95) -> tuple[Array, Array]:
         """Bounds that hold for all pairs at once, inside ± the ceiling where there is one."""
         if self.draws is None:
             lower, upper = sidak_bounds(self.value, self.lo, self.hi, level, self.dof)
         else:
-            lower, upper = simultaneous_bounds(self.value, self.draws, level, self.dof)
+            lower, upper = simultaneous_bounds(self.value, self.draws(), level, self.dof)
         top = np.where(np.isfinite(ceilings), ceilings, np.inf)
         return np.clip(np.minimum(lower, self.lo), -top, top), np.clip(np.maximum(upper, self.hi), -top, top)
 
@@ -53,23 +57,30 @@ def same_records(before: Run, after: Run) -> bool | None:
     return digests[0] == digests[1] if all(digests) else None
 
 
-def mismatch(pair: Pair, before: Run, after: Run) -> str | None:
-    """Why two rows are not numbers of one game, or None: other ceiling, other tokens."""
-    first, second = pair
+def mismatch(pairs: Pairs, before: Run, after: Run) -> Words:
+    """Why two rows are not numbers of one game, one text a pair, empty where they are: other ceiling, other tokens."""
+    first, second = pairs
+    reasons = Remarks(len(first))
     learned = before.encoder, after.encoder
-    if learned[0] != learned[1] and first.adversary in (*ESTIMATORS, *FAMILIES):
-        return f"tokens by {learned[0]} and {learned[1]}"
-    if not same_ceiling(first.ceiling, second.ceiling):
-        return f"ceilings {first.ceiling:.3g} and {second.ceiling:.3g}: not the same candidates or defense"
+    if learned[0] != learned[1]:
+        readers = np.flatnonzero(first.are(adversary=(*ESTIMATORS, *FAMILIES)))
+        reasons.add(readers, f"tokens by {learned[0]} and {learned[1]}")
+    ceilings = first.number("ceiling"), second.number("ceiling")
+    unlike = np.flatnonzero(~same_ceiling(*ceilings))
+    ends = zip(*(ceiling[unlike].tolist() for ceiling in ceilings))
+    texts = (f"ceilings {one:.3g} and {other:.3g}: not the same candidates or defense" for one, other in ends)
+    reasons.add(unlike, Words.of(texts))
     dims = before.token_dim, after.token_dim
     if None not in dims and dims[0] != dims[1]:
-        return f"token dimensions {dims[0]} and {dims[1]}"
-    if None in dims and (first.status == "dim-limited") != (second.status == "dim-limited"):
-        return "one is dim-limited, the other not, and a spec is missing: token dimensions may differ"
-    return None
+        reasons.add(np.arange(len(first)), f"token dimensions {dims[0]} and {dims[1]}")
+    if None in dims:
+        text = "one is dim-limited, the other not, and a spec is missing: token dimensions may differ"
+        limited = first.are(status="dim-limited") != second.are(status="dim-limited")
+        reasons.add(np.flatnonzero(limited), text)
+    return reasons.words
 
 
-def sample_differences(pairs: Sequence[Pair], paired: bool) -> Differences:
+def sample_differences(pairs: Pairs, paired: bool) -> Differences:
     """Differences with the noise that the rows' own draws (or intervals) tell of.
 
     Args:
@@ -81,25 +92,27 @@ def sample_differences(pairs: Sequence[Pair], paired: bool) -> Differences:
         Differences of unclipped values; without draws their intervals are those of independent numbers (MOVER, Zou and
         Donner 2008).
     """
+    first, second = pairs
     lo, hi = _independent(pairs)
-    before, after = joint_draws([b for b, _ in pairs]), joint_draws([a for _, a in pairs])
-    infinite = np.full(len(pairs), np.inf)
-    if before is None or after is None or before.shape != after.shape:
-        value = _rounded([(b.value, a.value) for b, a in pairs])
+    infinite = np.full(len(first), np.inf)
+    if not first.draws_each or first.draws_each != second.draws_each:
+        value = _rounded(first.number("value"), second.number("value"))
         half = np.where(value > 0, value - lo, hi - value)
         return Differences(value, lo, hi, two_sided_p(value, half / Z), infinite)
-    value = _rounded([(b.centre, a.centre) for b, a in pairs])
-    shuffle = np.random.default_rng(0).permutation(before.shape[1])
-    alone = np.array([not paired or b.n != a.n for b, a in pairs])
-    draws = after - np.where(alone[:, None], before[:, shuffle], before)
-    error = spread(draws)
-    fixed = (spread(before) == 0) & (spread(after) == 0)
+    value = _rounded(first.centre(), second.centre())
+    spreads = [
+        [spread(_draws(first[some])), spread(_draws(second[some])), spread(_moved(first[some], second[some], paired))]
+        for some in (slice(start, start + AT_ONCE) for start in range(0, len(first), AT_ONCE))
+    ]
+    before, after, error = np.concatenate(spreads, axis=1)
+    fixed = (before == 0) & (after == 0)
     lower, upper = np.where(fixed, lo, value - Z * error), np.where(fixed, hi, value + Z * error)
     known = np.where(fixed, np.where(value > 0, value - lo, hi - value) / Z, error)
-    return Differences(value, lower, upper, two_sided_p(value, known), infinite, draws)
+    p = two_sided_p(value, known)
+    return Differences(value, lower, upper, p, infinite, lambda: _moved(first, second, paired))
 
 
-def seed_differences(pairs: Sequence[Pair], before: Run, after: Run, with_records: bool) -> Differences:
+def seed_differences(pairs: Pairs, before: Run, after: Run, with_records: bool) -> Differences:
     """Differences between two groups of seeds, by Welch's t.
 
     Args:
@@ -107,35 +120,58 @@ def seed_differences(pairs: Sequence[Pair], before: Run, after: Run, with_record
         before: run with the tables of at least two seeds.
         after: likewise.
         with_records: whether the runs audit different records, whose variance then adds to that between seeds.
+
+    Raises:
+        RunFolderError: a seed lacks a row of the pooled table.
     """
-    ours, theirs = ([_by_key(table) for table in run.seeds] for run in (before, after))
-    groups = [([t[b.key] for t in ours if b.key in t], [t[a.key] for t in theirs if a.key in t]) for b, a in pairs]
-    first, second = (np.array([[row.value for row in group[side]] for group in groups]).T for side in (0, 1))
+    groups = [_of_seeds(rows, run) for rows, run in zip(pairs, (before, after))]
+    first, second = (np.array([table.number("value") for table in group]) for group in groups)
     extra: list[tuple[Array, Array]] = []
     if with_records:
-        for side in (0, 1):
-            variance = np.array([record_variance(group[side]) for group in groups])
-            extra.append((variance, np.array([max(group[side][0].n - 1, 1) for group in groups], dtype=np.float64)))
+        extra = [(record_variance(group), np.maximum(group[0].number("n") - 1.0, 1.0)) for group in groups]
     value, error, dof, p = welch(first, second, extra)
     half = stats.t.ppf(0.975, dof) * error
     return Differences(value, value - half, value + half, p, dof)
 
 
-def _by_key(table: Sequence[Row]) -> dict[Key, Row]:
-    return {row.key: row for row in table}
+def _of_seeds(rows: Table, run: Run) -> list[Table]:
+    """The rows as the table of each seed has them."""
+    places = in_seeds(rows, run.seeds)
+    gone = np.flatnonzero((places < 0).any(0))
+    if len(gone):
+        layer, view, epoch = rows.take(gone[:1]).distinct("layer", "view", "epoch")[0]
+        where = f"run {run.name}, layer {layer}, view {view}, epoch {epoch}"
+        raise RunFolderError("the table of a seed has no such row", where=where, remedy="fetch the run again, whole")
+    return [table.take(place) for table, place in zip(run.seeds, places)]
 
 
-def _independent(pairs: Sequence[Pair]) -> tuple[Array, Array]:
-    ends = [
-        (
-            (a.value - b.value) - math.hypot(a.value - a.lo, b.hi - b.value),
-            (a.value - b.value) + math.hypot(a.hi - a.value, b.value - b.lo),
-        )
-        for b, a in pairs
-    ]
-    lo, hi = np.array(ends).reshape(-1, 2).T
-    return lo, hi
+def _draws(rows: Table) -> Array:
+    draws = rows.joint_draws()
+    assert draws is not None
+    return draws
 
 
-def _rounded(values: Sequence[tuple[float, float]]) -> Array:
-    return np.array([0.0 if math.isclose(b, a, rel_tol=_ROUNDING) else a - b for b, a in values])
+def _moved(first: Table, second: Table, paired: bool) -> Array:
+    """Draws of the differences (pairs, B)."""
+    before, after = _draws(first), _draws(second)
+    shuffle = np.random.default_rng(0).permutation(before.shape[1])
+    alone = (first.number("n") != second.number("n")) | (not paired)
+    return np.asarray(after - np.where(alone[:, None], before[:, shuffle], before))
+
+
+def _independent(pairs: Pairs) -> tuple[Array, Array]:
+    (b, b_lo, b_hi), (a, a_lo, a_hi) = ([table.number(name) for name in ("value", "lo", "hi")] for table in pairs)
+    return (a - b) - _hypot(a - a_lo, b_hi - b), (a - b) + _hypot(a_hi - a, b - b_lo)
+
+
+def _hypot(one: Array, other: Array) -> Array:
+    """That of Python, whose last digit is right."""
+    found = np.empty(len(one))
+    for start in range(0, len(one), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        found[some] = list(map(math.hypot, one[some].tolist(), other[some].tolist()))
+    return found
+
+
+def _rounded(before: Array, after: Array) -> Array:
+    return np.where(close(before, after, _ROUNDING), 0.0, after - before)

@@ -7,29 +7,37 @@ more the row gives away. Not every run has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.tables.row import Row
+from ptaudit.tables.table import Table
 
 AT_CEILING = 0.99
 """Share of the ceiling from which on rows tie: what is above differs by chance."""
 
 Place = tuple[int, str, str, str, str, str]
+PLACE = ("epoch", "layer", "view", "game", "knows", "trained_with")
+"""Where a row's leak is, as columns."""
 
 
 def place(row: Row) -> Place:
-    """Where a row's leak is: epoch, layer, view, game, what is known of the records, training."""
+    """Where a row's leak is, see `PLACE`."""
     return (row.epoch, row.layer, row.view, row.game, row.knows, row.trained_with)
 
 
-def noise_halves(rows: Iterable[Row]) -> dict[Place, Row]:
+def noise_rows(rows: Table) -> Table:
+    """The measured rows of `noise_half`."""
+    there = rows.where(metric=NOISE_HALF)
+    return there.take(there.measured & there.adaptive)
+
+
+def noise_halves(rows: Table) -> dict[Place, Row]:
     """The measured rows of `noise_half` by their place; of several adversaries the one that it takes most to stop."""
     found: dict[Place, Row] = {}
-    for row in rows:
-        if row.metric == NOISE_HALF and row.measured and row.adaptive:
-            held = found.get(place(row))
-            found[place(row)] = row if held is None or row.value > held.value else held
+    for row in noise_rows(rows):
+        held = found.get(place(row))
+        found[place(row)] = row if held is None or row.value > held.value else held
     return found
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.spec.catalog import ESTIMATORS, NO_DEFENSE, NOISE_HALF
-from ptaudit.stats.estimate import Estimate
+from ptaudit.stats.estimate import NOT_COMPARABLE, Estimate
 
 Key = tuple[int, str, str, str, str, str, str, str, str]
 """What tells a row from all others of its table, see `KEY_COLUMNS`."""
@@ -19,7 +19,7 @@ JOINT = "*"
 """Name of the row that stands for all layers of a view jointly."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One number of the audit: columns of `leakage.csv`, in their order. Units are in the metric's name."""
 
@@ -56,12 +56,12 @@ class Row:
     def measured(self) -> bool:
         """Whether the row holds a number with its interval: not inconclusive, not "not captured", not NaN."""
         interval = not (math.isnan(self.lo) or math.isnan(self.hi))
-        return interval and self.estimate.conclusive and not self.status.startswith("not captured")
+        return interval and math.isfinite(self.value) and is_number(self.status)
 
     @property
     def silent(self) -> bool:
         """Whether it is about a layer that gets no gradient, so that nobody can learn anything from it."""
-        return self.status.startswith("not captured: unused")
+        return is_silent(self.status)
 
     @property
     def adaptive(self) -> bool:
@@ -101,8 +101,15 @@ BOUNDS = ("upper_bits", "epsilon_lo", NOISE_HALF)
 TABLE_VERSION = 2
 """Version of `leakage.csv`; 1 had no columns `knowledge`, `knows`, `trained_with` and `detectable`."""
 
-Table = Sequence[Row]
-"""Rows in the order of the file: epoch, view, game, layer (`*` first), adversary, metric; defenses last."""
+
+def is_silent(status: str) -> bool:
+    """Whether a row of this status is about a layer that gets no gradient."""
+    return status.startswith("not captured: unused")
+
+
+def is_number(status: str) -> bool:
+    """Whether a row of this status holds a number."""
+    return not status.startswith(("inconclusive", "not captured", NOT_COMPARABLE))
 
 
 def limit(metric: str, estimate: Estimate) -> float:
@@ -113,11 +120,6 @@ def limit(metric: str, estimate: Estimate) -> float:
 def find(rows: Iterable[Row], **wanted: object) -> list[Row]:
     """Rows whose columns equal the given values, e.g. `find(rows, view="record", metric="bits")`."""
     return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
-
-
-def as_trained(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Rows about the training as it is, without those of `defenses`."""
-    return tuple(row for row in rows if row.as_trained)
 
 
 def strongest(rows: Iterable[Row], key: Callable[[Row], float]) -> Row | None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ptaudit.tables.row import Row
 from ptaudit.tables.spec import plain_spec
+from ptaudit.tables.table import Table
 from ptaudit.tables.verdict import Verdict
 
 
@@ -81,14 +81,14 @@ class Run:
     """
 
     name: str
-    rows: tuple[Row, ...]
+    rows: Table
     layers: tuple[LayerEntry, ...]
     epochs: tuple[EpochEntry, ...]
     manifest: Mapping[str, Any]
     timings: Mapping[str, float]
     spec_text: str
     verdicts: tuple[Verdict, ...] = ()
-    seeds: tuple[tuple[Row, ...], ...] = field(default=(), repr=False)
+    seeds: tuple[Table, ...] = field(default=(), repr=False)
 
     @property
     def defenses(self) -> tuple[DefenseEntry, ...]:

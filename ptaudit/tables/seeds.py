@@ -6,15 +6,18 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from ptaudit.stats.simultaneous import Z
 from ptaudit.stats.welch import satterthwaite
-from ptaudit.tables.row import Key, Row, limit
+from ptaudit.tables.columns import Mask, Places, keys, places_of
+from ptaudit.tables.row import KEY_COLUMNS, Key, Row, limit
 from ptaudit.tables.status import worst_status
+from ptaudit.tables.table import Table
 
 Array = NDArray[np.float64]
 
@@ -24,19 +27,19 @@ CEILING_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class _Parts:
-    """Variances of the mean over seeds: of record sampling (below and above the value) and of retraining.
+    """Variances of the mean over seeds, (rows,): of record sampling (below and above the value) and of retraining.
 
     `dof` are Satterthwaite's degrees of freedom of their sum, `seeds` the number of runs.
     """
 
-    below: float
-    above: float
-    between: float
-    dof: float
+    below: Array
+    above: Array
+    between: Array
+    dof: Array
     seeds: int
 
-    def half(self, records: float) -> float:
-        """Half-width of the interval for a variance `records` of record sampling."""
+    def half(self, records: Array) -> float:
+        """Half-width of the interval of one row for a variance `records` of record sampling."""
         return Z * math.hypot(math.sqrt(records), self.stretch * math.sqrt(self.between))
 
     @property
@@ -67,22 +70,37 @@ def pool(tables: Sequence[Sequence[Row]]) -> tuple[Row, ...]:
     return tuple(_pool_row(group, len(tables), shocks) for group in groups.values())
 
 
-def degrees_of_freedom(rows: Sequence[Row], seeds: Sequence[Sequence[Row]]) -> Array:
+def degrees_of_freedom(rows: Table, seeds: Sequence[Table]) -> Array:
     """Degrees of freedom behind the intervals of pooled rows, (rows,); infinite where there is one seed."""
-    if len(seeds) < 2:
-        return np.full(len(rows), np.inf)
-    groups = _groups(seeds)
-    dofs = []
-    for row in rows:
-        group = groups.get(row.key, [])
-        dofs.append(_parts(group).dof if len(group) > 1 and all(r.measured for r in group) else math.inf)
-    return np.array(dofs)
+    dof = np.full(len(rows), np.inf)
+    if len(seeds) > 1:
+        places = in_seeds(rows, seeds)
+        whole = np.flatnonzero((places >= 0).all(0))
+        tables = [table.take(place[whole]) for table, place in zip(seeds, places)]
+        measured = np.logical_and.reduce([table.measured for table in tables])
+        dof[whole[measured]] = _parts_of([table.take(measured) for table in tables]).dof
+    return dof
 
 
-def record_variance(group: Sequence[Row]) -> float:
-    """Variance of a mean over seeds that is due to the records, from the intervals of the single seeds."""
-    parts = _parts(group)
-    return max(parts.below, parts.above)
+def in_seeds(rows: Table, seeds: Sequence[Table]) -> Places:
+    """Where each row stands in the table of each seed, (seeds, rows); -1 where it does not."""
+    wanted, *there = keys(KEY_COLUMNS, rows, *seeds)
+    return np.array([places_of(wanted, key) for key in there])
+
+
+def record_variance(tables: Sequence[Table]) -> Array:
+    """Variances of means over seeds (rows,) that are due to the records, from the intervals of the single seeds.
+
+    Args:
+        tables: the rows as each seed has them, in the same order.
+    """
+    parts = _parts_of(tables)
+    return np.maximum(parts.below, parts.above)
+
+
+def _parts_of(tables: Sequence[Table]) -> _Parts:
+    value, lo, hi, n = (np.array([table.number(name) for table in tables]) for name in ("value", "lo", "hi", "n"))
+    return _parts(value, lo, hi, np.array([table.centre() for table in tables]), n)
 
 
 def _groups(tables: Sequence[Sequence[Row]]) -> dict[Key, list[Row]]:
@@ -93,15 +111,13 @@ def _groups(tables: Sequence[Sequence[Row]]) -> dict[Key, list[Row]]:
     return groups
 
 
-def _parts(group: Sequence[Row]) -> _Parts:
-    below = float(np.mean([row.value - row.lo for row in group]) / Z) ** 2
-    above = float(np.mean([row.hi - row.value for row in group]) / Z) ** 2
-    if len(group) < 2:
-        return _Parts(below, above, 0.0, math.inf, len(group))
-    between = float(np.var([row.centre for row in group], ddof=1) / len(group))
-    records = max(min(row.n for row in group) - 1, 1)
-    _, dof = satterthwaite([(below + above) / 2, between], [records, len(group) - 1])
-    return _Parts(below, above, between, float(dof), len(group))
+def _parts(value: Array, lo: Array, hi: Array, centre: Array, n: NDArray[Any]) -> _Parts:
+    """Of the numbers of each seed, (seeds, rows)."""
+    seeds = len(value)
+    below, above = ((value - lo).mean(0) / Z) ** 2, ((hi - value).mean(0) / Z) ** 2
+    between = centre.var(0, ddof=1) / seeds
+    _, dof = satterthwaite([(below + above) / 2, between], [np.maximum(n.min(0) - 1, 1), seeds - 1])
+    return _Parts(below, above, between, dof, seeds)
 
 
 def _pool_row(group: list[Row], seeds: int, shocks: Array) -> Row:
@@ -116,9 +132,9 @@ def _pool_row(group: list[Row], seeds: int, shocks: Array) -> Row:
         return replace(nothing, status=unmeasured if unmeasured != "ok" else "inconclusive: not a number")
     if not all(same_ceiling(first.ceiling, row.ceiling) for row in group):
         return replace(nothing, status="inconclusive: ceilings differ between seeds")
-    centre, parts = float(np.mean([row.centre for row in group])), _parts(group)
-    values = [row.value for row in group]
-    value = min(max(centre, min(values)), max(values))
+    values, lows, highs, centres, n = np.array([(r.value, r.lo, r.hi, r.centre, r.n) for r in group]).T
+    parts = _parts(values, lows, highs, centres, n)
+    value = float(min(max(centres.mean(), values.min()), values.max()))
     floor = 0.0 if all(row.lo >= 0 for row in group) else -math.inf
     top = first.ceiling if math.isfinite(first.ceiling) else math.inf
     pooled = replace(
@@ -134,9 +150,19 @@ def _pool_row(group: list[Row], seeds: int, shocks: Array) -> Row:
     return replace(pooled, detectable=limit(pooled.metric, pooled.estimate))
 
 
-def same_ceiling(one: float, other: float) -> bool:
-    """Whether two ceilings are those of one game: equal to within a hundredth, or both absent."""
-    return math.isclose(one, other, rel_tol=CEILING_TOLERANCE) or (math.isnan(one) and math.isnan(other))
+def same_ceiling(one: ArrayLike, other: ArrayLike) -> Mask:
+    """Whether ceilings are those of one game: equal to within a hundredth, or both absent."""
+    absent: Mask = np.asarray(np.isnan(one) & np.isnan(other))
+    return absent | close(one, other, CEILING_TOLERANCE)
+
+
+def close(one: ArrayLike, other: ArrayLike, tolerance: float) -> Mask:
+    """Whether numbers are equal to within a share of the larger; NaN never is, infinity only to itself."""
+    first, second = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    finite = np.isfinite(first) & np.isfinite(second)
+    gap = np.abs(np.subtract(first, second, where=finite, out=np.full(finite.shape, np.inf)))
+    equal: Mask = np.asarray(first == second)
+    return equal | (finite & (gap <= tolerance * np.maximum(np.abs(first), np.abs(second))))
 
 
 def _pool_draws(group: list[Row], parts: _Parts, shocks: Array) -> Array | None:

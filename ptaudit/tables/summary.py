@@ -40,7 +40,7 @@ def most_leaking(run: Run, top: int = TOP) -> list[Row]:
             layers = best.setdefault((row.game, row.view, row.trained_with), {})
             if row.layer not in layers or (row.value > layers[row.layer].value and not row.instrument):
                 layers[row.layer] = row
-    noises = noise_halves(run.rows)
+    noises = _noises(run)
 
     def leak(row: Row) -> tuple[float, float]:
         return rank(row.value, row.ceiling, noise_of(row, noises))
@@ -51,17 +51,20 @@ def most_leaking(run: Run, top: int = TOP) -> list[Row]:
 
 def status_counts(run: Run) -> dict[str, int]:
     """Number of rows by the first word of their status (`ok`, `dim-limited`, `inconclusive`, `not captured`, ...)."""
-    return dict(sorted(Counter(row.status.split(":")[0].strip() for row in run.rows).items()))
+    found: Counter[str] = Counter()
+    for status, rows in run.rows.text("status").counts().items():
+        found[status.split(":")[0].strip()] += rows
+    return dict(sorted(found.items()))
 
 
 def summary(run: Run) -> dict[str, Any]:
     """The content of `summary.json`."""
-    noises = noise_halves(run.rows)
+    noises = _noises(run)
     return {
         "name": run.name,
         "status": run.manifest.get("status", ""),
         "verdict": overall(run.verdicts),
-        "epoch": max((row.epoch for row in run.rows), default=None),
+        "epoch": run.rows.last_epoch if len(run.rows) else None,
         "joint": [_entry(row, noises) for row in joint_rows(run)],
         "most_leaking": [_entry(row, noises) for row in most_leaking(run)],
         "gates": [asdict(verdict) for verdict in run.verdicts],
@@ -72,8 +75,11 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def _last_epoch(run: Run) -> list[Row]:
-    last = max((row.epoch for row in run.rows), default=None)
-    return primary_rows(row for row in run.rows if row.epoch == last)
+    return primary_rows(run.rows.where(epoch=run.rows.last_epoch))
+
+
+def _noises(run: Run) -> Mapping[Place, Row]:
+    return noise_halves(run.rows.where(epoch=run.rows.last_epoch))
 
 
 def _entry(row: Row, noises: Mapping[Place, Row]) -> dict[str, Any]:

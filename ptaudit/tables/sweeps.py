@@ -36,12 +36,9 @@ class Threat:
 def threats(run: Run) -> list[Threat]:
     """Every row of the last audited epoch of the games about a secret of a batch."""
     views, games = views_of(run.spec_text), games_of(run.spec_text)
-    last = max((row.epoch for row in run.rows), default=0)
-    return [
-        Threat(_knows(views.get(row.view, {}), games[row.game]), row)
-        for row in run.rows
-        if row.epoch == last and row.game in games and games[row.game].get("name") in INFERENCE_GAMES
-    ]
+    asked = [title for title, game in games.items() if game.get("name") in INFERENCE_GAMES]
+    rows = run.rows.where(epoch=run.rows.last_epoch, game=asked)
+    return [Threat(_knows(views.get(row.view, {}), games[row.game]), row) for row in rows]
 
 
 def threats_sheet(run: Run) -> Sheet:

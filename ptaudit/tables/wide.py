@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
 from ptaudit.spec.catalog import GAMES
-from ptaudit.tables.bounds import row_bounds
-from ptaudit.tables.row import JOINT, Key, Row, strongest
+from ptaudit.tables.bounds import Array, row_bounds
+from ptaudit.tables.columns import Places, first_of, keys, series_of
+from ptaudit.tables.row import JOINT, KEY_COLUMNS, Row, strongest
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import degrees_of_freedom
 from ptaudit.tables.status import worst_status
+from ptaudit.tables.table import Table
 
 Cell = str | int | float
 
@@ -54,11 +56,13 @@ def layers_sheet(run: Run) -> Sheet:
     """
     columns = (*_LAYER, *_GAME, *(f"{which}{end}" for which in ("first", "last", "max") for end in _ENDS))
     table = []
-    dof = dict(zip((row.key for row in run.rows), degrees_of_freedom(run.rows, run.seeds)))
-    for series in _series(run.rows):
+    dof = degrees_of_freedom(run.rows, run.seeds)
+    for places in _series(run.rows):
+        whole = run.rows.take(places)
+        series = list(whole)
         first, last = series[0], series[-1]
         ends = [(row.value, row.lo, row.hi) if row.measured else (math.nan,) * 3 for row in (first, last)]
-        peak, peak_epoch = _peak(series, dof)
+        peak, peak_epoch = _peak(whole, dof[places])
         status = worst_status(row.status for row in series)
         table.append((*_cells(first, (*_LAYER, *_GAME)), *ends[0], *ends[1], *peak, peak_epoch, last.ceiling, status))
     return Sheet((*columns, "max_epoch", "ceiling", "status"), tuple(table))
@@ -66,9 +70,10 @@ def layers_sheet(run: Run) -> Sheet:
 
 def layer_epoch_sheet(run: Run) -> Sheet:
     """The heat map: a row per layer × view × game × adversary × metric, a column `epoch_E` per audited epoch."""
-    epochs = sorted({row.epoch for row in run.rows})
+    epochs = np.unique(run.rows.number("epoch")).tolist()
     table = []
-    for series in _series(run.rows):
+    for places in _series(run.rows):
+        series = list(run.rows.take(places))
         values = {row.epoch: row.value for row in series if row.measured}
         keys = _cells(series[0], (*_LAYER[:2], *_GAME))
         table.append((*keys, *(values.get(epoch, math.nan) for epoch in epochs)))
@@ -105,20 +110,18 @@ def _wide_name(row: Row) -> str:
     return name if row.as_trained else f"{name}.trained_with.{row.trained_with}"
 
 
-def _series(rows: Iterable[Row]) -> list[list[Row]]:
+def _series(rows: Table) -> list[Places]:
     """Rows that differ in their epoch alone, epochs ascending; in the order of first appearance."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.key[1:], []).append(row)
-    return [sorted(group, key=lambda row: row.epoch) for group in groups.values()]
+    return series_of(first_of(keys(KEY_COLUMNS[1:], rows)[0])[1], rows.number("epoch"))
 
 
-def _peak(series: Sequence[Row], dof: Mapping[Key, float]) -> tuple[tuple[float, float, float], Cell]:
-    measured = [row for row in series if row.measured]
-    if not measured:
+def _peak(series: Table, dof: Array) -> tuple[tuple[float, float, float], Cell]:
+    there = series.measured
+    measured = series.take(there)
+    if not len(measured):
         return (math.nan, math.nan, math.nan), ""
-    lower, upper = row_bounds(measured, np.array([dof[row.key] for row in measured]))
-    top = max(measured, key=lambda row: row.value)
+    lower, upper = row_bounds(measured, dof[there])
+    top = measured[int(np.argmax(measured.number("value")))]
     return (top.value, float(lower.max()), float(upper.max())), top.epoch
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from ptaudit.cli import app
 from ptaudit.errors import SpecError, TrainingDivergedError
+from ptaudit.tables.folder import write_run
 
 SPEC_WITH_GATES = """\
 gates:
@@ -135,13 +136,22 @@ def test_selftest_is_2_when_a_known_answer_is_missed(pipeline):
     assert "error: selftest failed: private toy" in result.stderr
 
 
+@pytest.mark.parametrize("verb", ["show", "gate", "compare"])
+def test_a_file_that_is_not_as_it_was_written_is_2(run_folder, verb):
+    path = run_folder / "leakage.csv"
+    path.write_text(path.read_text().replace(",898,attack-limited\n", ",899,attack-limited\n", 1))
+    result = call(verb, run_folder, *([run_folder] if verb == "compare" else []))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "leakage.csv is not as written with this manifest" in result.stderr
+    assert "fetch or copy the run again" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_show_is_0_whatever_the_gates_said(run_folder):
     assert call("show", run_folder).exit_code == 0
 
 
 def test_compare_is_0_however_much_worse(run_folder, tmp_path):
-    from ptaudit.tables.folder import write_run
-
     worse = tmp_path / "worse"
     write_run(example_run(name="worse", scale=1.3), worse)
     result = call("compare", run_folder, worse)
@@ -161,7 +171,7 @@ def test_compare_is_0_however_much_worse(run_folder, tmp_path):
     ],
 )
 def test_gate(run_folder, limit, override, code):
-    (run_folder / "spec.resolved.yaml").write_text(SPEC_WITH_GATES % limit)
+    write_run(replace(example_run(), spec_text=SPEC_WITH_GATES % limit), run_folder)
     result = call("gate", run_folder, *(["--inconclusive", override] if override else []))
     assert result.exit_code == code
     outcome = {"3.5": "PASS", "1.0": "FAIL", "2.45": "INCONCLUSIVE"}[limit]
@@ -171,7 +181,7 @@ def test_gate(run_folder, limit, override, code):
 
 @pytest.mark.parametrize("text", ["", "gates: []", "gates: [{id: x}]", "gates: [", "- 1"])
 def test_gate_without_readable_gates_is_2(run_folder, text):
-    (run_folder / "spec.resolved.yaml").write_text(text)
+    write_run(replace(example_run(), spec_text=text), run_folder)
     result = call("gate", run_folder)
     assert result.exit_code == 2
     assert "--spec SPEC" in result.stderr
@@ -180,7 +190,7 @@ def test_gate_without_readable_gates_is_2(run_folder, text):
 
 def test_gate_on_an_increase_without_a_baseline_is_2(run_folder):
     gate = "gates: [{id: g, metric: identity.bits, view: dp, over: joint, max_increase: 1}]"
-    (run_folder / "spec.resolved.yaml").write_text(gate)
+    write_run(replace(example_run(), spec_text=gate), run_folder)
     result = call("gate", run_folder)
     assert result.exit_code == 2
     assert "--baseline" in result.stderr

@@ -13,11 +13,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from example_run import example_run
 from typer.testing import CliRunner
 
 from ptaudit.cli import app
 from ptaudit.errors import RunFolderError
 from ptaudit.report import FORMATS
+from ptaudit.tables.folder import write_run
 
 LIMITED = ", on rows that nothing but this adversary limits"
 
@@ -202,15 +204,10 @@ def test_gate_takes_gates_of_another_spec(run_folder, tmp_path):
 
 
 def test_gate_with_a_baseline_decides_on_the_increase(run_folder, tmp_path):
-    from example_run import example_run
-
-    from ptaudit.tables.folder import write_run
-
     gate = "gates: [{id: g, metric: identity.bits, view: batch-32, over: joint, max_increase: %s, same_weights: true}]"
     worse = tmp_path / "worse"
-    write_run(example_run(name="worse", scale=1.6), worse)
     for limit, code in ((0.1, 1), (5, 0)):
-        (worse / "spec.resolved.yaml").write_text(gate % limit)
+        write_run(replace(example_run(name="worse", scale=1.6), spec_text=gate % limit), worse)
         assert call("gate", worse, "--baseline", run_folder).exit_code == code
 
 
@@ -276,7 +273,7 @@ def test_names_from_data_do_not_steer_the_terminal(pipeline):
 def test_a_spec_in_a_run_folder_that_multiplies_without_end_is_refused(run_folder):
     bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n"
     bomb += "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
-    (run_folder / "spec.resolved.yaml").write_text(bomb)
+    write_run(replace(example_run(), spec_text=bomb), run_folder)
     result = call("gate", run_folder)
     assert result.exit_code == 2
     assert "more than 20,000 values" in result.stderr

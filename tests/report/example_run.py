@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from ptaudit.compare import Change, Comparison
 from ptaudit.pipeline.checkpoints import CheckpointEntry
 from ptaudit.pipeline.columns import ColumnEntry
 from ptaudit.pipeline.frozen import FrozenEntry
 from ptaudit.stats.estimate import Estimate
+from ptaudit.tables.columns import Columns, columns_of
 from ptaudit.tables.row import JOINT, Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
+from ptaudit.tables.table import Table
 from ptaudit.tables.verdict import Verdict
 
 EPOCHS = (0, 1, 2, 4, 8)
@@ -49,7 +51,7 @@ def example_run(
     rows = [row for epoch in EPOCHS for row in (*_token_rows(epoch, entries, scale), *_membership_rows(epoch))]
     return Run(
         name=name,
-        rows=tuple(rows),
+        rows=Table.of(rows),
         layers=entries,
         epochs=tuple(
             EpochEntry(
@@ -225,14 +227,18 @@ def leaking_run() -> Run:
             noise = 0.5 * _WEIGHT[row.layer] * _VIEW_WEIGHT[row.view]
             numbers = {"value": noise, "lo": 0.9 * noise, "hi": 1.1 * noise, "null": math.nan, "ceiling": math.nan}
             rows.append(replace(row, metric="noise_half", detectable=math.nan, status="ok", **numbers))
-    return replace(run, rows=tuple(rows))
+    return replace(run, rows=Table.of(rows))
 
 
 def small_run() -> Run:
     """The run cut down to view batch-32 at two epochs: small enough for a golden file of every row."""
     run = example_run()
-    rows = tuple(row for row in run.rows if row.view in ("batch-32", "model") and row.epoch in (0, 8))
-    return replace(run, rows=rows)
+    return replace(run, rows=run.rows.where(view=("batch-32", "model"), epoch=(0, 8)))
+
+
+def changes_of(*changes: Change) -> Columns[Change]:
+    """The changes of a comparison."""
+    return Columns(Change, columns_of(Change, [field.name for field in fields(Change)], changes))
 
 
 def example_comparison() -> Comparison:
@@ -240,7 +246,7 @@ def example_comparison() -> Comparison:
     nan = math.nan
     place = ("batch-32", "identity", "likelihood-ratio", "adaptive", "none", "none", "bits")
     return Comparison(
-        changes=(
+        changes=changes_of(
             Change(8, "head.fc1", *place, 2.40, 2.45, 0.05, -0.20, 0.30, "within noise"),
             Change(8, "features.conv1", *place, 1.10, 0.40, -0.70, -0.95, -0.45, "better?"),
             Change(4, "head.fc2", *place, 2.45, 3.10, 0.65, 0.31, 0.99, "worse?"),

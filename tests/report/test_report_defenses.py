@@ -10,6 +10,7 @@ from ptaudit.report.document import Cell, Grid
 from ptaudit.report.localisation import localisation_grid
 from ptaudit.tables.row import JOINT, Row
 from ptaudit.tables.run import EpochEntry, Run
+from ptaudit.tables.table import Table
 
 SPEC = """\
 audit:
@@ -33,7 +34,7 @@ def row(view: str, adversary: str, metric: str = "bits", status: str = "ok", val
 
 def run(*rows: Row, defended: bool = True) -> Run:
     manifest = {"held_out_majority": 0.6, **({"defenses": [ENTRY]} if defended else {})}
-    return Run("r", rows, (), (EpochEntry(1, 9, 0.4, 0.9, 0.5, 0.85, math.nan),), manifest, {}, SPEC)
+    return Run("r", Table.of(rows), (), (EpochEntry(1, 9, 0.4, 0.9, 0.5, 0.85, math.nan),), manifest, {}, SPEC)
 
 
 def texts(grid: Grid, line: int) -> dict[str, str]:

@@ -14,6 +14,7 @@ from example_run import ExampleCheck, example_comparison, example_run, small_run
 from ptaudit.errors import PtauditError
 from ptaudit.report import FORMATS, Page, open_format
 from ptaudit.tables.row import COLUMNS, JOINT, find
+from ptaudit.tables.table import Table
 
 TEXT_FORMATS = ("rich", "plain", "md")
 INTERVAL = r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]"
@@ -130,7 +131,7 @@ def test_colours_change_nothing_but_the_heat_strip():
 def test_control_characters_of_a_table_do_not_reach_the_terminal(name):
     run = example_run()
     rows = tuple(replace(r, layer="\x1b[2Jevil\nlayer" if r.layer == "head.fc2" else r.layer) for r in run.rows)
-    text = render(name, replace(run, rows=rows, verdicts=()))
+    text = render(name, replace(run, rows=Table.of(rows), verdicts=()))
     assert "evil" in text
     assert "\x1b" not in text
     assert not [
@@ -149,7 +150,9 @@ def test_sections_without_content_are_left_out():
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_run_with_an_empty_table_can_be_shown(name):
-    run = replace(example_run(verdicts=()), rows=(), layers=(), epochs=(), manifest={}, timings={}, spec_text="")
+    run = replace(
+        example_run(verdicts=()), rows=Table.of([]), layers=(), epochs=(), manifest={}, timings={}, spec_text=""
+    )
     assert render(name, run).strip()
 
 
@@ -194,7 +197,7 @@ class TestJUnit:
 def test_markdown_tables_are_rectangular_even_with_bars_in_names():
     run = example_run()
     rows = tuple(replace(row, layer="a|b" if row.layer == "norm" else row.layer) for row in run.rows)
-    text = render("md", replace(run, rows=rows))
+    text = render("md", replace(run, rows=Table.of(rows)))
     assert r"a\|b" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}

@@ -7,9 +7,10 @@ import pytest
 from example_run import EPOCHS, example_run, verdict
 
 from ptaudit.report.caveats import LOWER_BOUND, ONE_SEED, caveats
-from ptaudit.report.summary import conclude, strongest_row, summarise
+from ptaudit.report.summary import conclude, summarise
 from ptaudit.report.words import share
 from ptaudit.tables.row import JOINT, find
+from ptaudit.tables.table import Table, strongest
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_an_adversary_that_does_not_know_the_defense_is_left_out():
     row = find(example_run().rows, epoch=8, layer=JOINT, view="record", metric="bits")[0]
     static = replace(row, knowledge="static", lo=row.lo + 1)
     assert not static.adaptive
-    assert strongest_row([row, static]) is row
+    assert list(strongest(Table.of([row, static]), "epoch")) == [row]
 
 
 def test_layers_are_ranked_by_their_largest_share_of_a_ceiling():

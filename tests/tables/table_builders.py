@@ -10,6 +10,7 @@ import numpy as np
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run
+from ptaudit.tables.table import Table
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ def lost_row(layer: str = "fc", status: str = "inconclusive: too few records", *
 
 
 def make_run(rows, name: str = "run", seeds=(), spec_text: str = "", layers=(), epochs=(), **manifest: object) -> Run:
+    tables = tuple(Table.of(list(table)) for table in seeds)
     manifest = {"split_sha256": "abc", "status": "complete", **manifest}
-    return Run(name, tuple(rows), tuple(layers), tuple(epochs), manifest, {}, spec_text, (), tuple(map(tuple, seeds)))
+    return Run(name, Table.of(list(rows)), tuple(layers), tuple(epochs), manifest, {}, spec_text, (), tables)
 
 
 def rows_of(per_record: np.ndarray, seed: int = 0, draws: int = 1000, **columns: object) -> tuple[Row, ...]:

@@ -12,9 +12,10 @@ from table_builders import make_row
 
 from ptaudit.spec.defenses import Defense
 from ptaudit.tables.defenses import COLUMNS, defense_lines, defenses_sheet, title_of
-from ptaudit.tables.row import JOINT, Row, as_trained
+from ptaudit.tables.row import JOINT, Row
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.sweeps import swept, threats
+from ptaudit.tables.table import Table
 
 SPEC = """\
 audit:
@@ -42,7 +43,7 @@ def row(view: str, adversary: str, value: float, **columns: object) -> Row:
 
 def run(*rows: Row) -> Run:
     epochs = (EpochEntry(2, 1, 0.4, 0.9, 0.5, 0.85, math.nan),)
-    return Run("r", rows, (), epochs, {"defenses": [ENTRY]}, {}, SPEC)
+    return Run("r", Table.of(rows), (), epochs, {"defenses": [ENTRY]}, {}, SPEC)
 
 
 def test_each_defense_has_its_strongest_adversaries_side_by_side() -> None:
@@ -129,4 +130,4 @@ def test_what_differs_is_what_is_shown() -> None:
 
 def test_rows_of_defenses_are_kept_apart() -> None:
     rows = (row("v", "linear", 0.5), row("v", "linear", 0.3, trained_with="sign"))
-    assert as_trained(rows) == rows[:1]
+    assert [row.trained_with for row in Table.of(rows).as_trained] == ["none"]

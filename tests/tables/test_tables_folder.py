@@ -15,6 +15,7 @@ from ptaudit.tables.folder import read_leakage, read_run, write_run
 from ptaudit.tables.formats import csv_text, json_text
 from ptaudit.tables.row import COLUMNS
 from ptaudit.tables.run import EpochEntry, LayerEntry
+from ptaudit.tables.table import Table
 from ptaudit.tables.verdict import Verdict
 
 NAN = math.nan
@@ -71,9 +72,9 @@ def test_what_is_written_is_read_back(run, tmp_path):
     assert len(back.rows) == len(run.rows)
     for one, other in zip(run.rows, back.rows):
         assert_same(one, other, 5)
-        assert (one.draws is None) == (other.draws is None)
-        if one.draws is not None:
-            assert np.allclose(one.draws, other.draws, rtol=1e-6)
+    assert np.array_equal(back.rows.draws.places, run.rows.draws.places)
+    assert np.allclose(back.rows[:6].joint_draws(), run.rows[:6].joint_draws(), rtol=1e-6)
+    assert back.rows.joint_draws() is None
     assert str(back.epochs) == str(run.epochs).replace("0.123456789", "0.123457")
     assert str(back.verdicts) == str(run.verdicts)
 
@@ -84,7 +85,9 @@ def test_same_run_same_bytes(run, tmp_path):
     for name in FILES:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     write_run(read_run(tmp_path / "a"), tmp_path / "c", "# report\n")
-    for name in ("leakage.csv", "manifest.json", "epochs.csv", "gates.json", "layer_epoch.csv"):
+    manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("a", "c")]
+    assert [{**said, "files": {}} for said in manifests] == [{**manifests[0], "files": {}}] * 2
+    for name in ("leakage.csv", "epochs.csv", "gates.json", "layer_epoch.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "c" / name).read_bytes(), name
 
 
@@ -95,14 +98,14 @@ def test_tables_alone_are_a_run(run, tmp_path):
             path.unlink()
     back = read_run(tmp_path / "r")
     assert back.name == "r"
-    assert all(row.draws is None for row in back.rows)
+    assert back.rows.draws is None
     assert (back.epochs, back.verdicts, back.spec_text, back.token_dim) == ((), (), "", None)
     assert [(layer.name, layer.capture) for layer in back.layers][-1] == ('odd, "layer"', "none")
     assert back.layers[-1].reason == "records mixed in the forward pass"
 
 
 def test_seed_tables_stand_in_folders_of_their_seeds(run, tmp_path):
-    tables = [rows_of(np.random.default_rng(s).standard_normal((2, 60)) + 3) for s in (10, 9)]
+    tables = [Table.of(rows_of(np.random.default_rng(s).standard_normal((2, 60)) + 3)) for s in (10, 9)]
     seeded = replace(run, manifest={**run.manifest, "seeds": [10, 9]}, seeds=tuple(tables))
     write_run(seeded, tmp_path / "r")
     assert (tmp_path / "r" / "seeds" / "10" / "leakage.csv").is_file()
@@ -197,7 +200,9 @@ def test_other_damaged_files(run, tmp_path):
     assert "gates.json: not a list of Verdict" in error_of(read_run, tmp_path)
     fresh()
     (tmp_path / "bootstrap.npz").write_bytes(b"PK no zip")
-    assert "bootstrap.npz: damaged file" in error_of(read_run, tmp_path)
+    assert "bootstrap.npz is not as written" in error_of(read_run, tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    assert "bootstrap.npz: damaged file (delete it" in error_of(read_run, tmp_path)
     fresh()
     (tmp_path / "leakage.csv").write_bytes(b"\xff\xfe")
     assert "leakage.csv: not UTF-8" in error_of(read_run, tmp_path)
@@ -225,7 +230,9 @@ def test_draws_of_another_table_are_refused(run, tmp_path):
     write_run(run, tmp_path)
     path = tmp_path / "leakage.csv"
     path.write_text(path.read_text().replace(",ok\n", ",dim-limited\n", 1))
-    assert "bootstrap.npz: belongs to another leakage.csv" in error_of(read_run, tmp_path)
+    assert "leakage.csv is not as written" in error_of(read_run, tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    assert "bootstrap.npz: belongs to another leakage.csv (delete it" in error_of(read_run, tmp_path)
     (tmp_path / "bootstrap.npz").unlink()
     assert read_run(tmp_path).rows[0].status == "dim-limited"
 
@@ -234,4 +241,34 @@ def test_line_ends_of_another_system_are_read(run, tmp_path):
     write_run(run, tmp_path)
     path = tmp_path / "leakage.csv"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert read_run(tmp_path).rows[0].draws is not None
+    assert read_run(tmp_path).rows.draws is not None
+
+
+@pytest.mark.parametrize("place", [400, 4000, -200])
+def test_a_flipped_bit_of_the_draws_is_found_without_a_manifest_too(run, tmp_path, place):
+    write_run(run, tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    path = tmp_path / "bootstrap.npz"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(bytes(content))
+    assert "bootstrap.npz: damaged file" in error_of(read_run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("draws", "rows"),
+    [
+        (np.zeros((2, 5), np.float32), [0, 99]),
+        (np.zeros((2, 5), np.float32), [0]),
+        (np.zeros(5, np.float32), [0]),
+        (np.asfortranarray(np.zeros((2, 5), np.float32)), [0, 1]),
+        (np.array([["a", "b"], ["c", "d"]]), [0, 1]),
+    ],
+)
+def test_draws_that_are_not_those_of_the_rows_are_refused(run, tmp_path, draws, rows):
+    write_run(run, tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    with np.load(tmp_path / "bootstrap.npz") as stored:
+        table = stored["table"]
+    np.savez(tmp_path / "bootstrap.npz", draws=draws, rows=np.array(rows), table=table)
+    assert "bootstrap.npz: damaged file" in error_of(read_run, tmp_path)

@@ -9,6 +9,7 @@ from table_builders import lost_row, make_row, make_run
 from ptaudit.report.summary import summarise
 from ptaudit.tables.ranking import noise_halves, noise_of, rank
 from ptaudit.tables.summary import most_leaking, summary
+from ptaudit.tables.table import Table
 
 NAN = math.nan
 
@@ -42,13 +43,13 @@ def test_without_such_noise_the_order_is_that_of_the_bits_and_of_the_model():
 def test_the_noise_is_that_of_the_same_place():
     row = make_row("fc", 8.0)
     others = [{"view": "dp"}, {"epoch": 0}, {"knows": "others"}, {"trained_with": "sign"}, {"game": "id-2"}]
-    noises = noise_halves([noise("fc", 9.0, **columns) for columns in others])
+    noises = noise_halves(Table.of([noise("fc", 9.0, **columns) for columns in others]))
     assert noise_of(row, noises) is None
     assert noise_of(None, noises) is None
     assert noise_of(make_row("fc", 8.0, view="dp"), noises).value == 9.0
     lost = lost_row("fc", metric="noise_half")
     wrong = noise("fc", 5.0, knowledge="static")
-    several = noise_halves([lost, wrong, noise("fc", 0.4, adversary="mlp"), noise("fc", 0.3)])
+    several = noise_halves(Table.of([lost, wrong, noise("fc", 0.4, adversary="mlp"), noise("fc", 0.3)]))
     assert noise_of(row, several).value == 0.4
 
 

@@ -6,6 +6,7 @@ import pytest
 from table_builders import lost_row, make_row, rows_of
 
 from ptaudit.tables.seeds import degrees_of_freedom, pool
+from ptaudit.tables.table import Table
 
 
 def simulate(generator, layers=4, n=80, seeds=3, retraining=0.2, mean=3.0):
@@ -69,9 +70,10 @@ def test_retraining_noise_of_two_runs_is_independent():
 def test_degrees_of_freedom_follow_the_larger_noise():
     generator = np.random.default_rng(0)
     noisy, quiet = simulate(generator, retraining=2.0), simulate(generator, retraining=0.0)
-    assert np.all(degrees_of_freedom(pool(noisy), noisy) < 3)
-    assert np.all(degrees_of_freedom(pool(quiet), quiet) > 15)
-    assert np.all(np.isinf(degrees_of_freedom(noisy[0], ())))
+    of_noisy, of_quiet = (degrees_of_freedom(Table.of(pool(t)), list(map(Table.of, t))) for t in (noisy, quiet))
+    assert np.all(of_noisy < 3)
+    assert np.all(of_quiet > 15)
+    assert np.all(np.isinf(degrees_of_freedom(Table.of(noisy[0]), ())))
 
 
 def test_clipped_values_are_pooled_unclipped_where_the_draws_tell():

@@ -1,10 +1,12 @@
-"""`parquet:PATH`: a table with a label column, read by pyarrow (the extra `parquet`)."""
+"""`parquet:PATH`: a table with a label column, read by pyarrow."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pyarrow import ArrowException, Table, parquet, types
 
 from ptaudit.archives import installed_memory
 from ptaudit.errors import DataError, first_line
@@ -23,12 +25,6 @@ def open_source(data: DataSpec) -> Source:
     path = Path(data.source.partition(":")[2])
     if not path.is_file():
         raise DataError("no such file", where=str(path), remedy="check data.source, or fetch the file to this place")
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise DataError(
-            "reading parquet needs pyarrow", where="data.source", remedy="pip install 'ptaudit[parquet]'"
-        ) from error
     try:
         with parquet.ParquetFile(path) as file:
             unread = _unread(file.schema_arrow, data, path)
@@ -67,8 +63,6 @@ def _unread(schema: Any, data: DataSpec, path: Path) -> list[str]:
 
 
 def _first_rows(file: Any, names: list[str], limit: int | None) -> Any:
-    from pyarrow import Table
-
     if limit is None:
         return file.read(columns=names)
     batches, found = [], 0
@@ -83,8 +77,6 @@ def _first_rows(file: Any, names: list[str], limit: int | None) -> Any:
 
 
 def _check_type(field: Any, path: Path) -> None:
-    from pyarrow import types
-
     kind = field.type.value_type if types.is_dictionary(field.type) else field.type
     binary = types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
     if types.is_nested(kind) or binary:

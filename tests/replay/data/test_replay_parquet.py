@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
+from pyarrow import parquet
 
 from ptaudit.errors import DataError
 from ptaudit.replay import Records, make_split, open_source
@@ -18,18 +19,11 @@ NUMBERS = [20.0, 30.0, None, 40.0, 50.0]
 
 
 @pytest.fixture
-def arrow():
-    return pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
-
-
-@pytest.fixture
-def table(arrow, tmp_path):
+def table(tmp_path):
     def read(columns: dict, members=MEMBERS, **keys) -> Records:
-        from pyarrow import parquet
-
         path = tmp_path / "table.parquet"
         whole = {"y": ["no", "yes", "no", "yes", "no"]} | columns
-        parquet.write_table(arrow.table(whole), path)
+        parquet.write_table(pa.table(whole), path)
         return open_source(DataSpec(**{"source": f"parquet:{path}", "label": "y"} | keys)).records(members)
 
     return read
@@ -40,7 +34,7 @@ def as_members_have_it(values) -> np.ndarray:
     return (np.array(values, float) - members.mean()) / members.std()
 
 
-def test_a_table_is_read_as_its_csv_is(arrow, tmp_path):
+def test_a_table_is_read_as_its_csv_is(tmp_path):
     frame = pd.DataFrame(
         {
             "age": NUMBERS,
@@ -93,13 +87,13 @@ def test_numbers_of_every_kind(table):
     np.testing.assert_allclose(found, np.stack(expected, 1), rtol=1e-5, atol=1e-6)
 
 
-def test_dates_far_away_and_in_time_zones(arrow, table):
+def test_dates_far_away_and_in_time_zones(table):
     far = [datetime.datetime(year, 1, 1) for year in (1, 1970, 1970, 9999)]
     near = [datetime.datetime(1970, 1, 1 + day, tzinfo=datetime.UTC) for day in range(5)]
     found = table(
         {
-            "far": arrow.array([*far, None], arrow.timestamp("us")),
-            "near": arrow.array(near, arrow.timestamp("ms", tz="Asia/Tokyo")),
+            "far": pa.array([*far, None], pa.timestamp("us")),
+            "near": pa.array(near, pa.timestamp("ms", tz="Asia/Tokyo")),
         },
         attributes=["far", "near"],
     )
@@ -108,15 +102,15 @@ def test_dates_far_away_and_in_time_zones(arrow, table):
     assert found.columns["near"].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_categories_of_every_kind(arrow, table):
-    codes = arrow.array(["b", "a", "b", "c", "d"]).dictionary_encode()
+def test_categories_of_every_kind(table):
+    codes = pa.array(["b", "a", "b", "c", "d"]).dictionary_encode()
     found = table({"code": codes, "flag": [True, None, False, True, True]}).inputs.numpy()
     # code: a, b, c, other; flag with a gap: (missing), False, True, other
     np.testing.assert_array_equal(found.argmax(1), [1, 0, 1, 2, 3])
     np.testing.assert_array_equal(found[:, 4:].argmax(1), [2, 0, 1, 2, 2])
 
 
-def test_columns_that_have_no_meaning_are_named(arrow, table):
+def test_columns_that_have_no_meaning_are_named(table):
     nested = {"a": [1, 2, 3, 4, 5], "tags": [["x"], ["y"], [], ["z"], ["x", "y"]]}
     with pytest.raises(DataError, match=r"table\.parquet: column 'tags' is list<.*add tags to data\.drop"):
         table(nested)
@@ -126,14 +120,14 @@ def test_columns_that_have_no_meaning_are_named(arrow, table):
     with pytest.raises(DataError, match=r"column 'blob' is binary"):
         table({"a": nested["a"], "blob": [b"x"] * 5})
     with pytest.raises(DataError, match=r"column 'a' has no value in any member"):
-        table({"a": arrow.array([None, None, None, None, 1.0])})
+        table({"a": pa.array([None, None, None, None, 1.0])})
     with pytest.raises(DataError, match=r"column 'a' is infinite in record 4"):
         table({"a": [1.0, 2.0, 3.0, 4.0, np.inf]})
     with pytest.raises(DataError, match=r"no column 'tgas' \(data\.drop\) \(did you mean 'tags'\?\)"):
         table(nested, drop=["tgas"])
 
 
-def test_limit_user_and_index_of_pandas(arrow, tmp_path):
+def test_limit_user_and_index_of_pandas(tmp_path):
     path = tmp_path / "t.parquet"
     frame = pd.DataFrame({"a": np.arange(100.0), "who": np.arange(100) // 4, "y": np.arange(100) % 2})
     frame.index = frame.index * 2  # pandas stores it as a column of its own
@@ -146,7 +140,7 @@ def test_limit_user_and_index_of_pandas(arrow, tmp_path):
     assert not set(found.columns["who"][split.members]) & set(found.columns["who"][split.held_out])
 
 
-def test_what_is_not_parquet(arrow, tmp_path):
+def test_what_is_not_parquet(tmp_path):
     (tmp_path / "text.parquet").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match=r"text\.parquet: not a readable parquet file"):
         open_source(DataSpec(source=f"parquet:{tmp_path}/text.parquet", label="y"))
@@ -162,20 +156,13 @@ def test_what_is_not_parquet(arrow, tmp_path):
         open_source(DataSpec(source=f"parquet:{tmp_path}/cut.parquet", label="y"))
 
 
-def test_damaged_text_is_noticed(arrow, tmp_path):
+def test_damaged_text_is_noticed(tmp_path):
     path = tmp_path / "t.parquet"
     frame = pd.DataFrame({"job": ["cook", "nurse", "cook", "pilot"], "y": [0, 1, 0, 1]})
     frame.to_parquet(path, compression=None)
     path.write_bytes(path.read_bytes().replace(b"nurse", b"nur\xffe"))
     with pytest.raises(DataError, match=r"t\.parquet: not a readable parquet file: .*UTF8"):
         open_source(DataSpec(source=f"parquet:{path}", label="y"))
-
-
-def test_without_pyarrow_the_package_to_install_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    (tmp_path / "t.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match=r"needs pyarrow \(pip install 'ptaudit\[parquet\]'\)"):
-        open_source(DataSpec(source=f"parquet:{tmp_path}/t.parquet", label="y"))
 
 
 def test_labels_may_be_numbers_or_codes(table):
