@@ -160,9 +160,12 @@ def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tu
 
 def _alarms(session: Session, model: torch.nn.Module, seed: int) -> list[str]:
     """What is badly wrong with checkpoints; the weights are then as they were."""
+    if session.spec.replay is None:
+        return []
     saved = {name: value.clone() for name, value in model.state_dict().items()}
     walk = trajectory(session, model, seed)
-    found = alarm(session, walk) if isinstance(walk, Walk) else ""
+    assert isinstance(walk, Walk)
+    found = alarm(session, walk)
     model.load_state_dict(saved)
     return [found] if found else []
 
