@@ -113,6 +113,7 @@ def test_lenet_of_an_impossible_size():
         build_model(ModelSpec(entry=f"{SAMPLES}/lenet.py:lenet", args={"size": 30}), 0)
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 def test_parameters_without_numbers_are_not_trained(tmp_path):
     """A layer without outputs gives nothing away; it must not be in anybody's way."""
     code = "from torch import nn\ndef net(): return nn.ModuleList([nn.Linear(4, 0), nn.Linear(0, 3)])"
