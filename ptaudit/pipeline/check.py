@@ -17,6 +17,7 @@ from ptaudit.errors import ModelError
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
 from ptaudit.gate import reachable
 from ptaudit.pipeline.arms import of_arms
+from ptaudit.pipeline.doubts import doubts, sentences
 from ptaudit.pipeline.kept import kept_bytes
 from ptaudit.pipeline.notes import warnings
 from ptaudit.pipeline.plays import on_view
@@ -81,6 +82,9 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     for defended in of_arms(session):
         prove(defended)
     step, training = _training_seconds(session, model, seed)
+    if spec.replay is not None:  # what is read are the weights of checkpoints: the last ones say most
+        path = list(spec.replay.saved.values())[-1]
+        load_into(model, load_state(path, spec.replay.state)[0], path)
     tokens, reading = _timed(lambda: _probe(session, reader))
     layers = layer_entries(reader.layers)  # which may have changed: of more records, more may reach a layer
     capture = reading / len(tokens.loss)
@@ -107,8 +111,19 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         },
         memory_bytes=_memory(session, tokens, records) + gradients + more,
         gradient_bytes=gradients,
-        warnings=(*warnings(session, model), *_record_warnings(session), *_gate_warnings(session, layers)),
+        warnings=(
+            *_doubts(session, model, tokens),
+            *warnings(session, model),
+            *_record_warnings(session),
+            *_gate_warnings(session, layers),
+        ),
     )
+
+
+def _doubts(session: Session, model: torch.nn.Module, tokens: Tokens) -> tuple[str, ...]:
+    """What is doubtful at the weights at hand: those of the last checkpoint, or before training."""
+    epoch = max(session.spec.replay.saved) if session.spec.replay else 0
+    return sentences({epoch: doubts(session, model, tokens)})
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

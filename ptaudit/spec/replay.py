@@ -26,9 +26,9 @@ class ReplaySpec(Part):
 
     checkpoints: Text
     """The files with the state dicts: a glob pattern relative to the spec, e.g. `ckpts/*.pt`; safetensors, or what
-    `torch.save` wrote, or `.npz` as Flower saves it. Its epoch is the number called `epoch` in a file's name, else the last whole number (in the
-    folder's name, where only these tell the files apart); files without such numbers count from 1 in the order of
-    their names."""
+    `torch.save` wrote, or `.npz` as Flower saves it. Its epoch is the number called `epoch` in a file's name, else the
+    last whole number (in the folder's name, where only these tell the files apart); files without such numbers count
+    from 1 in the order of their names."""
     state: Text | None = None
     """Key of the state dict inside a file that holds more; without it `state_dict`, `model_state_dict` or `model`."""
 
