@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.pipeline.moment import EpochAudit
 from ptaudit.tables.row import COLUMNS, Row
+from ptaudit.tokens import LayerInfo
 
 
 class Parts:
@@ -34,6 +36,7 @@ class Parts:
             {
                 "rows": [[getattr(row, column) for column in COLUMNS] for row in rows],
                 "doubts": audit.doubts[epoch],
+                "layers": [asdict(layer) for layer in audit.reader.layers],
                 "seconds": {**audit.seconds.plain(), "training": training},
             }
         )
@@ -49,10 +52,11 @@ class Parts:
         """
         seconds: dict[str, float] = {}
         for epoch in epochs:
-            audit.rows[epoch], audit.doubts[epoch], seconds = self._one(epoch)
+            audit.rows[epoch], audit.doubts[epoch], layers, seconds = self._one(epoch)
+            audit.reader.adopt(layers)
         return seconds
 
-    def _one(self, epoch: int) -> tuple[tuple[Row, ...], dict[str, str], dict[str, float]]:
+    def _one(self, epoch: int) -> tuple[tuple[Row, ...], dict[str, str], list[LayerInfo], dict[str, float]]:
         path = self._path(epoch)
         try:
             with np.load(path, allow_pickle=False) as stored:
@@ -60,7 +64,8 @@ class Parts:
                 draws = dict(zip(stored["drawn"].tolist(), stored["draws"]))
             rows = [dict(zip(COLUMNS, values, strict=True)) for values in content["rows"]]
             found = tuple(Row(**row, draws=draws.get(i)) for i, row in enumerate(rows))
-            return found, content["doubts"], content["seconds"]
+            layers = [LayerInfo(**layer) for layer in content["layers"]]
+            return found, content["doubts"], layers, content["seconds"]
         except Exception as error:  # a damaged file can fail in any way
             raise RunFolderError(
                 f"the rows of epoch {epoch} are missing or damaged",

@@ -154,6 +154,10 @@ class TokenReader:
         self._all_sketches = sketches
         self._sketches = {name: s if name in self._selected else None for name, s in sketches.items()}
 
+    def adopt(self, layers: Sequence[LayerInfo]) -> None:
+        """Go on with how the layers were read before: later records, or later weights, may have shown more."""
+        self._infos = tuple(layers)
+
     def read(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> Tokens:
         """Reads the records in chunks; tokens do not depend on the chunk.
 
