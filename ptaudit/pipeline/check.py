@@ -20,6 +20,7 @@ from ptaudit.pipeline.arms import of_arms
 from ptaudit.pipeline.chance import alarm
 from ptaudit.pipeline.checkpoints import CheckpointEntry, checkpoint_entries
 from ptaudit.pipeline.columns import ColumnEntry, column_entries
+from ptaudit.pipeline.doubts import doubts, sentences
 from ptaudit.pipeline.foretold import foretold
 from ptaudit.pipeline.frozen import FrozenEntry, frozen_entries
 from ptaudit.pipeline.kept import kept_bytes
@@ -91,6 +92,9 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         prove(defended)
     step, training = _training_seconds(session, model, seed)
     alarms = _alarms(session, model, seed)
+    if spec.replay is not None:  # what is read are the weights of checkpoints: the last ones say most
+        path = list(spec.replay.saved.values())[-1]
+        load_into(model, load_state(path, spec.replay.state)[0], path)
     tokens, reading = _timed(lambda: _probe(session, reader))
     layers = layer_entries(reader.layers)  # which may have changed: of more records, more may reach a layer
     capture = reading / len(tokens.loss)
@@ -119,6 +123,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         gradient_bytes=gradients,
         warnings=(
             *alarms,
+            *_doubts(session, model, tokens),
             *warnings(session, model),
             *foretold(session),
             *_record_warnings(session),
@@ -129,6 +134,12 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         frozen=frozen_entries(model),
         checkpoints=checkpoint_entries(spec),
     )
+
+
+def _doubts(session: Session, model: torch.nn.Module, tokens: Tokens) -> tuple[str, ...]:
+    """What is doubtful at the weights at hand: those of the last checkpoint, or before training."""
+    epoch = max(session.spec.replay.saved) if session.spec.replay else 0
+    return sentences({epoch: doubts(session, model, tokens)})
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ptaudit.pipeline.doubts import doubts, sentences
 from ptaudit.pipeline.plays import on_model, on_view
 from ptaudit.pipeline.samples import Samples
 from ptaudit.pipeline.scene import Scene
@@ -56,6 +57,7 @@ class EpochAudit:
         encoders: learned encoders, where the spec wants them.
         samples: where scores of single records go, if they are to be kept.
         rows: the rows of every epoch so far.
+        doubts: what makes those of an epoch doubtful, by epoch and kind.
         seconds: time spent so far.
     """
 
@@ -65,6 +67,7 @@ class EpochAudit:
     encoders: Encoders | None = None
     samples: Samples | None = None
     rows: dict[int, tuple[Row, ...]] = field(default_factory=dict)
+    doubts: dict[int, dict[str, str]] = field(default_factory=dict)
     seconds: Seconds = field(default_factory=Seconds)
 
     def __call__(self, moment: Moment) -> None:
@@ -74,6 +77,9 @@ class EpochAudit:
         with self.progress.task(f"audit of epoch {moment.epoch}", 1 + plays) as task:
             began = time.perf_counter()
             inside, outside = self._read()
+            self.doubts[moment.epoch] = doubts(self.session, moment.model, inside)
+            for warning in sentences({moment.epoch: self.doubts[moment.epoch]}):
+                self.progress.log(f"warning: {warning}")
             task.advance(note="games")
             self.seconds.capture += time.perf_counter() - began
             began = time.perf_counter()

@@ -89,7 +89,8 @@ def _of_outputs(session: Session, output: object) -> Iterator[str]:
     if squashed:
         yield (
             f"The model ends in {squashed}, and {name} applies its own to what it takes for logits: it trains on "
-            f"flattened gradients, and a loss near 0 is out of reach. Return the logits, or write the loss as file.py:fn."
+            "flattened gradients, and a loss near 0 is out of reach. Return the logits, or write the loss as "
+            "file.py:fn."
         )
 
 

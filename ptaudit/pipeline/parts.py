@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import numpy as np
 from ptaudit.archives import open_npz
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
-from ptaudit.pipeline.moment import Seconds
+from ptaudit.pipeline.moment import EpochAudit
 from ptaudit.tables.row import COLUMNS, Row
+from ptaudit.tokens import LayerInfo
 
 
 class Parts:
@@ -26,40 +28,45 @@ class Parts:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, epoch: int, rows: Sequence[Row], seconds: Seconds, training: float) -> None:
-        """Write the rows of an epoch and the seconds spent so far, beside the name and renamed when whole."""
+    def save(self, epoch: int, audit: EpochAudit, training: float) -> None:
+        """Write what was found at an epoch and the seconds spent so far, beside the name and renamed when whole."""
+        rows = audit.rows[epoch]
         drawn = [i for i, row in enumerate(rows) if row.draws is not None]
         draws = np.array([rows[i].draws for i in drawn]).reshape(len(drawn), -1 if drawn else 0)
         text = json.dumps(
             {
                 "rows": [[getattr(row, column) for column in COLUMNS] for row in rows],
-                "seconds": {**seconds.plain(), "training": training},
+                "doubts": audit.doubts[epoch],
+                "layers": [asdict(layer) for layer in audit.reader.layers],
+                "seconds": {**audit.seconds.plain(), "training": training},
             }
         )
         buffer = io.BytesIO()
         np.savez(buffer, text=np.array(text), draws=draws, drawn=np.array(drawn, dtype=np.int64))
         write_whole(self._path(epoch), buffer.getvalue())
 
-    def load(self, epochs: Sequence[int]) -> tuple[dict[int, tuple[Row, ...]], dict[str, float]]:
-        """Rows of the epochs, which must all be there, and the seconds spent on them.
+    def load(self, epochs: Sequence[int], audit: EpochAudit) -> dict[str, float]:
+        """Give an audit what was found at the epochs, which must all be there; returns the seconds spent on them.
 
         Raises:
             RunFolderError: an epoch is missing or damaged.
         """
-        found: dict[int, tuple[Row, ...]] = {}
         seconds: dict[str, float] = {}
         for epoch in epochs:
-            found[epoch], seconds = self._one(epoch)
-        return found, seconds
+            audit.rows[epoch], audit.doubts[epoch], layers, seconds = self._one(epoch)
+            audit.reader.adopt(layers)
+        return seconds
 
-    def _one(self, epoch: int) -> tuple[tuple[Row, ...], dict[str, float]]:
+    def _one(self, epoch: int) -> tuple[tuple[Row, ...], dict[str, str], list[LayerInfo], dict[str, float]]:
         path = self._path(epoch)
         try:
             with open_npz(path) as stored:
                 content = json.loads(str(stored["text"]))
                 draws = dict(zip(stored["drawn"].tolist(), stored["draws"]))
             rows = [dict(zip(COLUMNS, values, strict=True)) for values in content["rows"]]
-            return tuple(Row(**row, draws=draws.get(i)) for i, row in enumerate(rows)), content["seconds"]
+            found = tuple(Row(**row, draws=draws.get(i)) for i, row in enumerate(rows))
+            layers = [LayerInfo(**layer) for layer in content["layers"]]
+            return found, content["doubts"], layers, content["seconds"]
         except Exception as error:  # a damaged file can fail in any way
             raise RunFolderError(
                 f"the rows of epoch {epoch} are missing or damaged",

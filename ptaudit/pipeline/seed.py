@@ -12,6 +12,7 @@ from torch import nn
 from ptaudit.errors import TrainingDivergedError
 from ptaudit.pipeline.chance import worse_than_a_guess
 from ptaudit.pipeline.control import compared
+from ptaudit.pipeline.doubts import sentences
 from ptaudit.pipeline.encoding import Encoders
 from ptaudit.pipeline.folder import Workplace
 from ptaudit.pipeline.live import LIVE, LiveLog, LiveWatch
@@ -110,7 +111,7 @@ def run_seed(
     done = [epoch for epoch in spec.audited_epochs if saved and epoch <= saved.stats[-1].epoch]
     if samples is not None:
         samples.confirm(done)
-    observer.rows, before = parts.load(done)
+    before = parts.load(done, observer)
     if learned is not None and done:
         learned.load(state, done[-1])
     observer.seconds.take(before)
@@ -127,7 +128,7 @@ def run_seed(
             learned.save(state, moment.epoch)
         if samples is not None:
             samples.save(moment.epoch)
-        parts.save(moment.epoch, observer.rows[moment.epoch], observer.seconds, training())
+        parts.save(moment.epoch, observer, training())
         progress.log(_headline(moment, observer.rows[moment.epoch], seed if len(spec.train.all_seeds) > 1 else None))
 
     diverged, live = None, _live(session, model, reader, state / LIVE, saved)
@@ -142,7 +143,7 @@ def run_seed(
         progress.log(live.summary())
     seconds = {"training": training(), **observer.seconds.plain()}
     rows = compared(session, seed, [row for epoch in sorted(observer.rows) for row in observer.rows[epoch]])
-    notes, states = warnings(session, model), {}
+    notes, states = (*sentences(observer.doubts), *warnings(session, model)), {}
     if learned is not None:
         notes, states = (*notes, *learned.warnings(_seen(session, reader))), learned.files()
     entries, alarm = layer_entries(reader.layers), _alarm(session, replay.stats)

@@ -92,8 +92,8 @@ def fit(model: nn.Module, state: StateDict, path: Path) -> StateDict:
     """The state dict under the model's own names.
 
     Prefixes of `DistributedDataParallel`, `torch.compile`, FSDP, Opacus and Lightning are taken off where that makes it
-    fit, arrays without names are taken in the model's order, and old names of weight norms become the present ones; what lies beside the prefixed names (a criterion,
-    metrics) is then left out. A shared weight may be saved once.
+    fit, and old names of weight norms become the present ones; what lies beside the prefixed names (a criterion,
+    metrics) is then left out. A shared weight may be saved once. Arrays without names are taken in the model's order.
 
     Raises:
         ModelError: names or shapes differ; the first of each kind are named.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ptaudit.tokens.capture import PerRecordLoss
 from ptaudit.tokens.layers import LayerInfo
-from ptaudit.tokens.reader import TokenReader, Tokens
+from ptaudit.tokens.reader import TokenReader
+from ptaudit.tokens.tokens import Tokens
 
 __all__ = ["LayerInfo", "PerRecordLoss", "TokenReader", "Tokens"]

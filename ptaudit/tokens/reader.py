@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -17,67 +17,9 @@ from ptaudit.tokens.fallback import loop_contributions, one_by_one, summed, vmap
 from ptaudit.tokens.layers import Capture, Layer, LayerInfo, find_layers, select
 from ptaudit.tokens.proof import PROOF_RECORDS, USE_RECORDS, astray, prove, still_holds
 from ptaudit.tokens.quiet import quiet
-from ptaudit.tokens.rules.base import Contribution
 from ptaudit.tokens.sketch import LayerSketch
+from ptaudit.tokens.tokens import Chunk, Source, Tokens, joined
 from ptaudit.tokens.trial import MIXED, tolerance
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Sketched per-record gradients of L layers and N records, on the reader's device.
-
-    Attributes:
-        values: (L, N, dim) float32.
-        norm_sq: (L, N) exact squared gradient norms.
-        total_norm_sq: (N,) over all trainable parameters, those outside the chosen layers included.
-        loss: (N,).
-        layers: the L layers, in model order.
-        complete: whether every trainable parameter that gets a gradient is in `total_norm_sq`.
-    """
-
-    values: Tensor
-    norm_sq: Tensor
-    total_norm_sq: Tensor
-    loss: Tensor
-    layers: tuple[LayerInfo, ...]
-    complete: bool
-
-    def of(self, layers: Sequence[LayerInfo]) -> Tokens:
-        """The same records, with these layers in this order; a layer that no record of theirs reached has zeros."""
-        place = {info.name: i for i, info in enumerate(self.layers)}
-        if [info.name for info in layers] == list(place):
-            return self
-        absent = len(place)
-        rows = torch.tensor([place.get(info.name, absent) for info in layers], device=self.values.device)
-        values, norm_sq = (torch.cat([x, torch.zeros_like(x[:1])])[rows] for x in (self.values, self.norm_sq))
-        return replace(self, values=values, norm_sq=norm_sq, layers=tuple(layers))
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """What was read of n records: contributions by layer name, none where no gradient reached a layer."""
-
-    found: Mapping[str, Contribution]
-    loss: Tensor
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a reader reads, for those who compute gradients of their own and show them as it does.
-
-    Attributes:
-        model: the model.
-        loss: (output, target) -> one loss per record.
-        layers: all its trainable layers, in model order.
-        sketches: the projection of each, by name.
-        device: where model and projections are.
-    """
-
-    model: nn.Module
-    loss: PerRecordLoss
-    layers: tuple[Layer, ...]
-    sketches: Mapping[str, LayerSketch]
-    device: torch.device
 
 
 class TokenReader:
@@ -154,6 +96,10 @@ class TokenReader:
         self._all_sketches = sketches
         self._sketches = {name: s if name in self._selected else None for name, s in sketches.items()}
 
+    def adopt(self, layers: Sequence[LayerInfo]) -> None:
+        """Go on with how the layers were read before: later records, or later weights, may have shown more."""
+        self._infos = tuple(layers)
+
     def read(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> Tokens:
         """Reads the records in chunks; tokens do not depend on the chunk.
 
@@ -187,29 +133,7 @@ class TokenReader:
                     _check_can_halve(len(here[1]), error)
                 chunk = len(here[1]) // 2  # outside of the handler, whose traceback holds the tensors of the pass
                 _free(self._device)
-        return self._joined(parts)
-
-    def _joined(self, parts: Sequence[_Chunk]) -> Tokens:
-        captured = [info for info in self.layers if info.capture != "none"]
-        chosen = [info for info in captured if info.name in self._selected]
-        values, norms, totals = [], [], []
-        for part in parts:
-            n = len(part.loss)
-            none = torch.zeros(n, self._dim, device=self._device), torch.zeros(n, device=self._device)
-            found = {info.name: part.found.get(info.name, none) for info in captured}
-            tokens = [none[0] if (token := found[info.name][0]) is None else token for info in chosen]
-            values.append(torch.stack(tokens) if tokens else none[0].new_zeros(0, *none[0].shape))
-            norms.append(torch.stack([found[info.name][1] for info in chosen]) if chosen else values[-1][..., 0])
-            totals.append(torch.stack([*(norm for _, norm in found.values()), none[1]]).sum(0))
-        missing = any(info.capture == "none" and not info.unused for info in self.layers)
-        return Tokens(
-            torch.cat(values, dim=1),
-            torch.cat(norms, dim=1),
-            torch.cat(totals),
-            torch.cat([part.loss for part in parts]),
-            tuple(chosen),
-            complete=not missing,
-        )
+        return joined(parts, self.layers, self._selected, self._dim)
 
     def gradients(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> list[list[RecordGradients]]:
         """The gradients themselves, as matrices from which those of batches are summed exactly.
@@ -248,7 +172,7 @@ class TokenReader:
         layout = next(info.layout for info in self.layers if info.name == layer.name)
         return Keeper(layer, layout, sketch)
 
-    def _read_chunk(self, inputs: Inputs, targets: Tensor) -> _Chunk:
+    def _read_chunk(self, inputs: Inputs, targets: Tensor) -> Chunk:
         truth = summed(self._model, self._loss, self._found, inputs, targets)
         for layer, info in zip(self._found, self.layers):
             if info.unused and any(_any(truth[layer.path(name)]) for name in layer.parameters):
@@ -262,7 +186,7 @@ class TokenReader:
             found |= vmap_contributions(self._model, self._loss, by_vmap, *args)
         if by_loop := self._captured_by("loop"):
             found |= loop_contributions(self._model, self._loss, by_loop, *args)
-        return _Chunk(found, swept.loss)
+        return Chunk(found, swept.loss)
 
     def _readings(self) -> list[Reading]:
         """Rules of the layers that have one."""

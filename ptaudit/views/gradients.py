@@ -19,7 +19,7 @@ from ptaudit.replay.batch import Inputs, as_real, call, leaves, mapped, rows
 from ptaudit.tokens.capture import per_record
 from ptaudit.tokens.fallback import dense, summed
 from ptaudit.tokens.quiet import quiet
-from ptaudit.tokens.reader import Source
+from ptaudit.tokens.tokens import Source
 from ptaudit.views.defenses import Defense
 from ptaudit.views.update import Update
 

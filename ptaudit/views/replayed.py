@@ -13,8 +13,9 @@ from ptaudit.gradients.batches import Matrices, at_once
 from ptaudit.gradients.keep import KeptSketch, as_kept, kept_sketch
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.replay.batch import Inputs
-from ptaudit.tokens.reader import Source, TokenReader
+from ptaudit.tokens.reader import TokenReader
 from ptaudit.tokens.sketch import LayerSketch
+from ptaudit.tokens.tokens import Source
 from ptaudit.views.aggregate import sums
 from ptaudit.views.defenses import Defense, LabelDp, Perturb
 from ptaudit.views.gradients import TABLE_BYTES, BatchGradients

@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from audit_case import call, write_spec
+from audit_case import ONE_VIEW, call, tables, write_spec
 
 import ptaudit
 from ptaudit.tables.folder import read_run
@@ -198,3 +198,44 @@ def test_a_layer_called_as_all_layers_are_is_refused(tmp_path):
     result = call("check", write_spec(tmp_path, model={"entry": "star.py:net"}))
     assert result.exit_code == 2
     assert "a layer is called `*`, which stands for all layers in the tables" in result.stderr
+
+
+LATER = """\
+import torch
+from torch import nn
+
+class Later(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.spare, self.head = nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        h = self.body(x).relu()
+        rare = x.sum(1) > 24.3
+        if rare.any():
+            h = h.index_add(0, rare.nonzero()[:, 0], self.spare(h[rare]))
+        return self.head(h)
+"""
+
+
+def test_a_branch_of_few_records_is_captured_in_rows_check_and_after_a_resume(tmp_path, monkeypatch):
+    """None of the first 64 audited members has so much ink; some of the others, or of those held out, have."""
+    path = write_spec(tmp_path, model__entry="later.py:Later", audit__views=ONE_VIEW, audit__games=["membership"])
+    (tmp_path / "later.py").write_text(LATER, encoding="utf-8")
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert call("run", path, "--out", whole, "-q").exit_code == 0
+    spare = [row for row in read_run(whole).rows if row.layer == "spare"]
+    assert spare
+    assert not any(row.status.startswith("not captured") for row in spare)
+    assert {layer.name: layer.capture for layer in read_run(whole).layers}["spare"] == "loop"
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ptaudit.pipeline.seed.compared", stopped)  # all epochs are whole, nothing is written yet
+        assert call("run", path, "--out", resumed, "-q").exit_code == 130
+    assert call("run", path, "--out", resumed, "-q", "--resume").exit_code == 0
+    assert tables(resumed) == tables(whole)
+    assert read_run(resumed).layers == read_run(whole).layers

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from audit_case import call, write_spec
 
+from ptaudit.tables.folder import read_run
+
 MINE = """\
 import torch
 from torch import nn
@@ -108,3 +110,24 @@ def test_code_of_the_spec_that_fails_late_is_named_by_its_line(tmp_path):
     place = MINE.splitlines().index('            raise KeyError("scale")') + 1
     assert result.exit_code == 2
     assert f"error: {tmp_path / 'mine.py'}:{place}: this code raised KeyError: 'scale'" in result.stderr
+
+
+def test_segmentation_with_positions_that_do_not_count(tmp_path):
+    source = (
+        "import torch\nfrom torch import nn\n\ndef net():\n    return nn.Conv2d(1, 3, 3, padding=1)\n\ndef maps():\n"
+        "    g = torch.Generator().manual_seed(0)\n    x = torch.rand(80, 1, 4, 4, generator=g)\n"
+        "    y = (3 * x[:, 0]).long()\n    y[:, 0], y[:10] = 255, 255\n    return x, y\n"
+    )
+    changes = {"model__entry": "seg.py:net", "data": {"source": "seg.py:maps"}, "audit__games": ["membership"]}
+    path = write_spec(tmp_path, train__ignore_index=255, **changes)
+    (tmp_path / "seg.py").write_text(source, encoding="utf-8")
+    result = call("run", path, "--out", tmp_path / "run", "-q", "--format", "md")
+    assert result.exit_code == 0, result.output
+    assert "10 of 80 records have no label that counts" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert not any(row.value != row.value and row.status == "ok" for row in read_run(tmp_path / "run").rows)
+
+
+def test_ignore_index_of_a_loss_that_does_not_use_it_is_an_error(tmp_path):
+    result = call("check", write_spec(tmp_path, train__ignore_index=255, train__loss="mse"))
+    assert result.exit_code == 2
+    assert "ignore_index" in result.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file, save_model
@@ -289,3 +290,20 @@ def test_names_of_opacus_fsdp_and_of_old_weight_norms():
         model = net()
         load_into(model, written, Path("x.pt"))
         assert all(torch.equal(value, trained.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_arrays_of_flower_are_taken_in_the_order_of_the_model(tmp_path):
+    """`np.savez(f"round-{n}-weights.npz", *arrays)`, as its strategies do with the values of a state dict."""
+    source, target, path = trained(), net(), tmp_path / "round-12-weights.npz"
+    np.savez(path, *(value.numpy() for value in source.state_dict().values()))
+    load_into(target, load_state(path)[0], path)
+    assert same(source, target)
+    np.savez(path, *(value.detach().numpy() for value in source.parameters()))  # without the buffers of BatchNorm
+    with pytest.raises(ModelError, match=r"6 arrays without names, as Flower .* has 9 weights and buffers: 0\.weight"):
+        load_into(target, load_state(path)[0], path)
+    named = {name: value.numpy() for name, value in source.state_dict().items()}
+    np.savez(path, **named)
+    load_into(net(), load_state(path)[0], path)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(RunFolderError, match="damaged or no checkpoint"):
+        load_state(path)

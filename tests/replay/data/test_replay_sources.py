@@ -294,3 +294,20 @@ def test_digest_tells_data_apart(function):
     assert one.digest() == same.digest() != other.digest()
     relabelled = Records(one.inputs, 1 - one.targets, 2)
     assert relabelled.digest() != one.digest()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int16, np.int32, np.int64, np.bool_])
+def test_labels_in_a_column_of_their_own_are_classes(tmp_path, kind):
+    """(n, 1), as MedMNIST has them; numbers stay as they are, for a loss of the user's may want the column."""
+    labels = np.array([[0], [1], [1], [0]], kind)
+    found = records(source=save(tmp_path / "a.npz", x=np.ones((4, 2)), y=labels))
+    assert (found.targets.tolist(), found.targets.dtype, found.classes) == ([0, 1, 1, 0], torch.int64, 2)
+    found = records(source=save(tmp_path / "b.npz", x=np.ones((4, 2)), y=labels.astype(np.float32)))
+    assert (found.targets.shape, found.classes) == ((4, 1), None)
+
+
+def test_weights_of_flower_are_no_data_and_named_for_what_they_are(tmp_path):
+    path = tmp_path / "round-1-weights.npz"
+    np.savez(path, np.ones((2, 3)), np.ones(2))
+    with pytest.raises(DataError, match=r"the file has arr_0, arr_1 .*as Flower saves them.* replay\.checkpoints"):
+        open_source(DataSpec(source=f"npz:{path}"))
