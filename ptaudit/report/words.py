@@ -180,6 +180,8 @@ def shorten(name: str, room: int) -> str:
 
 def safe(text: str) -> str:
     """The text without control characters: a table from elsewhere must not steer the terminal."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
