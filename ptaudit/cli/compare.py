@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -26,4 +27,6 @@ def compare(
     from ptaudit.tables.folder import read_run
 
     page = page_for(chosen, forced=format_name is not None, all_rows=all_rows)
-    emit(open_format(chosen).render_comparison(comparing.compare(read_run(before), read_run(after)), page))
+    with ThreadPoolExecutor() as both:
+        comparison = comparing.compare(*both.map(read_run, (before, after)))
+    emit(open_format(chosen).render_comparison(comparison, page))
