@@ -124,16 +124,16 @@ def _rows(changes: Columns[Change], name_adversary: set[str]) -> tuple[tuple[Cel
             shared(lambda change: Cell(str(change.epoch)), "epoch"),
             shared(lambda change: Cell(view_text(change.view, change.trained_with)), "view", "trained_with"),
             shared(score, "game", "metric", "adversary", "knowledge", "knows"),
-            *zip(*map(_number_cells, changes)),
+            *zip(*map(_number_cells, *(changes.columns[name].tolist() for name in _NUMBERS))),
             shared(lambda change: Cell(change.reason, "dim"), "reason"),
         )
     )
 
 
-def _number_cells(change: Change) -> tuple[Cell, Cell, Cell]:
-    digits = digits_for(change.metric, change.before, change.after)
-    return (
-        Cell(number(change.before, digits)),
-        Cell(number(change.after, digits)),
-        Cell(bounds_text(change.difference, change.lo, change.hi, digits)),
-    )
+_NUMBERS = ("metric", "before", "after", "difference", "lo", "hi")
+
+
+def _number_cells(metric: str, before: float, after: float, *difference: float) -> tuple[Cell, Cell, Cell]:
+    """The difference comes with its interval."""
+    digits = digits_for(metric, before, after)
+    return Cell(number(before, digits)), Cell(number(after, digits)), Cell(bounds_text(*difference, digits=digits))
