@@ -124,16 +124,16 @@ def _rows(changes: Columns[Change], name_adversary: set[str]) -> tuple[tuple[Cel
             shared(lambda change: Cell(str(change.epoch)), "epoch"),
             shared(lambda change: Cell(view_text(change.view, change.trained_with)), "view", "trained_with"),
             shared(score, "game", "metric", "adversary", "knowledge", "knows"),
-            *zip(*map(_number_cells, *(changes.columns[name].tolist() for name in _NUMBERS))),
+            *_number_cells(changes),
             shared(lambda change: Cell(change.reason, "dim"), "reason"),
         )
     )
 
 
-_NUMBERS = ("metric", "before", "after", "difference", "lo", "hi")
-
-
-def _number_cells(metric: str, before: float, after: float, *difference: float) -> tuple[Cell, Cell, Cell]:
-    """The difference comes with its interval."""
-    digits = digits_for(metric, before, after)
-    return Cell(number(before, digits)), Cell(number(after, digits)), Cell(bounds_text(*difference, digits=digits))
+def _number_cells(changes: Columns[Change]) -> list[list[Cell]]:
+    """The three columns of numbers, without an object for each change."""
+    metric, before, after = (changes.columns[name].tolist() for name in ("metric", "before", "after"))
+    digits = list(map(digits_for, metric, before, after))
+    ends = (changes.number(name).tolist() for name in ("difference", "lo", "hi"))
+    texts = map(number, before, digits), map(number, after, digits), map(bounds_text, *ends, digits)
+    return [list(map(Cell, column)) for column in texts]
