@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -29,4 +30,9 @@ def compare(
     page = page_for(chosen, forced=format_name is not None, all_rows=all_rows)
     with ThreadPoolExecutor() as both:
         comparison = comparing.compare(*both.map(read_run, (before, after)))
-    emit(open_format(chosen).render_comparison(comparison, page))
+    gc.disable()  # there are no cycles among the cells of a page; to look for them takes a third of the time
+    try:
+        text = open_format(chosen).render_comparison(comparison, page)
+    finally:
+        gc.enable()
+    emit(text)
