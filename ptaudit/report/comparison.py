@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from ptaudit.compare import is_change
 from ptaudit.report import Page
 from ptaudit.report.document import Cell, Column, Document, Grid, Lines, Tone, drop_blank_columns
 from ptaudit.report.words import adversary_text, bounds_text, digits_for, number, plural, view_text
+from ptaudit.tables.columns import first_of, keys
 
 if TYPE_CHECKING:
     from ptaudit.compare import Change, Comparison
@@ -93,8 +95,7 @@ def _grid(changes: Columns[Change], title: str, most: int | None) -> Grid:
     hidden = len(changes) - len(shown)
     more = f"… and {plural(hidden, 'more row')}: --format md" if hidden else ""
     name_adversary = _several_adversaries(changes)
-    rows = tuple(_cells(change, name_adversary) for change in shown)
-    return drop_blank_columns(Grid("change", title, columns, rows, more))
+    return drop_blank_columns(Grid("change", title, columns, _rows(shown, name_adversary), more))
 
 
 def _several_adversaries(changes: Columns[Change]) -> set[str]:
@@ -103,18 +104,36 @@ def _several_adversaries(changes: Columns[Change]) -> set[str]:
     return {game for game, adversaries in played.items() if adversaries > 1}
 
 
-def _cells(change: Change, name_adversary: set[str]) -> tuple[Cell, ...]:
-    digits = digits_for(change.metric, change.before, change.after)
-    who = adversary_text(change.adversary, change.knowledge, change.knows)
-    adversary = f" ({who})" if change.game in name_adversary else ""
-    return (
-        Cell(change.verdict, _TONE[change.verdict]),
-        Cell(change.layer, "strong"),
-        Cell(str(change.epoch)),
-        Cell(view_text(change.view, change.trained_with)),
-        Cell(f"{change.game}.{change.metric}{adversary}"),
-        Cell(number(change.before, digits)),
-        Cell(number(change.after, digits)),
-        Cell(bounds_text(change.difference, change.lo, change.hi, digits)),
-        Cell(change.reason, "dim"),
+def _rows(changes: Columns[Change], name_adversary: set[str]) -> tuple[tuple[Cell, ...], ...]:
+    """Cells of all changes; rows that say the same in a column share the cell."""
+
+    def shared(make: Callable[[Change], Cell], *names: str) -> Iterator[Cell]:
+        first, group = first_of(keys(names, changes)[0])
+        made = list(map(make, changes.take(first)))
+        return map(made.__getitem__, group.tolist())
+
+    def score(change: Change) -> Cell:
+        who = adversary_text(change.adversary, change.knowledge, change.knows)
+        adversary = f" ({who})" if change.game in name_adversary else ""
+        return Cell(f"{change.game}.{change.metric}{adversary}")
+
+    return tuple(
+        zip(
+            shared(lambda change: Cell(change.verdict, _TONE[change.verdict]), "verdict"),
+            shared(lambda change: Cell(change.layer, "strong"), "layer"),
+            shared(lambda change: Cell(str(change.epoch)), "epoch"),
+            shared(lambda change: Cell(view_text(change.view, change.trained_with)), "view", "trained_with"),
+            shared(score, "game", "metric", "adversary", "knowledge", "knows"),
+            *_number_cells(changes),
+            shared(lambda change: Cell(change.reason, "dim"), "reason"),
+        )
     )
+
+
+def _number_cells(changes: Columns[Change]) -> list[list[Cell]]:
+    """The three columns of numbers, without an object for each change."""
+    metric, before, after = (changes.columns[name].tolist() for name in ("metric", "before", "after"))
+    digits = list(map(digits_for, metric, before, after))
+    ends = (changes.number(name).tolist() for name in ("difference", "lo", "hi"))
+    texts = map(number, before, digits), map(number, after, digits), map(bounds_text, *ends, digits)
+    return [list(map(Cell, column)) for column in texts]

@@ -12,7 +12,7 @@ from ptaudit.report.words import shade_width, shorten, thin
 Tone = Literal["", "strong", "good", "warn", "bad", "dim"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """A piece of text.
 

@@ -54,7 +54,7 @@ def number(value: float, digits: int = 2) -> str:
     if not math.isfinite(value):
         return "-"
     text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
+    return text[1:] if text[0] == "-" and float(text) == 0 else text
 
 
 def adversary_text(adversary: str, knowledge: str, knows: str) -> str:

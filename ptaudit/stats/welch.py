@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from scipy.special import ndtr
 
 Array = NDArray[np.float64]
 
@@ -53,4 +54,5 @@ def welch(
 def two_sided_p(difference: Array, error: Array, dof: ArrayLike = np.inf) -> Array:
     """Two-sided p value of difference/error under Student's t; shape of `difference`."""
     t = np.divide(np.abs(difference), error, out=np.where(difference == 0, 0.0, np.inf), where=error > 0)
-    return np.asarray(2 * stats.t.sf(t, np.asarray(dof, dtype=np.float64)), dtype=np.float64)
+    tail = ndtr(-t) if np.isinf(dof).all() else stats.t.sf(t, np.asarray(dof, dtype=np.float64))
+    return np.asarray(2 * tail, dtype=np.float64)

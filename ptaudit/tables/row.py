@@ -59,11 +59,6 @@ class Row:
         return interval and math.isfinite(self.value) and is_number(self.status)
 
     @property
-    def silent(self) -> bool:
-        """Whether it is about a layer that gets no gradient, so that nobody can learn anything from it."""
-        return is_silent(self.status)
-
-    @property
     def adaptive(self) -> bool:
         """Whether its adversary knows what it looks at. Those that do not (`static`: not the defense, `late`: not the
         present weights) never feed a gate or a summary."""
@@ -103,7 +98,7 @@ TABLE_VERSION = 2
 
 
 def is_silent(status: str) -> bool:
-    """Whether a row of this status is about a layer that gets no gradient."""
+    """Whether a row of this status is about a layer that gets no gradient, so that nobody learns anything from it."""
     return status.startswith("not captured: unused")
 
 

@@ -161,8 +161,8 @@ def close(one: ArrayLike, other: ArrayLike, tolerance: float) -> Mask:
     first, second = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
     finite = np.isfinite(first) & np.isfinite(second)
     gap = np.abs(np.subtract(first, second, where=finite, out=np.full(finite.shape, np.inf)))
-    equal: Mask = np.asarray(first == second)
-    return equal | (finite & (gap <= tolerance * np.maximum(np.abs(first), np.abs(second))))
+    near = finite & (gap <= tolerance * np.maximum(np.abs(first), np.abs(second)))
+    return np.asarray((first == second) | near)
 
 
 def _pool_draws(group: list[Row], parts: _Parts, shocks: Array) -> Array | None:

@@ -32,7 +32,7 @@ def big(tmp_path):
 
 def test_the_big_run_is_coherent(big):
     run, small = read_run(big / "one"), read_run(big / "small")
-    assert 20_000 < len(run.rows) < 30_000  
+    assert 20_000 < len(run.rows) < 30_000
     assert [epoch for (epoch,) in run.rows.distinct("epoch")] == list(range(big_tables.EPOCHS))
     assert {layer.name for layer in run.layers} > {layer for (layer,) in run.rows.distinct("layer")} - {"*"}
     assert len(run.rows.distinct("view")) == 1 + big_tables.VIEWS * len(VIEWS)
