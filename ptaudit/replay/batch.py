@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 
@@ -24,6 +27,18 @@ def call(model: nn.Module, inputs: Inputs) -> Any:
     else:
         output = model(*inputs)
     return output if isinstance(output, Tensor) else getattr(output, "logits", output)
+
+
+@contextmanager
+def batched() -> Iterator[None]:
+    """Where `vmap` runs a model: without fused kernels of attention, which have no batching rule, and without torch's
+    warning about other operations that have none; what the model itself warns of is heard.
+    """
+    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "There is a performance drop because we have not yet implemented the batching"
+        )
+        yield
 
 
 def leaves(inputs: Inputs) -> tuple[Tensor, ...]:

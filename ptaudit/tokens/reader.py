@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -137,6 +138,13 @@ class TokenReader:
             self._infos = prove(self._model, self._loss, self._found, sketches, *few)
         self._all_sketches = sketches
         self._sketches = {name: s if name in self._selected else None for name, s in sketches.items()}
+
+    def only(self, layers: Collection[str]) -> TokenReader:
+        """The same reader, of tokens of some of its layers; after `prepare`."""
+        some = copy.copy(self)
+        some._selected = self._selected & frozenset(layers)
+        some._sketches = {name: s if name in layers else None for name, s in self._sketches.items()}
+        return some
 
     def read(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> Tokens:
         """Reads the records in chunks; tokens do not depend on the chunk.
