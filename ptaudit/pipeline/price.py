@@ -24,6 +24,7 @@ from ptaudit.pipeline.sights import undefended
 from ptaudit.spec.catalog import CRITICS
 from ptaudit.spec.model import GameSpec, MutualInformationGame, UsableInformationGame
 from ptaudit.views import View
+from ptaudit.views.replayed import why_not as why_not_shown
 
 T = TypeVar("T")
 
@@ -93,7 +94,8 @@ def games_seconds(probe: Probe) -> float:
     spent = total = 0.0
     for kind in _in_order(every, count):
         alike, looking = known.setdefault(kind.game.title, []), _looking(kind, probe)
-        if alike and kind.view.records > 1 and spent + looking > SECONDS:
+        cheap = kind.view.linear and kind.view.records == 1
+        if alike and (_needs_other_model(probe, kind) or (not cheap and spent + looking > SECONDS)):
             near, seconds = min(alike, key=lambda pair: kind.apart(pair[0]))
             seconds = seconds * kind.players / near.players + max(0.0, looking - _looking(near, probe))
         else:
@@ -117,12 +119,15 @@ def _in_order(every: Sequence[Kind], count: Counter[tuple[object, ...]]) -> list
     different = list({kind.key: kind for kind in reversed(every)}.values())
     largest = sorted(different, key=lambda kind: (kind.view.linear, kind.view.records * kind.view.rounds))
     first = list({kind.game.title: kind for kind in largest}.values())
-    return [
-        *first,
-        *sorted(
-            (kind for kind in different if kind not in first), key=lambda kind: (-count[kind.key], kind.view.records)
-        ),
-    ]
+    others = [kind for kind in different if kind not in first]
+    return [*first, *sorted(others, key=lambda kind: (-count[kind.key], kind.view.records))]
+
+
+def _needs_other_model(probe: Probe, kind: Kind) -> bool:
+    """Whether a defense shows something of the model that is trained with it alone, as an information bottleneck does."""
+    if kind.session is probe.session or kind.view.linear:
+        return False
+    return bool(why_not_shown(kind.view, probe.model, probe.session.records.classes))
 
 
 def _looking(kind: Kind, probe: Probe) -> float:

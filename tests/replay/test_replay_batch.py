@@ -17,11 +17,11 @@ class Talkative(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(6))
+        self.matrix = nn.Parameter(torch.eye(6))
 
     def forward(self, x):
         warnings.warn("this model is slow", UserWarning, stacklevel=1)
-        return x.flatten(1) * self.scale
+        return x.flatten(1) @ self.matrix
 
 
 def margin(output, target):
@@ -56,5 +56,5 @@ def test_a_model_is_read_without_it():
     x, y = torch.randn(16, 6, generator=generator), torch.randint(0, 6, (16,), generator=generator)
     reader = TokenReader(Talkative(), margin, dim=16)
     assert said(lambda: reader.prepare(x, y)) == {"this model is slow"}
-    assert [layer.capture for layer in reader.layers] != ["none"]
+    assert [layer.capture for layer in reader.layers] == ["vmap"]
     assert said(lambda: reader.read(x, y)) == {"this model is slow"}
