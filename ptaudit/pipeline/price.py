@@ -124,7 +124,7 @@ def _in_order(every: Sequence[Kind], count: Counter[tuple[object, ...]]) -> list
 
 
 def _needs_other_model(probe: Probe, kind: Kind) -> bool:
-    """Whether a defense shows something of the model that is trained with it alone, as an information bottleneck does."""
+    """Whether a defense is about a model that is trained with it alone, as an information bottleneck is."""
     if kind.session is probe.session or kind.view.linear:
         return False
     return bool(why_not_shown(kind.view, probe.model, probe.session.records.classes))
