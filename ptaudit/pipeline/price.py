@@ -140,15 +140,17 @@ def _kind_seconds(probe: Probe, kind: Kind) -> float:
     layers = len(probe.places(kind.view))
     if not layers:
         return 0.0
-    counts = (max(1, layers // 2),) if layers <= 2 * FEW else (FEW, min(SOME, layers - 1))
-    times = [_played(probe, kind, count) for count in counts]
+    few = FEW if layers > 2 * FEW else max(1, layers // 2)
+    seconds = _played(probe, kind, few)
     if kind.game.name == "canary":  # its gradients are taken through the whole model
-        return times[-1]
-    if len(times) == 1:
+        return seconds
+    if layers <= 2 * FEW:
         # All layers jointly are a line too.
-        return times[0] * (layers + 1) / (counts[0] + 1) + _roots_seconds(probe, kind, layers)
-    each = max(0.0, times[1] - times[0]) / (counts[1] - counts[0])
-    return times[1] + (layers - counts[1]) * each + _roots_seconds(probe, kind, layers)
+        return seconds * (layers + 1) / (few + 1) + _roots_seconds(probe, kind, layers)
+    some = min(SOME, layers - 1)
+    more = _played(probe, kind, some)
+    each = max(0.0, more - seconds) / (some - few)
+    return more + (layers - some) * each + _roots_seconds(probe, kind, layers)
 
 
 def _played(probe: Probe, kind: Kind, layers: int) -> float:
