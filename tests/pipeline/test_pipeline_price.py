@@ -18,7 +18,7 @@ from ptaudit.views import View
 DEEP = """\
 from torch import nn
 
-def deep(layers=4):
+def deep(layers=3):
     hidden = [m for _ in range(layers) for m in (nn.Linear(32, 32), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), *hidden, nn.Linear(32, 10))
 """
@@ -41,7 +41,7 @@ def test_every_phase_is_foretold_within_a_factor_of_three(tmp_path):
     views = [{"name": "record", "batch_size": 1}, *ONE_VIEW]
     games = ["identity", "label", "membership", "uniqueness"]
     changes = {"audit__views": views, "audit__games": games, "audit__epochs": [1], "train__epochs": 1}
-    path = deep(tmp_path, data__limit=640, **changes)
+    path = deep(tmp_path, data__limit=320, **changes)
     report = check(path)
     assert call("run", path, "--out", tmp_path / "run", "-q").exit_code == 0
     took = json.loads((tmp_path / "run" / "timings.json").read_text(encoding="utf-8"))
@@ -58,7 +58,7 @@ def test_a_sample_has_layers_of_all_sizes_and_not_all_records(tmp_path):
     assert [layer.parameters for layer in scene.inside.layers] == [32 * 33, 32 * 33]
     assert scene.inside.values.shape[:2] == (2, ENOUGH)
     assert [len(layer[0].norms()) for layer in scene.gradients] == [ENOUGH, ENOUGH]
-    all_layers = probe.scene(probe.session, View("pair", 2), 6)
+    all_layers = probe.scene(probe.session, View("pair", 2), 5)
     assert [layer.name for layer in all_layers.inside.layers] == [layer.name for layer in probe.inside.layers]
     assert scene.cells < all_layers.cells / 2
     # A view that needs more records has them.
