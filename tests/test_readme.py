@@ -149,7 +149,7 @@ def test_the_workflow_is_yaml():
 
 
 def test_the_python_example_runs_and_its_folder_is_as_the_table_says(tmp_path, monkeypatch, capsys):
-    code, _ = blocks("python")
+    _, code, _ = blocks("python")
     shutil.copytree(ROOT / "sample_models", tmp_path / "sample_models")
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "quickstart.yaml").write_text(TINY, encoding="utf-8")
@@ -166,13 +166,31 @@ def test_the_python_example_runs_and_its_folder_is_as_the_table_says(tmp_path, m
 
 
 def test_the_training_loop_of_ones_own_runs(capsys):
-    _, code = blocks("python")
+    _, _, code = blocks("python")
     inputs = torch.randn(256, 64, generator=torch.Generator().manual_seed(0))
     loader = DataLoader(TensorDataset(inputs, (inputs[:, 0] > 0).long()), batch_size=64)
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     exec(compile(code, "README.md", "exec"), {"ptaudit": ptaudit, **locals(), "nn": nn})
     assert re.match(r"32 steps: ", capsys.readouterr().out)
+
+
+def test_the_data_function_gives_users_and_attributes_to_the_games(tmp_path):
+    """The function and its part of a spec, in an audit about both columns that it returns beside inputs and labels."""
+    (code, *_), (data, *_) = blocks("python"), [block for block in blocks("yaml") if "records.py" in block]
+    (tmp_path / "records.py").write_text(code, encoding="utf-8")
+    spec = yaml.safe_load(TINY.replace("../sample_models", str(ROOT / "sample_models")).replace("30", "6"))
+    views = [{"name": "batch", "batch_size": 4}]
+    games = ["user", {"name": "usable-information", "secret": "attribute", "attribute": "sex", "family": "linear"}]
+    spec |= yaml.safe_load(data) | {"audit": {"epochs": [1], "tokens": {"dim": 16}, "views": views, "games": games}}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    run = ptaudit.audit(tmp_path / "spec.yaml", out=tmp_path / "run")
+    bits = run.leakage.query("metric == 'bits' and layer == '*'").set_index("game")
+    assert {"user", "usable-information"} == set(bits.index)
+    assert bits.loc["usable-information", "lo"].max() > 0.0
+    assert repr(run) == f"<AuditResult tiny: {len(run.leakage)} rows in {tmp_path / 'run'}, no gate failed>"
+    assert str(run).startswith("ptaudit tiny")
+    assert "usable-information.bits" in str(run)
 
 
 def test_the_output_shown_is_of_the_quickstart():

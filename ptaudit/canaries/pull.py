@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, grad_and_value, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from ptaudit.canaries.question import Question
 from ptaudit.replay import Inputs, PerRecordLoss
-from ptaudit.replay.batch import as_real, call, count, mapped, rows, to_device
+from ptaudit.replay.batch import as_real, batched, call, count, mapped, rows, to_device
 from ptaudit.tokens.layers import ROOT
 from ptaudit.tokens.quiet import quiet
 
@@ -113,7 +112,7 @@ class Pull:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        with quiet(self._model, self._device), sdpa_kernel(SDPBackend.MATH):  # fused kernels have no batching rule
+        with quiet(self._model, self._device), batched():
             yield
 
 

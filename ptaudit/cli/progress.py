@@ -1,8 +1,9 @@
-"""Progress on stderr: live bars on a terminal, one plain line per finished task elsewhere."""
+"""Progress on stderr: live bars on a terminal; elsewhere a plain line per finished task, and for what takes long."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _WIDE = 110
 
+QUIET_SECONDS = 25.0
+"""Longest silence of a log: a line is then on its way within half a minute."""
+
 
 @contextmanager
 def open_progress(quiet: bool = False) -> Iterator[Progress]:
@@ -30,7 +34,8 @@ def open_progress(quiet: bool = False) -> Iterator[Progress]:
         with RichProgress() as progress:
             yield progress
     else:
-        yield LogLines()
+        with LogLines() as progress:
+            yield progress
 
 
 def _can_move_cursor() -> bool:
@@ -40,20 +45,56 @@ def _can_move_cursor() -> bool:
 
 
 class LogLines:
-    """Plain lines without control characters: for logs of CI servers."""
+    """Plain lines without control characters: for logs of CI servers. In a `with` block no silence is long.
+
+    Args:
+        quiet_seconds: after which it says what is under way.
+    """
+
+    def __init__(self, quiet_seconds: float = QUIET_SECONDS) -> None:
+        self._quiet_seconds = quiet_seconds
+        self._began = self._said = time.monotonic()
+        self._running: list[_LineTask] = []
+        self._ended = threading.Event()
+        self._clock = threading.Thread(target=self._tick, daemon=True)
 
     def task(self, description: str, total: int | None = None) -> Task:
         """A task that says when it is done, and how long it took."""
-        return _LineTask(self, description)
+        return _LineTask(self, self._running, description, total)
 
     def log(self, message: str) -> None:
         """One line."""
+        self._said = time.monotonic()
         say(message)
+
+    def __enter__(self) -> Self:
+        self._clock.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._clock.join()
+
+    def _tick(self) -> None:
+        while not self._ended.wait(max(0.01, self._said + self._quiet_seconds - time.monotonic())):
+            if time.monotonic() - self._said >= self._quiet_seconds:
+                running = tuple(self._running)
+                self.log(running[-1].state if running else f"preparing: {time.monotonic() - self._began:.0f} s so far")
 
 
 class _LineTask:
-    def __init__(self, lines: LogLines, description: str) -> None:
-        self._lines, self._description, self._steps, self._note = lines, description, 0, ""
+    def __init__(self, lines: LogLines, running: list[_LineTask], description: str, total: int | None) -> None:
+        self._lines, self._running = lines, running
+        self._description, self._total = description, total
+        self._steps, self._note, self._began = 0, "", time.monotonic()
+
+    @property
+    def state(self) -> str:
+        """How far it is, in one line."""
+        of = "" if self._total is None else f"/{self._total}"
+        return f"{self._description}: {self._steps}{of} after {self._seconds:.0f} s{self._told}"
 
     def advance(self, steps: int = 1, note: str | None = None) -> None:
         self._steps += steps
@@ -61,14 +102,23 @@ class _LineTask:
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
+        self._running.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._running.remove(self)
         word = "done" if kind is None else "stopped"
-        note = f" ({self._note})" if self._note else ""
-        self._lines.log(f"{self._description}: {word} after {time.monotonic() - self._began:.1f} s{note}")
+        self._lines.log(f"{self._description}: {word} after {self._seconds:.1f} s{self._told}")
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def _told(self) -> str:
+        return f" ({self._note})" if self._note else ""
 
 
 class RichProgress:

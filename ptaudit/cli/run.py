@@ -21,7 +21,9 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="The run folder. Default: runs/NAME of the spec.")
     ] = None,
     device: Device = "auto",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Replace a run folder that exists.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Replace a run that exists, once the new one is whole.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last whole epoch of a run.")] = False,
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Do not decide the gates of the spec.")] = False,
     keep_records: Annotated[

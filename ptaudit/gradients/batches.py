@@ -24,14 +24,16 @@ class BatchSums:
     Attributes:
         layers: for each layer the matrices of its N records.
         noise_std: standard deviation of the noise on every parameter of the sum.
+        cells: numbers of the matrices of one piece.
     """
 
     layers: Sequence[Sequence[RecordGradients]]
     noise_std: float = 0.0
+    cells: int = CELLS
 
     def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
         """Matrices of batches `(G, m)` in pieces that bound memory, in order."""
-        for piece in torch.split(members, at_once(self.layers, members.shape[1])):
+        for piece in torch.split(members, at_once(self.layers, members.shape[1], self.cells)):
             yield [[self._noisy(one.sums(piece), generator) for one in layer] for layer in self.layers]
 
     def clipped(self, factor: Tensor) -> BatchSums:
@@ -48,10 +50,14 @@ class BatchSums:
         return total + self.noise_std * torch.randn(total.shape, generator=generator).to(total)
 
 
-def at_once(layers: Sequence[Sequence[RecordGradients]], size: int) -> int:
-    """Batches of so many records whose matrices, and what they are made of, fit in memory together."""
-    cells = sum(rows * columns + size * (rows + columns) for layer in layers for rows, columns in map(shape_of, layer))
-    return max(1, min(256, CELLS // max(1, cells)))
+def at_once(layers: Sequence[Sequence[RecordGradients]], size: int, cells: int = CELLS) -> int:
+    """Batches of so many records whose matrices, and what they are made of, are so many numbers together."""
+    return max(1, min(256, cells // max(1, cells_of(layers, size))))
+
+
+def cells_of(layers: Sequence[Sequence[RecordGradients]], size: int) -> int:
+    """Numbers of the matrices of a batch of so many records, and of what they are made of."""
+    return sum(rows * columns + size * (rows + columns) for layer in layers for rows, columns in map(shape_of, layer))
 
 
 def shape_of(one: RecordGradients) -> tuple[int, int]:

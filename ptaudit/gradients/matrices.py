@@ -183,3 +183,10 @@ def joined(parts: Sequence[Sequence[RecordGradients]]) -> list[RecordGradients]:
         names = [f.name for f in fields(first) if isinstance(getattr(first, f.name), Tensor)]
         found.append(replace(first, **{n: torch.cat([getattr(one, n) for one in same]) for n in names}))
     return found
+
+
+def first(one: RecordGradients, n: int) -> RecordGradients:
+    """The matrices of the first n records."""
+    names = [f.name for f in fields(one) if isinstance(getattr(one, f.name), Tensor)]  # type: ignore[arg-type]
+    found: RecordGradients = replace(one, **{name: getattr(one, name)[:n] for name in names})  # type: ignore[type-var]
+    return found

@@ -21,6 +21,7 @@ from ptaudit.pipeline.chance import alarm
 from ptaudit.pipeline.checkpoints import CheckpointEntry, checkpoint_entries
 from ptaudit.pipeline.columns import ColumnEntry, column_entries
 from ptaudit.pipeline.doubts import doubts, sentences
+from ptaudit.pipeline.fewer import Probe
 from ptaudit.pipeline.foretold import foretold
 from ptaudit.pipeline.frozen import FrozenEntry, frozen_entries
 from ptaudit.pipeline.kept import kept_bytes
@@ -41,12 +42,15 @@ from ptaudit.spec.catalog import MODEL_VIEW, NOISE_HALF
 from ptaudit.spec.model import GateSpec, IdentityGame
 from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.run import LayerEntry
-from ptaudit.tokens import TokenReader, Tokens
+from ptaudit.tokens import Tokens
 
 T = TypeVar("T")
 
 _PROBE_RECORDS = 256
 _PROBE_STEPS = 3
+
+_BATCHES_HELD = 2048
+"""Batches of which a game holds what is seen in every layer, by its peak."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,9 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     if spec.replay is not None:  # what is read are the weights of checkpoints: the last ones say most
         path = list(spec.replay.saved.values())[-1]
         load_into(model, load_state(path, spec.replay.state)[0], path)
-    tokens, reading = _timed(lambda: _probe(session, reader))
+    probe = Probe.of(session, model, reader)
     layers = layer_entries(reader.layers)  # which may have changed: of more records, more may reach a layer
-    capture = reading / len(tokens.loss)
-    games = games_seconds(session, reader, model, tokens)
+    games = games_seconds(probe)
     epochs, seeds = len(spec.audited_epochs), len(spec.train.all_seeds)
     trainings = 1 + len(spec.defenses)
     records = len(session.members) + _others(session)
@@ -116,14 +119,14 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         step_seconds=step,
         estimate_seconds={
             "training": seeds * trainings * training,
-            "capture": seeds * trainings * epochs * records * capture,
+            "capture": seeds * trainings * epochs * records * probe.read_seconds,
             "games": seeds * epochs * games,
         },
-        memory_bytes=_memory(session, tokens, records) + gradients + more,
+        memory_bytes=_memory(session, probe.inside, records) + gradients + more,
         gradient_bytes=gradients,
         warnings=(
             *alarms,
-            *_doubts(session, model, tokens),
+            *_doubts(session, model, probe.inside),
             *warnings(session, model),
             *foretold(session),
             *_record_warnings(session),
@@ -147,10 +150,6 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
     return once(work)
 
 
-def _probe(session: Session, reader: TokenReader) -> Tokens:
-    return reader.read(*session.batch(session.members[:_PROBE_RECORDS]))
-
-
 def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tuple[float, float]:
     """Seconds of a training step, and of the training; or 0, and of walking over the checkpoints.
 
@@ -162,7 +161,8 @@ def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tu
         _is_a_number(session, model, "the untrained model", "check its initial weights and the scale of the inputs")
         replay.prove()
         step, train = replay.time_steps(_PROBE_STEPS), session.spec.train
-        found = step, train.epochs * steps_per_epoch(train, len(session.split.members)) * step
+        looking = (train.epochs + 1) * len(session.split.held_out) * _evaluation_seconds(session, model)
+        found = step, train.epochs * steps_per_epoch(train, len(session.split.members)) * step + looking
     else:
         found = 0.0, _walk_seconds(session, replay)
     model.load_state_dict(saved)
@@ -188,10 +188,14 @@ def _walk_seconds(session: Session, walk: Walk) -> float:
     epoch, path = next(iter(walk.saved.items()))
     load_into(walk.model, load_state(path, walk.key)[0], path)
     _is_a_number(session, walk.model, f"the checkpoint of epoch {epoch}", "leave it out of replay.checkpoints")
-    probe = session.split.members[:_PROBE_RECORDS]
-    _, seconds = _timed(lambda: evaluate(walk.model, session.records, session.loss, probe))
     records = len(session.split.members) + len(session.split.held_out)
-    return loading + len(walk.saved) * seconds * records / len(probe)
+    return 2 * loading + len(walk.saved) * records * _evaluation_seconds(session, walk.model)
+
+
+def _evaluation_seconds(session: Session, model: torch.nn.Module) -> float:
+    """Of the loss of one record."""
+    probe = session.split.members[:_PROBE_RECORDS]
+    return _timed(lambda: evaluate(model, session.records, session.loss, probe))[1] / len(probe)
 
 
 def _is_a_number(session: Session, model: torch.nn.Module, what: str, remedy: str) -> None:
@@ -209,13 +213,17 @@ def _others(session: Session) -> int:
 
 
 def _memory(session: Session, tokens: Tokens, records: int) -> int:
-    """Peak memory so far, plus the tokens of all audited records in both precisions."""
+    """Peak memory so far, with games played on few layers; plus the tokens of all records in both precisions, and what
+    games hold of the batches that they look at in all layers.
+    """
     if session.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(session.device)
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     per_record = tokens.values.shape[0] * tokens.values.shape[2]
-    return int(peak + records * per_record * (4 + 8))
+    games = [game for game in session.spec.games if on_view(game)]
+    batches = _BATCHES_HELD if games and session.views else 0
+    return int(peak + (records * (4 + 8) + batches * 8) * per_record)
 
 
 def _record_warnings(session: Session) -> list[str]:

@@ -1,11 +1,15 @@
-"""The run folder while a run is under way: taken once, resumable, never overwritten by accident."""
+"""The run folder while a run is under way: taken once, resumable, never overwritten by accident.
+
+A run that was there before stays as it is, and readable, until the new one is whole: that one is made in a folder
+inside, beside what a resumed run needs.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +17,7 @@ from pathlib import Path
 from ptaudit.errors import PtauditError, RunFolderError
 from ptaudit.tables.folder import LEAKAGE, RESUME
 
-_LOCK = "lock"
+_LOCK, _BEGUN, _OUTPUT, _REPLACED = "lock", "begun", "output", "replaced"
 _ELSEWHERE = "choose another with --out"
 _REPLACE = "--fresh to replace it, or another --out"
 
@@ -21,6 +25,11 @@ _REPLACE = "--fresh to replace it, or another --out"
 def is_whole(folder: Path) -> bool:
     """Whether a finished run lies there."""
     return (folder / LEAKAGE).is_file()
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a run was begun there and has not ended, with or without a finished one beside it."""
+    return (folder / RESUME / _BEGUN).is_file()
 
 
 def check(folder: Path, *, fresh: bool, resume: bool) -> None:
@@ -47,6 +56,9 @@ def _check(folder: Path, *, fresh: bool, resume: bool) -> None:
     if not (fresh or resume):
         state = "holds a run" if is_whole(folder) else "holds an unfinished run"
         remedy = _REPLACE if is_whole(folder) else "--resume to go on, --fresh to replace it"
+        if is_whole(folder) and is_begun(folder):
+            state = "holds a run, and the unfinished one that was to replace it"
+            remedy = "--resume to go on with the unfinished one, --fresh to begin it again"
         raise RunFolderError(state, where=str(folder), remedy=remedy)
 
 
@@ -63,6 +75,29 @@ class Workplace:
     folder: Path
     state: Path
     lock: tuple[int, int]
+
+    @property
+    def output(self) -> Path:
+        """Where the files of the run are written before they are published."""
+        return self.state / _OUTPUT
+
+    def publish(self) -> None:
+        """Put what was written to `output` in the place of all that the folder held.
+
+        Raises:
+            RunFolderError: it was removed or replaced meanwhile, or cannot be written.
+        """
+        self.confirm()
+        with _writing(self.folder):
+            replaced = self.state / _REPLACED
+            replaced.mkdir()
+            # The table goes first and comes last: what is half replaced does not look like a whole run.
+            for path in sorted(self.folder.iterdir(), key=lambda path: path.name != LEAKAGE):
+                if path != self.state:
+                    path.rename(replaced / path.name)
+            for path in sorted(self.output.iterdir(), key=lambda path: path.name == LEAKAGE):
+                path.rename(self.folder / path.name)
+            (self.state / _BEGUN).unlink()
 
     def confirm(self) -> None:
         """Find the folder as it was taken.
@@ -82,8 +117,10 @@ class Workplace:
 def working(folder: Path, *, fresh: bool) -> Iterator[Workplace]:
     """The place for what a resumed run needs; removed when the block ends well.
 
-    It stays where a run was interrupted, or could not be written. What the user must mend first in the spec, the model
-    or the data cannot be resumed, so nothing is left of it.
+    A run that was there before stays until `Workplace.publish`.
+
+    The place stays where a run was interrupted, or could not be written. What the user must mend first in the spec, the
+    model or the data cannot be resumed, so nothing is left of it.
 
     Raises:
         RunFolderError: another run is under way here, or nothing can be written.
@@ -92,11 +129,11 @@ def working(folder: Path, *, fresh: bool) -> Iterator[Workplace]:
     with _locked(folder, state / _LOCK) as lock:
         place = Workplace(folder, state, (os.fstat(lock).st_dev, os.fstat(lock).st_ino))
         place.confirm()
-        if fresh:
-            with _writing(folder):
-                _empty(folder, state / _LOCK)
-        elif is_whole(folder):
+        if not fresh and is_whole(folder) and not is_begun(folder):
             raise RunFolderError("another run has just ended here", where=str(folder), remedy=_REPLACE)
+        with _writing(folder):
+            _empty(state, None if fresh else (_OUTPUT, _REPLACED))
+            (state / _BEGUN).touch()
         try:
             yield place
             place.confirm()
@@ -165,11 +202,10 @@ def _occupied(folder: Path, lock: Path) -> RunFolderError:
     )
 
 
-def _empty(folder: Path, lock: Path) -> None:
-    """Remove all but the lock, the table first: what is left of a whole run no longer looks like one."""
-    (folder / LEAKAGE).unlink(missing_ok=True)
-    for path in [*folder.iterdir(), *lock.parent.iterdir()]:
-        if path in (lock, lock.parent):
+def _empty(state: Path, names: Sequence[str] | None) -> None:
+    """Remove what is in the state, or some of it; never the lock."""
+    for path in list(state.iterdir()):
+        if path.name == _LOCK or (names is not None and path.name not in names):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from ptaudit.report import Page, open_format
 from ptaudit.tables.row import COLUMNS
 from ptaudit.tables.run import Run
 from ptaudit.tables.wide import Sheet, epochs_sheet, layer_epoch_sheet, layers_sheet
 
+_ENDINGS = {0: "no gate failed", 1: "a gate failed", 3: "inconclusive"}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class AuditResult:
     """The outcome of an audit; the tables are those of the run folder.
 
@@ -26,6 +29,14 @@ class AuditResult:
     run: Run
     path: Path
     exit_code: int
+
+    def __repr__(self) -> str:
+        ending = _ENDINGS.get(self.exit_code, f"exit code {self.exit_code}")
+        return f"<AuditResult {self.run.name}: {len(self.run.rows)} rows in {self.path}, {ending}>"
+
+    def __str__(self) -> str:
+        """The summary that the command prints."""
+        return open_format("rich").render(self.run, Page(folder=str(self.path)))
 
     @property
     def leakage(self) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def audit(
         spec_path: the YAML spec.
         out: the run folder; default `runs/NAME`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        fresh: replace a run folder that exists.
+        fresh: replace a run that exists, once the new one is whole.
         resume: go on from the last whole epoch.
         gate: decide the gates of the spec.
         overrides: `a.b=value` settings on top of the spec.
@@ -87,7 +87,7 @@ def audit(
     scored = keep_records and any(game.name in SCORED for game in spec.audit.games)
     if keep_records and not (scored or session.records.preprocessing):
         raise SpecError("no game here scores single records", where="--keep-records", remedy="add `uniqueness`")
-    if resume and places.is_whole(target):
+    if resume and places.is_whole(target) and not places.is_begun(target):
         if scored:
             samples.find(target)
         return _as_it_ended(session, target, progress, gate, inconclusive)
@@ -102,18 +102,22 @@ def audit(
         arms = [] if seeds[-1].diverged else run_arms(session, place, progress)
         run, refused = _run(session, seeds, arms, started), None
         diverged = seeds[-1].diverged
+        if diverged and places.is_whole(target):
+            raise _kept_before(diverged, target)
         if gate and not diverged:
             run, refused = _judged(run, spec)
             _say_undecided(spec, target, progress)
         place.confirm()
-        publish([(seed, place.state / f"seed-{seed}" / LIVE) for seed in spec.train.all_seeds], target)
+        output = place.output
+        publish([(seed, place.state / f"seed-{seed}" / LIVE) for seed in spec.train.all_seeds], output)
         states = [(seed, place.state / f"seed-{seed}") for seed in spec.train.all_seeds[: len(seeds)]]
         if scored:
-            samples.publish(states, np.unique(run.rows.number("epoch")).tolist(), target)
+            samples.publish(states, np.unique(run.rows.number("epoch")).tolist(), output)
         if keep_records and session.records.preprocessing:
-            write_whole(target / PREPROCESS, preprocess.written(session.records.preprocessing))
-        encoding.publish([(seed, done.encoders) for seed, done in zip(spec.train.all_seeds, seeds)], target)
-        write_run(run, target, render(run, Page(folder=str(target))))
+            write_whole(output / PREPROCESS, preprocess.written(session.records.preprocessing))
+        encoding.publish([(seed, done.encoders) for seed, done in zip(spec.train.all_seeds, seeds)], output)
+        write_run(run, output, render(run, Page(folder=str(target))))
+        place.publish()
     if diverged:
         raise _with_place(diverged, target)
     if refused:
@@ -239,6 +243,12 @@ def _say_undecided(spec: Spec, target: Path, progress: Progress) -> None:
 def _with_place(error: TrainingDivergedError, target: Path) -> TrainingDivergedError:
     return TrainingDivergedError(
         f"{error.what}; the epochs before it are in {target}", where=error.where, remedy=error.remedy
+    )
+
+
+def _kept_before(error: TrainingDivergedError, target: Path) -> TrainingDivergedError:
+    return TrainingDivergedError(
+        f"{error.what}; the run that was in {target} before is still there", where=error.where, remedy=error.remedy
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.gradients import RecordGradients
+from ptaudit.gradients.batches import CELLS
 from ptaudit.pipeline.samples import Samples
 from ptaudit.pipeline.session import Session, audited, shared
 from ptaudit.spec.catalog import GAMES, NO_DEFENSE, NOISE_HALF
@@ -59,6 +60,7 @@ class Scene:
         before: the state of the model one epoch earlier, where an adversary has those weights.
         encoders: learned encoders, where the spec wants them.
         samples: where scores of single records go, if they are to be kept.
+        cells: numbers of the matrices of batches that are looked at together.
         kept: what a game made on one view of this epoch and needs on the next.
     """
 
@@ -73,6 +75,7 @@ class Scene:
     before: Mapping[str, Tensor] | None = None
     encoders: Encoders | None = None
     samples: Samples | None = None
+    cells: int = CELLS
     kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _gradients: list[list[list[RecordGradients]]] = field(default_factory=list, init=False, repr=False, compare=False)
     _features: dict[Kind, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -108,6 +111,10 @@ class Scene:
         if not self._gradients:
             self._gradients.append(self.reader.gradients(*self.session.batch(self.session.members)))
         return self._gradients[0]
+
+    def give(self, gradients: list[list[RecordGradients]]) -> None:
+        """Gradients of the audited members that are known already, for each layer of `inside`."""
+        self._gradients[:] = [gradients]
 
     def places(self, view: View) -> list[int]:
         """Captured layers that a view shares, as rows of the tokens."""

@@ -206,7 +206,7 @@ def before(scene: Scene) -> Scene | None:
 
 def _linear(scene: Scene, view: View, places: Sequence[int], noisy: bool) -> TokenSight:
     layers = clipped(view, scene.inside, places)
-    sums = BatchSums([scene.gradients[place] for place in places], view.noise_std)
+    sums = BatchSums([scene.gradients[place] for place in places], view.noise_std, scene.cells)
     if view.clip is not None:
         sums = sums.clipped(clip_factor(view.clip, scene.inside))
     return TokenSight(Joint.of(layers, noisy).rows(layers), view.noise_std, sums)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 
@@ -29,6 +32,18 @@ def call(model: nn.Module, inputs: Inputs) -> Any:
 def as_real(tensor: Tensor) -> Tensor:
     """Real and imaginary parts in a last dimension of size two, as the gradient with respect to both has them."""
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+@contextmanager
+def batched() -> Iterator[None]:
+    """Where `vmap` runs a model: without fused kernels of attention, which have no batching rule, and without torch's
+    warning about other operations that have none; what the model itself warns of is heard.
+    """
+    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "There is a performance drop because we have not yet implemented the batching"
+        )
+        yield
 
 
 def leaves(inputs: Inputs) -> tuple[Tensor, ...]:

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ptaudit.replay.batch import Inputs, as_real, call, mapped, rows
+from ptaudit.replay.batch import Inputs, as_real, batched, call, mapped, rows
 from ptaudit.tokens.capture import PerRecordLoss, per_record, reentrant
 from ptaudit.tokens.layers import Layer
 from ptaudit.tokens.quiet import grads_aside
@@ -33,7 +32,7 @@ def vmap_contributions(
     parameters = {layer.path(name): p.detach() for layer in layers for name, p in layer.parameters.items()}
     per_example = vmap(grad(one), in_dims=(None, 0, 0))
     parts: list[dict[str, Contribution]] = []
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no batching rule
+    with torch.no_grad(), batched():
         for s in pieces(len(targets), 2 * sum(p.numel() for p in parameters.values())):
             grads = per_example(parameters, rows(inputs, s), targets[s])
             parts.append(_contributions(layers, sketches, {path: as_real(g) for path, g in grads.items()}))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -99,6 +100,13 @@ class TokenReader:
     def adopt(self, layers: Sequence[LayerInfo]) -> None:
         """Go on with how the layers were read before: later records, or later weights, may have shown more."""
         self._infos = tuple(layers)
+
+    def only(self, layers: Collection[str]) -> TokenReader:
+        """The same reader, of tokens of some of its layers; after `prepare`."""
+        some = copy.copy(self)
+        some._selected = self._selected & frozenset(layers)
+        some._sketches = {name: s if name in layers else None for name, s in self._sketches.items()}
+        return some
 
     def read(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> Tokens:
         """Reads the records in chunks; tokens do not depend on the chunk.

@@ -26,10 +26,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ptaudit.errors import ModelError
-from ptaudit.replay.batch import Inputs, mapped, to_device
+from ptaudit.replay.batch import Inputs, batched, mapped, to_device
 from ptaudit.tokens.capture import PerRecordLoss, first_line
 from ptaudit.tokens.layers import Layer, find_layers
 from ptaudit.tokens.moving import Moving, Problem, along, cut, direction, floats, gradients_of, soft_target, tangents
@@ -121,7 +120,7 @@ def jacobian_norms(
     """
     chosen = tuple(layer for layer in find_layers(model) if layer.name in set(layers))
     # The fused kernels of attention have no second derivative.
-    with quiet(model, device), sdpa_kernel(SDPBackend.MATH):
+    with quiet(model, device), batched():
         problem = Problem(model, loss, chosen, of, [], to_device(inputs, device), targets.to(device))
         problem = replace(problem, moving=floats(problem.inputs) if of == "input" else [soft_target(problem)])
         place = columns or slice(0, sum(leaf[0].numel() for leaf in problem.moving))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, grad, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import embedding_bag
 
-from ptaudit.replay.batch import Inputs, as_real, call, leaves, mapped, rows
+from ptaudit.replay.batch import Inputs, as_real, batched, call, leaves, mapped, rows
 from ptaudit.tokens.capture import per_record
 from ptaudit.tokens.fallback import dense, summed
 from ptaudit.tokens.quiet import quiet
@@ -153,8 +151,7 @@ class BatchGradients:
             return {path: g / self._steps for path, g in total.items()}
 
         parameters = {path: p.detach() for path, p in self._parameters.items()}
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():  # fused kernels have no rule
-            warnings.filterwarnings("ignore", "There is a performance drop")  # of recurrent layers, in every run
+        with torch.no_grad(), batched():
             every = vmap(walk, in_dims=(None, 0, 0), randomness="different")
             found = every(parameters, inputs, targets)
             return self.layout.flat({path: as_real(g) for path, g in found.items()})

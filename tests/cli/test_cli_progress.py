@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from contextlib import nullcontext
 
 import pytest
@@ -9,7 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ptaudit.cli.duration import parse_duration
-from ptaudit.cli.progress import LogLines, RichProgress, open_progress
+from ptaudit.cli.progress import QUIET_SECONDS, LogLines, RichProgress, open_progress
 from ptaudit.errors import PtauditError
 from ptaudit.progress import Silent
 
@@ -36,6 +37,31 @@ def test_elsewhere_than_on_a_terminal_plain_lines(monkeypatch):
     first, second = stream.getvalue().splitlines()
     assert first == "epoch [1]: loss 0.5"
     assert re.fullmatch(r"games: done after \d+\.\d s \(identity\)", second)
+
+
+def test_no_silence_is_long(monkeypatch):
+    """A step of a game may take minutes: what is under way is said all the same, and nothing where lines come often."""
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    with LogLines(quiet_seconds=0.2) as progress:
+        time.sleep(0.5)
+        with progress.task("training", total=8), progress.task("audit of epoch 0", total=4) as task:
+            task.advance(2, note="identity on batch-32")
+            time.sleep(0.5)
+    lines = stream.getvalue().splitlines()
+    assert re.fullmatch(r"preparing: \d s so far", lines[0])
+    running = [
+        line for line in lines if re.fullmatch(r"audit of epoch 0: 2/4 after \d s \(identity on batch-32\)", line)
+    ]
+    assert 1 <= len(running) <= 3
+    assert len(lines) <= 2 * 3 + 2
+    stream.truncate(0)
+    time.sleep(0.5)
+    assert not stream.getvalue()
+
+
+def test_silence_is_broken_within_half_a_minute():
+    assert QUIET_SECONDS <= 28.0
 
 
 def test_a_task_that_fails_is_not_called_done(monkeypatch):

@@ -5,7 +5,7 @@ from dataclasses import fields
 import inference_case
 import pytest
 import torch
-from audit_case import write_spec
+from audit_case import ONE_VIEW, write_spec
 
 from ptaudit.pipeline import check, kept
 from ptaudit.pipeline.kept import kept_bytes
@@ -43,7 +43,7 @@ def within(stated, actual, factor=1.5):
 @pytest.mark.parametrize("hidden", [16, 400])
 def test_kept_gradients_take_what_check_says(tmp_path, hidden):
     """Wide layers as factors, small ones whole."""
-    path = write_spec(tmp_path, model__args={"hidden": hidden})
+    path = write_spec(tmp_path, model__args={"hidden": hidden}, audit__views=ONE_VIEW, audit__games=["identity"])
     report = check(path)
     session, reader, scene = opened(path)
     own = tensors(scene.gradients)
@@ -91,7 +91,8 @@ def test_inner_products_are_counted_where_they_are_made(tmp_path):
 
 
 def test_twice_the_records_take_twice_the_memory(tmp_path):
-    few, many = (check(write_spec(tmp_path, data__limit=limit, model__args={"hidden": 400})) for limit in (320, 640))
+    changes = {"model__args": {"hidden": 400}, "audit__views": ONE_VIEW, "audit__games": ["identity"]}
+    few, many = (check(write_spec(tmp_path, data__limit=limit, **changes)) for limit in (320, 640))
     assert many.audited == 2 * few.audited
     assert many.gradient_bytes == pytest.approx(2 * few.gradient_bytes, rel=0.01)
     assert few.memory_bytes > few.gradient_bytes

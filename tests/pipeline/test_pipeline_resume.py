@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import time
 
@@ -254,6 +255,58 @@ def test_fresh_keeps_the_old_run_when_the_new_one_cannot_start(home, tmp_path):
     result = call("run", path, "--out", tmp_path / "run", "--fresh", "--set", "model.args.classes=3")
     assert result.exit_code == 2
     assert read_run(tmp_path / "run").rows
+
+
+OTHER = ("--set", "train.optimizer.lr=0.02")
+BOTH = "holds a run, and the unfinished one that was to replace it (--resume to go on with the unfinished one, --fresh"
+
+
+@pytest.fixture
+def replacing(home, tmp_path, monkeypatch):
+    """A copy of a run that another one, of another spec, was about to replace when it was interrupted."""
+    out = tmp_path / "run"
+    shutil.copytree(home / "undisturbed", out)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        assert run(home, out, "--fresh", *OTHER).exit_code == 130
+    return out
+
+
+def test_an_interrupted_run_leaves_the_one_that_it_was_to_replace(home, replacing):
+    assert tables(replacing) == tables(home / "undisturbed")
+    assert call("show", replacing).exit_code == 0
+    assert call("gate", replacing).exit_code == call("gate", home / "undisturbed").exit_code
+    result = run(home, replacing)
+    assert result.exit_code == 2
+    assert BOTH in result.stderr
+
+
+def test_it_goes_on_and_replaces_the_old_one_at_last(home, replacing, tmp_path):
+    assert run(home, tmp_path / "expected", *OTHER).exit_code == 0
+    assert run(home, replacing, "--resume", *OTHER).exit_code == 0
+    assert tables(replacing) == tables(tmp_path / "expected") != tables(home / "undisturbed")
+    assert {path.name for path in replacing.iterdir()} == {path.name for path in (home / "undisturbed").iterdir()}
+
+
+def test_begun_again_it_forgets_the_interrupted_one(home, replacing):
+    assert run(home, replacing, "--fresh").exit_code == 0
+    assert tables(replacing) == tables(home / "undisturbed")
+    assert run(home, replacing, "--resume").exit_code == 0  # it has ended: nothing is left to resume
+
+
+def test_the_old_run_outlives_a_new_one_that_is_killed_or_diverges(home, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(home / "undisturbed", out)
+    process = start("run", home / "spec.yaml", "--out", out, "--fresh", *OTHER)
+    wait_for(out, ".resume/seed-0/epoch-000000.npz", process)
+    process.kill()
+    process.communicate()
+    assert tables(out) == tables(home / "undisturbed")
+    result = run(home, out, "--fresh", "--set", "train.optimizer.lr=1.0e+30")
+    assert result.exit_code == 2
+    assert f"the run that was in {out} before is still there" in result.stderr.replace("\n", " ")
+    assert tables(out) == tables(home / "undisturbed")
+    assert not (out / ".resume").exists()
 
 
 @pytest.mark.parametrize("flag", [(), ("--fresh",), ("--resume",)])

@@ -278,3 +278,18 @@ def test_cuda_agrees_with_cpu():
         cpu = make_reader(model, inputs).read(inputs, TARGETS)
         cuda = make_reader(model.cuda(), inputs, device="cuda").read(inputs, TARGETS)
         torch.testing.assert_close(cuda.values.cpu(), cpu.values, rtol=1e-2, atol=1e-3)
+
+
+def test_a_reader_of_some_layers_reads_what_the_whole_one_does():
+    """Norms that clipping needs are over all layers all the same; the first reader is as it was."""
+    torch.manual_seed(0)
+    inputs = torch.randn(N, 2, 4, 4)
+    reader = make_reader(models.InPlace(), inputs)
+    whole = reader.read(inputs, TARGETS)
+    name = whole.layers[-1].name
+    some = reader.only([name]).read(inputs, TARGETS)
+    assert [layer.name for layer in some.layers] == [name]
+    close(some.values[0], whole.values[-1])
+    close(some.total_norm_sq, whole.total_norm_sq)
+    assert some.complete
+    assert reader.read(inputs, TARGETS).layers == whole.layers

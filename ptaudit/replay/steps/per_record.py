@@ -12,10 +12,9 @@ import torch
 from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ptaudit.errors import ModelError
-from ptaudit.replay.batch import Inputs, call, mapped, rows
+from ptaudit.replay.batch import Inputs, batched, call, mapped, rows
 from ptaudit.replay.loss import PerRecordLoss
 
 _SAMPLERS: Mapping[type[nn.Module], Callable[[nn.Module, list[Tensor], Tensor], Mapping[nn.Parameter, Tensor]]] = (
@@ -111,7 +110,7 @@ def by_vmap(
 
     _watch_once(model, loss, inputs, targets, watch)
     parameters = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no batching rule
+    with torch.no_grad(), batched():
         each = vmap(grad(one, has_aux=True), in_dims=(None, 0, 0), randomness="different")
         gradients, losses = each(parameters, inputs, targets)
     return Gradients(gradients, losses)
