@@ -33,7 +33,7 @@ from ptaudit.pipeline.session import Session, layer_entries, open_session, share
 from ptaudit.pipeline.view import make_view
 from ptaudit.replay import Replay, Walk
 from ptaudit.replay.device import pick_device
-from ptaudit.replay.evaluate import evaluate
+from ptaudit.replay.evaluate import evaluate, members_evaluated
 from ptaudit.replay.sampling import steps_per_epoch
 from ptaudit.replay.saved import load_into, load_state
 from ptaudit.spec import load
@@ -96,9 +96,6 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         prove(defended)
     step, training = _training_seconds(session, model, seed)
     alarms = _alarms(session, model, seed)
-    if spec.replay is not None:  # what is read are the weights of checkpoints: the last ones say most
-        path = list(spec.replay.saved.values())[-1]
-        load_into(model, load_state(path, spec.replay.state)[0], path)
     probe = Probe.of(session, model, reader)
     layers = layer_entries(reader.layers)  # which may have changed: of more records, more may reach a layer
     games = games_seconds(probe)
@@ -161,7 +158,7 @@ def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tu
         _is_a_number(session, model, "the untrained model", "check its initial weights and the scale of the inputs")
         replay.prove()
         step, train = replay.time_steps(_PROBE_STEPS), session.spec.train
-        looking = (train.epochs + 1) * len(session.split.held_out) * _evaluation_seconds(session, model)
+        looking = (train.epochs + 1) * _evaluated(session) * _evaluation_seconds(session, model)
         found = step, train.epochs * steps_per_epoch(train, len(session.split.members)) * step + looking
     else:
         found = 0.0, _walk_seconds(session, replay)
@@ -170,14 +167,9 @@ def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tu
 
 
 def _alarms(session: Session, model: torch.nn.Module, seed: int) -> list[str]:
-    """What is badly wrong with checkpoints; the weights are then as they were."""
-    if session.spec.replay is None:
-        return []
-    saved = {name: value.clone() for name, value in model.state_dict().items()}
+    """What is badly wrong with checkpoints; the weights are then those of the last one, which say most."""
     walk = trajectory(session, model, seed)
-    assert isinstance(walk, Walk)
-    found = alarm(session, walk)
-    model.load_state_dict(saved)
+    found = alarm(session, walk) if isinstance(walk, Walk) else ""
     return [found] if found else []
 
 
@@ -188,8 +180,12 @@ def _walk_seconds(session: Session, walk: Walk) -> float:
     epoch, path = next(iter(walk.saved.items()))
     load_into(walk.model, load_state(path, walk.key)[0], path)
     _is_a_number(session, walk.model, f"the checkpoint of epoch {epoch}", "leave it out of replay.checkpoints")
-    records = len(session.split.members) + len(session.split.held_out)
-    return 2 * loading + len(walk.saved) * records * _evaluation_seconds(session, walk.model)
+    return 2 * loading + len(walk.saved) * _evaluated(session) * _evaluation_seconds(session, walk.model)
+
+
+def _evaluated(session: Session) -> int:
+    """Records whose loss is looked at after every epoch."""
+    return len(members_evaluated(session.split.members)) + len(session.split.held_out)
 
 
 def _evaluation_seconds(session: Session, model: torch.nn.Module) -> float:
