@@ -18,6 +18,7 @@ from ptaudit.cli import app
 from ptaudit.errors import JointSpecError
 from ptaudit.report import FORMATS
 from ptaudit.tables.folder import write_run
+from ptaudit.tables.table import Table
 
 NAMES = (
     "\x1b]0;title\x07\x1b[2J",
@@ -35,7 +36,7 @@ def hostile(tmp_path):
     """A run folder in which layers, gates and warnings are called so."""
     run = example_run()
     known = {layer.name: name for layer, name in zip(run.layers, NAMES, strict=True)}
-    rows = tuple(replace(row, layer=known.get(row.layer, row.layer)) for row in run.rows)
+    rows = Table.of([replace(row, layer=known.get(row.layer, row.layer)) for row in run.rows])
     layers = tuple(replace(layer, name=known[layer.name], reason=NAMES[2]) for layer in run.layers)
     gates = tuple(replace(v, id=f"{v.id} {NAMES[0]}", worst_layer=NAMES[3], advice=NAMES[2]) for v in VERDICTS)
     manifest = {**run.manifest, "warnings": list(NAMES), "device": NAMES[1]}

@@ -87,11 +87,10 @@ def test_sets_in_different_forms_are_not_joined():
 # Batches
 
 
-def test_batches_are_read_in_order_and_in_bounded_pieces(monkeypatch):
+def test_batches_are_read_in_order_and_in_bounded_pieces():
     forms = [made(form) for form in (Factors, Dense, UsedRows)]
-    sums = BatchSums([[one] for one, _ in forms])
+    sums = BatchSums([[one] for one, _ in forms], cells=1000)
     members = drawn(20, 3, 7)
-    monkeypatch.setattr("ptaudit.gradients.batches.CELLS", 1000)
     pieces = list(sums.read(members, generator()))
     assert len(pieces) > 4
     for layer, (_, explicit) in enumerate(forms):

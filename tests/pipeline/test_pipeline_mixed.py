@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -77,6 +78,10 @@ def test_other_data_are_refused_when_the_run_is_whole(tmp_path):
 def test_a_resolved_spec_that_is_damaged_is_named(home, tmp_path):
     shutil.copytree(home / "undisturbed", tmp_path / "run")
     (tmp_path / "run" / run_folders.SPEC).write_text("a: [", encoding="utf-8")
+    one_line(run(home, tmp_path / "run", "--resume"), "spec.resolved.yaml is not as written with this manifest")
+    manifest = tmp_path / "run" / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps({**content, "files": {}}), encoding="utf-8")
     one_line(run(home, tmp_path / "run", "--resume"), "its spec.resolved.yaml is damaged", "--fresh")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from example_run import example_run
 from ptaudit.errors import RunFolderError
 from ptaudit.tables.folder import read_run, write_run
 from ptaudit.tables.formats import read_json
+from ptaudit.tables.table import Table
 
 
 @pytest.fixture
@@ -80,12 +82,10 @@ def test_entries_of_a_manifest_that_are_not_what_they_are_used_for(folder, entry
 
 
 def test_names_are_read_back_as_they_were(tmp_path):
-    from dataclasses import replace
-
     names = ["=1+1", "'=1+1", "a\n\x1b[2J", "\\x1b", "\ud800|@x", "-1", "\u202eabc"]
     run = example_run()
     known = {layer.name: name for layer, name in zip(run.layers, names)}
-    rows = tuple(replace(row, layer=known.get(row.layer, row.layer)) for row in run.rows)
+    rows = Table.of([replace(row, layer=known.get(row.layer, row.layer)) for row in run.rows])
     layers = tuple(replace(layer, name=known[layer.name]) for layer in run.layers)
     write_run(replace(run, rows=rows, layers=layers), tmp_path)
     found = read_run(tmp_path)
