@@ -15,7 +15,9 @@ LIGHTNING, TIMM, HUGGING_FACE = "Lightning", "timm", "Hugging Face"
 
 _TRAINER_STATE = "trainer_state.json"
 _MOST_BYTES = 8 * 2**20  # of names and plain values: parsing them takes seconds then
-_MOST_EPOCHS = 10**9
+_MOST = 10**9
+"""Of epochs and steps."""
+
 _MARK, _OPAQUE = object(), object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
@@ -42,9 +44,13 @@ def told(path: Path) -> Told | None:
     try:
         values = _metadata(path) if path.suffix == ".safetensors" else _archived(path)
         found = _of_values(values) or _of_trainer(path.parent / _TRAINER_STATE)
-        return found if found is not None and 0 <= found.epoch <= _MOST_EPOCHS else None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError, zipfile.BadZipFile, struct.error):
+    except Exception:  # a damaged file can fail in any way; who loads it says that it is damaged
         return None
+    return found if found is not None and all(map(_may_be, (found.epoch, found.trained, found.step))) else None
+
+
+def _may_be(number: float | None) -> bool:
+    return number is None or 0 <= number <= _MOST
 
 
 def _of_values(values: Mapping[Any, Any]) -> Told | None:

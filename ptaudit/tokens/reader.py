@@ -13,14 +13,14 @@ from ptaudit.errors import ModelError, PtauditError
 from ptaudit.gradients.keep import Keeper, KeptSketch, kept_sketch
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.replay.batch import Inputs, rows, to_device
-from ptaudit.tokens.capture import PerRecordLoss, Reading, Sweep, reading_of, sweep
+from ptaudit.tokens.capture import PerRecordLoss, Reading, Sweep, first_line, reading_of, sweep
 from ptaudit.tokens.fallback import loop_contributions, one_by_one, summed, vmap_contributions
 from ptaudit.tokens.layers import Capture, Layer, LayerInfo, find_layers, select
 from ptaudit.tokens.proof import PROOF_RECORDS, USE_RECORDS, astray, prove, still_holds
 from ptaudit.tokens.quiet import quiet
 from ptaudit.tokens.sketch import LayerSketch
 from ptaudit.tokens.tokens import Chunk, Source, Tokens, joined
-from ptaudit.tokens.trial import MIXED, tolerance
+from ptaudit.tokens.trial import ERRORS, MIXED, tolerance
 
 
 class TokenReader:
@@ -185,7 +185,7 @@ class TokenReader:
         for layer, info in zip(self._found, self.layers):
             if info.unused and any(_any(truth[layer.path(name)]) for name in layer.parameters):
                 self._wake(layer, inputs, targets)
-        swept = sweep(self._model, self._loss, self._readings(), inputs, targets)
+        swept = self._swept(inputs, targets)
         for name, why in {**self._strays(swept, truth, targets.device), **swept.failed}.items():
             self._demote(name, why)
         found = {info.name: swept.found[info.name] for info in self.layers if info.name in swept.found}
@@ -195,6 +195,21 @@ class TokenReader:
         if by_loop := self._captured_by("loop"):
             found |= loop_contributions(self._model, self._loss, by_loop, *args)
         return Chunk(found, swept.loss)
+
+    def _swept(self, inputs: Inputs, targets: Tensor) -> Sweep:
+        """A pass with the rules; without those that expand what is used, where some records use it another way."""
+        readings = self._readings()
+        try:
+            return sweep(self._model, self._loss, readings, inputs, targets)
+        except torch.OutOfMemoryError:
+            raise
+        except ERRORS as error:
+            expanding = [reading.layer.name for reading in readings if reading.expands]
+            if not expanding:
+                raise
+            for name in expanding:
+                self._demote(name, f"rule: {first_line(error)}")
+        return sweep(self._model, self._loss, self._readings(), inputs, targets)
 
     def _readings(self) -> list[Reading]:
         """Rules of the layers that have one."""

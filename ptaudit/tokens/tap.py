@@ -34,6 +34,11 @@ class Reading:
     places: dict[str, int] | None = None
     shared: bool = False
 
+    @property
+    def expands(self) -> bool:
+        """Whether the model meets tensors of another shape meanwhile."""
+        return self.places is not None or self.shared
+
 
 @dataclass(eq=False)
 class _Call:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import zipfile
 
 import pytest
 import torch
@@ -175,3 +177,31 @@ def test_what_is_no_checkpoint_tells_nothing(tmp_path, content):
     for suffix in ("pt", "safetensors"):
         (tmp_path / f"a.{suffix}").write_bytes(content)
         assert told(tmp_path / f"a.{suffix}") is None
+
+
+def test_damaged_files_tell_nothing(tmp_path):
+    (path,) = saved(tmp_path, a=lightning(3, 4))
+    with zipfile.ZipFile(path) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        stream = archive.read(name)
+    generator = random.Random(0)
+    for _ in range(200):
+        damaged = bytearray(stream)
+        for _ in range(3):
+            damaged[generator.randrange(len(damaged))] = generator.choice(b"us(}qt0.2ld]) aeX")
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, bytes(damaged))
+        packed = bytearray(path.read_bytes())
+        told(path)
+        packed[generator.randrange(len(packed))] = generator.randrange(256)
+        path.write_bytes(packed)
+        told(path)
+
+
+@pytest.mark.parametrize("epoch", [-1, 10**400, float("nan"), float("inf")])
+def test_impossible_epochs_tell_nothing(tmp_path, epoch):
+    (path,) = saved(tmp_path, **{"a.ckpt": lightning(3, epoch)}) if isinstance(epoch, int) else [tmp_path / "none.pt"]
+    assert told(path) is None
+    (path,) = saved(tmp_path, **{"model.pt": {"model": STATE}})
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"epoch": epoch}))
+    assert told(path) is None

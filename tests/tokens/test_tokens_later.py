@@ -114,6 +114,45 @@ def test_a_weight_that_later_records_use_otherwise_is_read_one_record_at_a_time(
     assert_true(model, tokens, inputs)
 
 
+class Subset(nn.Module):
+    """Late records alone multiply by what all others add: expanded to one per record, its shape no longer fits."""
+
+    def __init__(self, once):
+        super().__init__()
+        self.body, self.head, self.once = nn.Linear(6, 5), nn.Linear(5, 3), once
+        self.offset = nn.Embedding(1, 5) if once else Offset()
+
+    def forward(self, x):
+        h = torch.tanh(self.body(x))
+        added = self.offset(torch.zeros(1, dtype=torch.long)) if self.once else self.offset.shift
+        late = x[:, 0] > 0
+        if late.any():
+            more = torch.zeros_like(h)
+            more[late] = h[late] * added
+            h = h + more
+        return self.head(h + added)
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["later chunk", "first records of another read"])
+@pytest.mark.parametrize("once", [False, True], ids=["parameter", "lookup"])
+def test_what_late_records_do_not_take_once_per_record_is_read_one_record_at_a_time(once, first):
+    torch.manual_seed(0)
+    model, inputs = Subset(once), late_inputs(3)
+    if not once:
+        model.offset.turn.requires_grad_(False)
+    reader = TokenReader(model, cross_entropy, dim=16)
+    reader.prepare(inputs, TARGETS)
+    name = "offset"
+    before = {info.name: info for info in reader.layers}[name]
+    assert before.capture == "rule"
+    assert before.layout
+    if first:
+        inputs = inputs.roll(-EARLY, 0)
+    tokens = reader.read(inputs, TARGETS, chunk=32)
+    assert_true(model, tokens, inputs)
+    reader.gradients(inputs, TARGETS, chunk=32)
+
+
 def test_tokens_of_fewer_layers_are_brought_into_line():
     torch.manual_seed(0)
     model, inputs = Later(nn.Linear(5, 5)), late_inputs()
