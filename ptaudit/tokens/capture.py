@@ -15,7 +15,7 @@ from ptaudit.replay.batch import Inputs, call
 from ptaudit.tokens.expand import expanding, places_of
 from ptaudit.tokens.functional import watching
 from ptaudit.tokens.layers import Layer
-from ptaudit.tokens.quiet import without_gradients
+from ptaudit.tokens.quiet import grads_aside, without_gradients
 from ptaudit.tokens.rules import rule_for
 from ptaudit.tokens.rules.base import Contribution
 from ptaudit.tokens.rules.expanded import expanded
@@ -23,7 +23,10 @@ from ptaudit.tokens.rules.layout import SHARED
 from ptaudit.tokens.sketch import LayerSketch
 from ptaudit.tokens.tap import HALF, Reading, Tap, first_line
 
-__all__ = ["HALF", "PerRecordLoss", "Reading", "Sweep", "first_line", "per_record", "reading_of", "reentrant", "sweep"]
+__all__ = [
+    "HALF", "PerRecordLoss", "Reading", "Sweep", "first_line", "per_record", "reading_of", "reentrant", "sweep",
+    "sweep_with_sum",
+]  # fmt: skip
 
 PerRecordLoss = Callable[[Tensor, Tensor], Tensor]
 """(output, target) -> one loss per record, shape (n,)."""
@@ -58,16 +61,27 @@ def reading_of(layer: Layer, layout: str, sketch: LayerSketch | None) -> Reading
 def sweep(model: nn.Module, loss: PerRecordLoss, readings: Sequence[Reading], inputs: Inputs, targets: Tensor) -> Sweep:
     """Reads the layers on one chunk of records (n, ...); the model must be in the mode it is to be read in.
 
-    Weights ask for no gradient meanwhile, so that the backward pass computes those of activations only. The hooks are
-    tensor hooks on what modules return, which unlike module backward hooks live with in-place operations on it.
+    Weights ask for no gradient meanwhile, so that the backward pass computes those of activations only.
 
     Raises:
         ModelError: the loss does not return one number per record.
     """
+    with without_gradients(p for p in model.parameters() if p.requires_grad):
+        return sweep_with_sum(model, loss, readings, inputs, targets)[0]
+
+
+def sweep_with_sum(
+    model: nn.Module, loss: PerRecordLoss, readings: Sequence[Reading], inputs: Inputs, targets: Tensor
+) -> tuple[Sweep, dict[str, Tensor | None]]:
+    """The same, and from the same pass the gradient of the summed loss by parameter path; None where it is unused.
+
+    The hooks are tensor hooks on what modules return, which unlike module backward hooks live with in-place operations
+    on it.
+    """
     roots: list[Tensor] = []
     taps = [Tap(reading, len(targets), roots) for reading in readings]
+    own = {path: parameter for path, parameter in model.named_parameters() if parameter.requires_grad}
     with ExitStack() as stack:
-        stack.enter_context(without_gradients(p for p in model.parameters() if p.requires_grad))
         stack.enter_context(watching(model, taps))
         stack.enter_context(expanding(taps, len(targets)))
         for tap in taps:
@@ -75,17 +89,27 @@ def sweep(model: nn.Module, loss: PerRecordLoss, readings: Sequence[Reading], in
                 stack.callback(tap.layer.module.register_forward_pre_hook(tap.before).remove)
                 stack.callback(tap.layer.module.register_forward_hook(tap.after, with_kwargs=True).remove)
         losses = per_record(loss, call(model, inputs), targets)
-        if roots and losses.grad_fn is not None:
-            if reentrant(losses.grad_fn):
-                losses.sum().backward()  # type: ignore[no-untyped-call]
-            else:
-                torch.autograd.grad(losses.sum(), roots, allow_unused=True)
+        grads = _differentiated(losses, roots, own) if roots or own else {}
     for tap in taps:
         tap.finish()
     found = {tap.layer.name: tap.result for tap in taps if tap.result is not None}
     failed = {tap.layer.name: tap.failure for tap in taps if tap.failure}
     half = losses.dtype in HALF or any(tap.half for tap in taps)
-    return Sweep(losses.detach().float(), found, failed, half)
+    return Sweep(losses.detach().float(), found, failed, half), grads
+
+
+def _differentiated(
+    losses: Tensor, roots: Sequence[Tensor], own: Mapping[str, nn.Parameter]
+) -> dict[str, Tensor | None]:
+    """Sends gradients back to where the hooks are, and gives those of parameters."""
+    if losses.grad_fn is None:
+        return dict.fromkeys(own)
+    if not reentrant(losses.grad_fn):
+        found = torch.autograd.grad(losses.sum(), [*roots, *own.values()], allow_unused=True)
+        return dict(zip(own, found[len(roots) :]))
+    with grads_aside(own.values()):
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        return {path: parameter.grad for path, parameter in own.items()}
 
 
 def reentrant(last: Node) -> bool:

@@ -13,7 +13,7 @@ from ptaudit.errors import ModelError, PtauditError
 from ptaudit.gradients.keep import Keeper, KeptSketch, kept_sketch
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.replay.batch import Inputs, rows, to_device
-from ptaudit.tokens.capture import PerRecordLoss, Reading, Sweep, first_line, reading_of, sweep
+from ptaudit.tokens.capture import PerRecordLoss, Reading, Sweep, first_line, reading_of, sweep, sweep_with_sum
 from ptaudit.tokens.fallback import loop_contributions, one_by_one, summed, vmap_contributions
 from ptaudit.tokens.layers import Capture, Layer, LayerInfo, find_layers, select
 from ptaudit.tokens.proof import PROOF_RECORDS, USE_RECORDS, astray, prove, still_holds
@@ -181,11 +181,12 @@ class TokenReader:
         return Keeper(layer, layout, sketch)
 
     def _read_chunk(self, inputs: Inputs, targets: Tensor) -> Chunk:
-        truth = summed(self._model, self._loss, self._found, inputs, targets)
-        for layer, info in zip(self._found, self.layers):
-            if info.unused and any(_any(truth[layer.path(name)]) for name in layer.parameters):
+        swept, truth = self._swept(inputs, targets)
+        unused = [layer for layer, info in zip(self._found, self.layers) if info.unused]
+        if reached := [x for x in unused if any(_any(truth[x.path(name)]) for name in x.parameters)]:
+            for layer in reached:
                 self._wake(layer, inputs, targets)
-        swept = self._swept(inputs, targets)
+            swept, truth = self._swept(inputs, targets)
         for name, why in {**self._strays(swept, truth, targets.device), **swept.failed}.items():
             self._demote(name, why)
         found = {info.name: swept.found[info.name] for info in self.layers if info.name in swept.found}
@@ -196,20 +197,23 @@ class TokenReader:
             found |= loop_contributions(self._model, self._loss, by_loop, *args)
         return Chunk(found, swept.loss)
 
-    def _swept(self, inputs: Inputs, targets: Tensor) -> Sweep:
-        """A pass with the rules; without those that expand what is used, where some records use it another way."""
+    def _swept(self, inputs: Inputs, targets: Tensor) -> tuple[Sweep, dict[str, Tensor | None]]:
+        """What the rules read, and the gradient of the summed loss: from one pass, unless a rule expands what is used.
+
+        The model is then another one in the pass of the rules. Where it does not take that, because some records use a
+        parameter in another way, these rules are given up.
+        """
         readings = self._readings()
-        try:
-            return sweep(self._model, self._loss, readings, inputs, targets)
-        except torch.OutOfMemoryError:
-            raise
-        except ERRORS as error:
-            expanding = [reading.layer.name for reading in readings if reading.expands]
-            if not expanding:
+        if expanding := [reading.layer.name for reading in readings if reading.expands]:
+            truth = summed(self._model, self._loss, self._found, inputs, targets)
+            try:
+                return sweep(self._model, self._loss, readings, inputs, targets), truth
+            except torch.OutOfMemoryError:
                 raise
-            for name in expanding:
-                self._demote(name, f"rule: {first_line(error)}")
-        return sweep(self._model, self._loss, self._readings(), inputs, targets)
+            except ERRORS as error:
+                for name in expanding:
+                    self._demote(name, f"rule: {first_line(error)}")
+        return sweep_with_sum(self._model, self._loss, self._readings(), inputs, targets)
 
     def _readings(self) -> list[Reading]:
         """Rules of the layers that have one."""
