@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ptaudit.archives import open_npz
 from ptaudit.errors import ModelError, RunFolderError
 from ptaudit.replay.checkpoint import load_archive
 
@@ -188,8 +189,8 @@ def _content(path: Path) -> Any:
 
 def _arrays(path: Path) -> dict[str, Tensor]:
     """Arrays of an archive of numpy, as Flower saves the weights of a round."""
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: torch.from_numpy(np.array(archive[name])) for name in archive.files}
+    with open_npz(path) as archive:
+        return {name: torch.from_numpy(np.array(array)) for name, array in archive.items()}
 
 
 def _damaged(path: Path, error: Exception) -> RunFolderError:

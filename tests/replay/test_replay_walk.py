@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -305,5 +306,10 @@ def test_arrays_of_flower_are_taken_in_the_order_of_the_model(tmp_path):
     np.savez(path, **named)
     load_into(net(), load_state(path)[0], path)
     path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(RunFolderError, match="damaged or no checkpoint"):
+        load_state(path)
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
+    with zipfile.ZipFile(path, "w") as archive:  # declares 4 TB
+        archive.writestr("w.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(RunFolderError, match="damaged or no checkpoint"):
         load_state(path)

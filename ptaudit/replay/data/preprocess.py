@@ -180,6 +180,12 @@ def _level_code(column: InputColumn, members: NDArray[np.int64], rare: int, wher
 
 
 def _encode_numbers(column: InputColumn, code: NumberCode, out: NDArray[np.float32], where: str) -> None:
+    if column.names is not None:
+        raise DataError(
+            f"column {column.name!r} holds categories, and data.preprocess has a mean and a scale for it",
+            where=where,
+            remedy="list its levels in the file",
+        )
     values, missing = column.values, np.isnan(column.values)
     if missing.any():
         if code.fill is None:
@@ -200,12 +206,17 @@ def _encode_levels(column: InputColumn, code: LevelCode, out: NDArray[np.float32
     place = {level: at for at, level in enumerate(code.levels)}
     at = np.array([place.get(name, -1) for name in column.names])[column.values]
     strangers = at < 0
+    if strangers.all() and code.levels:
+        raise DataError(
+            f"column {column.name!r} has none of the levels that data.preprocess lists ({_some(code.levels)}); "
+            f"it has {_some(column.names)}",
+            where=where,
+            remedy="write them in the file as they stand in the table",
+        )
     if code.unseen == "error" and strangers.any():
         texts = sorted({column.names[level] for level in np.unique(column.values[strangers]).tolist()})
-        more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
         raise DataError(
-            f"column {column.name!r} has levels that the file of data.preprocess does not list: "
-            f"{', '.join(map(repr, texts[:_NAMED]))}{more}",
+            f"column {column.name!r} has levels that the file of data.preprocess does not list: {_some(texts)}",
             where=where,
             remedy='list them, or say what becomes of them: "unseen": "other" or "zeros"',
         )
@@ -213,6 +224,11 @@ def _encode_levels(column: InputColumn, code: LevelCode, out: NDArray[np.float32
     out[known, at[known]] = 1
     if code.unseen == "other":
         out[strangers, -1] = 1
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return f"{', '.join(map(repr, texts[:_NAMED]))}{more}"
 
 
 def _too_large(column: InputColumn, where: str) -> DataError:

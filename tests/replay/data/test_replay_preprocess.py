@@ -83,6 +83,22 @@ def test_levels_make_categories_of_numbers_and_of_identifiers(table):
     assert found.inputs[:3].tolist() == [[1, 0, 0, 0], [0, 0, 1, 1], [0, 1, 0, 0]]
 
 
+def test_levels_that_no_record_has_are_refused_whatever_becomes_of_others(table):
+    rows = "".join(f"{'' if i == 3 else i % 3},{i % 2}\n" for i in range(9))
+    for unseen in ("zeros", "other"):
+        content = {"columns": {"code": {"levels": [0, 1, 2], "unseen": unseen}}}
+        with pytest.raises(DataError, match=r"'code' has none of the levels .* \('0', '1', '2'\); it has .*'0\.0'"):
+            table(content, f"code,y\n{rows}")
+    content["columns"]["code"]["levels"] = [0.0, 1.0, 2.0]
+    assert table(content, f"code,y\n{rows}").inputs[:3].argmax(1).tolist() == [0, 1, 2]
+
+
+def test_categories_are_no_numbers(table):
+    number = {"mean": 0, "scale": 1, "fill": 0}
+    with pytest.raises(DataError, match=r"column 'job' holds categories, and data.preprocess has a mean"):
+        table({"columns": {"age": number, "job": number, "pay": number}})
+
+
 def test_a_missing_number_is_the_fill(table):
     keys = {"drop": ["job", "pay"]}
     found = table({"columns": {"age": {"mean": 10, "scale": 2, "fill": 14}}}, **keys)
