@@ -54,6 +54,7 @@ class _Manifest(_Part):
     code_sha256: dict[str, str] = {}
     threat_model: list[str] = []
     warnings: list[str] = []
+    alarms: list[str] = []
     checkpoints: list[_Checkpoint] = []
     defenses: list[_Defense] = []
 

@@ -70,6 +70,8 @@ def test_json_of_any_size_is_not_read(tmp_path):
         ("split_sha256", 7),
         ("layers", [{"name": "a"}]),
         ("layers", 5),
+        ("alarms", 5),
+        ("alarms", "text"),
     ],
 )
 def test_entries_of_a_manifest_that_are_not_what_they_are_used_for(folder, entry, value):
