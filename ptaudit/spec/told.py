@@ -46,11 +46,11 @@ def told(path: Path) -> Told | None:
         found = _of_values(values) or _of_trainer(path.parent / _TRAINER_STATE)
     except Exception:  # a damaged file can fail in any way; who loads it says that it is damaged
         return None
-    return found if found is not None and all(map(_may_be, (found.epoch, found.trained, found.step))) else None
+    return found if found is not None and all(map(_counts, {found.epoch, found.trained} - {None})) else None
 
 
-def _may_be(number: float | None) -> bool:
-    return number is None or 0 <= number <= _MOST
+def _counts(number: Any) -> bool:
+    return type(number) in (int, float) and 0 <= number <= _MOST
 
 
 def _of_values(values: Mapping[Any, Any]) -> Told | None:
@@ -58,7 +58,7 @@ def _of_values(values: Mapping[Any, Any]) -> Told | None:
     if type(epoch) not in (int, float):
         return None
     assert isinstance(epoch, int | float)
-    step = next((values[key] for key in ("global_step", "step") if type(values.get(key)) is int), None)
+    step = next((found for key in ("global_step", "step") if _counts(found := values.get(key))), None)
     if "pytorch-lightning_version" in values:
         # `epoch` counts completed epochs, which the one that has just ended is not yet; `ready` counts begun ones.
         begun = _inside(values, "loops", "fit_loop", "epoch_progress", "current", "ready")
@@ -73,7 +73,7 @@ def _of_trainer(path: Path) -> Told | None:
         return None
     state = json.loads(path.read_text(encoding="utf-8"))
     epoch, step = state["epoch"], state.get("global_step")
-    return Told(float(epoch), float(epoch), HUGGING_FACE, step if type(step) is int else None)
+    return Told(float(epoch), float(epoch), HUGGING_FACE, step if _counts(step) else None)
 
 
 def _metadata(path: Path) -> Mapping[Any, Any]:
