@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -257,11 +257,6 @@ def _over_canaries(metric: str, played: list[_Played], canaries: int, null: floa
     values = by_half.mean(0)
     values = values.mean() + few(max(canaries, 3), max(canaries, 3)) * (values - values.mean())
     return _clipped(from_values(values, null=null, ceiling=1.0, seed=seed, extra_variance=extra))
-
-
-def no_epsilon(reason: str, canaries: int) -> Estimate:
-    """No bound on epsilon, and why."""
-    return replace(inconclusive(reason), n=canaries)
 
 
 def _clipped(estimate: Estimate) -> Estimate:

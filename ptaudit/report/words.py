@@ -80,11 +80,6 @@ def digits_for(metric: str, value: float, hi: float) -> int:
     return 3 if metric != "bits" or small else 2
 
 
-def value_text(row: Row) -> str:
-    """The value alone."""
-    return number(row.value, digits_for(row.metric, row.value, row.hi))
-
-
 def interval_text(row: Row) -> str:
     """The value with its pointwise 95 % interval, or `-` where the attack could not run."""
     if not row.measured:
