@@ -70,3 +70,9 @@ class TrainingDivergedError(PtauditError):
 def first_line(error: Exception) -> str:
     """An error's own text without what follows its first line."""
     return str(error).strip().split("\n", 1)[0]
+
+
+def in_one_line(error: Exception) -> str:
+    """An error's kind and the first line of its text, at most 160 characters of it."""
+    text = first_line(error)
+    return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__

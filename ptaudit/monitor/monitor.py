@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import nn
 
-from ptaudit.errors import ModelError, PtauditError
+from ptaudit.errors import ModelError, PtauditError, in_one_line
 from ptaudit.escape import terminal
 from ptaudit.games.identity import RECORDS_PER_MEMBER
 from ptaudit.games.rolling import BATCH
@@ -22,7 +22,6 @@ from ptaudit.monitor.passes import NoTrainingPassError, Passes
 from ptaudit.monitor.proof import prove
 from ptaudit.pipeline.live import LiveRow, LiveWatch
 from ptaudit.stats.estimate import Estimate
-from ptaudit.tokens.tap import first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -247,7 +246,7 @@ class Monitor:
         try:
             self._live.begin(prove(self._model, batch, self._seed))
         except Exception as error:  # whatever the model raises: a monitor must not end the training that it watches
-            self._hopeless = error.what if isinstance(error, PtauditError) else first_line(error)
+            self._hopeless = error.what if isinstance(error, PtauditError) else in_one_line(error)
         self.setup += time.perf_counter() - began
 
     def _tell(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ptaudit.errors import ModelError, PtauditError, first_line
+from ptaudit.errors import ModelError, PtauditError, in_one_line
 
 _BATCH = 64
 """Records of the batch that single ones are held against; those at hand, over and over."""
@@ -87,7 +87,7 @@ def _alone(loss: Callable[[Any, Tensor], Tensor], output: Any, targets: Tensor, 
     except PtauditError:
         raise
     except Exception as error:  # whatever a loss raises that was written for batches
-        what = f"the loss cannot be taken of one record alone: {type(error).__name__}: {first_line(error)}"
+        what = f"the loss cannot be taken of one record alone: {in_one_line(error)}"
         raise ModelError(what, where="train.loss", remedy=_OF_ITS_OWN) from error
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ptaudit.errors import ModelError, PtauditError, RunFolderError, TrainingDivergedError, first_line
+from ptaudit.errors import ModelError, PtauditError, RunFolderError, TrainingDivergedError, first_line, in_one_line
 from ptaudit.replay.augment import Augment, augment_generator
 from ptaudit.replay.batch import to_device
 from ptaudit.replay.checkpoint import Checkpoint, CheckpointStore
@@ -148,7 +148,7 @@ class Replay:
             raise
         except Exception as error:  # the user's model, loss and optimizer can fail in any way
             raise ModelError(
-                f"a training step failed: {type(error).__name__}: {first_line(error)}",
+                f"a training step failed: {in_one_line(error)}",
                 where="train",
                 remedy="look whether the model runs in training mode on a batch, and the loss takes what it returns",
             ) from error

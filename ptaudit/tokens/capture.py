@@ -21,10 +21,10 @@ from ptaudit.tokens.rules.base import Contribution
 from ptaudit.tokens.rules.expanded import expanded
 from ptaudit.tokens.rules.layout import SHARED
 from ptaudit.tokens.sketch import LayerSketch
-from ptaudit.tokens.tap import HALF, Reading, Tap, first_line
+from ptaudit.tokens.tap import HALF, Reading, Tap
 
 __all__ = [
-    "HALF", "PerRecordLoss", "Reading", "Sweep", "first_line", "per_record", "reading_of", "reentrant", "sweep",
+    "HALF", "PerRecordLoss", "Reading", "Sweep", "per_record", "reading_of", "reentrant", "sweep",
     "sweep_with_sum",
 ]  # fmt: skip
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ptaudit.errors import ModelError
+from ptaudit.errors import ModelError, in_one_line
 from ptaudit.replay.batch import Inputs, rows, shapes
-from ptaudit.tokens.capture import PerRecordLoss, Reading, Sweep, first_line, sweep
+from ptaudit.tokens.capture import PerRecordLoss, Reading, Sweep, sweep
 from ptaudit.tokens.fallback import dense, summed
 from ptaudit.tokens.layers import UNUSED, Layer, LayerInfo
 from ptaudit.tokens.quiet import jittered
@@ -120,7 +120,7 @@ def _unused(
         raise
     except ERRORS as error:
         raise ModelError(
-            f"the model cannot be run and differentiated on a batch of {len(targets)} records: {first_line(error)}",
+            f"the model cannot be run and differentiated on a batch of {len(targets)} records: {in_one_line(error)}",
             where=type(model).__name__,
             remedy=f"it must accept records of shape {shapes(inputs)}",
         ) from error

@@ -9,11 +9,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ptaudit.errors import ModelError, PtauditError
+from ptaudit.errors import ModelError, PtauditError, in_one_line
 from ptaudit.gradients.keep import Keeper, KeptSketch, kept_sketch
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.replay.batch import Inputs, rows, to_device
-from ptaudit.tokens.capture import PerRecordLoss, Reading, Sweep, first_line, reading_of, sweep, sweep_with_sum
+from ptaudit.tokens.capture import PerRecordLoss, Reading, Sweep, reading_of, sweep, sweep_with_sum
 from ptaudit.tokens.fallback import loop_contributions, one_by_one, summed, vmap_contributions
 from ptaudit.tokens.layers import Capture, Layer, LayerInfo, find_layers, select
 from ptaudit.tokens.proof import PROOF_RECORDS, USE_RECORDS, astray, prove, still_holds
@@ -212,7 +212,7 @@ class TokenReader:
                 raise
             except ERRORS as error:
                 for name in expanding:
-                    self._demote(name, f"rule: {first_line(error)}")
+                    self._demote(name, f"rule: {in_one_line(error)}")
         return sweep_with_sum(self._model, self._loss, self._readings(), inputs, targets)
 
     def _readings(self) -> list[Reading]:

@@ -27,9 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from ptaudit.errors import ModelError
+from ptaudit.errors import ModelError, in_one_line
 from ptaudit.replay.batch import Inputs, batched, mapped, to_device
-from ptaudit.tokens.capture import PerRecordLoss, first_line
+from ptaudit.tokens.capture import PerRecordLoss
 from ptaudit.tokens.layers import Layer, find_layers
 from ptaudit.tokens.moving import Moving, Problem, along, cut, direction, floats, gradients_of, soft_target, tangents
 from ptaudit.tokens.quiet import quiet
@@ -145,7 +145,7 @@ def _fastest(problem: Problem, u: Moving) -> Callable[[Problem, Moving], Tensor]
     try:
         reference = _one_by_one(trial, u)
     except ERRORS as error:
-        raise ModelError(f"no second derivative: {first_line(error)}") from error
+        raise ModelError(f"no second derivative: {in_one_line(error)}") from error
     try:
         found = _side_by_side(trial, u)
     except torch.OutOfMemoryError:

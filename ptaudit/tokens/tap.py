@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ptaudit.errors import in_one_line
 from ptaudit.tokens.functional import UseOf
 from ptaudit.tokens.layers import Layer
 from ptaudit.tokens.rules.base import Contribution, ContributionOf, UnsupportedError, Use
@@ -133,7 +134,7 @@ class Tap:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a rule meets what its author did not think of: the layer is read another way
-            self.failure = f"rule: {first_line(error)}"
+            self.failure = f"rule: {in_one_line(error)}"
 
     def _rule(self, uses: Sequence[Use]) -> Contribution:
         rule = self.reading.rule
@@ -144,9 +145,3 @@ class Tap:
                 whole = plain(self.layer, uses)
                 rule, uses = (projection, uses) if whole is None else (rule, whole)
         return rule(self.layer, uses, self._n, self.reading.sketch)
-
-
-def first_line(error: Exception) -> str:
-    """An error in at most 160 characters."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:160]}" if text else type(error).__name__

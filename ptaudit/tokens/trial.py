@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ptaudit.errors import ModelError
+from ptaudit.errors import ModelError, in_one_line
 from ptaudit.replay.batch import Inputs, rows
-from ptaudit.tokens.capture import HALF, PerRecordLoss, Sweep, first_line, reading_of, sweep
+from ptaudit.tokens.capture import HALF, PerRecordLoss, Sweep, reading_of, sweep
 from ptaudit.tokens.fallback import dense, one_by_one, summed, vmap_contributions
 from ptaudit.tokens.layers import Capture, Layer
 from ptaudit.tokens.places import find_layouts
@@ -69,7 +69,7 @@ class Trial:
         try:
             summed(model, loss, layers, rows(self.inputs, slice(1)), self.targets[:1])
         except ERRORS as error:
-            reason = f"no single record passes through the model, as with batch statistics alone: {first_line(error)}"
+            reason = f"no single record passes through the model, as with batch statistics alone: {in_one_line(error)}"
             return dict.fromkeys((layer.name for layer in layers), Verdict("none", reason))
         alone = self._reference(layers)
         first = self._swept({layer.name: FIRST for layer in layers}, layers)
@@ -147,7 +147,7 @@ class Trial:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # torch.func raises whatever the operation at hand raises
-            why = f"; vmap: {first_line(error)}"
+            why = f"; vmap: {in_one_line(error)}"
             return {x.name: replace(found[x.name], reason=found[x.name].reason + why) for x in layers}
         result = {}
         for layer in layers:
