@@ -166,7 +166,7 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
             at = ("audit", "epochs", index)
             if self.replay is not None and epoch not in self.replay.saved:
                 what = f"epoch {epoch} is audited, but has no checkpoint"
-                raise fault(what, at=at, remedy=f"there are: {self.replay.listing}; {self.replay.numbering}")
+                raise fault(what, at=at, remedy=f"there are: {self.replay.listing}; {self.replay.numbering.how}")
             if self.replay is None and epoch > self.train.epochs:
                 raise fault(f"epoch {epoch} is audited, but training ends with epoch {self.train.epochs}", at=at)
         return self

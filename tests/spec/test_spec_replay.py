@@ -104,6 +104,7 @@ def test_the_audited_epochs_are_those_of_the_checkpoints(walk):
 def test_an_epoch_without_a_checkpoint_is_refused(walk):
     said = refused(walk("audit: {epochs: [1, 3]}\n"))
     assert "spec.yaml:6: epoch 3 is audited, but has no checkpoint (there are: 1, 2, 10; " in said
+    assert "; the epoch is the " in said
     said = refused(walk("gates: [{id: g, metric: label.bits, view: record, epoch: 3, max: 1}]\n"))
     assert "gate `g` is on epoch 3, which is not audited (audited: 1, 2, 10)" in said
 
