@@ -132,7 +132,8 @@ def working(folder: Path, *, fresh: bool) -> Iterator[Workplace]:
         if not fresh and is_whole(folder) and not is_begun(folder):
             raise RunFolderError("another run has just ended here", where=str(folder), remedy=_REPLACE)
         with _writing(folder):
-            _empty(state, None if fresh else (_OUTPUT, _REPLACED))
+            resumed = (_OUTPUT, _REPLACED) if is_begun(folder) else (_OUTPUT, _REPLACED, _BEGUN)
+            _empty(state, None if fresh else resumed)
             (state / _BEGUN).touch()
         try:
             yield place

@@ -71,6 +71,8 @@ def _readable(path: Path) -> Iterator[None]:
 MOST_JSON = 100_000_000
 """Bytes; more than any run writes."""
 
+MOST_COUNT = 2**63 - 1
+
 _AGAIN = "write or fetch the run again"
 
 
@@ -167,7 +169,12 @@ def parse(kind: type, text: str, column: str, where: str) -> Any:
     if kind is float and not text.strip():
         return math.nan
     try:
-        return kind(text)
+        found = kind(text)
+        if kind is int and abs(found) > MOST_COUNT:
+            raise RunFolderError(
+                f"column {column}: {text[:20]} is more than can be counted", where=where, remedy=_AGAIN
+            )
+        return found
     except ValueError as error:
         noun = "a whole number" if kind is int else "a number"
         raise RunFolderError(f"column {column}: {text!r} is not {noun}", where=where) from error

@@ -107,7 +107,7 @@ def _numbers(part: pa.Array) -> NDArray[Any]:
 def _small(numbers: NDArray[np.int64]) -> NDArray[Any]:
     """The same numbers in the fewest bytes that hold them all."""
     largest = max(abs(int(numbers.min(initial=0))), abs(int(numbers.max(initial=0))))
-    return numbers.astype(next(kind for kind in (np.int16, np.int32, np.int64) if largest <= np.iinfo(kind).max))
+    return numbers.astype(next((kind for kind in (np.int16, np.int32) if largest <= np.iinfo(kind).max), np.int64))
 
 
 def _read_rows(path: Path) -> Iterator[Row]:

@@ -179,6 +179,14 @@ def test_a_file_that_was_damaged_is_named(home, interrupted, name, damage):
     assert line.endswith("(use --fresh to start again)")
 
 
+def test_a_folder_in_the_place_of_a_mark_is_no_matter(home, interrupted):
+    (interrupted / ".resume" / "begun").unlink()
+    (interrupted / ".resume" / "begun").mkdir()
+    result = run(home, interrupted, "--resume")
+    assert result.exit_code == 0, result.output
+    assert tables(interrupted) == tables(home / "undisturbed")
+
+
 def test_afresh_after_damage(home, interrupted):
     (interrupted / ".resume" / "seed-0" / "checkpoint.pt").write_bytes(b"")
     assert run(home, interrupted, "--fresh").exit_code == 0
