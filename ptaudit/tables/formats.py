@@ -171,9 +171,7 @@ def parse(kind: type, text: str, column: str, where: str) -> Any:
     try:
         found = kind(text)
         if kind is int and abs(found) > MOST_COUNT:
-            raise RunFolderError(
-                f"column {column}: {text[:20]} is more than can be counted", where=where, remedy=_AGAIN
-            )
+            raise RunFolderError(f"column {column}: {text[:20]} cannot be counted", where=where, remedy=_AGAIN)
         return found
     except ValueError as error:
         noun = "a whole number" if kind is int else "a number"
