@@ -19,6 +19,9 @@ _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _CALLED = re.compile(r"(?:^|[^a-z])ep(?:och)?s?(?P<sign>[=_ .-]?)(?P<epoch>[0-9]{1,9})(?![0-9]*\.[0-9])", re.IGNORECASE)
 """`epoch=3`, `epoch_3`, `ep3`: as Lightning, Keras and many loops write it; Lightning counts from 0."""
 
+_STEP = re.compile(r"(?:^|[^a-z])(?:global_?)?(?:step|iter|iteration|batch|update)s?[=_ .-]?[0-9]+$", re.IGNORECASE)
+"""`step_1000`, `iter-200`: at the end of a name."""
+
 _SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}$")
 _MOST_DIGITS = 12
 
@@ -158,6 +161,7 @@ def _from_names(paths: Sequence[Path]) -> tuple[list[int], str]:
     folders = [path.parent.name for path in paths] if len(paths) > 1 else []
     for names, what in (([path.stem for path in paths], "the file's name"), (folders, "the folder's name")):
         _check_clear(names)
+        _check_no_steps(names)
         named = _named(names)
         if named is not None and len(set(named.epochs)) == len(paths):
             if named.equals and (0 in named.epochs or all(path.suffix == ".ckpt" for path in paths)):
@@ -165,6 +169,7 @@ def _from_names(paths: Sequence[Path]) -> tuple[list[int], str]:
                 return [epoch + 1 for epoch in named.epochs], f"the epoch is {how} in {what}"
             return list(named.epochs), f"the epoch is {named.how} in {what}"
     _check_numbers([path.stem for path in paths], paths)
+    _check_order(paths)
     ordered = sorted(paths, key=_natural)
     said = f", {_place(ordered[0])} first and {_place(ordered[-1])} last" if len(ordered) > 1 else ""
     return [1 + ordered.index(path) for path in paths], f"the epochs count from 1 in the order of their names{said}"
@@ -186,6 +191,28 @@ def _check_numbers(names: Sequence[str], paths: Sequence[Path]) -> None:
             f"of which epoch is `{_place(without)}`? Others have a number",
             at=("checkpoints",),
             remedy="leave it out, or write the epoch into its name as in epoch-3",
+        )
+
+
+def _check_no_steps(names: Sequence[str]) -> None:
+    """Refuse names whose last number is called a step."""
+    steps = [name for name in names if _STEP.search(name) and not _CALLED.search(name)]
+    if steps:
+        raise fault(
+            f"the number in `{steps[0]}` is a step, not an epoch",
+            at=("checkpoints",),
+            remedy="write the epoch into its name as in epoch-3, or into the file as the key epoch",
+        )
+
+
+def _check_order(paths: Sequence[Path]) -> None:
+    """Refuse names that only words tell apart: of `final` and `init` nobody knows which is first."""
+    if len({re.sub("[0-9]+", "", str(path)) for path in paths}) > 1:
+        some = " and ".join(f"`{_place(path)}`" for path in paths[:2])
+        raise fault(
+            f"the names of {some} do not tell their epochs",
+            at=("checkpoints",),
+            remedy="write the epoch into the names as in epoch-3, or into the files as the key epoch",
         )
 
 

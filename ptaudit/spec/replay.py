@@ -23,8 +23,8 @@ class ReplaySpec(Part):
     """The files with the state dicts: a glob pattern relative to the spec, e.g. `ckpts/*.pt`; safetensors, what
     `torch.save` wrote, or `.npz` as Flower saves it. Its epoch is the one that stands in the file (key `epoch`, counted
     as Lightning, timm and the trainer of Hugging Face do), else the number called `epoch` in its name, else the last
-    whole number (in the folder's name, where only these tell the files apart); files without such numbers count from 1
-    in the order of their names. `ptaudit check` shows it."""
+    whole number (in the folder's name, where only these tell the files apart); a single file without one is of epoch 1,
+    and files that only times tell apart count from 1. `ptaudit check` shows it."""
     state: Text | None = None
     """Key of the state dict inside a file that holds more; without it `state_dict`, `model_state_dict` or `model`."""
 

@@ -80,8 +80,7 @@ def test_the_last_whole_number_that_tells_files_apart_is_the_epoch(names, epochs
 @pytest.mark.parametrize(
     ("names", "order"),
     [
-        (["b.pt", "a.pt"], ["a.pt", "b.pt"]),
-        (["v2-b.pt", "v2-a.pt"], ["v2-a.pt", "v2-b.pt"]),
+        (["net.pt"], ["net.pt"]),
         (["x/2024010112304501.pt", "x/2024010112304502.pt"], ["x/2024010112304501.pt", "x/2024010112304502.pt"]),
         (["run3/model.pt"], ["run3/model.pt"]),
     ],
@@ -91,6 +90,18 @@ def test_without_such_numbers_they_count_from_1_in_natural_order(names, order):
     assert [str(path) for path in found.values()] == order
     assert list(found) == list(range(1, len(names) + 1))
     assert "count from 1 in the order of their names" in said
+
+
+@pytest.mark.parametrize("names", [["init.pt", "final.pt"], ["v2-b.pt", "v2-a.pt"], ["best.pt", "last.pt"]])
+def test_names_of_words_tell_no_order(names):
+    with pytest.raises(ValueError, match=rf"the names of `.*{names[0]}` and `.*{names[1]}` do not tell their epochs"):
+        number(names)
+
+
+@pytest.mark.parametrize("names", [["step_100.pt", "step_200.pt"], ["net-iter200.pt"], ["m_global_step=4.ckpt"]])
+def test_steps_are_no_epochs(names):
+    with pytest.raises(ValueError, match=r"the number in `.*` is a step, not an epoch"):
+        number(names)
 
 
 def test_the_audited_epochs_are_those_of_the_checkpoints(walk):
