@@ -9,7 +9,7 @@ import typer
 from ptaudit.cli.duration import parse_duration
 from ptaudit.cli.options import Device, FormatName, Overrides, SpecFile, Verbose
 from ptaudit.cli.output import choose_format, page_for
-from ptaudit.cli.streams import emit
+from ptaudit.cli.streams import emit, prints_on_stderr
 from ptaudit.errors import PtauditError
 from ptaudit.report import open_format
 
@@ -34,7 +34,8 @@ def check(
     from ptaudit.pipeline import check as check_spec
     from ptaudit.report.words import duration
 
-    report = check_spec(spec, device=device, overrides=tuple(overrides or ()))
+    with prints_on_stderr():
+        report = check_spec(spec, device=device, overrides=tuple(overrides or ()))
     emit(open_format(chosen).render_check(report, page_for(chosen, forced=format_name is not None)))
     seconds = sum(report.estimate_seconds.values())
     if limit is not None and seconds > limit:

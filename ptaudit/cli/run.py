@@ -12,6 +12,7 @@ import typer
 from ptaudit.cli.options import Device, FormatName, Inconclusive, Outputs, Overrides, Quiet, SpecFile, Verbose
 from ptaudit.cli.output import Showing
 from ptaudit.cli.progress import open_progress
+from ptaudit.cli.streams import prints_on_stderr
 from ptaudit.errors import PtauditError
 
 
@@ -49,7 +50,7 @@ def run(
     showing = Showing.asked(format_name, output, inconclusive, quiet)
     showing.spare(out or Path(), spec)
     try:
-        with open_progress(quiet) as progress:
+        with prints_on_stderr(), open_progress(quiet) as progress:
             from ptaudit.pipeline import audit
 
             result = audit(

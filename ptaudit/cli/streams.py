@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -22,6 +22,11 @@ def open_closed() -> None:
 def takes_unicode(stream: TextIO) -> bool:
     """Whether a stream can show more than ASCII."""
     return (stream.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def prints_on_stderr() -> redirect_stdout[TextIO]:
+    """A context in which what the spec's code prints goes to stderr: stdout is for results, which machines read."""
+    return redirect_stdout(sys.stderr)
 
 
 def emit(text: str) -> None:

@@ -80,7 +80,7 @@ def sentences(found: Mapping[int, Mapping[str, str]]) -> tuple[str, ...]:
 def _of_zeros(tokens: Tokens) -> Iterator[tuple[str, str]]:
     none = tokens.total_norm_sq == 0
     n, without = len(none), int(none.sum())
-    if without >= RECORDS_WITHOUT * n:
+    if tokens.complete and without >= RECORDS_WITHOUT * n:  # else what was not read may hold what is not seen
         yield _NONE, f"{without} of {n} audited records"
     if without == n:
         return

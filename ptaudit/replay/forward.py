@@ -17,6 +17,7 @@ from ptaudit.replay.batch import Inputs, call, count, leaves, mapped, rows, shap
 _TRIAL_RECORDS = 4
 _FEATURES = re.compile(r"mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)")
 _WANTS_CODES = re.compile(r"argument #1 'indices' to have one of the following scalar types: Long, Int")
+_SAME_DTYPE = re.compile(r"(?:must|should) (?:have|be) the same (?:dtype|type)|expected .* same dtype")
 _OUT_OF_TABLE = "index out of range in self"
 _CHANNELS = re.compile(r"expected input.* to have (\d+) channels, but got (\d+) channels")
 
@@ -43,7 +44,9 @@ def trial_forward(model: nn.Module, inputs: Inputs) -> Any:
     try:
         _check_arguments(model, inputs)
         model.eval()
-        output = call(model, inputs)
+        given = mapped(torch.clone, inputs)
+        output = call(model, given)
+        _check_unchanged(inputs, given)
     except PtauditError:
         raise
     except Exception as error:
@@ -108,6 +111,15 @@ def _check_arguments(model: nn.Module, inputs: Inputs) -> None:
         ) from error
 
 
+def _check_unchanged(inputs: Inputs, given: Inputs) -> None:
+    if not all(torch.equal(before, after) for before, after in zip(leaves(inputs), leaves(given), strict=True)):
+        raise ModelError(
+            "the model changes its inputs in place: what is read of a record would depend on how often it was read",
+            where="model",
+            remedy="let forward make a new tensor: x = x * 2 for x.mul_(2), and no in-place ReLU on the input",
+        )
+
+
 def void(_: object) -> None:
     """Return None: a forward hook that returns anything else would replace the output."""
 
@@ -136,6 +148,8 @@ def _explained(error: Exception, inputs: Inputs, layer: str) -> ModelError:
             remedy = "the layer looks codes up: save them as integers, .astype('int64'), counted from 0"
         elif not any(tensor.is_floating_point() for tensor in leaves(inputs)):
             remedy = "the inputs are whole numbers, as for token ids: save them as float32 if they are measurements"
+        elif _SAME_DTYPE.search(text):
+            remedy = "keep the model in float32 (train.precision sets bf16 or fp16), or convert the inputs in forward"
         return ModelError(
             f"the model does not take records of shape {shape} ({kinds}): {type(error).__name__}: {first}",
             where=where,

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptaudit.errors import ModelError
@@ -71,13 +71,15 @@ def make_loss(name: str, label_smoothing: float = 0.0) -> PerRecordLoss:
         label_smoothing: for `cross_entropy`, the share of the target that is spread over all classes.
 
     Raises:
-        PtauditError: the function cannot be found; when called, it does not return the shape (n,).
+        PtauditError: the function cannot be found, is a class, or has parameters of its own; when called, it does not
+            return the shape (n,).
     """
     if label_smoothing:
         return partial(cross_entropy, label_smoothing=label_smoothing)
     if name in LOSSES:
         return LOSSES[name]
     custom = parse_entry(name, Path.cwd()).load()
+    _check_entry(custom, name)
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
         try:
@@ -98,6 +100,27 @@ def make_loss(name: str, label_smoothing: float = 0.0) -> PerRecordLoss:
         return losses
 
     return loss
+
+
+def _check_entry(custom: object, name: str) -> None:
+    if isinstance(custom, type):
+        raise ModelError(
+            f"{custom.__name__} is a class, not a function of output and target",
+            where=name,
+            remedy=f"name an instance of it: loss = {custom.__name__}()",
+        )
+    own = _trainable(custom) if isinstance(custom, nn.Module) else []
+    if own:
+        raise ModelError(
+            f"the loss has trainable parameters of its own ({', '.join(own[:3])}{', ...' if len(own) > 3 else ''}), "
+            "which are neither trained nor audited",
+            where=name,
+            remedy="make them a part of the model, or freeze them with requires_grad_(False)",
+        )
+
+
+def _trainable(module: nn.Module) -> list[str]:
+    return [name for name, parameter in module.named_parameters() if parameter.requires_grad]
 
 
 LOSSES: dict[str, PerRecordLoss] = {"cross_entropy": cross_entropy, "bce": bce, "mse": mse}

@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import jit, nn
 from torch.nn.parameter import is_lazy
 
 from ptaudit.errors import ModelError, PtauditError
@@ -43,6 +43,12 @@ def build_model(model: ModelSpec, seed: int) -> nn.Module:
 
 def _check_arguments(build: object, model: ModelSpec) -> None:
     assert callable(build)
+    if isinstance(build, nn.Module):
+        raise ModelError(
+            "this is a model, not a function that returns one",
+            where=model.entry,
+            remedy="build it in a function: with other seeds it starts from other weights",
+        )
     try:
         signature = inspect.signature(build)
     except ValueError:  # some built-ins tell nothing about their arguments
@@ -57,12 +63,24 @@ def _check_arguments(build: object, model: ModelSpec) -> None:
 def _checked(module: object, model: ModelSpec) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise ModelError(f"the entry returned {type(module).__name__}, not a torch.nn.Module", where=model.entry)
+    if any(isinstance(part, jit.ScriptModule) for part in module.modules()):
+        raise ModelError(
+            "the model is TorchScript, whose layers take no hooks",
+            where=model.entry,
+            remedy="return it as it is before torch.jit.script or torch.jit.trace",
+        )
     for name, parameter in module.named_parameters():
         if is_lazy(parameter):
             raise ModelError(
                 f"parameter {name} has no shape yet",
                 where=model.entry,
                 remedy="give lazy layers their input size in the model",
+            )
+        if parameter.is_meta:
+            raise ModelError(
+                f"parameter {name} is on the meta device, without numbers",
+                where=model.entry,
+                remedy="build the model on the CPU (no device='meta', init_empty_weights or the like)",
             )
         if parameter.numel() == 0:  # of a layer without outputs, say: nothing to learn, and nothing to give away
             parameter.requires_grad_(False)

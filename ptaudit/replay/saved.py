@@ -28,6 +28,13 @@ _NORMS = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametr
 _NUMBERED = re.compile(r"arr_[0-9]{1,6}")
 """What `numpy.savez` calls arrays that are given without a name."""
 _NAMED = 3
+_HOLDS = {
+    "fractions": {"fractions"},
+    "complex": {"fractions", "complex"},
+    "whole": {"fractions", "whole"},
+    "": {"fractions", "complex", "whole", ""},
+}
+"""What values may be saved as and mean the same: quantised weights are not those of the model."""
 
 
 def digest(path: Path) -> str:
@@ -110,6 +117,11 @@ def fit(model: nn.Module, state: StateDict, path: Path) -> StateDict:
             f"{name} {_shape(found[name])}, the model's is {_shape(own[name])}"
             for name in own
             if name in found and _shape(found[name]) != _shape(own[name])
+        ],
+        "of another type": [
+            f"{name} {_type(found[name])}, the model's is {_type(own[name])}"
+            for name in own
+            if name in found and _numbers(found[name]) not in _HOLDS[_numbers(own[name])]
         ],
     }
     if any(faults.values()):
@@ -207,6 +219,17 @@ def _unreadable(path: Path, error: OSError) -> RunFolderError:
 
 def _shape(value: Any) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _type(value: Any) -> str:
+    return str(value.dtype).removeprefix("torch.") if isinstance(value, Tensor) else type(value).__name__
+
+
+def _numbers(value: Any) -> str:
+    """Which numbers a tensor holds; empty for what is no tensor."""
+    if not isinstance(value, Tensor):
+        return ""
+    return "complex" if value.is_complex() else "fractions" if value.is_floating_point() else "whole"
 
 
 def _first(names: list[str]) -> str:

@@ -65,6 +65,14 @@ def test_errors_of_gates_are_a_line_each(hostile):
     assert not re.search("^error: b", result.stderr, re.MULTILINE)
 
 
+@pytest.mark.parametrize("verb", ["check", "run"])
+def test_what_the_code_of_a_spec_prints_is_no_result(pipeline, monkeypatch, verb):
+    monkeypatch.setattr(pipeline, "_maybe_fail", lambda: print("loading weights"))
+    result = CliRunner().invoke(app, [verb, "spec.yaml", "--format", "json"])
+    assert json.loads(result.stdout)
+    assert "loading weights" in result.stderr
+
+
 def test_several_errors_are_a_line_each(pipeline):
     pipeline.error = JointSpecError(["s.yaml:1: a\nerror: b", "s.yaml:2: c"])
     result = CliRunner().invoke(app, ["run", "spec.yaml"])

@@ -53,6 +53,15 @@ def log_softmax():
 def distribution():
     return plain(Distribution())
 
+class Centred(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x):
+        out = self.head(x.flatten(1))
+        return out - out.mean(0)
+
 def flat(output, target):
     return F.cross_entropy(output, target, reduction="none") * (target > 1)
 """
@@ -104,6 +113,14 @@ def test_check_foretells_what_the_untrained_model_shows(tmp_path, name):
     warnings = json.loads(result.stdout)["warnings"]
     (warning,) = [warning for warning in warnings if not warning.startswith("Will be inconclusive")]
     assert WARNINGS[name][1][0].partition(": at epoch")[0] in warning
+
+
+def test_layers_that_are_not_captured_have_no_gradient_of_0(tmp_path):
+    path = write_spec(tmp_path, model__entry="mine.py:Centred", audit__games=["membership"])
+    (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
+    found = json.loads(call("check", path, "--format", "json").stdout)
+    assert [layer["capture"] for layer in found["layers"]] == ["none"]
+    assert not [warning for warning in found["warnings"] if "Gradients that are 0" in warning]
 
 
 def test_what_was_doubtful_before_a_run_was_resumed_is_said_too(tmp_path):

@@ -163,6 +163,20 @@ CLASSES = torch.arange(9) % 3
             ModelError,
             r"returned the shape \(12,\) for 4 records",
         ),
+        (
+            nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 3)),
+            (FLAT, CLASSES, 3),
+            "cross_entropy",
+            ModelError,
+            "changes its inputs in place.*no in-place ReLU on the input",
+        ),
+        (
+            nn.Linear(4, 3).double(),
+            (FLAT, CLASSES, 3),
+            "cross_entropy",
+            ModelError,
+            r"got Float and Double \(keep the model in float32 \(train\.precision",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(model, data, loss, error, message):
@@ -245,3 +259,22 @@ def test_positions_of_ignore_index_do_not_count_and_no_label_at_all_is_a_loss_of
 def test_a_dictionary_of_outputs_is_named_by_its_parts():
     with pytest.raises(ModelError, match=r"returns dict, bce needs a tensor \(parts: out, aux\)"):
         make_loss("bce")({"out": torch.zeros(2), "aux": torch.zeros(2)}, torch.zeros(2))
+
+
+def test_a_loss_that_is_a_class_or_learns_is_refused(tmp_path):
+    file = tmp_path / "own_losses.py"
+    file.write_text(
+        "from torch import nn\n"
+        "class Late(nn.Module):\n"
+        "    def forward(self, output, target): return output.sum(1)\n"
+        "class Learned(nn.Module):\n"
+        "    def __init__(self): super().__init__(); self.scale = nn.Linear(3, 3)\n"
+        "    def forward(self, output, target): return self.scale(output).sum(1)\n"
+        "late, learned, frozen = Late(), Learned(), Learned().requires_grad_(False)\n"
+    )
+    with pytest.raises(ModelError, match=r"Late is a class, not a function.*loss = Late\(\)"):
+        make_loss(f"{file}:Late")
+    with pytest.raises(ModelError, match=r"parameters of its own \(scale.weight, scale.bias\), which are neither"):
+        make_loss(f"{file}:learned")
+    assert make_loss(f"{file}:late")(torch.ones(2, 3), torch.zeros(2)).tolist() == [3, 3]
+    assert make_loss(f"{file}:frozen")(torch.ones(2, 3), torch.zeros(2)).shape == (2,)

@@ -21,6 +21,9 @@ def nothing_to_train(): return nn.ReLU()
 def frozen(): return nn.Linear(2, 2).requires_grad_(False)
 def lazy(): return nn.Sequential(nn.LazyLinear(3))
 def broken(): raise KeyError("oops")
+def script(): return nn.Sequential(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)))
+def empty(): return nn.Linear(2, 2, device="meta")
+ready = nn.Flatten()
 def needs_size(size): return nn.Linear(size, 2)
 """
 
@@ -49,6 +52,9 @@ def test_weights_follow_the_seed_and_the_global_generator_is_left_alone(entry):
         ("nothing_to_train", {}, "no trainable parameters"),
         ("frozen", {}, "no trainable parameters"),
         ("lazy", {}, r"parameter 0\.weight has no shape"),
+        ("script", {}, r"is TorchScript.*return it as it is before torch\.jit"),
+        ("empty", {}, "parameter weight is on the meta device"),
+        ("ready", {}, r"a model, not a function that returns one \(build it in a function"),
         ("broken", {}, r"failed: KeyError: 'oops'"),
         ("needs_size", {}, r"do not fit needs_size\(size\): missing a required argument: 'size'"),
         ("good", {"witdh": 3}, r"good\(width=3\): got an unexpected keyword argument 'witdh'"),

@@ -115,6 +115,8 @@ def changed(state, **changes):
     [
         ({"0.weight": None}, "missing: 0.weight"),
         ({"4.weight": torch.ones(2)}, "unexpected: 4.weight"),
+        ({"3.weight": torch.ones(3, 8, dtype=torch.int8)}, "of another type: 3.weight int8, the model's is float32"),
+        ({"3.weight": 1j * torch.ones(3, 8)}, "of another type: 3.weight complex64, the model's is float32"),
         ({"3.weight": torch.ones(5, 8)}, "misshaped: 3.weight (5, 8), the model's is (3, 8)"),
         (
             {"0.weight": None, "0.bias": None, "9.a": torch.ones(1)},

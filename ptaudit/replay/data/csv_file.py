@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ def read_csv(path: Path, key: str, *, limit: int | None = None, **options: Any) 
         head = pd.read_csv(path, nrows=1, dtype=str, **{"header": None, **settings})
         _check_width(head, path)
         if "header" not in options:
+            _check_separator(head, path)
             check_names(head.iloc[0].dropna().str.strip(), str(path))
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # lines with more entries than the header
@@ -77,6 +79,8 @@ def read_csv(path: Path, key: str, *, limit: int | None = None, **options: Any) 
 MOST_COLUMNS = 20_000
 LONGEST_CELL = 1_000_000
 """Characters; longer is no cell but a quotation mark that nobody closed."""
+
+_SEPARATORS = (";", "\t", "|")
 
 _BLOCK = 1 << 20
 
@@ -107,6 +111,18 @@ def _check_width(head: pd.DataFrame, path: Path) -> None:
             f"{len(head.columns):,} columns (at most {MOST_COLUMNS:,})",
             where=str(path),
             remedy="check data.separator; save numbers that are this wide as npz",
+        )
+
+
+def _check_separator(head: pd.DataFrame, path: Path) -> None:
+    """Refuse a header whose names are set apart by something that is not the separator."""
+    whole = ",".join(head.iloc[0].dropna())
+    found = next((mark for mark in _SEPARATORS if whole.count(mark) >= len(head.columns)), None)
+    if found is not None:
+        raise DataError(
+            f"the header is separated by {found!r}, it seems: {whole[:60]!r}",
+            where=str(path),
+            remedy=f"set data.separator: {json.dumps(found)}; and data.decimal where numbers have a decimal comma",
         )
 
 

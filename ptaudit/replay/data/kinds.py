@@ -75,7 +75,10 @@ def kind_of(column: pd.Series[Any]) -> Kind:
 
 
 def dated(column: pd.Series[Any]) -> pd.Series[Any]:
-    """The column, as dates where its text is."""
+    """The column, as dates where its text is, or its periods begin."""
+    if isinstance(column.dtype, pd.PeriodDtype):
+        starts: pd.Series[Any] = column.dt.to_timestamp()
+        return starts
     text = pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype)
     found = dates(column) if text else None
     return column if found is None else found

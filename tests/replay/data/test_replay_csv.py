@@ -187,8 +187,42 @@ def test_dates_are_days(table):
     found = table(text, np.arange(5)).inputs.numpy()
     days = np.array([0.0, 2.0, 1.5, 1.75, 3.0])  # the median in the gap
     np.testing.assert_allclose(found[:, 0], (days - days.mean()) / days.std(), rtol=1e-5)
-    impossible = table("when,bought\n2015-02-30,x\n2015-01-03,y\n", np.arange(2))
-    assert impossible.inputs.shape == (2, 3)  # two texts and other: no dates
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        (
+            "01/31/2020 02/01/2020 12/24/2019",
+            "dates and, in 3 records, what is no date of the form YYYY-MM-DD: '01/31/2020'",
+        ),
+        ("31.1.20 1.2.20 24.12.19", "dates and, in 3 records"),
+        ("31-Jan-20 01-Feb-20 24-Dec-19", "dates and, in 3 records"),
+        ("2015-02-30 2015-01-03 2015-01-04", "dates and, in 1 records, .*: '2015-02-30'"),
+        ("2015-01-03 unknown 2015-01-04", "dates and, in 1 records, .*: 'unknown' .*data.missing"),
+        ("12.5% 3% 100%", r"numbers with a sign: '12\.5%', '3%', '100%' \(write the numbers alone"),
+        ("$3.10 $1.999 -$3", r"numbers with a sign: '\$3\.10'"),
+    ],
+)
+def test_dates_and_numbers_in_other_forms_are_no_categories(table, there, message):
+    rows = "".join(f"{cell},{'xy'[i % 2]}\n" for i, cell in enumerate(there.split() * 10))
+    with pytest.raises(DataError, match=message.replace("3 records", "30 records").replace("1 records", "10 records")):
+        table(f"when,bought\n{rows}", np.arange(20))
+    assert table(f"when,bought\n{rows}", np.arange(20), categorical=["when"]).inputs.shape == (30, 4)
+
+
+def test_what_only_resembles_dates_and_numbers_stays_categories(table):
+    rows = "".join(f"{['10-20', '30-40', '50+'][i % 3]},{['May', 'Dec', '5mg'][i % 3]},x{i % 2}\n" for i in range(30))
+    assert table(f"age,note,bought\n{rows}", np.arange(20)).inputs.shape == (30, 8)
+
+
+@pytest.mark.parametrize(("mark", "said"), [(";", "';'"), ("\t", r"'\\t'"), ("|", r"'\|'")])
+def test_the_remedy_for_another_separator(table, mark, said):
+    rows = "".join(f"0,{i}{mark}1,5{mark}{i % 2}\n" for i in range(10))
+    with pytest.raises(DataError, match=rf"header is separated by {said}, it seems.*set data.separator: \""):
+        table(f"a{mark}b{mark}bought\n{rows}", np.arange(5))
+    found = table(f"a{mark}b{mark}bought\n{rows}", np.arange(5), separator=mark, decimal=",")
+    assert found.inputs.shape == (10, 2)
 
 
 def test_columns_that_are_no_inputs_are_named_all_at_once(table):

@@ -244,6 +244,17 @@ def test_frame_columns_may_have_any_name():
     assert source.records(np.arange(3)).inputs.shape == (3, 1)
 
 
+def test_periods_are_dates():
+    from ptaudit.replay.data.table import table_source
+
+    frame = pd.DataFrame({"when": pd.period_range("2020-01", periods=30, freq="M"), "y": [0, 1] * 15})
+    found = table_source(frame, DataSpec(source="a.b:c", label="y"), "here")
+    assert [(use.name, use.kind) for use in found.uses] == [("when", "date"), ("y", "number")]
+    days = (frame["when"].dt.to_timestamp() - pd.Timestamp("2020-01-01")).dt.days.to_numpy()
+    inputs = found.records(np.arange(30)).inputs[:, 0].numpy()
+    np.testing.assert_allclose(inputs, (days - days.mean()) / days.std(), rtol=1e-5)
+
+
 # what the spec says of labels
 
 
