@@ -183,7 +183,7 @@ def _check_numbers(names: Sequence[str], paths: Sequence[Path]) -> None:
     """
     numbers = [_numbers(name) for name in names]
     named = _named(names)
-    if named is not None and len(set(named.epochs)) > 1:
+    if named is not None and (named.called or len(set(named.epochs)) > 1):
         _check_apart(named.epochs, paths)
     if any(numbers) and not all(numbers):
         without = paths[next(at for at, some in enumerate(numbers) if not some)]

@@ -98,6 +98,11 @@ def test_names_of_words_tell_no_order(names):
         number(names)
 
 
+def test_steps_of_one_epoch_are_not_two_epochs():
+    with pytest.raises(ValueError, match=r"epoch_1_step_200\.pt` and `.*epoch_1_step_400\.pt` are of one epoch, 1"):
+        number(["epoch_1_step_200.pt", "epoch_1_step_400.pt"])
+
+
 @pytest.mark.parametrize("names", [["step_100.pt", "step_200.pt"], ["net-iter200.pt"], ["m_global_step=4.ckpt"]])
 def test_steps_are_no_epochs(names):
     with pytest.raises(ValueError, match=r"the number in `.*` is a step, not an epoch"):
