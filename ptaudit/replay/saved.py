@@ -78,8 +78,29 @@ def load_state(path: Path, key: str | None = None) -> tuple[StateDict, int]:
         inside = [str(name) for name, value in content.items() if isinstance(value, Mapping)]
         remedy = f"name the key with replay.state; there are: {', '.join(inside)}" if inside else _HOW_TO_SAVE
         raise ModelError("holds no state dict", where=str(path), remedy=remedy)
+    if key is None and found is not None:
+        _check_single(content, found, path)
     steps = [content[name] for name in _STEPS if found is not None and isinstance(content.get(name), int)]
     return state, steps[0] if steps else 0
+
+
+def _check_single(content: Mapping[Any, Any], found: str, path: Path) -> None:
+    """Refuse a file that holds other weights of the same shapes, as an average over the training is."""
+    shapes = _shapes(content[found])
+    rivals = [str(name) for name, value in content.items() if name != found and _shapes(value) == shapes]
+    if shapes and rivals:
+        raise ModelError(
+            f"holds more than one set of weights: {', '.join([found, *rivals])}",
+            where=str(path),
+            remedy="name the one that members are to be looked for in with replay.state",
+        )
+
+
+def _shapes(state: object) -> list[torch.Size] | None:
+    """Shapes of all tensors, sorted; None where it is no state dict."""
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        return None
+    return sorted(value.shape for value in state.values())
 
 
 def load_into(model: nn.Module, state: StateDict, path: Path) -> None:

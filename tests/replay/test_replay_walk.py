@@ -86,6 +86,17 @@ def test_a_key_names_the_state_among_several(tmp_path):
         load_state(path, "emma")
 
 
+@pytest.mark.parametrize("other", ["ema_state_dict", "state_dict_ema"])
+def test_two_sets_of_weights_are_one_too_many(tmp_path, other):
+    state, average = trained().state_dict(), prefixed(trained().state_dict(), "module.")
+    torch.save({"state_dict": state, other: average, "optimizer": {}, "epoch": 1}, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=rf"holds more than one set of weights: state_dict, {other} .*replay\.state"):
+        load_state(tmp_path / "a.pt")
+    model = net()
+    load_into(model, load_state(tmp_path / "a.pt", other)[0], tmp_path / "a.pt")
+    assert torch.equal(model[0].weight, average["module.0.weight"])
+
+
 def test_a_model_whose_own_names_have_a_prefix_is_left_alone(tmp_path):
     source, model = nn.ModuleDict({"model": trained()}), nn.ModuleDict({"model": net()})
     torch.save(source.state_dict(), tmp_path / "a.pt")
