@@ -13,6 +13,7 @@ from ptaudit.spec.base import Count, Flag, Label, Number, Part, Seed, Text, Whol
 from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE, TOKEN_GAMES
 from ptaudit.spec.defenses import Defense, DpDefense
 from ptaudit.spec.games import Game, make_game
+from ptaudit.spec.play import Titled
 from ptaudit.spec.sweep import OrList
 
 Epoch = Annotated[Whole, Field(ge=0)]
@@ -173,7 +174,10 @@ class AuditSpec(Part):
     @model_validator(mode="after")
     def _parts_fit(self) -> AuditSpec:
         unique((view.name for view in self.views), "view name", lambda index: ("views", index, "name"))
-        unique((game.title for game in self.games), "game", lambda index: ("games", index))
+        titles = [game.title for game in self.games]
+        twice = [game for game in self.games if titles.count(game.title) > 1]
+        remedy = "give each an id of its own" if all(isinstance(game, Titled) for game in twice) else "remove one"
+        unique(titles, "game", lambda index: ("games", index), remedy)
         on_tokens = [game.name for game in self.games if game.name in TOKEN_GAMES]
         if on_tokens and not self.views:
             raise fault(

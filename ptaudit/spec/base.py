@@ -115,18 +115,21 @@ def choice(expected: str, *words: str) -> Discriminator:
     return Discriminator(shape, custom_error_type="choice", custom_error_message=expected)
 
 
-def unique(values: Iterable[Any], what: str, locate: Callable[[int], tuple[str | int, ...]]) -> None:
+def unique(
+    values: Iterable[Any], what: str, locate: Callable[[int], tuple[str | int, ...]], remedy: str = "each must differ"
+) -> None:
     """Raises a fault at the first value that occurred before.
 
     Args:
         values: what must differ.
         what: what the values are, in words.
         locate: from the index of a value to its place.
+        remedy: what to do.
     """
     seen = set()
     for index, value in enumerate(values):
         if value in seen:
-            raise fault(f"{what} `{value}` is used twice", at=locate(index), remedy="each must differ")
+            raise fault(f"{what} `{value}` is used twice", at=locate(index), remedy=remedy)
         seen.add(value)
 
 
