@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ def open_npz(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
             does not fit into the memory of this machine.
         Exception: of any other kind, where the file is damaged.
     """
+    check_regular(path)
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             single = file.read(6) == npy.MAGIC_PREFIX
@@ -36,6 +38,18 @@ def open_npz(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
             raise ValueError(f"it has {len(members):,} arrays (at most {MOST_ARRAYS:,})")
         check_sizes(archive, path)
         yield _Arrays(archive)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse a pipe or a device, which is waited for without end.
+
+    Raises:
+        ValueError: it is one.
+        OSError: there is none.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError("it is a pipe or a device")
 
 
 def check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
@@ -54,6 +68,7 @@ def read_npy(path: Path) -> NDArray[Any]:
     Raises:
         ValueError: no array, or one that holds objects, or is not as large as it says.
     """
+    check_regular(path)
     with path.open("rb") as file:
         _check(file, path.stat().st_size)
     with path.open("rb") as file:

@@ -1,6 +1,7 @@
 """Archives that would take more than they are: refused before they are unpacked, and told why."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -8,6 +9,10 @@ import pytest
 from numpy.lib import format as npy
 
 from ptaudit.archives import MOST_ARRAYS, open_npz, read_npy
+from ptaudit.errors import RunFolderError
+from ptaudit.replay.checkpoint import load_archive
+from ptaudit.replay.saved import digest, load_state
+from ptaudit.spec.told import told
 
 
 def header(shape, dtype="<f8"):
@@ -89,3 +94,18 @@ def test_what_is_no_archive(tmp_path):
     assert refused(tmp_path / "a.npy") == "it holds a single array"
     (tmp_path / "a.npz").write_text("text")
     assert refused(tmp_path / "a.npz") == "it is no archive"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".pt", ".safetensors"])
+def test_a_pipe_is_not_waited_for(tmp_path, suffix):
+    path = tmp_path / f"epoch-1{suffix}"
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="a pipe or a device"), open_npz(path):
+        pass
+    with pytest.raises(ValueError, match="a pipe or a device"):
+        load_archive(path)
+    with pytest.raises(RunFolderError, match="damaged or no checkpoint"):
+        load_state(path)
+    with pytest.raises(RunFolderError, match="damaged or no checkpoint"):
+        digest(path)
+    assert told(path) is None

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ptaudit.archives import check_sizes
+from ptaudit.archives import check_regular, check_sizes
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.replay.moment import EpochStats
@@ -103,6 +103,7 @@ def load_archive(path: Path) -> Any:
     Raises:
         Exception: of any kind, where the file is damaged.
     """
+    check_regular(path)
     if zipfile.is_zipfile(path):  # older files are none
         with zipfile.ZipFile(path) as archive:
             check_sizes(archive, path)

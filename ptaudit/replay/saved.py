@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ptaudit.archives import open_npz
+from ptaudit.archives import check_regular, open_npz
 from ptaudit.errors import ModelError, RunFolderError
 from ptaudit.replay.checkpoint import load_archive
 
@@ -44,10 +44,13 @@ def digest(path: Path) -> str:
         RunFolderError: it cannot be read.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise _damaged(path, error) from error
 
 
 def load_state(path: Path, key: str | None = None) -> tuple[StateDict, int]:
@@ -206,9 +209,12 @@ def _completed(own: StateDict, state: StateDict) -> StateDict:
 
 def _content(path: Path) -> Any:
     try:
+        check_regular(path)
         path.open("rb").close()
     except OSError as error:
         raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise _damaged(path, error) from error
     try:
         if path.suffix == ".npz":
             return _arrays(path)

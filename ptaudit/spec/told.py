@@ -41,6 +41,8 @@ class Told:
 
 def told(path: Path) -> Told | None:
     """What a checkpoint tells of its epoch; None where it tells nothing, or is no checkpoint."""
+    if not path.is_file():  # a pipe is waited for without end
+        return None
     try:
         values = _metadata(path) if path.suffix == ".safetensors" else _archived(path)
         found = _of_values(values) or _of_trainer(path.parent / _TRAINER_STATE)
