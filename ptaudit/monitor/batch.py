@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ptaudit.replay.batch import as_real
+
 _SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _CHUNK = 1 << 16
 """Numbers of a row that are hashed at a time."""
@@ -68,7 +70,7 @@ def fingerprints(rows: Sequence[Tensor]) -> list[int]:
     total = torch.zeros(len(rows[0]), dtype=torch.int64, device=rows[0].device)
     place = 0
     for tensor in rows:
-        plain = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+        plain = as_real(tensor)
         flat = plain.reshape(len(plain), -1).contiguous()
         bits = flat.view(_SAME_SIZE[flat.element_size()]).to(total.device)
         for part in torch.split(bits, _CHUNK, dim=1):

@@ -178,10 +178,14 @@ def _diverging(scene: Scene, view: View) -> str:
     """Whether the local steps of an update lead nowhere; empty if they do not."""
     if view.update is None:
         return ""
-    seen, members = sight(scene, view, scene.places(view)), len(scene.session.members)
-    assert isinstance(seen, ReplayedSight)
-    generator = torch.Generator().manual_seed(scene.seed)
-    lost = seen.diverged(draw_others(members, _PROBED, min(view.batch_size, members), generator), generator)
+    key = ("diverging", view.update, view.batch_size)
+    if key not in scene.kept:  # once for all games
+        seen, members = sight(scene, view, scene.places(view)), len(scene.session.members)
+        assert isinstance(seen, ReplayedSight)
+        generator = torch.Generator().manual_seed(scene.seed)
+        batches = draw_others(members, _PROBED, min(view.batch_size, members), generator)
+        scene.kept[key] = seen.diverged(batches, generator)
+    lost: float = scene.kept[key]
     if lost <= _MOST_LOST:
         return ""
     steps = f"{view.update.local_steps} local steps at lr {view.update.lr:g}"

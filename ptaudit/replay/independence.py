@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ptaudit.errors import ModelError, PtauditError, in_one_line
+from ptaudit.replay.batch import as_real
 
 _BATCH = 64
 """Records of the batch that single ones are held against; those at hand, over and over."""
@@ -76,7 +77,7 @@ def _of(loss: Callable[[Any, Tensor], Tensor], output: Any, targets: Tensor, ind
     weight = torch.linspace(1, 2, m, device=losses.device, dtype=losses.dtype)
     found = torch.autograd.grad(losses @ weight, leaves, allow_unused=True) if leaves and losses.requires_grad else []
     slopes = [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, found)]
-    rows = [torch.view_as_real(g) if g.is_complex() else g for g in slopes if len(g) == m]
+    rows = [as_real(g) for g in slopes if len(g) == m]
     flat = [g.reshape(m, -1) / weight[:, None] for g in rows] or [losses.new_zeros(m, 1)]
     return losses.detach(), torch.cat(flat, 1).detach()
 

@@ -1,6 +1,5 @@
 """Inputs on which ptaudit was once wrong, beside the checkout: `check` says of each what is right."""
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -55,12 +54,12 @@ TOLD = {
 
 
 @pytest.fixture
-def cases(tmp_path):
-    """A copy of the folder with the cases; the test is skipped where it is absent."""
-    data = Path(os.environ.get("PTAUDIT_DATA") or Path(__file__).parents[3] / "shared" / "data")
-    if not (data.parent / "cases").is_dir():
-        pytest.skip(f"no cases: {data.parent / 'cases'} is not there")
-    return lambda name: Path(shutil.copytree(data.parent / "cases" / name, tmp_path / name))
+def cases(real_data, tmp_path):
+    """A copy of a case, which lie beside the real data; the test is skipped where they are absent."""
+    folder = real_data.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"no cases: {folder} is not there")
+    return lambda name: Path(shutil.copytree(folder / name, tmp_path / name))
 
 
 def checked(folder, *settings):
