@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ptaudit.adversaries.batch.choice import Choice, answer, choose_setting, log_prior
 from ptaudit.adversaries.calibration import unseen
+from ptaudit.adversaries.densities import sub_tokens
 from ptaudit.adversaries.interference import (
     STUDENT_DEGREES,
     Interference,
@@ -29,7 +30,6 @@ from ptaudit.adversaries.interference import (
     next_student,
     whitened,
 )
-from ptaudit.adversaries.likelihood_ratio import sub_tokens
 
 EQUAL_TOLERANCE = 1e-5
 """Relative distance below which two tokens count as equal: float32 rounding of the same gradient."""

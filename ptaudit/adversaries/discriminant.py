@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ptaudit.adversaries.calibration import Calibration, calibrated_gain, shifted, top_hit, unseen
+from ptaudit.adversaries.densities import sub_tokens
 from ptaudit.adversaries.interference import RADIAL_DEGREES, Interference, cholesky, ledoit_wolf, refined
-from ptaudit.adversaries.likelihood_ratio import sub_tokens
 from ptaudit.adversaries.rehearsal import (
     FOLD_GAMES,
     Member,

@@ -7,25 +7,15 @@ family and calibrates it by playing the game against herself. She never sees the
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ptaudit.adversaries.calibration import Calibration, at, calibrated_gain, shifted, top_hit, uniform, unseen
-from ptaudit.adversaries.interference import (
-    GAUSSIAN,
-    PLAIN_DEGREES,
-    RADIAL_DEGREES,
-    STUDENT_DEGREES,
-    Interference,
-    fit_gaussian,
-    fit_noise,
-    next_student,
-)
+from ptaudit.adversaries.densities import Density, Own
 from ptaudit.adversaries.rehearsal import (
     FOLD_GAMES,
     Member,
@@ -36,17 +26,8 @@ from ptaudit.adversaries.rehearsal import (
     roles,
     rows_of,
 )
-from ptaudit.adversaries.sighted import TAILS, Gained, Window, doubled, draw
-from ptaudit.adversaries.sighted import fits as fits_on_sight
-from ptaudit.views.aggregate import add_noise, draw_others, observe, sums
-from ptaudit.views.view import View
-
-SUB_TOKENS = (16, 64)
-"""Sizes of the sub-tokens in the family, beside all coordinates."""
-
-_GAUSSIANS = 2
-
-Density = Interference | Gained
+from ptaudit.adversaries.sighted import doubled, draw
+from ptaudit.views.aggregate import observe
 
 
 @dataclass(frozen=True)
@@ -60,6 +41,7 @@ class Posterior:
         fold_bits: mean bits of the choice on the adversary's own folds, `(R,)`.
         full: whether a row chose all coordinates, `(R,)`.
         trials: the games that it was calibrated on, scored by the chosen members.
+        wider: whether its densities are fitted to the further records too.
     """
 
     parts: tuple[tuple[Rows, Member, Tensor, Density], ...]
@@ -68,6 +50,7 @@ class Posterior:
     fold_bits: Tensor
     full: Tensor
     trials: tuple[Trial, ...] = ()
+    wider: bool = False
 
     def scores(self, views: Sequence[Tensor], candidates: Tensor) -> Tensor:
         """Log-likelihoods of every candidate under the chosen members, less the largest: `(R, G, K)` float32.
@@ -125,6 +108,14 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How an adversary plays against itself: most candidates, and games in each fold and role."""
+
+    candidates: int
+    games: int
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Scores of G games among K candidates, for R rows; the first axis is bits, hits, null bits.
 
@@ -165,101 +156,47 @@ def distances_of(density: Density, views: Sequence[Tensor], candidates: Tensor, 
     return [density.distances(coordinates_of(view, coordinates), known) for view in views]
 
 
-def sub_token(k: int, size: int) -> Tensor:
-    """`size` coordinates spread evenly over k. Of a 16x16 token, 16 of them are its diagonal."""
-    return torch.linspace(0, k - 1, size).round().long()
+def fit(own: Own, generator: torch.Generator, candidates: int = 256, batches: int = 4 * FOLD_GAMES) -> Posterior:
+    """Fit, choose and calibrate on the adversary's records, of which there are at least 4; see `rehearsal`.
 
-
-def sub_tokens(k: int) -> list[Tensor]:
-    """Coordinate sets of the family."""
-    return [sub_token(k, size) for size in SUB_TOKENS if size < k] + [torch.arange(k)]
-
-
-def fits(tokens: Tensor, view: View, sets: Sequence[Tensor], seed: int) -> Callable[[int, Rows], Interference]:
-    """Densities fitted on the given tokens `(R, n, k)` when they are first asked for, by place and rows.
-
-    Places are set by set of coordinates; within a set, see `_tails`. A Student-t starts from the one before it.
-    """
-    kinds = len(_tails(view))
-
-    @functools.cache
-    def seen(place: int, rows: Rows) -> Tensor:
-        return coordinates_of(rows_of(tokens, rows), sets[place // kinds])
-
-    @functools.cache
-    def resampled(place: int, rows: Rows) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        n = tokens.shape[1]
-        drawn = draw_others(n, min(1024, max(256, n)), view.others, generator)
-        return add_noise(sums(seen(place, rows), drawn), view.noise_std, generator)
-
-    @functools.cache
-    def fitted(place: int, rows: Rows) -> Interference:
-        if view.others == 0:
-            return fit_noise(rows_of(tokens, rows), view.noise_std)
-        kind = place % kinds
-        first = place - kind
-        if kind < _GAUSSIANS:
-            return fit_gaussian(seen(first, rows), view.others, view.noise_std, refine=kind == 1)
-        before = fitted(place - 1, rows) if kind > _GAUSSIANS else None
-        return next_student(resampled(first, rows), before, STUDENT_DEGREES[kind - _GAUSSIANS])
-
-    return fitted
-
-
-def _tails(view: View) -> list[tuple[float, ...]]:
-    """The tails to try on each density of a set of coordinates: two Gaussians, then the Student-t."""
-    if view.others == 0:
-        return [(GAUSSIAN,)]
-    gaussians = [PLAIN_DEGREES, RADIAL_DEGREES]
-    if view.clip is not None:
-        return gaussians  # the tails of clipped records are cut
-    return [*gaussians, *((nu,) for nu in STUDENT_DEGREES)]
-
-
-def fit(
-    tokens: Tensor, view: View, generator: torch.Generator, candidates: int = 256, window: Window | None = None
-) -> Posterior:
-    """Fit, choose and calibrate on the adversary's records, `(R, n, k)` with n >= 4; see `rehearsal`.
-
-    The chosen member is then fitted again on all records.
+    The chosen member is then fitted again on all records. Densities of a sum are fitted to further records too where
+    that names more of her own: training sets members apart, so that it may not.
 
     Args:
-        tokens: the adversary's records; with a window their pictures, see `sighted`.
-        view: batch size, rounds and noise.
+        own: her records, and the view.
         generator: of the games she plays against herself.
         candidates: most candidates in those games.
-        window: what she sees of her own records, where a view is more than the sum of tokens and noise.
+        batches: of those games, all together.
     """
-    rows, n, k = tokens.shape
-    sets = _sets(k, view, window)
-    tails = _tails(view) if window is None else TAILS
-    family = [
-        Member(i * len(tails) + j, len(c), nu) for i, c in enumerate(sets) for j, t in enumerate(tails) for nu in t
-    ]
+    tokens = own.tokens
+    rows, n, _ = tokens.shape
+    every, half = tuple(range(rows)), n // 2
     seeds = torch.randint(2**62, (3,), generator=generator).tolist()
-    half = n // 2
-    places = slice(half), slice(half, 2 * half)
-    whole, chosen = (_fits(tokens, view, sets, seed, window, place) for place, seed in zip(places, seeds))
-    every = tuple(range(rows))
-    some = [None if window is None else window.at(place) for place in places]
-    first = _rehearse(
-        lambda place, asked: whole(place, every).at(asked),
-        tokens[:, places[1]], view, sets, tails, generator, candidates, some[1],
-    )  # fmt: skip
-    second = _rehearse(chosen, tokens[:, places[0]], view, sets, tails, generator, candidates, some[0])
-    prepared = prepare(first, second, family, rows, unseen(view.others, n))
-    final = _fits(tokens, view, sets, seeds[2], window, slice(n))
-    parts = [
-        (mine, member, sets[member.place // len(tails)], final(member.place, mine)) for mine, member in prepared.parts
-    ]
+    folds = slice(half), slice(half, 2 * half)
+    whole, chosen = (own.densities(fold, seed) for fold, seed in zip(folds, seeds))
+    effort = Effort(candidates, batches // 4)
+    first = _rehearse(lambda place, asked: whole(place, every).at(asked), own, folds[1], effort, generator)
+    second = _rehearse(chosen, own, folds[0], effort, generator)
+    wider = own.further is not None and bool(own.view.others) and _names_more(first, own, every)
+    prepared = prepare(first, second, own.members(wider), rows, unseen(own.view.others, n))
+    final = own.densities(slice(n), seeds[2])
+    parts = tuple(
+        (mine, member, own.coordinates(member.place), final(member.place, mine)) for mine, member in prepared.parts
+    )
     trials = tuple(
         _trial(rehearsal, start, prepared.parts, tokens) for rehearsal, start in _starts(first, second, half)
     )
     full = torch.zeros(rows, dtype=torch.bool)
     for mine, member in prepared.parts:
-        full[list(mine)] = member.dim == max(map(len, sets))
-    return Posterior(tuple(parts), prepared.real, prepared.shuffled, prepared.bits, full, trials)
+        full[list(mine)] = member.dim == max(map(len, own.sets))
+    return Posterior(parts, prepared.real, prepared.shuffled, prepared.bits, full, trials, wider)
+
+
+def _names_more(rehearsals: Sequence[Rehearsal], own: Own, every: Rows) -> bool:
+    """Whether a normal density of all coordinates names more, over all rows, where further records are in it."""
+    pair = [own.widest(further) for further in (False, True)]
+    bits = torch.stack([r.by_member(pair, every).flatten(2).amax(2).sum(0) for r in rehearsals]).mean(0)
+    return bool(bits[1] > bits[0])
 
 
 def _starts(first: Sequence[Rehearsal], second: Sequence[Rehearsal], half: int) -> list[tuple[Rehearsal, int]]:
@@ -278,39 +215,19 @@ def _trial(rehearsal: Rehearsal, start: int, parts: Sequence[tuple[Rows, Member]
     return Trial(rehearsal.candidates + start, rehearsal.members + start, rehearsal.secret, low)
 
 
-def _sets(k: int, view: View, window: Window | None) -> list[Tensor]:
-    """Coordinates to look at; of pictures those of the one, then those of the other."""
-    if window is not None:
-        return [c + start for start in (0, k // 2) for c in sub_tokens(k // 2)]
-    return sub_tokens(k) if view.others else [torch.arange(k)]
-
-
-def _fits(
-    tokens: Tensor, view: View, sets: Sequence[Tensor], seed: int, window: Window | None, places: slice
-) -> Callable[[int, Rows], Density]:
-    """Densities fitted on some of the records."""
-    if window is None:
-        return fits(tokens[:, places], view, sets, seed)
-    adds_up = fits(tokens[:, places], replace(view, clip=None, noise_std=0.0), sets, seed) if view.others else None
-    return fits_on_sight(tokens[:, places], window.at(places), view, sets, seed, adds_up)
-
-
 def _rehearse(
     density: Callable[[int, Rows], Density],
-    played: Tensor,
-    view: View,
-    sets: Sequence[Tensor],
-    tails: Sequence[tuple[float, ...]],
+    own: Own,
+    fold: slice,
+    effort: Effort,
     generator: torch.Generator,
-    most: int,
-    window: Window | None,
 ) -> list[Rehearsal]:
-    """Both roles: half of the played fold holds at most `most` candidates, the other half fills the batches."""
+    """Both roles: half of the played fold holds the candidates, the other half fills the batches."""
+    played, window = own.tokens[:, fold], own.window and own.window.at(fold)
     quarter = played.shape[1] // 2
-    targets = min(quarter, most)
-    per_target = max(1, FOLD_GAMES // targets)
-    kinds = len(tails)
-    found = []
+    targets = min(quarter, effort.candidates)
+    per_target = max(1, effort.games // targets)
+    found, view = [], own.view
     for known, fillers in roles(torch.arange(quarter), torch.arange(quarter, 2 * quarter)):
         mine = known[:targets]
         candidates = played[:, mine]
@@ -324,7 +241,7 @@ def _rehearse(
             place: int, rows: Rows, views: Sequence[Tensor] = views, candidates: Tensor = candidates
         ) -> list[Tensor]:
             some = [rows_of(view, rows) for view in views]
-            return distances_of(density(place, rows), some, rows_of(candidates, rows), sets[place // kinds])
+            return distances_of(density(place, rows), some, rows_of(candidates, rows), own.coordinates(place))
 
         secret = games.secret.to(played.device)
         members = torch.cat([mine[games.secret].expand(len(games.others), -1)[..., None], fillers[games.others]], -1)

@@ -11,8 +11,8 @@ from scipy.special import expit, ndtri
 from scipy.stats import rankdata
 from torch import Tensor
 
+from ptaudit.adversaries.densities import sub_token
 from ptaudit.adversaries.interference import Interference, fit_student, log_density
-from ptaudit.adversaries.likelihood_ratio import sub_token
 
 Array = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ptaudit.adversaries.calibration import Calibration, uniform, unseen
+from ptaudit.adversaries.densities import sub_tokens
 from ptaudit.adversaries.interference import GAUSSIAN, RADIAL_DEGREES, Interference, cholesky, refined
-from ptaudit.adversaries.likelihood_ratio import sub_tokens
 from ptaudit.adversaries.rehearsal import Member, Rehearsal, Rows, coordinates_of, prepare, rows_of
 from ptaudit.adversaries.sighted import gain_of
 from ptaudit.adversaries.two_covariance import (

@@ -68,12 +68,14 @@ class Candidates:
         reference: batches of the adversary's own records, `(B, m)`, which tell what a candidate looks like that is not
             in a batch; None where it has none.
         sums: whether what is seen is the sum of gradients itself, not what a defense or an update makes of it.
+        classes: of the records, `(N,)`; None where the model does not tell classes apart.
     """
 
     layers: Sequence[Sequence[RecordGradients]]
     noise_std: float = 0.0
     reference: Tensor | None = None
     sums: bool = True
+    classes: Tensor | None = None
 
     @property
     def readable(self) -> bool:

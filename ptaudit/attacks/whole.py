@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks import span
-from ptaudit.attacks.pool import gram_of, root_of
+from ptaudit.attacks.pool import gram_of
+from ptaudit.attacks.pool import root_of as exact_root_of
 from ptaudit.gradients.matrices import RecordGradients
 
 SHRINKAGE = (1e-3, 3e-2, 1.0)
@@ -83,14 +84,14 @@ class Observed:
 
     @classmethod
     def of(cls, gram: Tensor, inside: Tensor) -> Observed:
-        """From the inner products of all records `(N, N)` and how often each is in each batch, `(N, G)`."""
-        total = gram @ inside
-        return cls(total, (inside * total).sum(0))
+        """From the inner products of all records `(N, N)` and how often each of the first is in a batch, `(n, G)`."""
+        total = gram[:, : len(inside)] @ inside
+        return cls(total, (inside * total[: len(inside)]).sum(0))
 
     def under(self, drawn: Tensor, inside: Tensor, std: float, parameters: int) -> Observed:
         """The same under noise, whose length beyond the records' span is taken at its mean: it is the same for all
         candidates."""
-        square = self.square + 2.0 * (inside * drawn).sum(0) + std**2 * parameters
+        square = self.square + 2.0 * (inside * drawn[: len(inside)]).sum(0) + std**2 * parameters
         return Observed(self.total + drawn, square, std**2)
 
 
@@ -118,13 +119,20 @@ class WholeDensity:
         gram: inner products of whole gradients of all records, `(L, N, N)`.
         own: the adversary's records, `(n,)`.
         others: records that hide the target (m - 1).
+        layers: the layer that each line is about; -1 for all together.
         noise: on what is seen.
     """
 
     gram: Tensor
     own: Tensor
     others: int
+    layers: tuple[int, ...]
     noise: Noise | None = None
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The layer that each score is about."""
+        return tuple(layer for layer in self.layers for _ in range(SETTINGS))
 
     def scores(self, members: Tensor, candidates: Tensor) -> Tensor:
         """Log-likelihoods of every candidate less the largest: `(L * SETTINGS, G, K)` float32.
@@ -133,7 +141,7 @@ class WholeDensity:
             members: records of each batch, `(G, m)`.
             candidates: `(K,)`.
         """
-        inside = torch.zeros(self.gram.shape[1], len(members), dtype=self.gram.dtype)
+        inside = torch.zeros(int(members.max()) + 1, len(members), dtype=self.gram.dtype)
         inside.scatter_add_(0, members.T, torch.ones(members.shape[1], len(members), dtype=self.gram.dtype))
         seen = [Observed.of(gram, inside) for gram in self.gram]
         if self.noise is not None:
@@ -182,14 +190,9 @@ class Grams:
     layers: tuple[int, ...]
     noise: Noise | None = None
 
-    @property
-    def rows(self) -> tuple[int, ...]:
-        """The layer that each row of the scores is about."""
-        return tuple(layer for layer in self.layers for _ in range(SETTINGS))
-
     def density(self, own: Tensor, others: int) -> WholeDensity:
         """Fitted to some records; of many the first."""
-        return WholeDensity(self.gram, own[:MOST_OWN], others, self.noise)
+        return WholeDensity(self.gram, own[:MOST_OWN], others, self.layers, self.noise)
 
     @classmethod
     def of(cls, layers: Sequence[Sequence[RecordGradients]], size: int) -> Grams | None:
@@ -230,12 +233,25 @@ class Grams:
         return cls(torch.stack([*grams, sum(grams[1:], grams[0])]), (*range(len(layers)), -1), noise)
 
 
+def further_of(records: int, held_out: int) -> int:
+    """How many of the held-out records are looked at as whole gradients, beside half of the audited ones."""
+    return min(held_out, max(0, MOST_OWN - records // 2))
+
+
 def noisy_cells(layers: Sequence[Sequence[RecordGradients]], n: int) -> int:
     """Numbers kept of n records under noise, inner products and roots; 0 where a layer is not whole, or the records are
     too many."""
     whole = all(layer and all(one.whole for one in layer) for layer in layers)
     cells = (2 * len(layers) + (len(layers) > 1)) * n**2
     return cells if whole and n <= MOST_NOISY and cells <= MOST_CELLS else 0
+
+
+def root_of(gram: Tensor) -> Tensor:
+    """A factor F with F F^T = gram `(N, N)` float64, but for 1e-12 of its diagonal: noise of this covariance."""
+    ridge = 1e-12 * gram.diagonal().mean().clamp_min(1e-200)
+    root: Tensor
+    root, failed = torch.linalg.cholesky_ex(gram + ridge * torch.eye(len(gram), dtype=gram.dtype))
+    return exact_root_of(gram) if bool(failed) else root
 
 
 def _numbers(layer: Sequence[RecordGradients]) -> int:

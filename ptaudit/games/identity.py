@@ -20,8 +20,9 @@ from torch import Tensor
 from ptaudit.adversaries.calibration import Calibration, calibrated_gain, top_hit, uniform
 from ptaudit.adversaries.interference import squared_distances
 from ptaudit.adversaries.likelihood_ratio import rival_losses
+from ptaudit.adversaries.rehearsal import FOLD_GAMES
 from ptaudit.adversaries.sighted import alone, blurred, draw, hidden, pictures
-from ptaudit.attacks.evidence import Algebra
+from ptaudit.attacks.known import Known
 from ptaudit.games.crossfit import (
     Played,
     Scores,
@@ -45,6 +46,9 @@ RECORDS_PER_MEMBER = 20
 
 ADVISED_PER_MEMBER = 32
 
+FIT_BATCHES = 4 * FOLD_GAMES
+"""Batches of her own records on which an adversary chooses and calibrates."""
+
 GAMES_PER_QUARTER = 512
 """Games played with the targets of one quarter of the records."""
 
@@ -56,44 +60,37 @@ EQUAL_TOLERANCE = 1e-5
 
 
 def measure(
-    tokens: Tensor,
-    view: View,
+    who: Known,
     groups: Sequence[Sequence[int]],
     parameters: Sequence[int | None],
     candidates: int = 256,
     seed: int = 0,
-    sight: Sight | None = None,
-    known: Sight | None = None,
-    algebra: Algebra | None = None,
+    fit_batches: int = FIT_BATCHES,
 ) -> tuple[str, dict[str, list[Estimate]]]:
     """Play the game for several rows at once and say what it means.
 
     Args:
-        tokens: tokens of N records for R rows, `(R, N, k)`, float64, as the adversary computes them; clipped already
-            where the view clips.
-        view: batch size, rounds and noise. For a static adversary, clip and noise as she believes them to be.
-        groups: for each reported row, the rows of `tokens` that the adversary may choose from.
+        who: the adversary and what is seen.
+        groups: for each reported row, the rows of the tokens that the adversary may choose from.
         parameters: gradient dimensions behind each group; None where they are not known.
         candidates: most candidates K.
         seed: seed of the split, the draws, the noise and the resamples.
-        sight: what the games are played on; left out, sums of the tokens and the noise of the view.
-        known: what the adversary prepares on, in the same rows as `sight`: the same one, or one of earlier weights.
-            Left out where there is a sight: sums of the tokens and the noise of the view (static).
-        algebra: the same view as matrices; None where only tokens are known.
+        fit_batches: batches of her own records on which she chooses and calibrates.
 
     Returns:
         The adversary's name, and for `bits` and `accuracy` (of naming the record) one estimate for each group. The
         bits of the static adversary are not clipped below.
     """
+    tokens, view = who.tokens, who.view
     n = tokens.shape[1]
     k = min(candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
-    static = sight is not None and known is None
-    name = "exact" if _quiet(view) and not sight else "combined" if algebra else "likelihood-ratio"
+    static = who.sight is not None and who.known is None
+    name = "exact" if _quiet(view) and not who.sight else "combined" if who.algebra else "likelihood-ratio"
     if reason := why_not(tokens, view, k):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
-    scores = play(tokens, view, groups, k, seed, sight, known, algebra)
+    scores = play(who, groups, k, seed, fit_batches)
     bits, hits, null, more = scores.values
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
     found = estimates(bits, null, ceilings, scores.targets, seed, least=-math.inf if static else 0.0)
@@ -113,29 +110,22 @@ def noise_ceiling(view: View, parameters: int | None) -> float:
     return channel_bits(view.noise_std, view.clip, parameters, view.rounds)
 
 
-def play(
-    tokens: Tensor,
-    view: View,
-    groups: Sequence[Sequence[int]],
-    k: int,
-    seed: int,
-    sight: Sight | None = None,
-    known: Sight | None = None,
-    algebra: Algebra | None = None,
-) -> Scores:
+def play(who: Known, groups: Sequence[Sequence[int]], k: int, seed: int, fit_batches: int = FIT_BATCHES) -> Scores:
     """The scores of every record; see `measure`. Needs `RECORDS_PER_MEMBER` records per batch member."""
+    tokens, view, sight = who.tokens, who.view, who.sight
     generator = torch.Generator().manual_seed(seed)
     order = quarters(tokens.shape[1], generator)
     if _quiet(view):
         if sight is None:
             return _exact(tokens, order, groups, k)
-        if known is sight and (alike := _repeatable(sight, tokens.shape[1], generator)) is not None:
+        if who.known is sight and (alike := _repeatable(sight, tokens.shape[1], generator)) is not None:
             return _exact(alike, order, groups, k)
-    if known is not None:
-        tokens = pictures(tokens, known, generator)
+    if who.known is not None:
+        who = replace(who, tokens=pictures(tokens, who.known, generator))
     elif sight is not None and _quiet(view):
         tokens, view, sight = blurred(tokens, view, sight)
-    table = Table(tokens, view, groups, k, sight, known, algebra, seed)
+        who = replace(who, tokens=tokens, view=view, sight=sight)
+    table = Table(who, groups, k, seed, fit_batches)
     full = [True] * len(groups)
 
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
@@ -144,7 +134,9 @@ def play(
         return [play_quarter(families.answer, *pair, view, k, generator) for pair in pairs]
 
     values = crossfit(order, play_half)
-    return Scores(values, 4 * _targets(order.shape[1], k), tuple(full), "combined" if algebra else "likelihood-ratio")
+    return Scores(
+        values, 4 * _targets(order.shape[1], k), tuple(full), "combined" if who.algebra else "likelihood-ratio"
+    )
 
 
 def play_quarter(

@@ -11,15 +11,18 @@ import torch
 from torch import Tensor
 
 from ptaudit.adversaries.calibration import unseen
+from ptaudit.adversaries.densities import Own
 from ptaudit.adversaries.likelihood_ratio import Posterior, Trial, fit
 from ptaudit.adversaries.rehearsal import sum_of
 from ptaudit.adversaries.sighted import Window, doubled
+from ptaudit.attacks.class_counts import CountedDensity, CountReader
 from ptaudit.attacks.combined import Combined, algebra_of, fit_combined
-from ptaudit.attacks.evidence import Algebra, Candidates, Read, statistics_of
-from ptaudit.attacks.whole import Grams, WholeDensity
+from ptaudit.attacks.evidence import Candidates, Read, statistics_of
+from ptaudit.attacks.known import Known
+from ptaudit.attacks.whole import Grams, WholeDensity, further_of
+from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.stats.estimate import NEARLY_ALL
 from ptaudit.views.aggregate import Games, observe
-from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
 Answer = tuple[Tensor, Tensor]
@@ -34,36 +37,85 @@ class Table:
     """What the game is played with.
 
     Attributes:
-        tokens: of N records for R rows, `(R, N, k)`, as the adversary computes them.
-        view: batch size, rounds and noise.
+        who: the adversary and what is seen; with a sight that it knows, its tokens are pictures, see `sighted`.
         groups: for each reported line the rows that the adversary may use.
         k: number of candidates K.
-        sight: what the games are played on; None for sums of the tokens and the noise of the view.
-        known: what the adversary prepares on; None for sums of the tokens.
-        algebra: the same view as matrices; None where only tokens are known.
         seed: of noise on whole gradients.
+        fit_batches: batches of its own records on which it chooses and calibrates.
     """
 
-    tokens: Tensor
-    view: View
+    who: Known
     groups: Sequence[Sequence[int]]
     k: int
-    sight: Sight | None
-    known: Sight | None
-    algebra: Algebra | None
     seed: int
+    fit_batches: int
+
+    @property
+    def tokens(self) -> Tensor:
+        """Of N records for R rows, `(R, N, k)`."""
+        return self.who.tokens
+
+    @property
+    def view(self) -> View:
+        """Batch size, rounds and noise."""
+        return self.who.view
 
     @cached_property
     def grams(self) -> Grams | None:
         """Inner products of whole gradients, where they say more than spans do."""
-        view = self.view
-        if self.algebra is None or not view.linear or self.known is not None or self.sight is not None:
+        if self.who.algebra is None or not self.view.linear or self.who.known is not None or self.who.sight is not None:
             return None
+        return self._grams(self.who.algebra.own.layers)
+
+    @cached_property
+    def wider_grams(self) -> Grams | None:
+        """The same with further records after all others, where they can be kept in the same form."""
+        if self.grams is None or self.who.algebra is None or self.who.further is None:
+            return self.grams
+        most = further_of(self.tokens.shape[1], self.who.further.count(1.0))
+        found = self._grams([joined(pair) for pair in zip(self.who.algebra.own.layers, self.who.further.read(most))])
+        return self.grams if found is None or found.layers != self.grams.layers else found
+
+    def beside(self, own: Tensor, wider: bool, reader: CountReader | None) -> list[WholeDensity | CountedDensity]:
+        """Densities that are asked beside those of sketches, fitted to some records.
+
+        Args:
+            own: the records.
+            wider: whether those of whole gradients are fitted to their share of further records too.
+            reader: of the classes in a batch; None where they are not to be had.
+        """
+        grams, n = self.wider_grams if wider else self.grams, self.tokens.shape[1]
+        found: list[WholeDensity | CountedDensity] = []
+        if grams is not None:
+            more = (grams.gram.shape[1] - n) * len(own) // (n // 2)
+            found.append(grams.density(torch.cat([own, torch.arange(n, n + more)]), self.view.others))
+        if reader is not None:
+            found.append(CountedDensity.fit(reader, self.tokens[self.joint], own, self.view.others))
+        return found
+
+    @property
+    def joint(self) -> list[int]:
+        """Rows of the tokens that are of all layers together."""
+        alone = {group[0] for group in self.groups if len(group) == 1}
+        return [row for row in range(len(self.tokens)) if row not in alone]
+
+    def count_reader(self, own: Tensor) -> CountReader | None:
+        """What tells how many records of each class are in a batch, where the last layer does and nothing hides it."""
+        view, algebra = self.view, self.who.algebra
+        if algebra is None or algebra.own.classes is None or not view.others or view.noise_std > 0.0 or not self.joint:
+            return None
+        if self.who.known is not None or self.who.sight is not None or not algebra.own.layers[-1]:
+            return None
+        reader = CountReader.of(algebra.own.layers[-1], algebra.own.classes, own)
+        return reader if reader.finds(own, view.records) else None
+
+    def _grams(self, layers: Sequence[Sequence[RecordGradients]]) -> Grams | None:
+        view = self.view
         if view.noise_std == 0.0:
-            return Grams.of(self.algebra.own.layers, view.records)
+            return Grams.of(layers, view.records)
         # Of several looks at one batch the mean has less noise.
         std = view.noise_std * (view.rounds**-0.5 if view.fixed_batch else 1.0)
-        return Grams.under_noise(self.algebra.own.layers, std, torch.Generator().manual_seed(self.seed))
+        return Grams.under_noise(layers, std, torch.Generator().manual_seed(self.seed))
 
     def fit(self, own: Tensor, generator: torch.Generator) -> Families:
         """Fit, choose and weigh on some records; and, of densities alone, on half of them, where a line that uses
@@ -75,26 +127,28 @@ class Table:
         return Families(self, family, less, generator)
 
     def _fit(self, own: Tensor, generator: torch.Generator, with_matrices: bool = True) -> Family:
-        view, algebra, half = self.view, self.algebra, len(own) // 2
-        window = Window(self.known, own) if self.known is not None else None
-        posterior = fit(self.tokens[:, own], view, generator, self.k, window)
+        view, algebra, half = self.view, self.who.algebra, len(own) // 2
+        window = Window(self.who.known, own) if self.who.known is not None else None
+        further = None if self.who.further is None else self.who.further.some(2 * len(own) / self.tokens.shape[1])
+        prepared = Own(self.tokens[:, own], view, window, further)
+        posterior = fit(prepared, generator, self.k, self.fit_batches)
         read = None
         if with_matrices and algebra is not None and algebra.own.readable:
             read = algebra.reader(view, generator)
-        trials = [self._widened(t, i, own) for i, t in enumerate(posterior.trials)]
-        folds = (own[:half], own[half : 2 * half], own)
-        beside = (
+        folds, reader = (own[:half], own[half : 2 * half], own), self.count_reader(own[:half])
+        densities = [self.beside(fold, posterior.wider, reader) for fold in folds]
+        trials = [self._widened(t, own, densities[i % 2]) for i, t in enumerate(posterior.trials)]
+        known = (
             [] if algebra is None or read is None else [algebra.own.beside(f, view.records, generator) for f in folds]
         )
-        found = [] if read is None else algebra_of(trials, read, beside[:2])
+        found = [] if read is None else algebra_of(trials, read, known[:2])
         once = view.noise_std > 0.0 or (algebra is not None and algebra.seen.random)
         seen = 1.0 / (len(own) + 1)
         least = max(unseen(view.others, len(own)), seen), seen
-        whole = self.grams.rows if self.grams is not None else ()
+        whole = tuple(row for density in densities[2] for row in density.rows)
         real = fit_combined(trials, found, self.groups, least, once, whole)
         null = fit_combined(trials, found, self.groups, least, once, whole, null_of=real)
-        density = None if self.grams is None else self.grams.density(own, view.others)
-        return Family(self, posterior, (real, null), density, read, beside[2] if beside else None)
+        return Family(self, posterior, (real, null), densities[2], read, known[2] if known else None)
 
     def batches(self, members: Tensor) -> Tensor:
         """Batches of every round, `(r, G, m)`; a batch that all rounds show is looked at once."""
@@ -102,21 +156,26 @@ class Table:
 
     def shown(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
         """Sketches of what is seen in each round, `(R, G, k)`."""
-        if self.sight is None:
+        if self.who.sight is None:
             tokens, noise = self.tokens, self.view.noise_std
             return observe(tokens[:, targets], tokens[:, fillers], games, noise, generator)
-        window = Window(self.sight, torch.arange(self.tokens.shape[1]))
+        window = Window(self.who.sight, torch.arange(self.tokens.shape[1]))
         seen = window.games(targets, fillers, games, generator)
-        return doubled(seen) if self.known is not None else seen
+        return doubled(seen) if self.who.known is not None else seen
 
-    def _widened(self, trial: Trial, place: int, own: Tensor) -> Trial:
-        """A trial among all records, with scores of whole gradients by densities fitted to the other fold."""
-        candidates, members, half = own[trial.candidates], self.batches(own[trial.members]), len(own) // 2
-        scores = trial.scores
-        if self.grams is not None:
-            density = self.grams.density(own[:half] if place % 2 == 0 else own[half : 2 * half], self.view.others)
-            scores = torch.cat([scores, sum_of(density.scores(batch, candidates) for batch in members)])
+    def _widened(self, trial: Trial, own: Tensor, densities: Sequence[WholeDensity | CountedDensity]) -> Trial:
+        """A trial among all records, with scores of further densities, fitted to the other fold."""
+        candidates, members = own[trial.candidates], self.batches(own[trial.members])
+        scores = _with_more(trial.scores, densities, members, candidates)
         return Trial(candidates, members, trial.secret, scores)
+
+
+def _with_more(
+    sketches: Tensor, densities: Sequence[WholeDensity | CountedDensity], batches: Tensor, candidates: Tensor
+) -> Tensor:
+    """Scores of sketches `(R, G, K)`, then those of further densities, summed over rounds `(r, G, m)`."""
+    more = [sum_of(density.scores(batch, candidates) for batch in batches) for density in densities]
+    return torch.cat([sketches, *more])
 
 
 @dataclass(frozen=True)
@@ -127,7 +186,7 @@ class Family:
         table: what it is asked on.
         posterior: the likelihood ratio of sketches.
         fitted: all scores stacked, and the same for shuffled secrets.
-        density: of whole gradients, where there is one.
+        densities: that are asked beside those of sketches.
         read: what is seen as matrices, where it is.
         own: candidates as the adversary computes them, beside batches of its own records.
     """
@@ -135,7 +194,7 @@ class Family:
     table: Table
     posterior: Posterior
     fitted: tuple[Combined, Combined]
-    density: WholeDensity | None
+    densities: Sequence[WholeDensity | CountedDensity]
     read: Read | None
     own: Candidates | None
 
@@ -161,9 +220,7 @@ class Family:
             batches: records of each batch of theirs, `(r, G, m)`.
         """
         sketches = self.posterior.scores(shown, self.table.tokens[:, targets])
-        if self.density is not None:
-            density = self.density
-            sketches = torch.cat([sketches, sum_of(density.scores(batch, targets) for batch in batches)])
+        sketches = _with_more(sketches, self.densities, batches, targets)
         found = []
         if self.fitted[0].evidence is not None and self.read is not None and self.own is not None:
             found = [statistics_of(self.read, batch, targets, self.own) for batch in batches]

@@ -8,7 +8,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.whole import MOST_CELLS, Grams, noisy_cells
+from ptaudit.attacks.whole import MOST_CELLS, Grams, further_of, noisy_cells
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.pipeline.about import is_input
 from ptaudit.pipeline.plays import on_view
@@ -51,15 +51,19 @@ def kept_bytes(session: Session, reader: TokenReader) -> tuple[int, int]:
         if isinstance(game, AttributeGame) and is_input(session, game)
     ]
     more = (sum(tried) * each + (1 + sum(tried)) * clips * copied) * n
-    return round(each * n), round(more) + _inner_products(session, kept, n)
+    return round(each * n), round(more) + _whole(session, kept, each)
 
 
-def _inner_products(session: Session, kept: Sequence[Sequence[RecordGradients]], n: int) -> int:
-    """Those of the largest view whose record is named by someone who knows nothing of the others."""
+def _whole(session: Session, kept: Sequence[Sequence[RecordGradients]], each: float) -> int:
+    """Inner products of the largest view whose record is named by someone who knows nothing of the others, without and
+    with held-out records, and the gradients of these beside those of members."""
     if not any(isinstance(game, IdentityGame) and game.knows == "none" for game in session.spec.audit.games):
         return 0
     views = [view for view in session.views if view.linear and (view.others or view.noise_std)]
-    return 4 * max((_cells(view, kept, n) for view in views), default=0)
+    n = len(session.members)
+    wider = n + further_of(n, len(session.others))
+    cells = [_cells(view, kept, n) + (_cells(view, kept, wider) if view.others else 0) for view in views]
+    return 4 * max(cells) + round(each * (2 * wider - n)) if any(cells) else 0
 
 
 def _cells(view: View, kept: Sequence[Sequence[RecordGradients]], n: int) -> int:

@@ -91,9 +91,9 @@ class EpochAudit:
             self.seconds.games += time.perf_counter() - began
 
     def _read(self) -> tuple[Tokens, Tokens | None]:
-        """Tokens of the audited members, and of the held-out records where a game needs them."""
+        """Tokens of the audited members, and of the held-out records where a game has a use for them."""
         session = self.session
-        if any(game.name == "membership" for game in session.spec.audit.games):
+        if any(game.name in ("membership", "identity") for game in session.spec.audit.games):
             return both_sides(session, self.reader)
         return self.reader.read(*session.batch(session.members)), None
 

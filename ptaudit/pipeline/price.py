@@ -12,8 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from ptaudit.attacks.pool import root_of
-from ptaudit.attacks.whole import noisy_cells
+from ptaudit.attacks.whole import noisy_cells, root_of
 from ptaudit.pipeline.arms import of_arms
 from ptaudit.pipeline.fewer import Probe
 from ptaudit.pipeline.plays import on_model, on_view

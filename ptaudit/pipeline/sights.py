@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra, Candidates
+from ptaudit.attacks.known import Known
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.pipeline.scene import Scene, clip_factor, clipped
@@ -21,6 +22,7 @@ from ptaudit.spec.defenses import PerturbDefense
 from ptaudit.views import View
 from ptaudit.views.aggregate import draw_others
 from ptaudit.views.defenses import LabelDp, Perturb
+from ptaudit.views.further import Further
 from ptaudit.views.gradients import TABLE_BYTES
 from ptaudit.views.joint import Joint
 from ptaudit.views.knowledge import Knowledge
@@ -72,29 +74,10 @@ def sights(scene: Scene, view: View, places: Sequence[int], late: bool = False) 
     return Sights(now, None if bare == view else sight(scene, bare, places, view.noise_std > 0.0), known)
 
 
-@dataclass(frozen=True)
-class Known:
-    """What an adversary works with who computes tokens herself.
-
-    Attributes:
-        tokens: of the audited records, `(R, N, k)`, as she believes the view to show them.
-        view: batch size, clipping and noise as she believes them to be.
-        sight: what the games are played on; None for sums of the tokens and the noise of the view.
-        known: what she prepares on; None for sums of the tokens.
-        algebra: the view as matrices; None for who is wrong about the view.
-    """
-
-    tokens: Tensor
-    view: View
-    sight: Sight | None = None
-    known: Sight | None = None
-    algebra: Algebra | None = None
-
-
 def adaptive(scene: Scene, view: View, places: Sequence[int]) -> Known:
     """Who knows the view as it is."""
     if view.linear:
-        return _knows_sums(summed(scene, view, places), view)
+        return _knows_sums(scene, summed(scene, view, places), view, places)
     now = sight(scene, view, places)
     own = Candidates([scene.gradients[place] for place in places], sums=False)
     return Known(summed(scene, plain_sums(view), places).tokens, view, now, now, Algebra(now, own))
@@ -104,12 +87,31 @@ def under_noise(scene: Scene, view: View, places: Sequence[int], sigma: float) -
     """Who knows a view that adds up, with noise on it: of so many clips, or median norms where nothing is clipped."""
     norm = float(scene.inside.total_norm_sq.double().sqrt().median())
     noisy = replace(view, noise_std=sigma * (view.clip or norm))
-    return _knows_sums(_linear(scene, noisy, places, True), noisy)
+    return _knows_sums(scene, _linear(scene, noisy, places, True), noisy, places)
 
 
-def _knows_sums(seen: TokenSight, view: View) -> Known:
+def _knows_sums(scene: Scene, seen: TokenSight, view: View, places: Sequence[int]) -> Known:
     assert seen.sums is not None
-    return Known(seen.tokens, view, algebra=Algebra(seen, Candidates(seen.sums.layers, view.noise_std)))
+    classes = None if scene.session.records.classes is None else scene.targets.cpu()
+    own = Candidates(seen.sums.layers, view.noise_std, classes=classes)
+    return Known(seen.tokens, view, algebra=Algebra(seen, own), further=held_out(scene, view, places))
+
+
+def held_out(scene: Scene, view: View, places: Sequence[int]) -> Further | None:
+    """The held-out records as a view that adds up shows them; None where they were not read or are not finite."""
+    outside = scene.outside
+    if outside is None or not view.others or not bool(torch.isfinite(outside.values[list(places)]).all()):
+        return None
+    joint = Joint.of(clipped(view, scene.inside, places), view.noise_std > 0.0)
+    factor = None if view.clip is None else clip_factor(view.clip, outside)
+
+    def read(records: int) -> list[list[RecordGradients]]:
+        session = scene.session
+        layers = scene.reader.gradients(*session.batch(session.others[:records]))
+        some = [layers[place] for place in places]
+        return some if factor is None else [[one.scaled(factor[:records]) for one in layer] for layer in some]
+
+    return Further(joint.rows(clipped(view, outside, places)), read)
 
 
 def static(scene: Scene, view: View, places: Sequence[int], late: bool = False) -> Known | None:

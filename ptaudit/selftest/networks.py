@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptaudit.attacks.evidence import Algebra, Candidates
+from ptaudit.attacks.known import Known
 from ptaudit.games import identity, membership
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.pipeline.scene import view_tokens
@@ -95,7 +96,7 @@ def algebraic_leak() -> Answer:
     kept = reader.gradients(inputs, targets)
     whole = Algebra(TokenSight(values, sums=BatchSums(kept)), Candidates(kept))
     alone, both = (
-        identity.measure(values, view, groups, [None, None], candidates=128, algebra=algebra)[1]["bits"][1]
+        identity.measure(Known(values, view, algebra=algebra), groups, [None, None], candidates=128)[1]["bits"][1]
         for algebra in (None, whole)
     )
     passed = both.value > 0.9 * both.ceiling and alone.hi < 0.25 * both.ceiling
@@ -149,7 +150,7 @@ def _bits(tokens: Tokens, view: View) -> dict[str, Estimate]:
     """Identity bits of each layer, by the steps of an audit."""
     values, groups = view_tokens(view, tokens, range(len(tokens.layers)))
     sizes = [sum(layer.parameters for layer in tokens.layers), *(layer.parameters for layer in tokens.layers)]
-    found = identity.measure(values, view, groups, sizes, candidates=128)[1]["bits"]
+    found = identity.measure(Known(values, view), groups, sizes, candidates=128)[1]["bits"]
     return dict(zip((layer.name for layer in tokens.layers), found[1:]))
 
 

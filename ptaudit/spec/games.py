@@ -36,8 +36,16 @@ class IdentityGame(Titled):
     """What the adversary knows of the other records of a batch: `none`; the `others` themselves, the worst case that
     differential privacy is made for; the `pool` of all records that batches are drawn from, but not which were."""
 
+    fit_batches: Annotated[Count, Field(ge=512)] = 1024
+    """Batches of its own records on which the adversary chooses and calibrates; more tell more, and take longer."""
+
     noise_half: bool = False
     """Whether rows at their ceiling are also played under noise, until half of it is left: seven more games each."""
+
+    def idle(self) -> Mapping[str, str]:
+        """What decoding from the pool has no use for."""
+        pool = "`knows: pool`"
+        return {"fit_batches": pool, "noise_half": pool} if self.knows == "pool" else {}
 
     @property
     def adversaries(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ptaudit.attacks.evidence import Algebra, Candidates
+from ptaudit.attacks.known import Known
 from ptaudit.games import identity
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.tokens import TokenReader
@@ -63,10 +64,8 @@ def measured(records, m, noise=0.0, clip=None, seed=0, candidates=256, rounds=1,
     groups = [list(range(len(tokens))), *([i] for i in range(layers))]
     own = Candidates(kept, noise)
     shown = TokenSight(tokens, noise, BatchSums(kept, noise)) if sight is None else sight
-    _, found = identity.measure(
-        tokens, view, groups, [None] * len(groups), candidates, seed, sight, sight,
-        Algebra(shown, own) if algebra else None,
-    )  # fmt: skip
+    who = Known(tokens, view, sight, sight, Algebra(shown, own) if algebra else None)
+    _, found = identity.measure(who, groups, [None] * len(groups), candidates, seed)
     return found["bits"]
 
 

@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from ptaudit.attacks.evidence import Algebra, Candidates
+from ptaudit.attacks.known import Known
 from ptaudit.games import identity
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.tokens import TokenReader
@@ -55,10 +56,10 @@ def scores(m, defense=None, rounds=1):
     groups = [list(range(len(rows))), *([i] for i in range(len(layers)))]
     if defense is None:
         algebra = Algebra(TokenSight(rows, 0.0, BatchSums(kept)), own)
-        return identity.play(rows, view, groups, K, 0, algebra=algebra).values[0]
+        return identity.play(Known(rows, view, algebra=algebra), groups, K, 0).values[0]
     names = [layer.name for layer in tokens.layers]
     seen = ReplayedSight.of(reader, x, y, names, view, joint, 10, kept=kept)
-    return identity.play(rows, view, groups, K, 0, seen, seen, Algebra(seen, own)).values[0]
+    return identity.play(Known(rows, view, seen, seen, Algebra(seen, own)), groups, K, 0).values[0]
 
 
 def least_gain(source, smaller, draws=2000):
@@ -99,6 +100,6 @@ def test_the_test_can_fail():
     """What a smaller view finds above its source is seen: sketches alone against the whole family."""
     _reader, _x, _y, tokens, _kept = audited()
     rows = Joint.of(tokens.values.double()).rows(tokens.values.double())
-    blind = identity.play(rows, View("v", 8), [[0]], K, 0).values[0, 0]
+    blind = identity.play(Known(rows, View("v", 8)), [[0]], K, 0).values[0, 0]
     low, _ = least_gain(blind, scores(8)[0])
     assert low > 0.3

@@ -9,6 +9,7 @@ import torch
 from identity_truth import gaussian, student
 from torch import Tensor
 
+from ptaudit.attacks.known import Known
 from ptaudit.games import identity, label, mutual_information, pairs, usable_information
 from ptaudit.views import View, sums
 from ptaudit.views.sight import TokenSight
@@ -78,7 +79,7 @@ class Watched:
 
 
 def play(tokens, view, sight=None, known=None, candidates=128, seed=0):
-    name, found = identity.measure(tokens, view, [[0]], [None], candidates, seed, sight, known)
+    name, found = identity.measure(Known(tokens, view, sight, known), [[0]], [None], candidates, seed)
     return name, found["bits"][0]
 
 
@@ -215,7 +216,7 @@ def test_she_prepares_on_records_that_are_not_played():
     """What is seen in each half: first each record alone, then hers in batches, then the games, all disjoint."""
     tokens = gaussian(N, 4, 52)[None]
     sight, known = Watched(Sign(tokens)), Watched(Sign(tokens))
-    identity.measure(tokens, View("v", 4), [[0]], [None], 64, 0, sight, known)
+    identity.measure(Known(tokens, View("v", 4), sight, known), [[0]], [None], 64, 0)
     alone, *own = known.seen
     assert alone.shape == (N, 1)
     hers = [set(members.flatten().tolist()) for members in own]
@@ -230,7 +231,9 @@ def test_she_prepares_on_records_that_are_not_played():
 def test_sight_of_several_rows_and_groups():
     tokens = torch.stack([gaussian(N, 16, 53), gaussian(N, 16, 54), torch.zeros(N, 16, dtype=torch.float64)])
     sight = Sign(tokens)
-    _, found = identity.measure(tokens, View("v", 4), [[0, 1, 2], [0], [1], [2]], [None] * 4, 64, 0, sight, sight)
+    _, found = identity.measure(
+        Known(tokens, View("v", 4), sight, sight), [[0, 1, 2], [0], [1], [2]], [None] * 4, 64, 0
+    )
     joint, one, two, dead = (e.value for e in found["bits"])
     assert joint >= 0.8 * max(one, two) > 0.0
     assert dead == pytest.approx(0.0, abs=1e-3)

@@ -7,6 +7,7 @@ import torch
 from identity_truth import gaussian, log_normal, student
 
 from ptaudit.adversaries.likelihood_ratio import fit
+from ptaudit.attacks.known import Known
 from ptaudit.estimate import identity_bits
 from ptaudit.games import identity, identity_family
 from ptaudit.games.crossfit import quarters
@@ -14,7 +15,7 @@ from ptaudit.views import View, draw_games, observe, sums
 
 
 def measured(tokens, view, groups, parameters=None, candidates=256, seed=0):
-    return identity.measure(tokens, view, groups, parameters or [None] * len(groups), candidates, seed)
+    return identity.measure(Known(tokens, view), groups, parameters or [None] * len(groups), candidates, seed)
 
 
 # Nulls
@@ -25,7 +26,7 @@ def measured(tokens, view, groups, parameters=None, candidates=256, seed=0):
 def test_shuffled_secrets_give_nothing(tokens, m, s):
     """The adversary of the null is calibrated on shuffled games, with another member's place as the secret."""
     view = View("v", m, noise_std=s)
-    scores = identity.play(tokens(512, 16, 41)[None], view, [[0]], 128, seed=2)
+    scores = identity.play(Known(tokens(512, 16, 41)[None], view), [[0]], 128, seed=2)
     null = scores.values[2, 0]
     error = float(null.std()) / math.sqrt(len(null))
     assert abs(float(null.mean())) <= max(2.0 * error, 0.005)
@@ -266,7 +267,7 @@ def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
         return {int((tokens[0] == row).all(1).nonzero()) for row in rows[0]}
 
     def watched_fit(known, *rest):
-        seen.append({"known": index_of(known)})
+        seen.append({"known": index_of(known.tokens)})
         return fit(known, *rest)
 
     def watched_observe(candidates, pool, games, noise, generator):
@@ -309,8 +310,8 @@ def test_a_line_that_more_records_would_raise_is_data_limited():
 def test_what_half_of_the_records_lose_is_what_the_other_half_gain():
     """The gain is the difference to the game with half as many records of the adversary's own, but for the draws."""
     tokens = spread(1600, 64)
-    gain = float(identity.play(tokens, View("v", 8), [[0]], 64, 0).values[3].mean())
-    known = float(identity.play(tokens, View("v", 8), [[0]], 64, 0).values[0].mean())
-    less = float(identity.play(tokens[:, :800], View("v", 8), [[0]], 64, 0).values[0].mean())
+    gain = float(identity.play(Known(tokens, View("v", 8)), [[0]], 64, 0).values[3].mean())
+    known = float(identity.play(Known(tokens, View("v", 8)), [[0]], 64, 0).values[0].mean())
+    less = float(identity.play(Known(tokens[:, :800], View("v", 8)), [[0]], 64, 0).values[0].mean())
     assert gain == pytest.approx(known - less, abs=0.15)
     assert gain > 0.1

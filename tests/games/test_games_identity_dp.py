@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
 
+from ptaudit.attacks.known import Known
 from ptaudit.games.identity import measure
 from ptaudit.tokens import TokenReader
 from ptaudit.tokens.sketch import LayerSketch
@@ -66,7 +67,7 @@ def exact_bits(gram, noise, sets=8, repeats=2):
 
 def bits(tokens, clip, noise, parameters=None):
     view = View("dp", 1, clip=clip, noise_std=noise)
-    return measure(tokens[None].double(), view, [[0]], [parameters], CANDIDATES, 0)[1]["bits"][0]
+    return measure(Known(tokens[None].double(), view), [[0]], [parameters], CANDIDATES, 0)[1]["bits"][0]
 
 
 @pytest.mark.parametrize("sigma", [0.3, 0.5, 1.0])

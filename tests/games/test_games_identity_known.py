@@ -6,7 +6,7 @@ import pytest
 import torch
 from identity_truth import exact_bits, gaussian, student
 
-from ptaudit.adversaries import interference, likelihood_ratio
+from ptaudit.adversaries import densities, interference
 from ptaudit.adversaries.calibration import unseen
 from ptaudit.estimate import identity_bits
 
@@ -156,8 +156,8 @@ def test_student_tokens_need_the_heavy_tailed_family(monkeypatch):
     exact = student_truth(16, 128, 2)
     assert whole.lo <= exact
     assert whole.value == pytest.approx(exact, rel=0.1)
-    monkeypatch.setattr(likelihood_ratio, "RADIAL_DEGREES", (interference.GAUSSIAN,))
-    monkeypatch.setattr(likelihood_ratio, "STUDENT_DEGREES", ())
+    monkeypatch.setattr(densities, "RADIAL_DEGREES", (interference.GAUSSIAN,))
+    monkeypatch.setattr(densities, "STUDENT_DEGREES", ())
     whitening = identity_bits(tokens, 2, seed=1)
     assert whitening.hi < whole.lo
     assert whole.value - whitening.value > 0.5
@@ -168,5 +168,5 @@ def test_m_estimates_help_beyond_heavy_tails_on_the_sample_covariance(monkeypatc
     tokens = gaussian(512, 16, 32)
     tokens[:10] *= 1000.0
     whole = identity_bits(tokens, 2, seed=1)
-    monkeypatch.setattr(likelihood_ratio, "STUDENT_DEGREES", ())
+    monkeypatch.setattr(densities, "STUDENT_DEGREES", ())
     assert identity_bits(tokens, 2, seed=1).hi < whole.lo

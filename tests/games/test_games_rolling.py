@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from ptaudit.attacks.known import Known
 from ptaudit.games import identity
 from ptaudit.games.rolling import rolling_bits
 from ptaudit.views import View
@@ -28,7 +29,7 @@ def test_it_is_near_the_whole_game():
     light = gaussian(1, 256, 64)
     heavy = light * gaussian(1, 256, 1, seed=1).abs() ** 3
     tokens = torch.cat([light, heavy]).double()
-    whole = identity.measure(tokens, View("m", 8), [[0], [1]], [None, None], 64, 0)[1]["bits"]
+    whole = identity.measure(Known(tokens, View("m", 8)), [[0], [1]], [None, None], 64, 0)[1]["bits"]
     for one, other in zip(rolling_bits(tokens), whole, strict=True):
         assert 0.8 * other.value < one.value < 1.1 * other.value
         assert one.lo < one.value < one.hi <= one.ceiling == 6.0

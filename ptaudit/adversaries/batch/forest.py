@@ -9,7 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
 from ptaudit.adversaries.batch.gaussian import principal_axes
-from ptaudit.adversaries.likelihood_ratio import sub_token
+from ptaudit.adversaries.densities import sub_token
 
 TREES = 16
 SHARE = 0.5

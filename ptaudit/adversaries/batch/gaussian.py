@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from ptaudit.adversaries.densities import SUB_TOKENS, sub_tokens
 from ptaudit.adversaries.interference import RADIAL_DEGREES, cholesky, ledoit_wolf, log_density, shrinkage, whitened
-from ptaudit.adversaries.likelihood_ratio import SUB_TOKENS, sub_tokens
 from ptaudit.adversaries.rehearsal import coordinates_of
 from ptaudit.adversaries.usable.looks import plain
 

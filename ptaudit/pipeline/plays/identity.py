@@ -37,9 +37,7 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     groups, rows = groups_of(view, len(places)), []
     seen = view if game.knows == "none" else replace(view, batch_size=1, users=1)
     for knowledge, who in players(scene, seen, places):
-        name, found = identity.measure(
-            who.tokens, who.view, groups, sizes, game.candidates, scene.seed, who.sight, who.known, who.algebra
-        )
+        name, found = identity.measure(who, groups, sizes, game.candidates, scene.seed, game.fit_batches)
         rows += scene.rows(view.name, game, Asked(name, knowledge, game.knows), lines, found)
         if game.noise_half and knowledge == "adaptive" and seen.linear and seen.noise_std == 0.0:
             noise = {NOISE_HALF: _noise_half(scene, game, seen, found["bits"])}
@@ -55,9 +53,7 @@ def _noise_half(scene: Scene, game: IdentityGame, view: View, quiet: Sequence[Es
         who = under_noise(scene, view, places, sigma)
         groups = groups_of(who.view, len(places))
         unknown: list[int | None] = [None] * len(groups)
-        return identity.measure(
-            who.tokens, who.view, groups, unknown, game.candidates, scene.seed, algebra=who.algebra
-        )[1]["bits"]
+        return identity.measure(who, groups, unknown, game.candidates, scene.seed, game.fit_batches)[1]["bits"]
 
     return noise_half.measure(quiet, play)
 

@@ -1,0 +1,54 @@
+"""Held-out records as the adversary's own: of use where they are like members, left aside where they are not."""
+
+import torch
+from identity_truth import exact_bits, gaussian
+
+from ptaudit.adversaries.densities import Own
+from ptaudit.adversaries.likelihood_ratio import fit
+from ptaudit.attacks.known import Known
+from ptaudit.games.identity import measure
+from ptaudit.views.further import Further
+from ptaudit.views.view import View
+
+K, M = 64, 8
+VIEW = View("view", M)
+
+
+def played(tokens, further, seed=0):
+    known = None if further is None else Further(further[None], lambda records: [])
+    groups = [[0]]
+    return measure(Known(tokens[None], VIEW, further=known), groups, [None], 64, seed)[1]["bits"][0]
+
+
+def test_more_records_of_the_same_kind_bring_it_to_the_exact_posterior():
+    """64 directions, and 128 records to learn them from: too few without others."""
+    turn = torch.logspace(0, 1.5, K, dtype=torch.float64)
+    tokens, more = gaussian(256, K, 1) * turn, gaussian(2048, K, 2) * turn
+    exact = exact_bits(K, 64, M - 1)
+    alone, helped = played(tokens, None), played(tokens, more)
+    assert helped.value > alone.value + 0.05 * exact
+    assert 0.93 * exact <= helped.value
+    assert helped.lo <= exact
+
+
+def test_records_of_another_kind_change_nothing():
+    """A thousand times larger, as gradients of records that a model has not learned may be."""
+    tokens = gaussian(512, K, 1) * torch.logspace(0, 1.5, K, dtype=torch.float64)
+    others = 1000.0 * gaussian(512, K, 2)
+    assert played(tokens, others) == played(tokens, None)
+
+
+def test_what_is_chosen_is_said():
+    tokens = gaussian(128, K, 1)[None]
+    same, other = gaussian(1024, K, 2)[None], 1000.0 * gaussian(1024, K, 2)[None]
+    fitted = [fit(Own(tokens, VIEW, further=f), torch.Generator().manual_seed(0), 64) for f in (same, other, None)]
+    assert [one.wider for one in fitted] == [True, False, False]
+
+
+def test_where_nothing_is_seen_nothing_is_found():
+    """The candidates' tokens are drowned in noise: further records must not open what is closed."""
+    view = View("view", M, noise_std=1e4)
+    further = Further(gaussian(1024, 16, 2)[None], lambda records: [])
+    found = [measure(Known(gaussian(512, 16, s)[None], view, further=further), [[0]], [None], 64, s) for s in range(3)]
+    assert all(one[1]["bits"][0].lo <= 0.0 for one in found)
+    assert max(one[1]["bits"][0].value for one in found) < 0.02
