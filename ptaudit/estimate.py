@@ -22,6 +22,7 @@ from ptaudit.sides import numbers_of, side_of
 from ptaudit.spec.base import nearest
 from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.sketches import limited_by_sketch
+from ptaudit.threads import one_thread
 from ptaudit.views.view import View
 
 __all__ = ["Estimate", "identity_bits", "mutual_information", "uniqueness", "usable_information"]
@@ -29,6 +30,7 @@ __all__ = ["Estimate", "identity_bits", "mutual_information", "uniqueness", "usa
 _SHARES = {TRAIN: 0.6, STOP: 0.2}
 
 
+@one_thread()
 def identity_bits(
     tokens: ArrayLike | Tensor,
     batch_size: int = 32,
@@ -72,6 +74,7 @@ def identity_bits(
     return bits if noise > 0.0 or adversary == "exact" else limited_by_sketch(bits)
 
 
+@one_thread()
 def mutual_information(
     x: ArrayLike | Tensor, y: ArrayLike | Tensor, estimator: str = "ksg", seed: int = 0, **options: int | str
 ) -> Estimate:
@@ -110,6 +113,7 @@ def mutual_information(
     return ESTIMATORS[estimator](pairs, seed, **options)[0].bits
 
 
+@one_thread()
 def usable_information(
     tokens: ArrayLike | Tensor, secret: ArrayLike | Tensor, family: str = "linear", seed: int = 0
 ) -> Estimate:

@@ -15,7 +15,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 
@@ -54,11 +53,9 @@ def impute(inputs: Array, secret: NDArray[np.int64], seed: int = 0, folds: int =
     generator = np.random.default_rng(seed)
     fold = generator.permutation(np.arange(len(secret)) % folds)
     found = np.empty((len(secret), values))
-    # Problems this small are slower on several threads, and much slower where others use them too.
-    with threadpool_limits(1):
-        for out in range(folds):
-            mine = generator.permutation(known[fold[known] != out])
-            found[fold == out] = _answers(inputs, secret, mine, np.flatnonzero(fold == out), values, seed)
+    for out in range(folds):
+        mine = generator.permutation(known[fold[known] != out])
+        found[fold == out] = _answers(inputs, secret, mine, np.flatnonzero(fold == out), values, seed)
     return found
 
 
@@ -77,8 +74,7 @@ def predict(known: Array, secret: NDArray[np.int64], asked: Array, values: int, 
     """
     there = np.random.default_rng(seed).permutation(np.flatnonzero(secret >= 0))
     both, codes = np.concatenate([known, asked]), np.concatenate([secret, np.full(len(asked), -1)])
-    with threadpool_limits(1):
-        return _answers(both, codes, there, len(known) + np.arange(len(asked)), values, seed)
+    return _answers(both, codes, there, len(known) + np.arange(len(asked)), values, seed)
 
 
 def _answers(

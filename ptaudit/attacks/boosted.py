@@ -7,11 +7,10 @@ statistic from the rivals' largest and median is given too.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 WRONG = 10
@@ -50,23 +49,16 @@ def fit_boosted(statistics: Tensor, secret: Tensor, seed: int, likely: Tensor | 
         max_iter=TREES, learning_rate=RATE, max_leaf_nodes=LEAVES, l2_regularization=1.0, early_stopping=False,
         random_state=seed % 2**32,
     )  # fmt: skip
-    with one_thread():
-        trees.fit(some.cpu().numpy(), truth.numpy())
+    trees.fit(some.cpu().numpy(), truth.numpy())
 
     def score(statistics: Tensor, asked: Tensor | None = None) -> Tensor:
         x = _beside_rivals(statistics)
         if asked is not None:
             x = x.gather(1, asked[..., None].expand(-1, -1, x.shape[-1]))
-        with one_thread():
-            odds = torch.from_numpy(trees.decision_function(x.flatten(0, 1).cpu().numpy()))
+        odds = torch.from_numpy(trees.decision_function(x.flatten(0, 1).cpu().numpy()))
         return odds.view(x.shape[:2]).float().to(x.device)
 
     return score
-
-
-def one_thread() -> Any:
-    """For trees of few rows: threads would wait for each other, on a busy machine for minutes."""
-    return threadpool_limits(1, user_api="openmp")
 
 
 def _beside_rivals(statistics: Tensor) -> Tensor:

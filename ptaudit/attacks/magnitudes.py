@@ -63,7 +63,7 @@ def _by_kind(found: Sequence[list[Tensor]]) -> list[Tensor]:
 def _of_rows(matrix: Tensor) -> list[Tensor]:
     size, columns = _size(matrix), matrix.shape[2]
     below, above = matrix.clamp_max(0.0), matrix.clamp_min(0.0)
-    negative, positive = (torch.linalg.vector_norm(part, dim=2) for part in (below, above))
+    negative, positive = (part.square().sum(2).sqrt() for part in (below, above))
     last = matrix[:, :, -1] / size
     return [
         size.log10(),
@@ -79,7 +79,7 @@ def _of_rows(matrix: Tensor) -> list[Tensor]:
 
 def _of_columns(matrix: Tensor) -> list[Tensor]:
     size, (rows, columns) = _size(matrix), matrix.shape[1:]
-    found = [_log(torch.linalg.vector_norm(matrix, dim=1) / size), (matrix == 0.0).sum(1) / rows, *_shares(matrix)]
+    found = [_log(matrix.square().sum(1).sqrt() / size), (matrix == 0.0).sum(1) / rows, *_shares(matrix)]
     if rows * columns <= RATIOS:
         found += _ratios(matrix)
     if min(rows, columns) <= NARROW:

@@ -31,6 +31,9 @@ SKETCH = 256
 MOST_OWN = 1024
 """Most records that a covariance is fitted to."""
 
+MOST_WIDER = 768
+"""The same, where further records are among them: beyond it they add little to what they cost."""
+
 MOST_CELLS = 1 << 27
 """Most numbers of all inner products (512 MiB)."""
 
@@ -235,7 +238,7 @@ class Grams:
 
 def further_of(records: int, held_out: int) -> int:
     """How many of the held-out records are looked at as whole gradients, beside half of the audited ones."""
-    return min(held_out, max(0, MOST_OWN - records // 2))
+    return min(held_out, max(0, MOST_WIDER - records // 2))
 
 
 def noisy_cells(layers: Sequence[Sequence[RecordGradients]], n: int) -> int:

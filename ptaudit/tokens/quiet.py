@@ -8,10 +8,12 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
+from ptaudit.threads import every_thread
+
 
 @contextmanager
 def quiet(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode with gradients; training flags, buffers and random state are as found afterwards.
+    """Evaluation mode with gradients, on all threads; training flags, buffers and random state are as found afterwards.
 
     Parameter `.grad` fields are not touched by anything in this room (`torch.autograd.grad` does not write them).
     """
@@ -21,6 +23,7 @@ def quiet(model: nn.Module, device: torch.device) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
             stack.enter_context(torch.enable_grad())
+            stack.enter_context(every_thread())
             stack.enter_context(_backward_through_everything(model))
             model.eval()
             yield

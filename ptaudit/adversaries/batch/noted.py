@@ -18,7 +18,6 @@ from torch import Tensor
 from ptaudit.adversaries.usable.linear import logistic_path
 from ptaudit.adversaries.usable.looks import looked
 from ptaudit.adversaries.usable.mlp import class_path
-from ptaudit.attacks.boosted import one_thread
 
 Predictor = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 """Numbers `(n, f)` to fit on, V versions of the shares `(V, n, K)`, numbers to answer for `(u, f)`, seed: the
@@ -103,8 +102,7 @@ def _boosting(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tenso
                 max_iter=BOOSTED[kinds > 2], learning_rate=RATE[kinds > 2], max_leaf_nodes=LEAVES, early_stopping=False,
                 random_state=seed % 2**32,
             )  # fmt: skip
-            with one_thread():
-                answers.append(trees.fit(x, share[:, value].cpu().numpy()).predict(asked))
+            answers.append(trees.fit(x, share[:, value].cpu().numpy()).predict(asked))
         told = torch.from_numpy(np.stack(answers, 1)).to(unseen)
         told = torch.cat([told, 1.0 - told], 1) if kinds == 2 else told
         told = told.clamp_min(LEAST_SHARE)

@@ -11,6 +11,7 @@ from ptaudit.spec.catalog import TOKEN_GAMES
 from ptaudit.spec.model import Spec
 from ptaudit.spec.play import GameSpec
 from ptaudit.tables.row import Row
+from ptaudit.threads import one_thread
 from ptaudit.views import View
 
 __all__ = ["on_model", "on_view"]
@@ -28,12 +29,12 @@ def on_model(game: GameSpec, spec: Spec) -> OnModel | None:
     """How a game is played on the model, once an epoch; None for one on views. Canaries are both, if they are trained
     on."""
     if game.name == "canary":
-        return _file("canary").play_planted if spec.canaries is not None and spec.canaries.train else None
+        return one_thread()(_file("canary").play_planted) if spec.canaries is not None and spec.canaries.train else None
     return None if game.name in TOKEN_GAMES else _play(game)
 
 
 def _play(game: GameSpec) -> Any:
-    return _file(game.name).play
+    return one_thread()(_file(game.name).play)
 
 
 def _file(game: str) -> Any:
