@@ -1,0 +1,58 @@
+"""Games compute on one thread, passes through a model on all."""
+
+import pytest
+import torch
+from torch import nn
+
+from ptaudit import estimate
+from ptaudit.games import identity
+from ptaudit.pipeline.plays import on_view
+from ptaudit.spec.games import make_game
+from ptaudit.threads import every_thread, one_thread
+from ptaudit.tokens.quiet import quiet
+
+
+@pytest.fixture(autouse=True)
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_one_and_then_as_many_as_before():
+    with one_thread():
+        assert torch.get_num_threads() == 1
+        with one_thread(), every_thread():
+            assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
+
+
+def test_after_an_error_too():
+    with pytest.raises(RuntimeError), one_thread(), every_thread():
+        raise RuntimeError
+    assert torch.get_num_threads() == 3
+    with every_thread():
+        assert torch.get_num_threads() == 3
+
+
+def test_a_pass_through_a_model_inside_a_game():
+    with one_thread(), quiet(nn.Linear(2, 2), torch.device("cpu")):
+        assert torch.get_num_threads() == 3
+
+
+def test_estimates_and_games_take_one(monkeypatch):
+    seen = []
+
+    def watch(*args, **options):
+        seen.append(torch.get_num_threads())
+        raise RuntimeError
+
+    monkeypatch.setattr(identity, "measure", watch)
+    with pytest.raises(RuntimeError):
+        estimate.identity_bits(torch.randn(64, 4, generator=torch.Generator().manual_seed(0)), 2)
+    monkeypatch.setattr("ptaudit.pipeline.plays.identity.play", watch)
+    with pytest.raises(RuntimeError):
+        on_view(make_game("identity"))(None, None, None)
+    assert seen == [1, 1]
