@@ -32,8 +32,8 @@ class Batches:
 
     def first(self, most: int) -> Batches:
         """The first games, at most so many."""
-        rivals = None if self.rivals is None else self.rivals[:most]
-        return Batches(self.members[:, :most], self.secret[:most], self.prior[:most], self.unit[:most], rivals)
+        rivals, share = (None if one is None else one[:most] for one in (self.rivals, self.share))
+        return Batches(self.members[:, :most], self.secret[:most], self.prior[:most], self.unit[:most], rivals, share)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ptaudit.games import inference
 from ptaudit.games.answers import Batches
-from ptaudit.games.inference import Draw, Found, cycled, lost, names_of
+from ptaudit.games.held_out import Draw, HeldOut, More
+from ptaudit.games.inference import Found, cycled, lost, names_of
 from ptaudit.games.parts import with_others
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
@@ -35,6 +36,7 @@ def measure(
     *,
     ceiling: float | None = None,
     batches: int | None = None,
+    held_out: HeldOut | None = None,
 ) -> Found:
     """Play the game; see `inference.measure`.
 
@@ -51,17 +53,22 @@ def measure(
         seed: of all that is random.
         ceiling: most bits that the secret allows, where that is known.
         batches: most batches that she fits on.
+        held_out: secrets and sight of held-out records as her own, see `inference.HeldOut`.
     """
     codes, values = coded(secret)
     n = len(codes)
     if reason := why_not_values(codes):
         return lost(names_of(families, plain, known is not now), reason, len(groups), n)
     share = torch.bincount(codes[codes >= 0], minlength=values).double()
-    prior = (share / share.sum()).expand(n, values)
-    draw = drawing(codes, prior, view)
+    prior = share / share.sum()
+    draw, more = drawing(codes, prior.expand(n, values), view), None
+    if held_out is not None:
+        every = torch.cat([codes, _coded_like(secret, held_out.secret)])
+        more = More(drawing(every, prior.expand(len(every), values), view), held_out.sight, len(held_out.secret))
     return inference.measure(
-        draw, n, view, now, plain, known, groups, families, own, seed, strata=codes, ceiling=ceiling, batches=batches
-    )
+        draw, n, view, now, plain, known, groups, families, own, seed, strata=codes, ceiling=ceiling, batches=batches,
+        more=more,
+    )  # fmt: skip
 
 
 def drawing(codes: Tensor, prior: Tensor, view: View) -> Draw:
@@ -94,6 +101,13 @@ def coded(secret: Tensor) -> tuple[Tensor, int]:
     names, codes = torch.unique(secret, return_inverse=True)
     missing = int((names < 0).sum())
     return (codes - missing).clamp_min(-1), len(names) - missing
+
+
+def _coded_like(secret: Tensor, other: Tensor) -> Tensor:
+    """Values of other records as `coded` has those of some: -1 where they are missing or none of some has them."""
+    names, other = torch.unique(secret[secret >= 0].long().cpu()), other.long().cpu()
+    place = torch.searchsorted(names, other).clamp_max(len(names) - 1)
+    return torch.where(names[place] == other, place, -1)
 
 
 def why_not_values(codes: Tensor) -> str:

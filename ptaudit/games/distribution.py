@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ptaudit.games import inference
 from ptaudit.games.answers import Batches
+from ptaudit.games.held_out import Draw, HeldOut, More
 from ptaudit.games.identity import RECORDS_PER_MEMBER
-from ptaudit.games.inference import Draw, Found, lost, names_of, why_not
+from ptaudit.games.inference import Found, lost, names_of, why_not
 from ptaudit.games.parts import distinct
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
@@ -38,6 +39,7 @@ def measure(
     seed: int = 0,
     *,
     batches: int | None = None,
+    held_out: HeldOut | None = None,
 ) -> Found:
     """Play the game; see `inference.measure`. All ratios are equally likely.
 
@@ -53,6 +55,7 @@ def measure(
         own: most records she owns.
         seed: of all that is random.
         batches: most batches that she fits on.
+        held_out: whether each held-out record has the property, and their sight, see `inference.HeldOut`.
     """
     has = has.bool().cpu()
     n = len(has)
@@ -61,9 +64,14 @@ def measure(
     draw = drawing(has, ratios, view)
     top = ceiling(ratios, view.records * view.batches)
     strata = has.long()
+    more = None
+    if held_out is not None:
+        every = torch.cat([has, held_out.secret.bool().cpu()])
+        more = More(drawing(every, ratios, view), held_out.sight, len(held_out.secret))
     return inference.measure(
-        draw, n, view, now, plain, known, groups, families, own, seed, strata=strata, ceiling=top, batches=batches
-    )
+        draw, n, view, now, plain, known, groups, families, own, seed, strata=strata, ceiling=top, batches=batches,
+        more=more,
+    )  # fmt: skip
 
 
 def ceiling(ratios: Sequence[float], drawn: int) -> float:

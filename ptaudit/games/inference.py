@@ -7,17 +7,18 @@ change places. No record is in more than one of the three parts, neither as a ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ptaudit.adversaries.batch import COMBINED, Seen, Shown, prepare
-from ptaudit.adversaries.batch.learning import learns_more
+from ptaudit.adversaries.batch.learning import learns_more, tells_better
 from ptaudit.adversaries.batch.reading import Kept, read, screen
 from ptaudit.games.answers import Answers, Batches, starved_of
 from ptaudit.games.crossfit import data_limited
+from ptaudit.games.held_out import Draw, More
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.games.parts import dealt, spread
 from ptaudit.games.scoring import score
@@ -25,9 +26,6 @@ from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.knowledge import Asked, Knowledge, Knows
 from ptaudit.views.sight import Sight, TokenSight, look
 from ptaudit.views.view import View
-
-Draw = Callable[[Tensor, int, torch.Generator], Batches]
-"""Draws about so many games from the records of a part, the targets of neighbouring games being different."""
 
 Found = dict[str, dict[str, list[Estimate]]]
 """For each adversary and metric one estimate for each line."""
@@ -39,6 +37,9 @@ METRICS = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.0
 FIT_GAMES, PLAY_GAMES = 4096, 4096
 """Most batches that are fitted on, half as many to choose on, and most that are played, in each half; a quarter of that
 where every batch is replayed."""
+
+TRIED = 512
+"""Batches with held-out records among them on which their use is tried."""
 
 LEAST_GAMES = 512
 SUMMED = 1 << 19
@@ -74,6 +75,7 @@ def measure(
     strata: Tensor | None = None,
     ceiling: float | None = None,
     batches: int | None = None,
+    more: More | None = None,
 ) -> Found:
     """Ask every family what it makes of the batches of a view.
 
@@ -92,6 +94,7 @@ def measure(
         strata: what the parts should hold equal shares of, `(N,)`.
         ceiling: most bits the secret allows, where that is less than the entropy of the prior.
         batches: most batches that she fits on, and half as many to choose on; None for `FIT_GAMES`.
+        more: held-out records as her own, for who knows the view as it is.
 
     Returns:
         For each adversary (by its key, see `asked`) `METRICS`, each with one estimate for each group.
@@ -102,7 +105,7 @@ def measure(
         return lost(names, reason, len(groups), n_records)
     ways: dict[Knowledge, Sight] = {"late" if late else "adaptive": known}
     ways |= {} if plain is None else {"static": plain}
-    answers = play(draw, n_records, view, now, ways, groups, families, own, seed, strata, batches or FIT_GAMES)
+    answers = play(draw, n_records, view, now, ways, groups, families, own, seed, strata, batches or FIT_GAMES, more)
     return scored(answers, n_records, seed, ceiling)
 
 
@@ -118,6 +121,7 @@ def play(
     seed: int,
     strata: Tensor | None = None,
     batches: int = FIT_GAMES,
+    more: More | None = None,
 ) -> dict[Asked, list[Answers]]:
     """The answers of both halves to the same games, for each way (what her own batches look like) and each family."""
     found: dict[Asked, list[Answers]] = {Asked(family, way): [] for way in ways for family in families}
@@ -131,6 +135,11 @@ def play(
             # Every way looks at the same played games, and keeps other numbers of them.
             blocks = read(now, half.played.members, view, kept, torch.Generator().manual_seed(look_again))
             shown = Shown(views, half.played.prior.to(views.device), blocks)
+            if way == "adaptive" and more is not None and kept and (sight := more.sight()) is not None:
+                drawn = more.batches(half.fit, n_records, games_of(view, batches, 1), generator)
+                tried = _seen(sight, drawn.first(TRIED), view, kept, generator)
+                if tells_better(tried, fit, choose, seed):
+                    fit = _seen(sight, drawn, view, kept, generator)
             starved = learns_more(fit, choose, groups, seed) if COMBINED in families and way == "adaptive" else []
             for family in families:
                 log_q, null = prepare(fit, choose, shown, groups, family, seed)

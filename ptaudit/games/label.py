@@ -22,6 +22,7 @@ from ptaudit.adversaries.discriminant import fit
 from ptaudit.adversaries.sighted import Window, draw, hidden, pictures
 from ptaudit.games import attribute
 from ptaudit.games.crossfit import GAMES_PER_QUARTER, Played, crossfit, estimates, filler_influence, quarters
+from ptaudit.games.held_out import HeldOut
 from ptaudit.games.identity import why_not
 from ptaudit.games.inference import Found
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -101,6 +102,7 @@ def measure_sums(
     groups: Sequence[Sequence[int]],
     seed: int = 0,
     batches: int = BATCHES,
+    held_out: HeldOut | None = None,
 ) -> Found:
     """Play the game where what is seen is made of more than one record; see `attribute.measure`.
 
@@ -109,8 +111,9 @@ def measure_sums(
     """
     top = ceiling(labels, view.records, view.batches)
     found = attribute.measure(
-        labels, view, now, plain, known, groups, [COMBINED], None, seed, ceiling=top, batches=batches
-    )
+        labels, view, now, plain, known, groups, [COMBINED], None, seed, ceiling=top, batches=batches,
+        held_out=held_out,
+    )  # fmt: skip
     return {name: {metric: metrics[metric] for metric in ("bits", "accuracy")} for name, metrics in found.items()}
 
 

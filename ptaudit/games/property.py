@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ptaudit.games import inference
 from ptaudit.games.answers import Batches
-from ptaudit.games.inference import Draw, Found, cycled, lost, names_of, why_not
+from ptaudit.games.held_out import Draw, HeldOut, More
+from ptaudit.games.inference import Found, cycled, lost, names_of, why_not
 from ptaudit.games.parts import with_others
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
@@ -34,6 +35,7 @@ def measure(
     seed: int = 0,
     *,
     batches: int | None = None,
+    held_out: HeldOut | None = None,
 ) -> Found:
     """Play the game; see `inference.measure`.
 
@@ -48,6 +50,7 @@ def measure(
         own: most records she owns.
         seed: of all that is random.
         batches: most batches that she fits on.
+        held_out: whether each held-out record has the property, and their sight, see `inference.HeldOut`.
     """
     has = has.bool().cpu()
     n, many = len(has), int(has.sum())
@@ -56,9 +59,14 @@ def measure(
     reason = reason or _why_not_own(has, view, own)
     if reason:
         return lost(names_of(families, plain, known is not now), reason, len(groups), n)
+    more = None
+    if held_out is not None:
+        every = torch.cat([has, held_out.secret.bool().cpu()])
+        more = More(drawing(every, view), held_out.sight, len(held_out.secret))
     return inference.measure(
-        drawing(has, view), n, view, now, plain, known, groups, families, own, seed, strata=has.long(), batches=batches
-    )
+        drawing(has, view), n, view, now, plain, known, groups, families, own, seed, strata=has.long(),
+        batches=batches, more=more,
+    )  # fmt: skip
 
 
 def drawing(has: Tensor, view: View) -> Draw:

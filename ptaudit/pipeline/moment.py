@@ -93,7 +93,7 @@ class EpochAudit:
     def _read(self) -> tuple[Tokens, Tokens | None]:
         """Tokens of the audited members, and of the held-out records where a game has a use for them."""
         session = self.session
-        if any(game.name in ("membership", "identity") for game in session.spec.audit.games):
+        if session.reads_held_out:
             return both_sides(session, self.reader)
         return self.reader.read(*session.batch(session.members)), None
 

@@ -29,6 +29,11 @@ class Secret:
     known: NDArray[np.bool_]
     names: tuple[str, ...] | None
 
+    def codes_of(self, column: NDArray[Any]) -> NDArray[np.int64]:
+        """Classes of other records as these have them: -1 where they are missing or none of these has them."""
+        place = {name: code for code, name in enumerate(self.names or ())}
+        return np.array([place.get(str(value), -1) for value in column.tolist()], np.int64)
+
 
 def attribute_secret(column: NDArray[Any]) -> Secret:
     """Classes for text, truth values and whole numbers with few values (0.0 and 1.0 too); else numbers.

@@ -91,6 +91,11 @@ class Session:
     kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
+    def reads_held_out(self) -> bool:
+        """Whether a game has a use for the tokens of held-out records, and there are some."""
+        return len(self.others) > 0 and any(game.uses_held_out for game in self.spec.audit.games)
+
+    @property
     def seed(self) -> int:
         """Seed of games and resamples: from the audit's seed and the records.
 

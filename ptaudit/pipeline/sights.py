@@ -15,6 +15,7 @@ from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import RecordGradients, joined
+from ptaudit.pipeline.held_out import held_out, with_held_out
 from ptaudit.pipeline.scene import Scene, clip_factor, clipped
 from ptaudit.replay.labels import label_prior
 from ptaudit.replay.steps.perturb import secret_of
@@ -22,7 +23,6 @@ from ptaudit.spec.defenses import PerturbDefense
 from ptaudit.views import View
 from ptaudit.views.aggregate import draw_others
 from ptaudit.views.defenses import LabelDp, Perturb
-from ptaudit.views.further import Further
 from ptaudit.views.gradients import TABLE_BYTES
 from ptaudit.views.joint import Joint
 from ptaudit.views.knowledge import Knowledge
@@ -97,21 +97,9 @@ def _knows_sums(scene: Scene, seen: TokenSight, view: View, places: Sequence[int
     return Known(seen.tokens, view, algebra=Algebra(seen, own), further=held_out(scene, view, places))
 
 
-def held_out(scene: Scene, view: View, places: Sequence[int]) -> Further | None:
-    """The held-out records as a view that adds up shows them; None where they were not read or are not finite."""
-    outside = scene.outside
-    if outside is None or not view.others or not bool(torch.isfinite(outside.values[list(places)]).all()):
-        return None
-    joint = Joint.of(clipped(view, scene.inside, places), view.noise_std > 0.0)
-    factor = None if view.clip is None else clip_factor(view.clip, outside)
-
-    def read(records: int) -> list[list[RecordGradients]]:
-        session = scene.session
-        layers = scene.reader.gradients(*session.batch(session.others[:records]))
-        some = [layers[place] for place in places]
-        return some if factor is None else [[one.scaled(factor[:records]) for one in layer] for layer in some]
-
-    return Further(joint.rows(clipped(view, outside, places)), read)
+def wider(scene: Scene, view: View, places: Sequence[int]) -> TokenSight | None:
+    """What is seen of members, and of held-out records after them; None where that is not to be had."""
+    return with_held_out(scene, view, places, summed(scene, view, places)) if view.linear else None
 
 
 def static(scene: Scene, view: View, places: Sequence[int], late: bool = False) -> Known | None:

@@ -47,6 +47,8 @@ class IdentityGame(Titled):
         pool = "`knows: pool`"
         return {"fit_batches": pool, "noise_half": pool} if self.knows == "pool" else {}
 
+    uses_held_out: ClassVar[bool] = True
+
     @property
     def adversaries(self) -> tuple[str, ...]:
         """That of its knowledge, and the closed form where there is one."""
@@ -59,6 +61,7 @@ class LabelGame(GameSpec):
 
     name: Literal["label"]
     """Which game."""
+    uses_held_out: ClassVar[bool] = True
     fit_batches: Annotated[Count, Field(ge=512)] = 1024
     """Most batches of its own records that the adversary learns from; more tell more, and take longer."""
 
@@ -68,6 +71,7 @@ class MembershipGame(GameSpec):
 
     name: Literal["membership"]
     """Which game."""
+    uses_held_out: ClassVar[bool] = True
 
 
 class UniquenessGame(GameSpec):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -45,6 +45,7 @@ class ProbedGame(InferenceGame):
 
     fit_batches: Annotated[Count, Field(ge=512)] = 4096
     """Most batches of her own records that she learns from; more tell more, and take longer."""
+    uses_held_out: ClassVar[bool] = True
 
     @property
     def adversaries(self) -> tuple[str, ...] | None:

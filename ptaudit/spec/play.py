@@ -16,6 +16,9 @@ class GameSpec(Part):
     name: str
     """Which game."""
 
+    uses_held_out: ClassVar[bool] = False
+    """Whether it has a use for the tokens of held-out records."""
+
     needs_encoder: ClassVar[bool] = False
     """Whether it is played on the tokens of `audit.tokens.encoder`; the others need tokens that can be added up."""
 

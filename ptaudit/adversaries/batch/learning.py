@@ -37,6 +37,24 @@ def learns_more(fit: Seen, choose: Seen, groups: Sequence[Sequence[int]], seed: 
     return [pair is not None and told[pair[0].layers] for pair in widest]
 
 
+def tells_better(more: Seen, fit: Seen, choose: Seen, seed: int) -> bool:
+    """Whether batches of some records tell more of the games of others than as many of other records, by all layers."""
+    told = []
+    for some in (more, fit):
+        block, asked = max(zip(some.blocks, choose.blocks), key=_width)
+        n = min(len(more.secret), len(fit.secret))
+        known, shares = block.values[0, :n], _shares(some)[None, :n]
+        ratios = noted.ratios(known, shares, asked.values.flatten(0, 1), FAMILY, seed)[0]
+        told.append(float(_bits(ratios, choose).mean()))
+    return told[0] > told[1]
+
+
+def _shares(fit: Seen) -> Tensor:
+    if fit.share is None:
+        return torch.nn.functional.one_hot(fit.secret, fit.prior.shape[1]).float()
+    return fit.share.float()
+
+
 def _width(pair: tuple[Block, Block]) -> int:
     return len(pair[0].layers)
 
@@ -45,11 +63,10 @@ def _gains(fit: Seen, choose: Seen, pair: tuple[Block, Block], seed: int) -> boo
     known, asked = pair[0].values[0], pair[1].values.flatten(0, 1)
     if known.shape[1] == 0:
         return False
-    shares = torch.nn.functional.one_hot(fit.secret, fit.prior.shape[1]) if fit.share is None else fit.share
+    shares = _shares(fit)
     half = len(known) // 2
     more, less = (
-        _bits(noted.ratios(known[:n], shares[None, :n].float(), asked, FAMILY, seed)[0], choose)
-        for n in (len(known), half)
+        _bits(noted.ratios(known[:n], shares[None, :n], asked, FAMILY, seed)[0], choose) for n in (len(known), half)
     )
     return tells_more((more - less).double().cpu().numpy(), more.double().cpu().numpy())
 

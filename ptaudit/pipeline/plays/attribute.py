@@ -47,11 +47,13 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
 
 def _latent(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found:
     session, seen = scene.session, table.sights
-    secret = attribute_secret(session.records.columns[attribute_of(game, session.spec)][session.members])
+    column = session.records.columns[attribute_of(game, session.spec)]
+    secret = attribute_secret(column[session.members])
     values = torch.from_numpy(np.where(secret.known, secret.values, -1))
+    others = torch.from_numpy(secret.codes_of(column[session.others]))
     return attribute.measure(
         values, view, seen.now, seen.plain, seen.known, table.groups, game.adversary, game.own_records, scene.seed,
-        batches=game.fit_batches,
+        batches=game.fit_batches, held_out=table.held_out(game, others),
     )  # fmt: skip
 
 

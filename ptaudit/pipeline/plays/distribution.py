@@ -19,7 +19,8 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     """Rows of all layers jointly and of each, by every adversary."""
     assert isinstance(game, DistributionGame)
     session = scene.session
-    has = torch.from_numpy(having(column_of(session, game), game.values)[session.members])
+    every = torch.from_numpy(having(column_of(session, game), game.values))
+    has, others = every[session.members], every[session.others]
 
     def measure(table: inference.Table) -> inference.Found:
         seen = table.sights
@@ -35,6 +36,7 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
             game.own_records,
             scene.seed,
             batches=game.fit_batches,
+            held_out=table.held_out(game, others),
         )  # fmt: skip
 
     return inference.play(scene, game, view, game.adversary, measure)

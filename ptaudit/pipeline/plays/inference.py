@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
+from torch import Tensor
+
+from ptaudit.games.held_out import HeldOut
 from ptaudit.games.inference import Found, asked
 from ptaudit.pipeline.scene import Scene, groups_of
 from ptaudit.pipeline.session import shared
-from ptaudit.pipeline.sights import Sights, sights, undefended, why_not_seen
-from ptaudit.spec.inference import InferenceGame
+from ptaudit.pipeline.sights import Sights, sights, undefended, why_not_seen, wider
+from ptaudit.spec.inference import InferenceGame, ProbedGame
 from ptaudit.tables.row import Row
 from ptaudit.views import View
 from ptaudit.views.knowledge import Knows
+from ptaudit.views.sight import Sight
 
 Measure = Callable[["Table"], Found]
 
@@ -26,12 +31,19 @@ class Table:
         sights: what is seen of batches.
         groups: for each line the rows its adversary may choose from.
         late: whether her weights are those of the epoch before.
+        wider: what is seen of members and of held-out records after them, see `sights.wider`.
     """
 
     places: list[int]
     sights: Sights
     groups: list[list[int]]
     late: bool
+    wider: Callable[[], Sight | None]
+
+    def held_out(self, game: InferenceGame, secret: Tensor) -> HeldOut | None:
+        """Held-out records as the adversary's own, unless the spec says how many she has."""
+        limited = isinstance(game, ProbedGame) and game.own_records is not None
+        return None if self.late or limited or len(secret) == 0 else HeldOut(secret, self.wider)
 
 
 def play(
@@ -55,7 +67,8 @@ def play(
     if why := scene.why_not(view, places) or why_not_seen(scene, view, late):
         return scene.lost(view.name, game, players, lines, why) + missing
     groups = groups_of(view, len(places))
-    found = measure(Table(places, sights(scene, view, places, late), groups, late))
+    more = cache(partial(wider, scene, view, places))
+    found = measure(Table(places, sights(scene, view, places, late), groups, late, more))
     by_key = {who.key: who for who in players}
     rows = [row for key, each in found.items() for row in scene.rows(view.name, game, by_key[key], lines, each)]
     return rows + missing

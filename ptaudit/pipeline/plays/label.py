@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 from ptaudit.adversaries.batch import COMBINED
 from ptaudit.games import label
+from ptaudit.games.held_out import HeldOut
 from ptaudit.games.inference import asked
 from ptaudit.pipeline.scene import Scene, groups_of
 from ptaudit.pipeline.session import shared
-from ptaudit.pipeline.sights import players, sights, why_not_seen
+from ptaudit.pipeline.sights import players, sights, why_not_seen, wider
 from ptaudit.spec.games import LabelGame
 from ptaudit.spec.play import GameSpec
 from ptaudit.tables.row import Row
@@ -41,7 +44,8 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
 def _sums(scene: Scene, game: LabelGame, view: View, places: list[int], groups: list[list[int]]) -> list[Row]:
     seen, lines = sights(scene, view, places), scene.lines(places)
     found = label.measure_sums(
-        scene.targets, view, seen.now, seen.plain, seen.known, groups, scene.seed, game.fit_batches
-    )
+        scene.targets, view, seen.now, seen.plain, seen.known, groups, scene.seed, game.fit_batches,
+        HeldOut(scene.session.batch(scene.session.others)[1].cpu(), cache(partial(wider, scene, view, places))),
+    )  # fmt: skip
     by_key = {who.key: who for who in asked([COMBINED], seen.plain)}
     return [row for key, each in found.items() for row in scene.rows(view.name, game, by_key[key], lines, each)]
