@@ -1,5 +1,7 @@
 """Games compute on one thread, passes through a model on all."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from ptaudit import estimate
 from ptaudit.games import identity
 from ptaudit.pipeline.plays import on_view
 from ptaudit.spec.games import make_game
-from ptaudit.threads import every_thread, one_thread
+from ptaudit.threads import every_thread, one_thread, side_by_side
 from ptaudit.tokens.quiet import quiet
 
 
@@ -56,3 +58,32 @@ def test_estimates_and_games_take_one(monkeypatch):
     with pytest.raises(RuntimeError):
         on_view(make_game("identity"))(None, None, None)
     assert seen == [1, 1]
+
+
+def test_side_by_side_is_map_in_order_and_at_the_same_time():
+    barrier = threading.Barrier(2, timeout=20)
+
+    def call(number, other):
+        barrier.wait()  # of calls one after the other the first would wait for ever
+        return number + other, torch.get_num_threads()
+
+    with one_thread():
+        assert side_by_side(call, [1, 2], [10, 20]) == [(11, 1), (22, 1)]
+    assert torch.get_num_threads() == 3
+
+
+def test_side_by_side_outside_of_games_and_on_one_thread_is_map():
+    calls = []
+    assert side_by_side(lambda x: calls.append(x) or threading.current_thread().name, [1, 2]) == ["MainThread"] * 2
+    torch.set_num_threads(1)
+    with one_thread():
+        assert side_by_side(lambda x: threading.current_thread().name, [1]) == ["MainThread"]
+    assert calls == [1, 2]
+
+
+def test_an_error_comes_through():
+    def fail(x):
+        raise ValueError(x)
+
+    with pytest.raises(ValueError, match="4"), one_thread():
+        side_by_side(fail, [4])

@@ -23,6 +23,7 @@ from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.games.parts import dealt, spread
 from ptaudit.games.scoring import score
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.threads import side_by_side
 from ptaudit.views.knowledge import Asked, Knowledge, Knows
 from ptaudit.views.sight import Sight, TokenSight, look
 from ptaudit.views.view import View
@@ -123,19 +124,25 @@ def play(
     batches: int = FIT_GAMES,
     more: More | None = None,
 ) -> dict[Asked, list[Answers]]:
-    """The answers of both halves to the same games, for each way (what her own batches look like) and each family."""
-    found: dict[Asked, list[Answers]] = {Asked(family, way): [] for way in ways for family in families}
+    """The answers of both halves to the same games, for each way (what her own batches look like) and each family.
+
+    Halves share nothing that is random: where no pass through a model is in between, they are played side by side.
+    """
     generator = torch.Generator().manual_seed(seed)
-    for half in draw_halves(draw, n_records, view, own, generator, strata, batches):
+    halves = draw_halves(draw, n_records, view, own, generator, strata, batches)
+    sight = None if more is None or "adaptive" not in ways else more.sight()
+
+    def play_half(half: Half, its_own: int) -> dict[Asked, Answers]:
+        generator = torch.Generator().manual_seed(its_own)
         views, wrong = observe(now, half.played, view, generator), mismatched(half.played, generator)
-        look_again = int(torch.randint(2**62, (), generator=generator))
+        look_again, found = int(torch.randint(2**62, (), generator=generator)), {}
         for way, known in ways.items():
             kept = screen(known, half.fit.members[0], generator)
             fit, choose = (_seen(known, batches, view, kept, generator) for batches in (half.fit, half.choose))
             # Every way looks at the same played games, and keeps other numbers of them.
             blocks = read(now, half.played.members, view, kept, torch.Generator().manual_seed(look_again))
             shown = Shown(views, half.played.prior.to(views.device), blocks)
-            if way == "adaptive" and more is not None and kept and (sight := more.sight()) is not None:
+            if way == "adaptive" and more is not None and sight is not None and kept:
                 drawn = more.batches(half.fit, n_records, games_of(view, batches, 1), generator)
                 tried = _seen(sight, drawn.first(TRIED), view, kept, generator)
                 if tells_better(tried, fit, choose, seed):
@@ -144,8 +151,13 @@ def play(
             for family in families:
                 log_q, null = prepare(fit, choose, shown, groups, family, seed)
                 mine = starved if family == COMBINED else []
-                found[Asked(family, way)].append(Answers(log_q, null, wrong, half.played, mine))
-    return found
+                found[Asked(family, way)] = Answers(log_q, null, wrong, half.played, mine)
+        return found
+
+    seeds = torch.randint(2**62, (len(halves),), generator=generator).tolist()
+    together = all(isinstance(one, TokenSight) for one in (now, *ways.values()))
+    played = list((side_by_side if together else map)(play_half, halves, seeds))
+    return {who: [half[who] for half in played] for who in played[0]}
 
 
 def scored(answers: Mapping[Asked, Sequence[Answers]], n_records: int, seed: int, ceiling: float | None) -> Found:
