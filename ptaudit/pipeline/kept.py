@@ -27,7 +27,8 @@ def kept_bytes(session: Session, reader: TokenReader) -> tuple[int, int]:
     """Memory of the gradients of all audited records, and what games at their peak add to it.
 
     The peak holds a clipped copy for every clip, a copy for every value of an input that is tried out, and the inner
-    products of whole gradients. A view that does not add up has a table of its own, which is bounded and not counted.
+    products of whole gradients, or the gradients of held-out records for games that learn from them. A view that does
+    not add up has a table of its own, which is bounded and not counted.
 
     Args:
         session: the audit.
@@ -51,7 +52,9 @@ def kept_bytes(session: Session, reader: TokenReader) -> tuple[int, int]:
         if isinstance(game, AttributeGame) and is_input(session, game)
     ]
     more = (sum(tried) * each + (1 + sum(tried)) * clips * copied) * n
-    return round(each * n), round(more) + _whole(session, kept, each)
+    learns = any(game.uses_held_out and not isinstance(game, IdentityGame) for game in games)
+    beside = round(each * (n + 2 * len(session.others))) if learns and any(v.linear for v in session.views) else 0
+    return round(each * n), round(more) + max(beside, _whole(session, kept, each))
 
 
 def _whole(session: Session, kept: Sequence[Sequence[RecordGradients]], each: float) -> int:

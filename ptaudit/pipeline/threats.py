@@ -27,7 +27,7 @@ def _sentences(spec: Spec) -> Iterator[str]:
     names = {game.name for game in spec.games}
     encoder = spec.audit.tokens.encoder
     if names & TOKEN_GAMES - INFERENCE_GAMES - {"canary"}:
-        yield "Sees the summed gradients of a view; knows the weights and half of the audited records as reference."
+        yield "Sees the summed gradients of a view; knows the weights, half of the audited records and held-out ones."
     elif names & INFERENCE_GAMES:
         yield "Sees the summed gradients of a view."
     for game in spec.audit.games:
@@ -70,7 +70,9 @@ def _wants(game: InferenceGame, spec: Spec) -> str:
 def _knows(game: InferenceGame) -> str:
     """Records and weights of its own."""
     own = game.own_records if isinstance(game, ProbedGame) else None
+    both = isinstance(game, ProbedGame) and game.weights == "exact"
     records = "half of the audited records" if own is None else f"{own} records of its own"
+    records += ", held-out ones" if own is None and both else ""
     if isinstance(game, UserGame):
         records = "half of the users"
     return f"knows {records} and the weights{' of the epoch before' if game.weights == 'late' else ''}"

@@ -34,7 +34,7 @@ def sight(inputs):
 def bits(game, secret, view, held_out, *before):
     """Of all layers jointly."""
     seen = sight(records()[0][:N])
-    found = game.measure(secret, *before, view, seen, None, seen, GROUPS, ["combined"], held_out=held_out, batches=512)
+    found = game.measure(secret, *before, view, seen, None, seen, GROUPS, ["combined"], held_out=held_out, batches=2048)
     return found["combined"]["bits"][0]
 
 

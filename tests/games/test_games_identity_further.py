@@ -52,3 +52,10 @@ def test_where_nothing_is_seen_nothing_is_found():
     found = [measure(Known(gaussian(512, 16, s)[None], view, further=further), [[0]], [None], 64, s) for s in range(3)]
     assert all(one[1]["bits"][0].lo <= 0.0 for one in found)
     assert max(one[1]["bits"][0].value for one in found) < 0.02
+
+
+def test_more_batches_of_its_own_are_played_where_they_are_asked_for():
+    own = Own(gaussian(256, K, 1)[None], VIEW)
+    few, many = (fit(own, torch.Generator().manual_seed(0), 64, batches).trials for batches in (1024, 4096))
+    assert sum(len(trial.secret) for trial in few) == 1024
+    assert sum(len(trial.secret) for trial in many) == 4096
