@@ -46,7 +46,7 @@ def numbers_of(layer: Sequence[RecordGradients], n: int) -> Tensor | None:
     """
     if not layer or sum(one.shape[0] for one in layer) > MOST_ROWS:
         return None
-    pieces = torch.arange(n)[:, None].split(at_once([layer], 1))
+    pieces = torch.split(torch.arange(n)[:, None], at_once([layer], 1))
     return torch.cat([_numbers([one.sums(piece) for one in layer]) for piece in pieces]).cpu()
 
 
