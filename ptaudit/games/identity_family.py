@@ -76,18 +76,18 @@ class Table:
         found = self._grams([joined(pair) for pair in zip(self.who.algebra.own.layers, self.who.further.read(most))])
         return self.grams if found is None or found.layers != self.grams.layers else found
 
-    def beside(self, own: Tensor, wider: bool, counted: bool) -> list[WholeDensity | CountedDensity]:
+    def beside(self, own: Tensor, further: float, counted: bool) -> list[WholeDensity | CountedDensity]:
         """Densities that are asked beside those of sketches, fitted to some records.
 
         Args:
             own: the records.
-            wider: whether those of whole gradients are fitted to their share of further records too.
+            further: share of the further records that those of whole gradients are fitted to as well.
             counted: whether they read how many records of each class are in a batch.
         """
-        grams, n = self.wider_grams if wider else self.grams, self.tokens.shape[1]
+        grams, n = self.wider_grams if further else self.grams, self.tokens.shape[1]
         found: list[WholeDensity | CountedDensity] = []
         if grams is not None:
-            more = (grams.gram.shape[1] - n) * len(own) // (n // 2)
+            more = round((grams.gram.shape[1] - n) * further)
             found.append(grams.density(torch.cat([own, torch.arange(n, n + more)]), self.view.others))
         if counted and (reader := self.count_reader(own)) is not None:
             found.append(CountedDensity.fit(reader, self.tokens[self.joint], own, self.view.others))
@@ -135,7 +135,8 @@ class Table:
     def _fit(self, own: Tensor, generator: torch.Generator, with_matrices: bool = True) -> Family:
         view, algebra, half = self.view, self.who.algebra, len(own) // 2
         window = Window(self.who.known, own) if self.who.known is not None else None
-        further = None if self.who.further is None else self.who.further.some(2 * len(own) / self.tokens.shape[1])
+        share = min(1.0, 2 * len(own) / self.tokens.shape[1])
+        further = None if self.who.further is None else self.who.further.some(share)
         prepared = Own(self.tokens[:, own], view, window, further)
         posterior = fit(prepared, generator, self.k, self.fit_batches)
         read = None
@@ -143,7 +144,8 @@ class Table:
             read = algebra.reader(view, generator)
         folds, reader = (own[:half], own[half : 2 * half], own), self.count_reader(own[:half])
         counted = reader is not None and reader.finds(own[half:], view.records)
-        densities = [self.beside(fold, posterior.wider, counted) for fold in folds]
+        # Folds have as many further records as all: where a covariance gets its full rank, scores get another scale.
+        densities = [self.beside(fold, posterior.wider * share, counted) for fold in folds]
         trials = [self._widened(t, own, densities[i % 2]) for i, t in enumerate(posterior.trials)]
         known = (
             [] if algebra is None or read is None else [algebra.own.beside(f, view.records, generator) for f in folds]
