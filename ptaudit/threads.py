@@ -53,5 +53,11 @@ def side_by_side(function: Callable[..., T], *arguments: Iterable[Any]) -> list[
     """
     if not _before or _before[0] == 1:
         return list(map(function, *arguments))
-    with ThreadPoolExecutor(_before[0], initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(_before[0], initializer=_alone) as pool:
         return list(pool.map(function, *arguments))
+
+
+def _alone() -> None:
+    """One thread for what is computed from here: a new thread has OpenMP's limits anew, of every copy of it."""
+    torch.set_num_threads(1)
+    threadpool_limits(1)

@@ -1,5 +1,8 @@
 """Games compute on one thread, passes through a model on all."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -87,3 +90,20 @@ def test_an_error_comes_through():
 
     with pytest.raises(ValueError, match="4"), one_thread():
         side_by_side(fail, [4])
+
+
+BOOSTED = """
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as threads
+import torch
+from ptaudit.threads import one_thread, side_by_side
+torch.set_num_threads(2)
+with one_thread():
+    print(side_by_side(lambda call: threads(), [1, 2]))
+"""
+
+
+def test_trees_take_one_thread_there_too_whatever_was_imported_first():
+    """Each library may bring an OpenMP of its own, whose limits are those of the thread that set them."""
+    two = {**os.environ, "OMP_NUM_THREADS": "2"}
+    told = subprocess.run([sys.executable, "-c", BOOSTED], capture_output=True, text=True, check=True, env=two)
+    assert told.stdout.strip() == "[1, 1]"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ptaudit.adversaries.interference import GAUSSIAN, Interference, fit_gaussian, log_density
 from ptaudit.attacks.evidence import EVERY
+from ptaudit.gradients.batches import at_once
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.views.aggregate import draw_others, sums
 
@@ -33,6 +34,24 @@ UNCERTAIN = 30.0
 
 MISTAKEN = 0.01
 """Count that is taken for a class of which a batch seems to have no record."""
+
+MOST_ROWS = 1024
+"""Rows of a layer that counts are read from: the regression solves for twice as many numbers."""
+
+
+def numbers_of(layer: Sequence[RecordGradients], n: int) -> Tensor | None:
+    """The last column (the bias) and the row sums of a layer's gradients, which add up over a batch: `(N, F)` float64.
+
+    None where the layer is not known as matrices, or has more rows than an output has.
+    """
+    if not layer or sum(one.shape[0] for one in layer) > MOST_ROWS:
+        return None
+    pieces = torch.split(torch.arange(n)[:, None], at_once([layer], 1))
+    return torch.cat([_numbers([one.sums(piece) for one in layer]) for piece in pieces]).cpu()
+
+
+def _numbers(matrices: Sequence[Tensor]) -> Tensor:
+    return torch.cat([part for one in matrices for part in (one[..., -1].double(), one.double().sum(-1))], 1)
 
 
 @dataclass(frozen=True)
@@ -52,11 +71,8 @@ class CountReader:
     classes: Tensor
 
     @classmethod
-    def of(cls, layer: Sequence[RecordGradients], classes: Tensor, own: Tensor) -> CountReader:
-        """Ridge regression of the labels of own records on the last column (the bias) and the row sums of a layer."""
-        records = torch.arange(len(classes))[:, None]
-        matrices = [one.sums(records).double() for one in layer]
-        numbers = torch.cat([part for one in matrices for part in (one[..., -1], one.sum(-1))], 1)
+    def of(cls, numbers: Tensor, classes: Tensor, own: Tensor) -> CountReader:
+        """Ridge regression of the labels of own records on `numbers_of` a layer."""
         label = torch.nn.functional.one_hot(classes, int(classes.max()) + 1).double()
         mean, share = numbers[own].mean(0), label[own].mean(0)
         spread = numbers[own].std(0).clamp_min(1e-200)
@@ -70,10 +86,10 @@ class CountReader:
         found = self.numbers[members].sum(1) @ self.slope + members.shape[1] * self.offset
         return found.round().clamp_min(0.0)
 
-    def finds(self, own: Tensor, size: int) -> bool:
-        """Whether the counts of most batches of own records are found."""
+    def finds(self, others: Tensor, size: int) -> bool:
+        """Whether the counts of most batches are found, of own records that it was not fitted to."""
         generator = torch.Generator().manual_seed(size)
-        batches = own[draw_others(len(own), TRIED, min(size, len(own)), generator)]
+        batches = others[draw_others(len(others), TRIED, min(size, len(others)), generator)]
         label = torch.nn.functional.one_hot(self.classes[batches], self.slope.shape[1]).sum(1)
         return float((self.counts(batches) == label).all(1).double().mean()) >= MOSTLY
 
@@ -123,8 +139,8 @@ class CountedDensity:
         counts = reader.counts(members)
         true = torch.nn.functional.one_hot(reader.classes[members], counts.shape[1]).sum(1)
         # What is seen less what the counts explain: where they are wrong, so is this.
-        views = sums(self.tokens, members) + (true - counts) @ self.means
+        views = sums(self.tokens, members) + (true - counts).to(self.means) @ self.means
         distances = self.rest.distances(views, self.tokens[:, candidates])
-        prior = (counts.clamp_min(MISTAKEN) / self.share).log()[:, reader.classes[candidates]].float()
+        prior = (counts.clamp_min(MISTAKEN) / self.share).log()[:, reader.classes[candidates]].to(distances)
         found = torch.cat([log_density(distances, nu, k) + prior for nu in (GAUSSIAN, UNCERTAIN)])
         return found - found.amax(-1, keepdim=True)

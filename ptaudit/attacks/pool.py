@@ -78,19 +78,19 @@ def gram_of(layer: Sequence[RecordGradients], records: Tensor) -> Tensor:
             left, right = one.left[records].double(), one.right[records].double()
             for p in range(one.positions):
                 for q in range(one.positions):
-                    total += (left[:, p] @ left[:, q].T) * (right[:, p] @ right[:, q].T)
+                    total += ((left[:, p] @ left[:, q].T) * (right[:, p] @ right[:, q].T)).cpu()
         elif isinstance(one, Dense):
             flat = one.values[records].double().flatten(1)
-            total += flat @ flat.T
+            total += (flat @ flat.T).cpu()
         else:
             assert isinstance(one, UsedRows)
-            total += _of_entries(one, records)
+            total += _of_entries(one, records).cpu()
     return total
 
 
 def _of_entries(one: UsedRows, records: Tensor) -> Tensor:
     index, grads = one.index[records], one.grads[records].double()
-    total = torch.zeros(len(records), len(records), dtype=torch.float64)
+    total = grads.new_zeros(len(records), len(records))
     for p in range(index.shape[1]):
         for q in range(index.shape[1]):
             same = index[:, p, None] == index[None, :, q]

@@ -224,14 +224,8 @@ class Grams:
         n = len(layers[0][0].norms()) if layers and layers[0] else 0
         if not noisy_cells(layers, n):
             return None
-        exact = [gram_of(layer, torch.arange(n)) for layer in layers]
-        grams = [gram.float() for gram in exact]
-        noise = Noise(
-            std,
-            torch.stack([root_of(gram).float() for gram in exact]),
-            tuple(map(_numbers, layers)),
-            generator,
-        )
+        grams, roots = zip(*(_with_root(gram_of(layer, torch.arange(n))) for layer in layers))
+        noise = Noise(std, torch.stack(roots), tuple(map(_numbers, layers)), generator)
         if len(layers) == 1:
             return cls(torch.stack(grams), (0,), noise)
         return cls(torch.stack([*grams, sum(grams[1:], grams[0])]), (*range(len(layers)), -1), noise)
@@ -256,6 +250,11 @@ def root_of(gram: Tensor) -> Tensor:
     root: Tensor
     root, failed = torch.linalg.cholesky_ex(gram + ridge * torch.eye(len(gram), dtype=gram.dtype))
     return exact_root_of(gram) if bool(failed) else root
+
+
+def _with_root(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float32."""
+    return gram.float(), root_of(gram).float()
 
 
 def _numbers(layer: Sequence[RecordGradients]) -> int:

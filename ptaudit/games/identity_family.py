@@ -15,7 +15,7 @@ from ptaudit.adversaries.densities import Own
 from ptaudit.adversaries.likelihood_ratio import Posterior, Trial, fit
 from ptaudit.adversaries.rehearsal import sum_of
 from ptaudit.adversaries.sighted import Window, doubled
-from ptaudit.attacks.class_counts import CountedDensity, CountReader
+from ptaudit.attacks.class_counts import CountedDensity, CountReader, numbers_of
 from ptaudit.attacks.combined import Combined, algebra_of, fit_combined
 from ptaudit.attacks.evidence import Candidates, Read, statistics_of
 from ptaudit.attacks.known import Known
@@ -76,20 +76,20 @@ class Table:
         found = self._grams([joined(pair) for pair in zip(self.who.algebra.own.layers, self.who.further.read(most))])
         return self.grams if found is None or found.layers != self.grams.layers else found
 
-    def beside(self, own: Tensor, wider: bool, reader: CountReader | None) -> list[WholeDensity | CountedDensity]:
+    def beside(self, own: Tensor, further: float, counted: bool) -> list[WholeDensity | CountedDensity]:
         """Densities that are asked beside those of sketches, fitted to some records.
 
         Args:
             own: the records.
-            wider: whether those of whole gradients are fitted to their share of further records too.
-            reader: of the classes in a batch; None where they are not to be had.
+            further: share of the further records that those of whole gradients are fitted to as well.
+            counted: whether they read how many records of each class are in a batch.
         """
-        grams, n = self.wider_grams if wider else self.grams, self.tokens.shape[1]
+        grams, n = self.wider_grams if further else self.grams, self.tokens.shape[1]
         found: list[WholeDensity | CountedDensity] = []
         if grams is not None:
-            more = (grams.gram.shape[1] - n) * len(own) // (n // 2)
+            more = round((grams.gram.shape[1] - n) * further)
             found.append(grams.density(torch.cat([own, torch.arange(n, n + more)]), self.view.others))
-        if reader is not None:
+        if counted and (reader := self.count_reader(own)) is not None:
             found.append(CountedDensity.fit(reader, self.tokens[self.joint], own, self.view.others))
         return found
 
@@ -99,15 +99,21 @@ class Table:
         alone = {group[0] for group in self.groups if len(group) == 1}
         return [row for row in range(len(self.tokens)) if row not in alone]
 
-    def count_reader(self, own: Tensor) -> CountReader | None:
-        """What tells how many records of each class are in a batch, where the last layer does and nothing hides it."""
+    @cached_property
+    def count_numbers(self) -> Tensor | None:
+        """What the last layer shows of class counts, where nothing hides it."""
         view, algebra = self.view, self.who.algebra
         if algebra is None or algebra.own.classes is None or not view.others or view.noise_std > 0.0 or not self.joint:
             return None
-        if self.who.known is not None or self.who.sight is not None or not algebra.own.layers[-1]:
+        if self.who.known is not None or self.who.sight is not None:
             return None
-        reader = CountReader.of(algebra.own.layers[-1], algebra.own.classes, own)
-        return reader if reader.finds(own, view.records) else None
+        return numbers_of(algebra.own.layers[-1], len(algebra.own.classes))
+
+    def count_reader(self, own: Tensor) -> CountReader | None:
+        """What tells how many records of each class are in a batch, as own records have it; None where nothing does."""
+        if self.count_numbers is None or self.who.algebra is None or self.who.algebra.own.classes is None:
+            return None
+        return CountReader.of(self.count_numbers, self.who.algebra.own.classes, own)
 
     def _grams(self, layers: Sequence[Sequence[RecordGradients]]) -> Grams | None:
         view = self.view
@@ -129,14 +135,17 @@ class Table:
     def _fit(self, own: Tensor, generator: torch.Generator, with_matrices: bool = True) -> Family:
         view, algebra, half = self.view, self.who.algebra, len(own) // 2
         window = Window(self.who.known, own) if self.who.known is not None else None
-        further = None if self.who.further is None else self.who.further.some(2 * len(own) / self.tokens.shape[1])
+        share = min(1.0, 2 * len(own) / self.tokens.shape[1])
+        further = None if self.who.further is None else self.who.further.some(share)
         prepared = Own(self.tokens[:, own], view, window, further)
         posterior = fit(prepared, generator, self.k, self.fit_batches)
         read = None
         if with_matrices and algebra is not None and algebra.own.readable:
             read = algebra.reader(view, generator)
         folds, reader = (own[:half], own[half : 2 * half], own), self.count_reader(own[:half])
-        densities = [self.beside(fold, posterior.wider, reader) for fold in folds]
+        counted = reader is not None and reader.finds(own[half:], view.records)
+        # Folds have as many further records as all: where a covariance gets its full rank, scores get another scale.
+        densities = [self.beside(fold, posterior.wider * share, counted) for fold in folds]
         trials = [self._widened(t, own, densities[i % 2]) for i, t in enumerate(posterior.trials)]
         known = (
             [] if algebra is None or read is None else [algebra.own.beside(f, view.records, generator) for f in folds]
@@ -175,7 +184,7 @@ def _with_more(
 ) -> Tensor:
     """Scores of sketches `(R, G, K)`, then those of further densities, summed over rounds `(r, G, m)`."""
     more = [sum_of(density.scores(batch, candidates) for batch in batches) for density in densities]
-    return torch.cat([sketches, *more])
+    return torch.cat([sketches, *(one.to(sketches) for one in more)])
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ptaudit.views.sight import TokenSight
 def held_out(scene: Scene, view: View, places: Sequence[int]) -> Further | None:
     """The held-out records as a view that adds up shows them; None where they were not read or are not finite."""
     outside = scene.outside
-    if outside is None or not bool(torch.isfinite(outside.values[list(places)]).all()):
+    if outside is None:
         return None
     joint = Joint.of(clipped(view, scene.inside, places), view.noise_std > 0.0)
     factor = None if view.clip is None else clip_factor(view.clip, outside)
@@ -29,7 +29,8 @@ def held_out(scene: Scene, view: View, places: Sequence[int]) -> Further | None:
         some = [layers[place] for place in places]
         return some if factor is None else [[one.scaled(factor[:records]) for one in layer] for layer in some]
 
-    return Further(joint.rows(clipped(view, outside, places)), read)
+    tokens = joint.rows(clipped(view, outside, places))
+    return Further(tokens, read) if bool(torch.isfinite(tokens).all()) else None
 
 
 def with_held_out(scene: Scene, view: View, places: Sequence[int], seen: TokenSight) -> TokenSight | None:

@@ -13,8 +13,9 @@ from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.pipeline.about import is_input
 from ptaudit.pipeline.plays import on_view
 from ptaudit.pipeline.session import Session
-from ptaudit.spec.inference import AttributeGame
+from ptaudit.spec.inference import AttributeGame, ProbedGame
 from ptaudit.spec.model import IdentityGame
+from ptaudit.spec.play import GameSpec
 from ptaudit.spec.secrets import attribute_of
 from ptaudit.tokens import TokenReader
 from ptaudit.views.view import View
@@ -52,9 +53,17 @@ def kept_bytes(session: Session, reader: TokenReader) -> tuple[int, int]:
         if isinstance(game, AttributeGame) and is_input(session, game)
     ]
     more = (sum(tried) * each + (1 + sum(tried)) * clips * copied) * n
-    learns = any(game.uses_held_out and not isinstance(game, IdentityGame) for game in games)
-    beside = round(each * (n + 2 * len(session.others))) if learns and any(v.linear for v in session.views) else 0
+    learns = any(_learns(session, game) for game in games) and any(view.linear for view in session.views)
+    beside = round(each * (n + 2 * len(session.others))) if learns else 0
     return round(each * n), round(more) + max(beside, _whole(session, kept, each))
+
+
+def _learns(session: Session, game: GameSpec) -> bool:
+    """Whether its adversary learns from held-out records."""
+    if isinstance(game, ProbedGame) and game.own_records is not None:
+        return False
+    known = isinstance(game, AttributeGame) and is_input(session, game)
+    return game.uses_held_out and not known and not isinstance(game, IdentityGame)
 
 
 def _whole(session: Session, kept: Sequence[Sequence[RecordGradients]], each: float) -> int:

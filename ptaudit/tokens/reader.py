@@ -132,10 +132,11 @@ class TokenReader:
         with quiet(self._model, self._device):
             start = 0
             while start < len(targets):
-                here = self._here(inputs, targets, slice(start, start + chunk))
+                end = chunk_end(start, len(targets), chunk)
+                here = self._here(inputs, targets, slice(start, end))
                 try:
                     parts.append(self._read_chunk(*here))
-                    start += chunk
+                    start = end
                     continue
                 except torch.OutOfMemoryError as error:
                     _check_can_halve(len(here[1]), error)
@@ -164,8 +165,11 @@ class TokenReader:
         }
         by_rule = [keepers[layer.name] for layer in self._captured_by("rule") if layer.name in keepers]
         with quiet(self._model, self._device):
-            for start in range(0, len(targets), chunk):
-                args = self._here(inputs, targets, slice(start, start + chunk))
+            start = 0
+            while start < len(targets):
+                end = chunk_end(start, len(targets), chunk)
+                args = self._here(inputs, targets, slice(start, end))
+                start = end
                 swept = sweep(self._model, self._loss, [keeper.reading for keeper in by_rule], *args)
                 found = dict(swept.found)
                 if by_vmap := [layer for layer in self._captured_by("vmap") if layer.name in keepers]:
@@ -293,3 +297,9 @@ def _check_can_halve(records: int, error: torch.OutOfMemoryError) -> None:
 def _free(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def chunk_end(start: int, total: int, chunk: int) -> int:
+    """Where a chunk ends: the last one never holds a single record, of which there are no batch statistics."""
+    end = start + chunk
+    return end - 1 if total - end == 1 and chunk > 2 else min(end, total)

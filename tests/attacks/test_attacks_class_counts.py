@@ -7,13 +7,13 @@ import torch
 from attack_cases import generator
 
 from ptaudit.adversaries.interference import fit_gaussian, log_density
-from ptaudit.attacks.class_counts import CountedDensity, CountReader
+from ptaudit.attacks.class_counts import MOST_ROWS, CountedDensity, CountReader, numbers_of
 from ptaudit.attacks.evidence import EVERY
-from ptaudit.gradients import Factors
+from ptaudit.gradients import Dense, Factors, UsedRows
 from ptaudit.views.aggregate import draw_games, sums
 
 N, C, M, CANDIDATES = 600, 5, 6, 60
-OWN = torch.arange(300, 600)
+OWN, OTHERS = torch.arange(300, 600), torch.arange(300)
 
 
 def last_layer(classes, confidence):
@@ -22,6 +22,10 @@ def last_layer(classes, confidence):
     delta = torch.softmax(logits, 1) - torch.nn.functional.one_hot(classes, C)
     inputs = torch.cat([torch.randn(N, 7, generator=generator(2)), torch.ones(N, 1)], 1)
     return [Factors(delta[:, None], inputs[:, None])]
+
+
+def numbers(classes, confidence):
+    return numbers_of(last_layer(classes, confidence), N)
 
 
 def labels():
@@ -34,15 +38,36 @@ def true_counts(classes, members):
 
 def test_counts_are_read_where_predictions_say_little():
     classes = labels()
-    reader = CountReader.of(last_layer(classes, 0.1), classes, OWN)
+    reader = CountReader.of(numbers(classes, 0.1), classes, OWN)
     members = torch.stack([torch.randperm(300, generator=generator(i))[:M] for i in range(50)])
     assert torch.equal(reader.counts(members), true_counts(classes, members))
-    assert reader.finds(OWN, M)
+    assert reader.finds(OTHERS, M)
 
 
 def test_where_predictions_vary_the_counts_are_not_to_be_had():
     classes = labels()
-    assert not CountReader.of(last_layer(classes, 6.0), classes, OWN).finds(OWN, M)
+    assert not CountReader.of(numbers(classes, 6.0), classes, OWN).finds(OTHERS, M)
+
+
+def test_what_is_learned_by_heart_is_not_found():
+    """As many numbers as records, which say nothing of the classes: the labels of the own records fit, no others do."""
+    classes = torch.arange(N) % 150
+    noise = torch.randn(N, 300, generator=generator(7), dtype=torch.float64)
+    reader = CountReader.of(noise, classes, OWN)
+    assert reader.finds(OWN, M)
+    assert not reader.finds(OTHERS, M)
+
+
+def test_numbers_are_taken_piece_by_piece():
+    values = torch.randn(N, 40, 500, generator=generator(8))
+    exact = torch.cat([values[..., -1], values.sum(-1)], 1).double()
+    torch.testing.assert_close(numbers_of([Dense(values)], N), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_a_layer_that_is_no_output_is_not_read():
+    words = UsedRows(torch.zeros(N, 1, dtype=torch.long), torch.ones(N, 1, 4), MOST_ROWS + 1)
+    assert numbers_of([words], N) is None
+    assert numbers_of([], N) is None
 
 
 def bits(scores, secret):
@@ -57,7 +82,7 @@ def drawn(confidence=0.1, means=3.0):
     tokens = (centres[classes] + torch.randn(N, 2, generator=generator(5), dtype=torch.float64))[None]
     games = draw_games(CANDIDATES, 240, 20, M - 1, 1, generator(6))
     members = torch.cat([games.secret[:, None], CANDIDATES + games.others[0]], 1)
-    reader = CountReader.of(last_layer(classes, confidence), classes, OWN)
+    reader = CountReader.of(numbers(classes, confidence), classes, OWN)
     return classes, centres, tokens, members, games.secret, reader
 
 
@@ -82,7 +107,7 @@ def test_with_known_counts_the_density_is_the_exact_posterior():
 def test_wrong_counts_are_felt():
     """Nothing of the true counts reaches the scores but what the gradient tells of them."""
     classes, _, tokens, members, secret, _ = drawn()
-    blind = CountReader.of(last_layer(classes[torch.randperm(N, generator=generator(9))], 0.1), classes, OWN)
+    blind = CountReader.of(numbers(classes[torch.randperm(N, generator=generator(9))], 0.1), classes, OWN)
     scores = CountedDensity.fit(blind, tokens, OWN, M - 1).scores(members, torch.arange(CANDIDATES))
     exact = drawn()
     known = CountedDensity.fit(exact[-1], tokens, OWN, M - 1).scores(members, torch.arange(CANDIDATES))

@@ -5,9 +5,13 @@ from identity_truth import exact_bits, gaussian
 
 from ptaudit.adversaries.densities import Own
 from ptaudit.adversaries.likelihood_ratio import fit
+from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
 from ptaudit.games.identity import measure
+from ptaudit.gradients import Dense
+from ptaudit.gradients.batches import BatchSums
 from ptaudit.views.further import Further
+from ptaudit.views.sight import TokenSight
 from ptaudit.views.view import View
 
 K, M = 64, 8
@@ -59,3 +63,17 @@ def test_more_batches_of_its_own_are_played_where_they_are_asked_for():
     few, many = (fit(own, torch.Generator().manual_seed(0), 64, batches).trials for batches in (1024, 4096))
     assert sum(len(trial.secret) for trial in few) == 1024
     assert sum(len(trial.secret) for trial in many) == 4096
+
+
+def test_where_they_give_a_covariance_its_full_rank_all_layers_say_no_less_than_one():
+    """350 numbers of a layer: 80 of her own records and 400 others are more of them, 40 and 200 are fewer."""
+    generator, view, n, most = torch.Generator().manual_seed(0), View("rounds", 2, rounds=2), 160, 400
+    own, more = ([[Dense(torch.randn(m, *size, generator=generator))] for size in ((5, 70), (4, 9))] for m in (n, most))
+    tokens, other = (torch.randn(4, m, 16, generator=generator, dtype=torch.float64) for m in (n, most))
+    further = Further(other, lambda records: [[Dense(one.values[:records]) for one in layer] for layer in more])
+    algebra = Algebra(TokenSight(tokens, sums=BatchSums(own)), Candidates(own))
+    groups = [[0, 1, 2, 3], [0], [1]]
+    for seed in range(2):
+        known = Known(tokens, view, algebra=algebra, further=further)
+        joint, *layers = measure(known, groups, [None] * 3, 16, seed, 512)[1]["bits"]
+        assert joint.value > 0.97 * max(layer.value for layer in layers)

@@ -13,7 +13,8 @@ VIEWS = [
     {"name": "dp", "batch_size": 4, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": 0.3}},
 ]
 GAMES = [
-    {"name": "identity", "id": knows, "knows": knows, "candidates": 16, "noise_half": knows == "none"}
+    {"name": "identity", "id": knows, "knows": knows, "candidates": 16}
+    | ({"noise_half": True} if knows == "none" else {})
     for knows in ("none", "others", "pool")
 ]
 
