@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ptaudit.games import inference
 from ptaudit.games.answers import Batches
-from ptaudit.games.held_out import Draw, HeldOut, More
+from ptaudit.games.held_out import Draw, HeldOut
 from ptaudit.games.inference import Found, cycled, lost, names_of
 from ptaudit.games.parts import with_others
 from ptaudit.views.sight import Sight
@@ -53,21 +53,18 @@ def measure(
         seed: of all that is random.
         ceiling: most bits that the secret allows, where that is known.
         batches: most batches that she fits on.
-        held_out: secrets and sight of held-out records as her own, see `inference.HeldOut`.
+        held_out: secrets and sight of held-out records as her own, see `HeldOut`.
     """
     codes, values = coded(secret)
     n = len(codes)
     if reason := why_not_values(codes):
         return lost(names_of(families, plain, known is not now), reason, len(groups), n)
     share = torch.bincount(codes[codes >= 0], minlength=values).double()
-    prior = share / share.sum()
-    draw, more = drawing(codes, prior.expand(n, values), view), None
-    if held_out is not None:
-        every = torch.cat([codes, _coded_like(secret, held_out.secret)])
-        more = More(drawing(every, prior.expand(len(every), values), view), held_out.sight, len(held_out.secret))
+    every = codes if held_out is None else torch.cat([codes, _coded_like(secret, held_out.secret)])
+    draw = drawing(every, (share / share.sum()).expand(len(every), values), view)
     return inference.measure(
         draw, n, view, now, plain, known, groups, families, own, seed, strata=codes, ceiling=ceiling, batches=batches,
-        more=more,
+        held_out=held_out,
     )  # fmt: skip
 
 

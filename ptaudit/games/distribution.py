@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ptaudit.games import inference
 from ptaudit.games.answers import Batches
-from ptaudit.games.held_out import Draw, HeldOut, More
+from ptaudit.games.held_out import Draw, HeldOut
 from ptaudit.games.identity import RECORDS_PER_MEMBER
 from ptaudit.games.inference import Found, lost, names_of, why_not
 from ptaudit.games.parts import distinct
@@ -55,22 +55,19 @@ def measure(
         own: most records she owns.
         seed: of all that is random.
         batches: most batches that she fits on.
-        held_out: whether each held-out record has the property, and their sight, see `inference.HeldOut`.
+        held_out: whether each held-out record has the property, and their sight, see `HeldOut`.
     """
     has = has.bool().cpu()
     n = len(has)
     if reason := why_not(n, view, own) or _why_not_kinds(has, ratios, view, own):
         return lost(names_of(families, plain, known is not now), reason, len(groups), n)
-    draw = drawing(has, ratios, view)
+    every = has if held_out is None else torch.cat([has, held_out.secret.bool().cpu()])
+    draw = drawing(every, ratios, view)
     top = ceiling(ratios, view.records * view.batches)
     strata = has.long()
-    more = None
-    if held_out is not None:
-        every = torch.cat([has, held_out.secret.bool().cpu()])
-        more = More(drawing(every, ratios, view), held_out.sight, len(held_out.secret))
     return inference.measure(
         draw, n, view, now, plain, known, groups, families, own, seed, strata=strata, ceiling=top, batches=batches,
-        more=more,
+        held_out=held_out,
     )  # fmt: skip
 
 

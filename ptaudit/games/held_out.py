@@ -30,23 +30,8 @@ class HeldOut:
     secret: Tensor
     sight: Callable[[], Sight | None]
 
-
-@dataclass(frozen=True)
-class More:
-    """Held-out records in a game whose secret is drawn.
-
-    Attributes:
-        draw: draws from audited and held-out records, those after these.
-        sight: see `HeldOut`.
-        count: number of held-out records M.
-    """
-
-    draw: Draw
-    sight: Callable[[], Sight | None]
-    count: int
-
-    def batches(self, like: Batches, audited: int, games: int, generator: torch.Generator) -> Batches:
+    def batches(self, draw: Draw, like: Batches, audited: int, games: int, generator: torch.Generator) -> Batches:
         """Batches of the records of others and of the held-out ones, of one round."""
-        records = torch.cat([torch.unique(like.members), torch.arange(audited, audited + self.count)])
-        drawn = self.draw(records, games, generator)
+        records = torch.cat([torch.unique(like.members), torch.arange(audited, audited + len(self.secret))])
+        drawn = draw(records, games, generator)
         return replace(drawn, members=drawn.members[:1])

@@ -18,7 +18,7 @@ from ptaudit.adversaries.batch.learning import learns_more, tells_better
 from ptaudit.adversaries.batch.reading import Kept, read, screen
 from ptaudit.games.answers import Answers, Batches, starved_of
 from ptaudit.games.crossfit import data_limited
-from ptaudit.games.held_out import Draw, More
+from ptaudit.games.held_out import Draw, HeldOut
 from ptaudit.games.identity import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.games.parts import dealt, spread
 from ptaudit.games.scoring import score
@@ -76,7 +76,7 @@ def measure(
     strata: Tensor | None = None,
     ceiling: float | None = None,
     batches: int | None = None,
-    more: More | None = None,
+    held_out: HeldOut | None = None,
 ) -> Found:
     """Ask every family what it makes of the batches of a view.
 
@@ -95,7 +95,8 @@ def measure(
         strata: what the parts should hold equal shares of, `(N,)`.
         ceiling: most bits the secret allows, where that is less than the entropy of the prior.
         batches: most batches that she fits on, and half as many to choose on; None for `FIT_GAMES`.
-        more: held-out records as her own, for who knows the view as it is.
+        held_out: held-out records as her own, which `draw` knows after the audited ones; for who knows the view as it
+            is.
 
     Returns:
         For each adversary (by its key, see `asked`) `METRICS`, each with one estimate for each group.
@@ -106,7 +107,9 @@ def measure(
         return lost(names, reason, len(groups), n_records)
     ways: dict[Knowledge, Sight] = {"late" if late else "adaptive": known}
     ways |= {} if plain is None else {"static": plain}
-    answers = play(draw, n_records, view, now, ways, groups, families, own, seed, strata, batches or FIT_GAMES, more)
+    answers = play(
+        draw, n_records, view, now, ways, groups, families, own, seed, strata, batches or FIT_GAMES, held_out
+    )
     return scored(answers, n_records, seed, ceiling)
 
 
@@ -122,7 +125,7 @@ def play(
     seed: int,
     strata: Tensor | None = None,
     batches: int = FIT_GAMES,
-    more: More | None = None,
+    held_out: HeldOut | None = None,
 ) -> dict[Asked, list[Answers]]:
     """The answers of both halves to the same games, for each way (what her own batches look like) and each family.
 
@@ -130,7 +133,7 @@ def play(
     """
     generator = torch.Generator().manual_seed(seed)
     halves = draw_halves(draw, n_records, view, own, generator, strata, batches)
-    sight = None if more is None or "adaptive" not in ways else more.sight()
+    sight = None if held_out is None or "adaptive" not in ways else held_out.sight()
 
     def play_half(half: Half, its_own: int) -> dict[Asked, Answers]:
         generator = torch.Generator().manual_seed(its_own)
@@ -142,8 +145,9 @@ def play(
             # Every way looks at the same played games, and keeps other numbers of them.
             blocks = read(now, half.played.members, view, kept, torch.Generator().manual_seed(look_again))
             shown = Shown(views, half.played.prior.to(views.device), blocks)
-            if way == "adaptive" and more is not None and sight is not None and kept:
-                drawn = more.batches(half.fit, n_records, games_of(view, batches, 1), generator)
+            if way == "adaptive" and held_out is not None and sight is not None and kept:
+                games = games_of(view, batches, 1)
+                drawn = held_out.batches(draw, half.fit, n_records, games, generator)
                 tried = _seen(sight, drawn.first(TRIED), view, kept, generator)
                 if tells_better(tried, fit, choose, seed):
                     fit = _seen(sight, drawn, view, kept, generator)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ptaudit.games import inference
 from ptaudit.games.answers import Batches
-from ptaudit.games.held_out import Draw, HeldOut, More
+from ptaudit.games.held_out import Draw, HeldOut
 from ptaudit.games.inference import Found, cycled, lost, names_of, why_not
 from ptaudit.games.parts import with_others
 from ptaudit.views.sight import Sight
@@ -50,7 +50,7 @@ def measure(
         own: most records she owns.
         seed: of all that is random.
         batches: most batches that she fits on.
-        held_out: whether each held-out record has the property, and their sight, see `inference.HeldOut`.
+        held_out: whether each held-out record has the property, and their sight, see `HeldOut`.
     """
     has = has.bool().cpu()
     n, many = len(has), int(has.sum())
@@ -59,13 +59,10 @@ def measure(
     reason = reason or _why_not_own(has, view, own)
     if reason:
         return lost(names_of(families, plain, known is not now), reason, len(groups), n)
-    more = None
-    if held_out is not None:
-        every = torch.cat([has, held_out.secret.bool().cpu()])
-        more = More(drawing(every, view), held_out.sight, len(held_out.secret))
+    every = has if held_out is None else torch.cat([has, held_out.secret.bool().cpu()])
     return inference.measure(
-        drawing(has, view), n, view, now, plain, known, groups, families, own, seed, strata=has.long(),
-        batches=batches, more=more,
+        drawing(every, view), n, view, now, plain, known, groups, families, own, seed, strata=has.long(),
+        batches=batches, held_out=held_out,
     )  # fmt: skip
 
 
