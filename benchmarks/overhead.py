@@ -51,7 +51,7 @@ sys.path.insert(0, str(ROOT))
 
 from models import MODELS, QUICK  # noqa: E402
 
-from ptaudit.tokens.live import LiveReader, matrix_layers  # noqa: E402
+from ptaudit.sketches.live import LiveReader, matrix_layers  # noqa: E402
 
 WHATS = ("bare", "matrix", "all", "opacus", "vmap")
 NEVER = 10**9

@@ -64,9 +64,11 @@ def open_worlds(spec_path: Path, epochs: Sequence[int]) -> dict[int, World]:
         spec_path: the YAML spec.
         epochs: which ones; 0 is before training.
     """
-    from ptaudit.pipeline.session import open_session
-    from ptaudit.replay import Replay
+    from ptaudit.auditing.opening import (
+        open_session,
+    )
     from ptaudit.spec import load
+    from ptaudit.training.trainer import Replay
 
     spec = load(spec_path)
     cpu = torch.device("cpu")

@@ -29,17 +29,22 @@ from scipy.stats import spearmanr
 from tokens_plot import plot
 from torch import Tensor
 
+from ptaudit.auditing.opening import (
+    open_session,
+)
+from ptaudit.auditing.seed import trajectory
 from ptaudit.cli.progress import open_progress
-from ptaudit.games.crossfit import quarters
-from ptaudit.pipeline.plays import on_view
-from ptaudit.pipeline.scene import Scene, view_tokens
-from ptaudit.pipeline.seed import trajectory
-from ptaudit.pipeline.session import Session, open_session
+from ptaudit.context.epoch_context import Scene, view_tokens
+from ptaudit.context.session import (
+    Session,
+)
+from ptaudit.games.common.crossfit import quarters
+from ptaudit.games.registry import on_view
 from ptaudit.progress import Progress
-from ptaudit.replay import Moment
-from ptaudit.replay.device import pick_device
 from ptaudit.spec import load
 from ptaudit.tables.row import JOINT
+from ptaudit.training.device import pick_device
+from ptaudit.training.epoch_snapshot import Moment
 from ptaudit.views import View
 from ptaudit.views.aggregate import draw_games, observe
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ptaudit import estimate
+    from ptaudit.auditing import AuditResult, audit
     from ptaudit.monitor import Monitor, StopTraining
-    from ptaudit.pipeline import AuditResult, audit
 
 # Threads that spin while they wait slow a busy machine down a hundredfold. Counts only before torch starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
     if name == "estimate":
         return importlib.import_module("ptaudit.estimate")
     if name in ("audit", "AuditResult"):
-        return getattr(importlib.import_module("ptaudit.pipeline"), name)
+        return getattr(importlib.import_module("ptaudit.auditing"), name)
     if name in ("Monitor", "StopTraining"):
         return getattr(importlib.import_module("ptaudit.monitor"), name)
     raise AttributeError(f"module 'ptaudit' has no attribute {name!r}")

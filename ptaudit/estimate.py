@@ -11,14 +11,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ptaudit.adversaries.usable import FAMILIES
-from ptaudit.adversaries.usable import measure as measure_usable
+from ptaudit.array_input import numbers_of, side_of
 from ptaudit.attacks.known import Known
+from ptaudit.attacks.usable import FAMILIES
+from ptaudit.attacks.usable import measure as measure_usable
 from ptaudit.estimators import ESTIMATORS
 from ptaudit.estimators import uniqueness as leave_one_out
 from ptaudit.estimators.base import REPORT, STOP, TRAIN, Pairs
-from ptaudit.games import identity
-from ptaudit.sides import numbers_of, side_of
+from ptaudit.games.identity import measure as identity
 from ptaudit.spec.base import nearest
 from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.sketches import limited_by_sketch
@@ -41,8 +41,8 @@ def identity_bits(
 ) -> Estimate:
     """Bits that the sum of a batch of tokens gives away about which of K candidates was in it.
 
-    A lower bound on the mutual information, by a calibrated likelihood ratio (see `ptaudit.games.identity`). With fewer
-    than 20 records for each record of a batch the result is inconclusive; 32 are advised.
+    A lower bound on the mutual information, by a calibrated likelihood ratio (`games.identity`). With fewer than 20
+    records for each record of a batch the result is inconclusive; 32 are advised.
 
     Tokens are sketches, and do not hold the algebra of the gradients they are made of: an adversary with whole
     gradients, as in an audit, finds more, in small batches nearly everything. So a result without noise that is below
@@ -119,7 +119,7 @@ def usable_information(
 ) -> Estimate:
     """Bits that predictors of one family get out of tokens about a secret (V-information), on records they never saw.
 
-    See `ptaudit.adversaries.usable` for what it bounds and where it fails.
+    See `ptaudit.attacks.usable` for what it bounds and where it fails.
 
     Args:
         tokens: one row a record: numbers `(N,)` or `(N, d)`, or classes `(N,)`, which are taken as indicators.

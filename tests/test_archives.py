@@ -10,9 +10,9 @@ from numpy.lib import format as npy
 
 from ptaudit.archives import MOST_ARRAYS, open_npz, read_npy
 from ptaudit.errors import RunFolderError
-from ptaudit.replay.checkpoint import load_archive
-from ptaudit.replay.saved import digest, load_state
 from ptaudit.spec.told import told
+from ptaudit.training.checkpoint import load_archive
+from ptaudit.training.saved import digest, load_state
 
 
 def header(shape, dtype="<f8"):

@@ -13,7 +13,7 @@ from ptaudit.attacks.evidence import Candidates
 from ptaudit.gradients import Dense
 from ptaudit.progress import Silent
 from ptaudit.selftest import CASES, bits, decisions, networks
-from ptaudit.tokens import TokenReader
+from ptaudit.sketches.reader import TokenReader
 
 
 @pytest.fixture(autouse=True)

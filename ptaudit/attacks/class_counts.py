@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.adversaries.interference import GAUSSIAN, Interference, fit_gaussian, log_density
 from ptaudit.attacks.evidence import EVERY
+from ptaudit.attacks.nuisance_density import GAUSSIAN, Interference, fit_gaussian, log_density
 from ptaudit.gradients.batches import at_once
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.views.aggregate import draw_others, sums

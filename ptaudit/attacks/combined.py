@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.adversaries.likelihood_ratio import Trial
 from ptaudit.attacks.evidence import EVERY, Candidates, Evidence, Read, Statistic, statistics_of
+from ptaudit.attacks.likelihood_ratio import Trial
 from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
 
 FOLDS = slice(0, None, 2), slice(1, None, 2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.canaries.pull import Pull
+from ptaudit.canaries.gradient_sensitivity import Pull
 from ptaudit.canaries.space import Space
 
 ROUNDS = 3

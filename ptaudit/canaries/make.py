@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.canaries.craft import Search, craft
-from ptaudit.canaries.pull import Pull
+from ptaudit.canaries.gradient_sensitivity import Pull
 from ptaudit.canaries.space import space_of
-from ptaudit.replay import Inputs, Records
-from ptaudit.replay.batch import rows
+from ptaudit.data import Records
+from ptaudit.training.batch import Inputs, rows
 
 MOST_LABELS = 16
 """A crafted record may have any label of so few; of more classes, its own or the one with the largest loss."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.canaries.question import Question
-from ptaudit.replay import Records
+from ptaudit.canaries.hypothesis_pair import Question
+from ptaudit.data import Records
 
 
 @dataclass(frozen=True)

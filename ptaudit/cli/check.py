@@ -31,7 +31,7 @@ def check(
     chosen = choose_format(format_name)
     limit = parse_duration(budget) if budget is not None else None
 
-    from ptaudit.pipeline import check as check_spec
+    from ptaudit.auditing import check as check_spec
     from ptaudit.report.words import duration
 
     with prints_on_stderr():

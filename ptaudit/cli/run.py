@@ -51,7 +51,7 @@ def run(
     showing.spare(out or Path(), spec)
     try:
         with prints_on_stderr(), open_progress(quiet) as progress:
-            from ptaudit.pipeline import audit
+            from ptaudit.auditing import audit
 
             result = audit(
                 spec,

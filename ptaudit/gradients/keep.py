@@ -11,13 +11,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.matrices import Dense, Factors, RecordGradients, UsedRows
-from ptaudit.tokens.capture import Reading, reading_of
-from ptaudit.tokens.layers import Layer
-from ptaudit.tokens.rules import rule_for
-from ptaudit.tokens.rules.base import Contribution, ContributionOf, Use, by_record
-from ptaudit.tokens.rules.layout import arranged
-from ptaudit.tokens.sketch import Block, LayerSketch, MatrixBlock, VectorBlock, generator_for, projection
+from ptaudit.gradients.per_example_pass import Reading, reading_of
+from ptaudit.gradients.projection import Block, LayerSketch, MatrixBlock, VectorBlock, generator_for, projection
+from ptaudit.gradients.rules import rule_for
+from ptaudit.gradients.rules.base import Contribution, ContributionOf, Use, by_record
+from ptaudit.gradients.rules.layout import arranged
 
 WHOLE = 4096
 """Layers with at most so many parameters are kept whole."""

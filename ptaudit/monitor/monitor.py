@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import nn
 
+from ptaudit.auditing.live import LiveRow, LiveWatch
 from ptaudit.errors import ModelError, PtauditError, in_one_line
 from ptaudit.escape import terminal
-from ptaudit.games.identity import RECORDS_PER_MEMBER
-from ptaudit.games.rolling import BATCH
+from ptaudit.games.identity.measure import RECORDS_PER_MEMBER
+from ptaudit.games.identity.rolling import BATCH
 from ptaudit.monitor.batch import Batch
 from ptaudit.monitor.fitness import check_model, gradients_of, records_of, tidied
 from ptaudit.monitor.passes import NoTrainingPassError, Passes
 from ptaudit.monitor.proof import prove
-from ptaudit.pipeline.live import LiveRow, LiveWatch
 from ptaudit.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Monitor:
 
     The loop stays as it is and ends with the same weights, bit for bit. Some of its own passes are captured, as many
     as the budget allows, and the identity game is played on the last 256 records: bits that the sum of 8 gradients
-    gives away about which of K candidates is in it (`ptaudit.games.rolling`). When the block ends, however it ends,
+    gives away about which of K candidates is in it (`games.identity.rolling`). When the block ends, however it ends,
     hooks, flags, `.grad` and random state are what they would be without it.
 
     A pass is a call of `model` itself in training mode with gradients enabled, followed by a backward pass that reaches

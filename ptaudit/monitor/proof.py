@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ptaudit.errors import ModelError
+from ptaudit.gradients.layers import ROOT, UNUSED, LayerInfo
 from ptaudit.monitor.batch import Batch
-from ptaudit.tokens.layers import ROOT, UNUSED, LayerInfo
-from ptaudit.tokens.reader import TokenReader
+from ptaudit.sketches.reader import TokenReader
 
 _DIM = 16
 _INNER = "model"

@@ -17,7 +17,7 @@ _MOST_NAMES = 12
 
 
 class ColumnFacts(Protocol):
-    """A column of a table: see `ptaudit.pipeline.columns.ColumnEntry`."""
+    """A column of a table: see `ptaudit.auditing.columns.ColumnEntry`."""
 
     @property
     def name(self) -> str: ...  # noqa: D102

@@ -11,14 +11,16 @@ from torch.nn import functional as F
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
-from ptaudit.games import identity, membership
+from ptaudit.context.epoch_context import view_tokens
+from ptaudit.games.identity import measure as identity
+from ptaudit.games.membership import measure as membership
 from ptaudit.gradients.batches import BatchSums
-from ptaudit.pipeline.scene import view_tokens
+from ptaudit.gradients.projection import LayerSketch
 from ptaudit.selftest.answer import Answer
 from ptaudit.selftest.bits import unclipped
+from ptaudit.sketches.reader import TokenReader
+from ptaudit.sketches.tokens import Tokens
 from ptaudit.stats.estimate import Estimate
-from ptaudit.tokens import TokenReader, Tokens
-from ptaudit.tokens.sketch import LayerSketch
 from ptaudit.views import View
 from ptaudit.views.joint import mixed
 from ptaudit.views.sight import TokenSight

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_values
 from ptaudit.stats.estimate import Estimate
-from ptaudit.stats.root import root
+from ptaudit.stats.sqrt_estimate import root
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

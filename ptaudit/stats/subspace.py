@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ptaudit.stats.bootstrap import from_values
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.stats.root import root
+from ptaudit.stats.sqrt_estimate import root
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

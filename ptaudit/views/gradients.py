@@ -13,12 +13,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import embedding_bag
 
-from ptaudit.replay.batch import Inputs, as_real, batched, call, leaves, mapped, rows
-from ptaudit.tokens.capture import per_record
-from ptaudit.tokens.fallback import dense, summed
-from ptaudit.tokens.quiet import quiet
-from ptaudit.tokens.tokens import Source
-from ptaudit.views.defenses import Defense
+from ptaudit.defenses import Defense
+from ptaudit.gradients.fallback import dense, summed
+from ptaudit.gradients.frozen_state import quiet
+from ptaudit.gradients.per_example_pass import per_record
+from ptaudit.sketches.tokens import Source
+from ptaudit.training.batch import Inputs, as_real, batched, call, leaves, mapped, rows
 from ptaudit.views.update import Update
 
 _PROOF = 4

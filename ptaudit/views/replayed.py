@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from ptaudit.defenses import Defense, LabelDp, Perturb
 from ptaudit.errors import ModelError
 from ptaudit.gradients.batches import Matrices, at_once
 from ptaudit.gradients.keep import KeptSketch, as_kept, kept_sketch
 from ptaudit.gradients.matrices import RecordGradients
-from ptaudit.replay.batch import Inputs
-from ptaudit.tokens.reader import TokenReader
-from ptaudit.tokens.sketch import LayerSketch
-from ptaudit.tokens.tokens import Source
+from ptaudit.gradients.projection import LayerSketch
+from ptaudit.sketches.reader import TokenReader
+from ptaudit.sketches.tokens import Source
+from ptaudit.training.batch import Inputs
 from ptaudit.views.aggregate import sums
-from ptaudit.views.defenses import Defense, LabelDp, Perturb
 from ptaudit.views.gradients import TABLE_BYTES, BatchGradients
 from ptaudit.views.joint import Joint
 from ptaudit.views.view import View

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ptaudit.views.defenses import Defense
+    from ptaudit.defenses import Defense
     from ptaudit.views.update import Update
 
 

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
-from ptaudit.games import identity
+from ptaudit.games.identity import measure as identity
 from ptaudit.gradients.batches import BatchSums
-from ptaudit.tokens import TokenReader
+from ptaudit.sketches.reader import TokenReader
 from ptaudit.views.joint import Joint
 from ptaudit.views.sight import TokenSight
 from ptaudit.views.view import View

@@ -13,8 +13,8 @@ from ptaudit.attacks.evidence import Candidates, Evidence, statistics_of
 from ptaudit.attacks.stacking import fit_stack
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.keep import as_kept, kept_sketch
+from ptaudit.sketches.reader import TokenReader
 from ptaudit.spec.entry import parse_entry
-from ptaudit.tokens import TokenReader
 
 MODELS = Path(__file__).parents[2] / "sample_models"
 N, K = 256, 32

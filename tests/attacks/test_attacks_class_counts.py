@@ -6,9 +6,9 @@ import pytest
 import torch
 from attack_cases import generator
 
-from ptaudit.adversaries.interference import fit_gaussian, log_density
 from ptaudit.attacks.class_counts import MOST_ROWS, CountedDensity, CountReader, numbers_of
 from ptaudit.attacks.evidence import EVERY
+from ptaudit.attacks.nuisance_density import fit_gaussian, log_density
 from ptaudit.gradients import Dense, Factors, UsedRows
 from ptaudit.views.aggregate import draw_games, sums
 

@@ -8,8 +8,8 @@ from attack_cases import dense, explicit, factors, generator, words
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.pool import Pool, gram_of
-from ptaudit.games import identity_pool
-from ptaudit.games.identity import noise_ceiling
+from ptaudit.games.identity import pool as identity_pool
+from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.gradients import Dense
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.views.sight import TokenSight

@@ -11,10 +11,10 @@ from torch import nn
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
-from ptaudit.games import identity
+from ptaudit.defenses import Prune, Sign
+from ptaudit.games.identity import measure as identity
 from ptaudit.gradients.batches import BatchSums
-from ptaudit.tokens import TokenReader
-from ptaudit.views.defenses import Prune, Sign
+from ptaudit.sketches.reader import TokenReader
 from ptaudit.views.joint import Joint
 from ptaudit.views.replayed import ReplayedSight
 from ptaudit.views.sight import TokenSight

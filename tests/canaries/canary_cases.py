@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ptaudit.replay import Records, Split, make_split, open_source
+from ptaudit.data import Records, open_source
+from ptaudit.data.split import Split, make_split
 from ptaudit.spec.model import DataSpec
 
 FIELDS = ("sex", "work", "level")

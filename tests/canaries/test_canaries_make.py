@@ -14,9 +14,9 @@ from torch import nn
 
 from ptaudit.canaries import Canaries, Pull, Question, ask, make
 from ptaudit.canaries.space import space_of
-from ptaudit.replay import Records
-from ptaudit.replay.loss import cross_entropy, mse
+from ptaudit.data import Records
 from ptaudit.spec.canaries import KINDS
+from ptaudit.training.loss import cross_entropy, mse
 
 
 def lower_end(difference: np.ndarray) -> float:
@@ -76,7 +76,8 @@ def test_crafted_beat_mislabelled_beat_natural_ones(tmp_path: Path, about: str, 
 def test_crafted_beat_mislabelled_beat_natural_ones_on_adult(real_data: Path) -> None:
     import pandas as pd
 
-    from ptaudit.replay import make_split, open_source
+    from ptaudit.data import open_source
+    from ptaudit.data.split import make_split
     from ptaudit.spec.model import DataSpec
 
     where = real_data / "adult.csv.gz"

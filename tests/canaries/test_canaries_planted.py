@@ -13,17 +13,22 @@ import yaml
 from canary_cases import table
 from scipy import stats
 
+from ptaudit.auditing.check import check
+from ptaudit.auditing.opening import (
+    open_session,
+)
+from ptaudit.auditing.run import audit
 from ptaudit.canaries import Pull
+from ptaudit.context.epoch_context import Scene
+from ptaudit.context.session import (
+    Session,
+)
+from ptaudit.context.training_canaries import notes, scores, spent
 from ptaudit.errors import DataError
-from ptaudit.pipeline.check import check
-from ptaudit.pipeline.planted import notes, scores, spent
-from ptaudit.pipeline.plays import canary as play
-from ptaudit.pipeline.run import audit
-from ptaudit.pipeline.scene import Scene
-from ptaudit.pipeline.session import Session, open_session
-from ptaudit.replay.accounting import epsilon
+from ptaudit.games.canary import play
 from ptaudit.spec import load
 from ptaudit.spec.games import CanaryGame
+from ptaudit.training.accounting import epsilon
 
 NET = """\
 from torch import nn

@@ -12,7 +12,7 @@ from torch import nn
 
 from ptaudit.canaries import Pull, Question, ask
 from ptaudit.errors import DataError
-from ptaudit.replay.loss import cross_entropy
+from ptaudit.training.loss import cross_entropy
 
 
 @pytest.fixture

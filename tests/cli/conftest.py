@@ -24,10 +24,10 @@ class FakeResult:
 
 
 class FakePipeline(ModuleType):
-    """Stands in for `ptaudit.pipeline` and `ptaudit.selftest`, so that the command line is tested without torch."""
+    """Stands in for `ptaudit.auditing` and `ptaudit.selftest`, so that the command line is tested without torch."""
 
     def __init__(self):
-        super().__init__("ptaudit.pipeline")
+        super().__init__("ptaudit.auditing")
         self.calls = []
         self.result = FakeResult(example_run(verdicts=example_run().verdicts[:1]), Path("runs/digits-lenet"), 0)
         self.error = None
@@ -59,7 +59,7 @@ class FakePipeline(ModuleType):
 @pytest.fixture
 def pipeline(monkeypatch):
     fake = FakePipeline()
-    monkeypatch.setitem(sys.modules, "ptaudit.pipeline", fake)
+    monkeypatch.setitem(sys.modules, "ptaudit.auditing", fake)
     monkeypatch.setitem(sys.modules, "ptaudit.selftest", fake)
     return fake
 

@@ -171,7 +171,7 @@ def test_folders(home, whole):
 @pytest.fixture(scope="module")
 def interrupted(home, tmp_path_factory):
     """The folder of a run with learned encoders and live reading that was interrupted in its second epoch."""
-    from ptaudit.pipeline.moment import EpochAudit
+    from ptaudit.auditing.epoch import EpochAudit
 
     honest = EpochAudit.__call__
 

@@ -3,8 +3,8 @@
 import torch
 from identity_truth import gaussian
 
-from ptaudit.games import input_attribute
-from ptaudit.games.input_attribute import Knowledge
+from ptaudit.games.attribute import known_rest as input_attribute
+from ptaudit.games.attribute.known_rest import Knowledge
 from ptaudit.views import View
 from ptaudit.views.sight import TokenSight
 

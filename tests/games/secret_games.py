@@ -5,9 +5,9 @@ import math
 import numpy as np
 import torch
 
-from ptaudit.adversaries.batch import Seen, Shown, prepare
-from ptaudit.games.answers import Answers, Batches
-from ptaudit.games.scoring import score
+from ptaudit.attacks.batch import Seen, Shown, prepare
+from ptaudit.games.common.answers import Answers, Batches
+from ptaudit.games.common.scoring import score
 from ptaudit.views.aggregate import draw_others
 
 

@@ -10,7 +10,11 @@ from identity_truth import gaussian, student
 from torch import Tensor
 
 from ptaudit.attacks.known import Known
-from ptaudit.games import identity, label, mutual_information, pairs, usable_information
+from ptaudit.games.common import pairs
+from ptaudit.games.identity import measure as identity
+from ptaudit.games.label import measure as label
+from ptaudit.games.mutual_information import measure as mutual_information
+from ptaudit.games.usable_information import measure as usable_information
 from ptaudit.views import View, sums
 from ptaudit.views.sight import TokenSight
 

@@ -7,7 +7,7 @@ import torch
 from identity_truth import gaussian, student
 from inference_truth import attribute_bits, planted
 
-from ptaudit.games import attribute
+from ptaudit.games.attribute import latent as attribute
 from ptaudit.views import View
 from ptaudit.views.sight import TokenSight
 

@@ -6,7 +6,7 @@ from identity_truth import gaussian
 from inference_truth import SignSight
 from input_attribute_case import N, bits, coins, measured, moved, own
 
-from ptaudit.games.input_attribute import Knowledge
+from ptaudit.games.attribute.known_rest import Knowledge
 
 
 def signs(distance, seed=13):

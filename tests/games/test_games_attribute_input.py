@@ -9,9 +9,9 @@ from identity_truth import gaussian, student
 from inference_truth import SignSight, channel_bits
 from input_attribute_case import N, bits, coins, measured, moved, own
 
-from ptaudit.adversaries.imputation import impute
-from ptaudit.games import inference
-from ptaudit.games.input_attribute import Knowledge
+from ptaudit.attacks.imputation import impute
+from ptaudit.games.attribute.known_rest import Knowledge
+from ptaudit.games.common import batch_secret as inference
 from ptaudit.views.sight import TokenSight
 
 

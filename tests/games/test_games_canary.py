@@ -11,9 +11,9 @@ from scipy import stats
 from torch import nn
 
 from ptaudit.canaries import Pull, Question
-from ptaudit.games import canary
-from ptaudit.replay.loss import mse
+from ptaudit.games.canary import scores as canary
 from ptaudit.stats.epsilon import gaussian_mechanism_epsilon, sigma_for
+from ptaudit.training.loss import mse
 from ptaudit.views import View
 
 DELTA = 1e-5

@@ -6,9 +6,9 @@ import torch
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from ptaudit.games import attribute
-from ptaudit.games.answers import Answers, Batches
-from ptaudit.games.scoring import score
+from ptaudit.games.attribute import latent as attribute
+from ptaudit.games.common.answers import Answers, Batches
+from ptaudit.games.common.scoring import score
 from ptaudit.stats.roc import auc
 from ptaudit.views import View
 from ptaudit.views.sight import TokenSight

@@ -7,7 +7,7 @@ import torch
 from identity_truth import gaussian
 from inference_truth import planted, ratio_bits
 
-from ptaudit.games import distribution
+from ptaudit.games.distribution import measure as distribution
 from ptaudit.views import View
 from ptaudit.views.sight import TokenSight
 

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
-from ptaudit.games import attribute, distribution, property
-from ptaudit.games.held_out import HeldOut
+from ptaudit.games.attribute import latent as attribute
+from ptaudit.games.common.held_out import HeldOut
+from ptaudit.games.distribution import measure as distribution
+from ptaudit.games.property import measure as property
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import Factors
 from ptaudit.views.sight import TokenSight

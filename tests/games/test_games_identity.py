@@ -6,11 +6,12 @@ import pytest
 import torch
 from identity_truth import gaussian, log_normal, student
 
-from ptaudit.adversaries.likelihood_ratio import fit
 from ptaudit.attacks.known import Known
+from ptaudit.attacks.likelihood_ratio import fit
 from ptaudit.estimate import identity_bits
-from ptaudit.games import identity, identity_family
-from ptaudit.games.crossfit import quarters
+from ptaudit.games.common.crossfit import quarters
+from ptaudit.games.identity import family as identity_family
+from ptaudit.games.identity import measure as identity
 from ptaudit.views import View, draw_games, observe, sums
 
 
@@ -41,7 +42,7 @@ def test_secrets_shuffled_before_the_game_give_nothing(m, s, monkeypatch):
 
     honest = identity_bits(gaussian(512, 16, 42), m, noise=s, seed=3)
     monkeypatch.setattr(identity_family, "observe", unrelated)
-    monkeypatch.setattr("ptaudit.adversaries.likelihood_ratio.observe", unrelated)
+    monkeypatch.setattr("ptaudit.attacks.likelihood_ratio.observe", unrelated)
     shuffled = identity_bits(gaussian(512, 16, 42), m, noise=s, seed=3)
     assert honest.lo > 0.5
     assert shuffled.value <= 0.005
@@ -55,7 +56,7 @@ def test_a_view_without_the_target_gives_nothing(monkeypatch):
         return [sums(pool, others) for others in games.others]
 
     monkeypatch.setattr(identity_family, "observe", without)
-    monkeypatch.setattr("ptaudit.adversaries.likelihood_ratio.observe", without)
+    monkeypatch.setattr("ptaudit.attacks.likelihood_ratio.observe", without)
     found = identity_bits(gaussian(512, 64, 43), 4, seed=0)
     assert found.lo <= 0.0
     assert found.value <= 0.005

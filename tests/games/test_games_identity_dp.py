@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ptaudit.attacks.known import Known
-from ptaudit.games.identity import measure
-from ptaudit.tokens import TokenReader
-from ptaudit.tokens.sketch import LayerSketch
+from ptaudit.games.identity.measure import measure
+from ptaudit.gradients.projection import LayerSketch
+from ptaudit.sketches.reader import TokenReader
 from ptaudit.views.view import View
 
 DIM, RECORDS, CANDIDATES = 256, 1024, 256

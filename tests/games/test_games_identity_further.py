@@ -3,11 +3,11 @@
 import torch
 from identity_truth import exact_bits, gaussian
 
-from ptaudit.adversaries.densities import Own
-from ptaudit.adversaries.likelihood_ratio import fit
+from ptaudit.attacks.densities import Own
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
-from ptaudit.games.identity import measure
+from ptaudit.attacks.likelihood_ratio import fit
+from ptaudit.games.identity.measure import measure
 from ptaudit.gradients import Dense
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.views.further import Further

@@ -6,8 +6,9 @@ import pytest
 import torch
 from identity_truth import exact_bits, gaussian, student
 
-from ptaudit.adversaries import densities, interference
-from ptaudit.adversaries.calibration import unseen
+from ptaudit.attacks import densities
+from ptaudit.attacks import nuisance_density as interference
+from ptaudit.attacks.calibration import unseen
 from ptaudit.estimate import identity_bits
 
 AGGREGATION = [(k, m, 0.0) for k in (16, 64) for m in (2, 4, 8, 32, 128)]

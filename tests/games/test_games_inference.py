@@ -6,8 +6,11 @@ import pytest
 import torch
 from inference_truth import SignSight, Wrapped, attribute_bits, planted
 
-from ptaudit.games import attribute, inference, parts, property
-from ptaudit.games.answers import Batches
+from ptaudit.games.attribute import latent as attribute
+from ptaudit.games.common import batch_secret as inference
+from ptaudit.games.common import parts
+from ptaudit.games.common.answers import Batches
+from ptaudit.games.property import measure as property
 from ptaudit.views import View
 from ptaudit.views.sight import TokenSight
 

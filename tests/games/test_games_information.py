@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from ptaudit.games import mutual_information, usable_information
+from ptaudit.games.mutual_information import measure as mutual_information
+from ptaudit.games.usable_information import measure as usable_information
 from ptaudit.views import View
 
 N = 4000

@@ -8,7 +8,7 @@ import torch
 from identity_truth import gaussian, student
 from scipy.stats import binom, norm
 
-from ptaudit.games import label
+from ptaudit.games.label import measure as label
 from ptaudit.views import View
 
 N = 1024

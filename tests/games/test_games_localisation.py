@@ -12,12 +12,12 @@ from scipy import integrate, stats
 from typer.testing import CliRunner
 
 from ptaudit.cli import app
-from ptaudit.games.localisation import METRICS, distances, sensitivities
+from ptaudit.games.localisation.measure import METRICS, distances, sensitivities
+from ptaudit.gradients.sensitivity import Norms
 from ptaudit.spec.catalog import ADVERSARIES, GAMES
 from ptaudit.stats.subspace import LEAST_RECORDS
 from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import find
-from ptaudit.tokens.sensitivity import Norms
 
 
 def norms(squares, rows, columns=4, doubts=None):

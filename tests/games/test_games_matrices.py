@@ -6,7 +6,10 @@ import pytest
 import torch
 from inference_truth import channel_bits
 
-from ptaudit.games import attribute, distribution, label, property
+from ptaudit.games.attribute import latent as attribute
+from ptaudit.games.distribution import measure as distribution
+from ptaudit.games.label import measure as label
+from ptaudit.games.property import measure as property
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import Factors
 from ptaudit.views.sight import TokenSight

@@ -9,11 +9,14 @@ from identity_truth import gaussian, student
 from scipy.stats import binom, norm
 from torch import nn
 
-from ptaudit.games import membership
-from ptaudit.games.membership import Side
-from ptaudit.replay import Records, Replay, make_loss, make_split
+from ptaudit.data import Records
+from ptaudit.data.split import make_split
+from ptaudit.games.membership import measure as membership
+from ptaudit.games.membership.measure import Side
+from ptaudit.sketches.reader import TokenReader
 from ptaudit.spec.model import DataSpec, TrainSpec
-from ptaudit.tokens import TokenReader
+from ptaudit.training.loss import make_loss
+from ptaudit.training.trainer import Replay
 
 CPU = torch.device("cpu")
 ADVERSARIES = ("loss", "gradient-norm", "gradient-likelihood")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ptaudit.games.noise_half import GRID, measure
+from ptaudit.games.identity.noise_half import GRID, measure
 from ptaudit.stats.estimate import Estimate
 
 CEILING = 8.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ptaudit.games.pairs import draw, split
+from ptaudit.games.common.pairs import draw, split
 from ptaudit.views import View
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ptaudit.games import attribute, property
+from ptaudit.games.attribute import latent as attribute
+from ptaudit.games.property import measure as property
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import Factors
 from ptaudit.views.sight import TokenSight

@@ -5,7 +5,7 @@ import torch
 from identity_truth import gaussian
 from inference_truth import planted, property_bits
 
-from ptaudit.games import property
+from ptaudit.games.property import measure as property
 from ptaudit.views import View
 from ptaudit.views.sight import TokenSight
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ptaudit.attacks.known import Known
-from ptaudit.games import identity
-from ptaudit.games.rolling import rolling_bits
+from ptaudit.games.identity import measure as identity
+from ptaudit.games.identity.rolling import rolling_bits
 from ptaudit.views import View
 
 

@@ -9,9 +9,9 @@ from scipy.stats import norm
 from secret_games import World, exact_bits, spots
 from sklearn.metrics import roc_auc_score
 
-from ptaudit.games.answers import Answers, Batches
-from ptaudit.games.cast import cast_of
-from ptaudit.games.scoring import LOW_FPRS, score
+from ptaudit.games.common.answers import Answers, Batches
+from ptaudit.games.common.resampling_units import cast_of
+from ptaudit.games.common.scoring import LOW_FPRS, score
 from ptaudit.stats.roc import auc_estimate
 
 METRICS = ["bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001"]

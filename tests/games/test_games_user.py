@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptaudit.adversaries.interference import GAUSSIAN
-from ptaudit.adversaries.two_covariance import Setting, Shown, Summed, TwoCovariance, UserMember, fit_two_covariance
-from ptaudit.games import user, user_draws
+from ptaudit.attacks.nuisance_density import GAUSSIAN
+from ptaudit.attacks.two_covariance import Setting, Shown, Summed, TwoCovariance, UserMember, fit_two_covariance
+from ptaudit.games.user import draws as user_draws
+from ptaudit.games.user import measure as user
 from ptaudit.views import View, sums
 from ptaudit.views.sight import TokenSight
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ptaudit.games import user
-from ptaudit.games.cast import cast_of
+from ptaudit.games.common.resampling_units import cast_of
+from ptaudit.games.user import measure as user
 from ptaudit.views import View
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ptaudit.attacks.agreement import fit_agreement
 from ptaudit.attacks.boosted import fit_boosted
 from ptaudit.attacks.evidence import Algebra, Candidates
-from ptaudit.games import user
+from ptaudit.games.user import measure as user
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import Factors
 from ptaudit.views import View

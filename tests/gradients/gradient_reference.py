@@ -3,9 +3,9 @@
 import torch
 from torch.nn import functional as F
 
-from ptaudit.replay.batch import call, rows
-from ptaudit.tokens import TokenReader
-from ptaudit.tokens.layers import find_layers
+from ptaudit.gradients.layers import find_layers
+from ptaudit.sketches.reader import TokenReader
+from ptaudit.training.batch import call, rows
 
 
 def cross_entropy(output, target):

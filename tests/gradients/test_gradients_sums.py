@@ -10,8 +10,8 @@ from test_tokens_models import STRUCTURES
 from torch import nn
 
 from ptaudit.gradients import Dense, Factors, UsedRows
-from ptaudit.replay.batch import mapped
-from ptaudit.tokens.layers import find_layers
+from ptaudit.gradients.layers import find_layers
+from ptaudit.training.batch import mapped
 
 N = 6
 
@@ -286,7 +286,7 @@ def test_inputs_that_are_mappings():
 
 
 def test_a_reader_for_some_layers_keeps_those():
-    from ptaudit.tokens import TokenReader
+    from ptaudit.sketches.reader import TokenReader
 
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ptaudit import Monitor
 from ptaudit.monitor.batch import Batch, fingerprints
-from ptaudit.tokens import TokenReader
+from ptaudit.sketches.reader import TokenReader
 
 
 def losses(output, targets):

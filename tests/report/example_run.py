@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
+from ptaudit.auditing.checkpoints import CheckpointEntry
+from ptaudit.auditing.columns import ColumnEntry
+from ptaudit.auditing.frozen import FrozenEntry
 from ptaudit.compare import Change, Comparison
-from ptaudit.pipeline.checkpoints import CheckpointEntry
-from ptaudit.pipeline.columns import ColumnEntry
-from ptaudit.pipeline.frozen import FrozenEntry
 from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.columns import Columns, columns_of
 from ptaudit.tables.row import JOINT, Row

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from ptaudit.games.identity import noise_ceiling
+from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.stats.channel import channel_bits, covariance_bits
 from ptaudit.views.view import View
 

@@ -10,7 +10,7 @@ from scipy import integrate, stats
 
 from ptaudit.stats.divergence import group_mean, js_distance
 from ptaudit.stats.estimate import Estimate
-from ptaudit.stats.root import root
+from ptaudit.stats.sqrt_estimate import root
 
 
 def truth(shift):

@@ -234,7 +234,7 @@ def test_crafted_canaries_show_half_of_epsilon(epsilon, n):
 def real_gradients(folder):
     """Gradients (n, d) of a small network on Adult, and those of the same records with the other sex."""
     torch = pytest.importorskip("torch")
-    from ptaudit.replay import open_source
+    from ptaudit.data import open_source
     from ptaudit.spec.data import DataSpec
     from sample_models.mlp import mlp
 

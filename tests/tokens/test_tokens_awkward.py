@@ -7,12 +7,12 @@ from token_models import Readout
 from token_reference import assert_reads_truly, cross_entropy, per_record_gradients, project, relative
 from torch import nn
 
-from ptaudit.replay.batch import mapped
-from ptaudit.tokens import TokenReader
-from ptaudit.tokens.fallback import loop_contributions, vmap_contributions
-from ptaudit.tokens.layers import find_layers
-from ptaudit.tokens.quiet import quiet
-from ptaudit.tokens.sketch import LayerSketch
+from ptaudit.gradients.fallback import loop_contributions, vmap_contributions
+from ptaudit.gradients.frozen_state import quiet
+from ptaudit.gradients.layers import find_layers
+from ptaudit.gradients.projection import LayerSketch
+from ptaudit.sketches.reader import TokenReader
+from ptaudit.training.batch import mapped
 
 N = 6
 PADDED = torch.zeros(N, 5, dtype=torch.bool)

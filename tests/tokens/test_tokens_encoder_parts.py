@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ptaudit.tokens.encoders.base import Fitted
-from ptaudit.tokens.encoders.principal import components
-from ptaudit.tokens.encoders.scaling import Scaling
+from ptaudit.sketches.encoders.base import Fitted
+from ptaudit.sketches.encoders.principal import components
+from ptaudit.sketches.encoders.scaling import Scaling
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ptaudit.errors import ModelError, PtauditError
 from ptaudit.progress import Silent
-from ptaudit.tokens.encoders import ENCODERS, WIDTH, Encoder, make
-from ptaudit.tokens.encoders.base import PAST
+from ptaudit.sketches.encoders import ENCODERS, WIDTH, Encoder, make
+from ptaudit.sketches.encoders.base import PAST
 
 LAYERS, DIM, BATCH = 3, 64, 64
 

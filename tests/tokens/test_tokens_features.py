@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptaudit.errors import DataError, ModelError
-from ptaudit.tokens.features import KINDS, features, projected
+from ptaudit.sketches.features import KINDS, features, projected
 
 N = 60
 

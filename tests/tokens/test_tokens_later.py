@@ -7,8 +7,8 @@ import torch
 from token_reference import cross_entropy, per_record_gradients, project, relative
 from torch import nn
 
-from ptaudit.tokens import TokenReader
-from ptaudit.tokens.layers import find_layers
+from ptaudit.gradients.layers import find_layers
+from ptaudit.sketches.reader import TokenReader
 
 N, EARLY = 90, 70
 TARGETS = torch.arange(N) % 3

@@ -14,12 +14,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from ptaudit.errors import ModelError
-from ptaudit.tokens import TokenReader, tap
-from ptaudit.tokens.layers import find_layers
-from ptaudit.tokens.live import LiveReader, matrix_layers
-from ptaudit.tokens.rules import rule_for
-from ptaudit.tokens.rules.base import Use
-from ptaudit.tokens.sketch import LayerSketch
+from ptaudit.gradients import hooks as tap
+from ptaudit.gradients.layers import find_layers
+from ptaudit.gradients.projection import LayerSketch
+from ptaudit.gradients.rules import rule_for
+from ptaudit.gradients.rules.base import Use
+from ptaudit.sketches.live import LiveReader, matrix_layers
+from ptaudit.sketches.reader import TokenReader
 
 DIM, SEED = 16, 3
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ptaudit.errors import PtauditError
-from ptaudit.tokens import TokenReader
+from ptaudit.sketches.reader import TokenReader
 
 
 class Small(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from token_reference import assert_reads_truly, cross_entropy, per_record_gradients
 from torch import nn
 
-from ptaudit.tokens import TokenReader
+from ptaudit.sketches.reader import TokenReader
 
 N = 6
 SAMPLES = Path(__file__).parents[2] / "sample_models"

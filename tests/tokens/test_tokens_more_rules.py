@@ -8,10 +8,10 @@ from token_models import Readout
 from token_reference import assert_reads_truly, cross_entropy
 from torch import nn
 
-from ptaudit.tokens import TokenReader
-from ptaudit.tokens.capture import reading_of, sweep
-from ptaudit.tokens.layers import find_layers
-from ptaudit.tokens.rules import base
+from ptaudit.gradients.layers import find_layers
+from ptaudit.gradients.per_example_pass import reading_of, sweep
+from ptaudit.gradients.rules import base
+from ptaudit.sketches.reader import TokenReader
 
 N = 6
 LINEAR = nn.functional.linear
@@ -23,7 +23,7 @@ def way(request, monkeypatch):
     """Both ways to a norm, whichever is cheaper for these shapes; one record at a time where both are forced."""
     if request.param != "cheaper":
         for name in ("conv_transpose", "projection"):
-            rules = importlib.import_module(f"ptaudit.tokens.rules.{name}")
+            rules = importlib.import_module(f"ptaudit.gradients.rules.{name}")
             monkeypatch.setattr(rules, "ghost_is_cheaper", lambda *_: request.param == "ghost")
         monkeypatch.setattr(base, "MEMORY", 1)
     return request.param

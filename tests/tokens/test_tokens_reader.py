@@ -7,8 +7,8 @@ from token_reference import cross_entropy
 from torch import nn
 
 from ptaudit.errors import ModelError
-from ptaudit.tokens import TokenReader
-from ptaudit.tokens.layers import find_layers
+from ptaudit.gradients.layers import find_layers
+from ptaudit.sketches.reader import TokenReader
 
 N = 10
 TARGETS = torch.arange(N) % 3

@@ -8,7 +8,7 @@ from token_models import Readout
 from token_reference import assert_reads_truly
 from torch import nn
 
-from ptaudit.tokens.rules import RULES, base, rule_for
+from ptaudit.gradients.rules import RULES, base, rule_for
 
 N = 6
 
@@ -22,7 +22,7 @@ def way(request, monkeypatch):
     """Both ways to a norm, whichever is cheaper for these shapes; one record at a time where both are forced."""
     if request.param != "cheaper":
         for name in ("linear", "conv"):
-            rules = importlib.import_module(f"ptaudit.tokens.rules.{name}")
+            rules = importlib.import_module(f"ptaudit.gradients.rules.{name}")
             monkeypatch.setattr(rules, "ghost_is_cheaper", lambda *_: request.param == "ghost")
         monkeypatch.setattr(base, "MEMORY", 1)
     return request.param

@@ -8,7 +8,7 @@ import torch
 from token_reference import assert_reads_truly
 from torch import nn
 
-from ptaudit.tokens.layers import find_layers
+from ptaudit.gradients.layers import find_layers
 
 N = 4
 TARGETS = torch.arange(N) % 2

@@ -12,9 +12,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import one_hot
 
 from ptaudit.errors import ModelError
-from ptaudit.replay.loss import bce, cross_entropy, mse
-from ptaudit.tokens import sensitivity
-from ptaudit.tokens.sensitivity import jacobian_norms
+from ptaudit.gradients import sensitivity
+from ptaudit.gradients.sensitivity import jacobian_norms
+from ptaudit.training.loss import bce, cross_entropy, mse
 
 CPU = torch.device("cpu")
 

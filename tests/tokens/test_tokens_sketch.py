@@ -8,8 +8,8 @@ from token_models import Readout
 from token_reference import cross_entropy
 from torch import nn
 
-from ptaudit.tokens import TokenReader
-from ptaudit.tokens.sketch import WIDEST_VECTOR, FoldedBlock, LayerSketch, generator_for, projection
+from ptaudit.gradients.projection import WIDEST_VECTOR, FoldedBlock, LayerSketch, generator_for, projection
+from ptaudit.sketches.reader import TokenReader
 
 
 def shapes(**sizes):

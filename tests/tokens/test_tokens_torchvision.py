@@ -5,7 +5,7 @@ import torch
 from token_reference import assert_reads_truly
 from torch import nn
 
-from ptaudit.tokens.layers import find_layers
+from ptaudit.gradients.layers import find_layers
 
 models = pytest.importorskip("torchvision.models")
 TARGETS = torch.arange(3)

@@ -3,10 +3,10 @@
 import torch
 from torch.nn import functional as F
 
-from ptaudit.replay.batch import call, rows
-from ptaudit.tokens import TokenReader
-from ptaudit.tokens.layers import find_layers
-from ptaudit.tokens.sketch import FoldedBlock, LayerSketch, MatrixBlock
+from ptaudit.gradients.layers import find_layers
+from ptaudit.gradients.projection import FoldedBlock, LayerSketch, MatrixBlock
+from ptaudit.sketches.reader import TokenReader
+from ptaudit.training.batch import call, rows
 
 
 def cross_entropy(output, target):

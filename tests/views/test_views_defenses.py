@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from ptaudit.defenses import Dropout, LabelDp, Perturb, Prune, Sign
+from ptaudit.defenses.dropout import last_linear
 from ptaudit.errors import ModelError
-from ptaudit.views.defenses import Dropout, LabelDp, Perturb, Prune, Sign
-from ptaudit.views.defenses.dropout import last_linear
 
 
 def seeded(seed=0):

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ptaudit.defenses import Dropout, LabelDp, Perturb, Prune, Sign
 from ptaudit.errors import ModelError
 from ptaudit.gradients.batches import BatchSums
-from ptaudit.replay.batch import call, rows
-from ptaudit.replay.loss import make_loss
+from ptaudit.gradients.projection import LayerSketch
+from ptaudit.sketches.reader import TokenReader
 from ptaudit.spec.entry import parse_entry
-from ptaudit.tokens.reader import TokenReader
-from ptaudit.tokens.sketch import LayerSketch
+from ptaudit.training.batch import call, rows
+from ptaudit.training.loss import make_loss
 from ptaudit.views import View, gradients, replayed
-from ptaudit.views.defenses import Dropout, LabelDp, Perturb, Prune, Sign
 from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
 from ptaudit.views.replayed import ReplayedSight, fitted, why_not

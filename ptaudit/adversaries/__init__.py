@@ -1,1 +1,0 @@
-"""Posterior families: who guesses the secret from the view."""

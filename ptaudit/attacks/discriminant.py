@@ -1,0 +1,258 @@
+"""Class likelihoods of a batch: a linear discriminant with the other records and the noise in its scatter.
+
+The sum of a batch whose target has class y is located at mean_y + (m-1) * mean and scatters by the within-class scatter
+of one token, the whole scatter of m-1 others, and the noise. Heavy radial tails and tokens of unit length (their
+direction names the class when their size varies by orders of magnitude) are in the family, chosen and calibrated on the
+adversary's own records.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptaudit.attacks.calibration import Calibration, calibrated_gain, shifted, top_hit, unseen
+from ptaudit.attacks.densities import sub_tokens
+from ptaudit.attacks.model_selection import (
+    FOLD_GAMES,
+    Member,
+    Rehearsal,
+    Rows,
+    coordinates_of,
+    prepare,
+    roles,
+    rows_of,
+)
+from ptaudit.attacks.nuisance_density import RADIAL_DEGREES, Interference, cholesky, ledoit_wolf, refined
+from ptaudit.attacks.observed_density import Window, draw, fit_games, gain_of
+from ptaudit.views.aggregate import draw_others, observe
+from ptaudit.views.view import View
+
+CENTRES = ("seen", "token", "alone", "sums")
+"""Ways to fit what a sight shows, see `sighted`: class means of what is shown; a gain times the class means of either
+picture, placed and scattered as what is shown; all as the tokens add up, but for the gain."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is looked at: some coordinates of the token, as they are or brought to unit length."""
+
+    coordinates: Tensor
+    unit: bool
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Tokens or sums as they are looked at, `(R, n, k)` -> `(R, n, d)`."""
+        seen = coordinates_of(tokens, self.coordinates)
+        return to_unit(seen) if self.unit else seen
+
+
+@dataclass(frozen=True)
+class Discriminant:
+    """Class centres `(R, C, d)` and the common scatter around them."""
+
+    centres: Tensor
+    around: Interference
+
+    def distances(self, views: Tensor) -> Tensor:
+        """Squared Mahalanobis distances to the class centres, `(R, G, d)` -> `(R, G, C)`, float32."""
+        return self.around.distances(views, self.centres)
+
+    def at(self, rows: Rows) -> Discriminant:
+        """The model of some rows."""
+        return Discriminant(rows_of(self.centres, rows), self.around.at(rows))
+
+
+@dataclass(frozen=True)
+class ClassPosterior:
+    """A fitted and calibrated adversary for R rows; see `likelihood_ratio.Posterior`."""
+
+    parts: tuple[tuple[Rows, Member, Look, Discriminant], ...]
+    prior: Tensor
+    real: Calibration
+    shuffled: Calibration
+    fold_bits: Tensor
+
+    def play(self, views: Sequence[Tensor], secret: Tensor, wrong: Tensor) -> Tensor:
+        """Bits over the prior, hits and null bits of each game: `(3, R, G)`."""
+        rows, games = len(self.fold_bits), len(secret)
+        out = self.prior.new_zeros(3, rows, games)
+        for mine, member, look, model in self.parts:
+            part = list(mine)
+            scores = member.scores([model.distances(look(rows_of(view, mine))) for view in views])
+            low = shifted(scores)
+            out[0, part] = calibrated_gain(low, self.prior, self.real.at(part), secret)
+            out[1, part] = top_hit(scores + self.prior.log(), secret)
+            out[2, part] = calibrated_gain(low, self.prior, self.shuffled.at(part), wrong)
+        return out
+
+
+def to_unit(points: Tensor) -> Tensor:
+    """Points of unit length; zero stays zero."""
+    size: Tensor = torch.linalg.vector_norm(points, dim=-1, keepdim=True)
+    return points / size.clamp_min(1e-200)
+
+
+def class_prior(labels: Tensor, classes: int) -> Tensor:
+    """Class frequencies with one pseudo-count each, so that a class the adversary never saw is possible."""
+    count = torch.bincount(labels, minlength=classes).double() + 1.0
+    return count / count.sum()
+
+
+def fit_discriminant(tokens: Tensor, labels: Tensor, classes: int, others: int, noise: float) -> Discriminant:
+    """Centres and scatter of the sum of a target of each class and `others` records of any class, plus noise.
+
+    A class with few records is drawn toward the mean of all, as if it had one record more at that mean.
+    """
+    centres, mean = _class_means(tokens, labels, classes)
+    scatter = ledoit_wolf(tokens - centres[:, labels]) + others * ledoit_wolf(tokens - mean)
+    scatter.diagonal(dim1=-2, dim2=-1).add_(noise * noise)
+    around = Interference(torch.zeros_like(mean[:, 0]), cholesky(scatter), RADIAL_DEGREES)
+    return Discriminant(centres + others * mean, around)
+
+
+def _class_means(tokens: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Mean of each class, `(R, C, k)`, with one record more at the mean of all, `(R, 1, k)`."""
+    mean = tokens.mean(1, keepdim=True)
+    one_hot = torch.nn.functional.one_hot(labels, classes).to(tokens)
+    return (one_hot.T @ tokens + mean) / (one_hot.sum(0)[:, None] + 1.0), mean
+
+
+def fits(
+    tokens: Tensor, labels: Tensor, classes: int, view: View, looks: Sequence[Look]
+) -> Callable[[int, Rows], Discriminant]:
+    """Models fitted on the given records when they are first asked for, by look and rows."""
+
+    @functools.cache
+    def fitted(place: int, rows: Rows) -> Discriminant:
+        seen = looks[place](rows_of(tokens, rows))
+        return fit_discriminant(seen, labels, classes, view.others, view.noise_std)
+
+    return fitted
+
+
+def fits_on_sight(
+    tokens: Tensor, labels: Tensor, classes: int, window: Window, view: View, looks: Sequence[Look], seed: int
+) -> Callable[[int, Rows], Discriminant]:
+    """Models fitted on batches of the given records as they are shown; looks come in fours, one for each of `CENTRES`.
+
+    Args:
+        tokens: pictures of the given records, `(R, n, 2k)`.
+        labels: class of each record, `(n,)`.
+        classes: number of classes.
+        window: of the same records.
+        view: batch size.
+        looks: each once for every one of `CENTRES`.
+        seed: of the batches.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    members = draw_others(tokens.shape[1], fit_games(tokens.shape[1], 1.0), view.records, generator)
+    (shown,) = window.batches(members[None], generator)
+    about = labels[members[:, 0].to(labels.device)]
+
+    @functools.cache
+    def fitted(place: int, rows: Rows) -> Discriminant:
+        seen, kind = looks[place](rows_of(shown, rows)), CENTRES[place % len(CENTRES)]
+        if kind == "seen":
+            return fit_discriminant(seen, about, classes, 0, 0.0)
+        picture = looks[place](rows_of(tokens.chunk(2, -1)[kind == "alone"], rows))
+        gain = gain_of(picture[:, members[:, 0].to(picture.device)], seen)[:, None, None]
+        sums = fit_discriminant(picture, labels, classes, view.others, 0.0)
+        centres, factor = gain * sums.centres, gain.abs().clamp_min(1e-200) * sums.around.factor
+        if kind != "sums":
+            centres = centres + (seen - centres[:, about]).mean(1, keepdim=True)
+            factor = refined(factor, seen - centres[:, about])
+        return Discriminant(centres, Interference(torch.zeros_like(centres[:, 0]), factor, RADIAL_DEGREES))
+
+    return fitted
+
+
+def fit(
+    tokens: Tensor,
+    labels: Tensor,
+    classes: int,
+    view: View,
+    generator: torch.Generator,
+    window: Window | None = None,
+) -> ClassPosterior:
+    """Fit, choose and calibrate on the adversary's records; see `rehearsal`.
+
+    Args:
+        tokens: `(R, n, k)`; with a window their pictures, see `sighted`.
+        labels: class of each record, `(n,)`.
+        classes: number of classes C.
+        view: batch size, rounds and noise.
+        generator: of the games she plays against herself.
+        window: what she sees of her own records, where a view is more than the sum of tokens and noise.
+    """
+    rows, n, k = tokens.shape
+    looks = _looks(k, view) if window is None else [one for one in _looks(k // 2, view) for _ in CENTRES]
+    family = [Member(i, len(look.coordinates), nu) for i, look in enumerate(looks) for nu in RADIAL_DEGREES]
+    half = n // 2
+    parts = slice(half), slice(half, 2 * half)
+    whole, chosen = (_fits(tokens, labels, classes, view, looks, window, part, generator) for part in parts)
+    every = tuple(range(rows))
+    folds = [(tokens[:, part], labels[part], None if window is None else window.at(part)) for part in parts]
+    priors = [class_prior(known, classes) for _, known, _ in folds]
+    first = _rehearse(lambda place, some: whole(place, every).at(some), priors[0], *folds[1], looks, view, generator)
+    second = _rehearse(chosen, priors[1], *folds[0], looks, view, generator)
+    prepared = prepare(first, second, family, rows, unseen(view.others, n))
+    final = _fits(tokens, labels, classes, view, looks, window, slice(n), generator)
+    found = [(mine, member, looks[member.place], final(member.place, mine)) for mine, member in prepared.parts]
+    return ClassPosterior(tuple(found), class_prior(labels, classes), prepared.real, prepared.shuffled, prepared.bits)
+
+
+def _fits(
+    tokens: Tensor,
+    labels: Tensor,
+    classes: int,
+    view: View,
+    looks: Sequence[Look],
+    window: Window | None,
+    part: slice,
+    generator: torch.Generator,
+) -> Callable[[int, Rows], Discriminant]:
+    """Models fitted on some of the records."""
+    if window is None:
+        return fits(tokens[:, part], labels[part], classes, view, looks)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return fits_on_sight(tokens[:, part], labels[part], classes, window.at(part), view, looks, seed)
+
+
+def _looks(k: int, view: View) -> list[Look]:
+    """Directions are tried only where a view is one record without noise: a sum has no direction of its own."""
+    alone = view.others == 0 and view.noise_std == 0.0
+    return [Look(coordinates, unit) for coordinates in sub_tokens(k) for unit in ((False, True) if alone else (False,))]
+
+
+def _rehearse(
+    model: Callable[[int, Rows], Discriminant],
+    prior: Tensor,
+    tokens: Tensor,
+    labels: Tensor,
+    window: Window | None,
+    looks: Sequence[Look],
+    view: View,
+    generator: torch.Generator,
+) -> list[Rehearsal]:
+    """Both roles: half of the played records are the targets, the other half fills the batches."""
+    quarter = tokens.shape[1] // 2
+    per_target = max(1, FOLD_GAMES // quarter)
+    found = []
+    for targets, fillers in roles(torch.arange(quarter), torch.arange(quarter, 2 * quarter)):
+        games = draw(quarter, quarter, per_target, view, generator)
+        if window is None:
+            views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
+        else:
+            views = window.games(targets, fillers, games, generator)
+
+        def distances(place: int, rows: Rows, views: Sequence[Tensor] = views) -> list[Tensor]:
+            fitted = model(place, rows)
+            return [fitted.distances(looks[place](rows_of(view, rows))) for view in views]
+
+        mine = labels[targets]
+        found.append(Rehearsal(distances, prior, mine[games.secret], mine[(games.secret + 1) % quarter]))
+    return found

@@ -1,0 +1,230 @@
+"""Densities and class centres on any sight: fitted on batches of the adversary's own records, as they are shown.
+
+Where a view does not add up (pruned or signed gradients, federated updates), what hides a record cannot be computed
+from tokens. She plays batches of her own instead. A record has two pictures: its token, and what the view shows of the
+record alone; what is shown of a batch is a gain times the picture of the target, and a rest. Which picture, which gain
+and which density of the rest are learned, so an adversary who sees nothing finds a gain of nearly nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ptaudit.attacks.model_selection import Rows, coordinates_of, rows_of
+from ptaudit.attacks.nuisance_density import (
+    RADIAL_DEGREES,
+    STUDENT_DEGREES,
+    Interference,
+    fit_gaussian,
+    next_student,
+    refined,
+)
+from ptaudit.gradients.batches import Matrices
+from ptaudit.views.aggregate import Games, draw_games, draw_others
+from ptaudit.views.sight import Sight, look
+from ptaudit.views.view import View
+
+FIT_GAMES = 1024
+"""Most batches of her own on which the rest is fitted."""
+
+GAMES_PER_RECORD = 0.25
+"""Those batches for each record: more hold the same records again, and look surer of the rest than they are."""
+
+BLUR = 1e-3
+"""Least spread of the rest, in units of the pictures': a view may show the target and nothing else."""
+
+TAILS: tuple[tuple[float, ...], ...] = (RADIAL_DEGREES, RADIAL_DEGREES, *((nu,) for nu in STUDENT_DEGREES))
+"""The tails tried on each density of the rest: the Gaussian of sums of pictures as it is (but for the gain), that one
+fitted to the rest, then the Student-t."""
+
+_GAUSSIANS = 2
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sight of some of the records, which are known by their place among these.
+
+    Attributes:
+        sight: of all records.
+        records: which they are, `(n,)`.
+    """
+
+    sight: Sight
+    records: Tensor
+
+    def at(self, places: slice | Tensor) -> Window:
+        """A sight of some of these."""
+        return Window(self.sight, self.records[places])
+
+    def batches(self, members: Tensor, generator: torch.Generator) -> Tensor:
+        """What is shown of batches, `(r, G, m)` -> `(r, R, G, k)`."""
+        return look(self.sight, self.records[members], generator)
+
+    def games(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
+        """What is shown in each round of games, `(R, G, k)`; see `views.aggregate.observe`."""
+        rounds = len(games.others)
+        target = targets[games.secret][None, :, None].expand(rounds, -1, 1)
+        return list(self.batches(torch.cat([target, fillers[games.others]], -1), generator))
+
+
+@dataclass(frozen=True)
+class Gained:
+    """Density of the rest when a gain times a candidate's picture is taken out, for R rows."""
+
+    rest: Interference
+    gain: Tensor
+
+    def distances(self, views: Tensor, candidates: Tensor) -> Tensor:
+        """See `Interference.distances`."""
+        return self.rest.distances(views, self.gain[:, None, None] * candidates)
+
+    def at(self, rows: Sequence[int]) -> Gained:
+        """The density of some rows."""
+        return Gained(self.rest.at(rows), self.gain[list(rows)])
+
+
+def draw(targets: int, fillers: int, per_target: int, view: View, generator: torch.Generator) -> Games:
+    """Games of a view: with a fixed batch all rounds have the same others."""
+    games = draw_games(targets, fillers, per_target, view.others, view.batches, generator)
+    return Games(games.secret, games.others.expand(view.rounds, -1, -1))
+
+
+def hidden(games: Games, view: View) -> Tensor:
+    """The others of each game, every batch once: `(r, G, m-1)`, with a fixed batch `(1, G, m-1)`."""
+    return games.others[: view.batches]
+
+
+def blurred(tokens: Tensor, view: View, sight: Sight) -> tuple[Tensor, View, Sight]:
+    """A view of one record without noise for an adversary who is wrong about it: tokens of unit size, a little noise.
+
+    What she believes leaves no room for doubt; with this she names the nearest candidate.
+    """
+    size = torch.linalg.vector_norm(tokens, dim=-1).median(1).values.clamp_min(1e-200)
+    return tokens / size[:, None, None], replace(view, noise_std=BLUR), _Sized(sight, size)
+
+
+@dataclass(frozen=True)
+class _Sized:
+    """A sight in units of a size for each row."""
+
+    sight: Sight
+    size: Tensor
+
+    @property
+    def random(self) -> bool:
+        """See `Sight.random`."""
+        return self.sight.random
+
+    def see(self, members: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Sight.see`."""
+        return self.sight.see(members, generator) / self.size[:, None, None]
+
+    def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
+        """See `Sight.read`; matrices have the size that they have."""
+        return self.sight.read(members, generator)
+
+
+def pictures(tokens: Tensor, sight: Sight, generator: torch.Generator) -> Tensor:
+    """The two pictures of every record side by side: its token and what is shown of it alone, `(R, N, 2k)`."""
+    return torch.cat([tokens, alone(tokens.shape[1], sight, generator).to(tokens)], -1)
+
+
+def alone(records: int, sight: Sight, generator: torch.Generator) -> Tensor:
+    """What a sight shows of each record in a batch of its own, `(R, N, k)`."""
+    return sight.see(torch.arange(records)[:, None], generator)
+
+
+def doubled(views: Sequence[Tensor]) -> list[Tensor]:
+    """What is shown, twice: to be held against each of the two pictures."""
+    return [torch.cat([view, view], -1) for view in views]
+
+
+def fit_games(records: int, per_record: float = GAMES_PER_RECORD) -> int:
+    """Number of batches of her own records on which she fits what is shown."""
+    return min(FIT_GAMES, max(32, int(per_record * records)))
+
+
+def gain_of(known: Tensor, shown: Tensor) -> Tensor:
+    """Gain of what is shown in the pictures of the targets, `(R, G, d)` each: `(R,)`.
+
+    Least squares in which games weigh the less the larger they are: a few giants do not decide it.
+    """
+    known = known - known.median(1, keepdim=True).values
+    shown = shown - shown.median(1, keepdim=True).values
+    weight = _inverse_size(known) * _inverse_size(shown)
+    fitted = (weight * (known * shown).sum(-1)).sum(1)
+    return fitted / (weight * known.square().sum(-1)).sum(1).clamp_min(1e-200)
+
+
+def _inverse_size(points: Tensor) -> Tensor:
+    """One over the length of each point, `(R, G, d)` -> `(R, G)`; points far smaller than most count as small ones."""
+    size: Tensor = torch.linalg.vector_norm(points, dim=-1)
+    return 1.0 / torch.maximum(size, 0.01 * size.mean(1, keepdim=True)).clamp_min(1e-100)
+
+
+def fits(
+    tokens: Tensor,
+    window: Window,
+    view: View,
+    sets: Sequence[Tensor],
+    seed: int,
+    start: Callable[[int, Rows], Interference] | None,
+) -> Callable[[int, Rows], Gained]:
+    """Densities of the rest fitted when they are first asked for, by place and rows; see `likelihood_ratio.fits`.
+
+    Args:
+        tokens: pictures of the given records, `(R, n, 2k)`.
+        window: of the same records.
+        view: batch size.
+        sets: coordinates of the pictures.
+        seed: of the batches.
+        start: densities of sums of the others' pictures at the same places: an estimate is shrunk toward the shape of
+            these, and is right with few batches where the view nearly adds up. None where there are no others.
+    """
+    kinds = len(TAILS)
+    generator = torch.Generator().manual_seed(seed)
+    members = draw_others(tokens.shape[1], fit_games(tokens.shape[1]), view.records, generator)
+    (shown,) = doubled(list(window.batches(members[None], generator)))
+
+    @functools.cache
+    def rest(first: int, rows: Rows) -> tuple[Tensor, Tensor]:
+        coordinates = sets[first // kinds]
+        target = coordinates_of(rows_of(tokens, rows), coordinates)[:, members[:, 0].to(tokens.device)]
+        seen = coordinates_of(rows_of(shown, rows), coordinates)
+        gain = gain_of(target, seen)
+        blur = BLUR * (gain * target.std((1, 2))).abs().clamp_min(1e-200)
+        noise = torch.randn(seen.shape, generator=torch.Generator().manual_seed(seed)).to(seen)
+        return gain, seen - gain[:, None, None] * target + blur[:, None, None] * noise
+
+    @functools.cache
+    def fitted(place: int, rows: Rows) -> Gained:
+        kind = place % kinds
+        gain, left = rest(place - kind, rows)
+        if start is None:  # nothing but the target, and what is random in the view
+            if kind < _GAUSSIANS:
+                return Gained(fit_gaussian(left, 1, 0.0, refine=kind == 1), gain)
+            before = fitted(place - 1, rows).rest if kind > _GAUSSIANS else None
+            return Gained(next_student(left, before, STUDENT_DEGREES[kind - _GAUSSIANS]), gain)
+        if kind == 0:
+            shape = start(place + 1, rows)
+            factor = shape.factor * gain.abs().clamp_min(1e-200)[:, None, None]
+            return Gained(Interference(gain[:, None] * shape.mean, factor, RADIAL_DEGREES), gain)
+        shape = _moved(start(place, rows), left)
+        if kind == 1:
+            mean = left.mean(1)
+            return Gained(Interference(mean, refined(shape.factor, left - mean[:, None]), RADIAL_DEGREES), gain)
+        return Gained(next_student(left, shape, STUDENT_DEGREES[kind - _GAUSSIANS]), gain)
+
+    return fitted
+
+
+def _moved(shape: Interference, points: Tensor) -> Interference:
+    """A density of the same shape at the place and of the size of some points."""
+    centre = points.median(1).values
+    spread = shape.whiten(points - centre[:, None]).square().sum(-1).median(1).values / points.shape[-1]
+    return Interference(centre, shape.factor * spread.clamp_min(1e-200).sqrt()[:, None, None], shape.tails)

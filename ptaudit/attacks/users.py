@@ -1,0 +1,158 @@
+"""Whose records is a batch made of? The adversary's likelihoods, chosen and calibrated on users of her own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptaudit.attacks.calibration import Calibration, uniform, unseen
+from ptaudit.attacks.densities import sub_tokens
+from ptaudit.attacks.model_selection import Member, Rehearsal, Rows, coordinates_of, prepare, rows_of
+from ptaudit.attacks.nuisance_density import GAUSSIAN, RADIAL_DEGREES, Interference, cholesky, refined
+from ptaudit.attacks.observed_density import gain_of
+from ptaudit.attacks.two_covariance import (
+    HEAVY,
+    NEAREST_SCALES,
+    Model,
+    Nearest,
+    Rest,
+    Setting,
+    Shown,
+    Summed,
+    TwoCovariance,
+    UserMember,
+    expected_mean,
+    fit_two_covariance,
+)
+
+GAUSS = (GAUSSIAN, 30.0, 5.0)
+"""Tails tried on the Gaussian model."""
+
+NEAREST_TAILS = ((GAUSSIAN,),) * (2 * len(NEAREST_SCALES))
+
+SUM_TAILS = (GAUSS, (HEAVY,))
+"""Tails tried on the model of a sum, fitted by moments and robustly."""
+
+REST_TAILS = (RADIAL_DEGREES,)
+"""Tails tried on the density of the rest, where the view is learned."""
+
+
+@dataclass(frozen=True)
+class UserPosterior:
+    """A fitted and calibrated adversary for R rows; see `likelihood_ratio.Posterior`."""
+
+    parts: tuple[tuple[Rows, Member, Tensor, Model], ...]
+    real: Calibration
+    shuffled: Calibration
+    fold_bits: Tensor
+    twice: bool
+
+    def answer(self, shown: Shown) -> tuple[Tensor, Tensor]:
+        """Log-posteriors of every game and those of the null, `(R, games, K)` each, natural."""
+        rows, size = len(self.fold_bits), shown.sets.shape[1]
+        out = shown.observed.new_empty(2, rows, len(shown.secret), size)
+        for mine, member, coordinates, model in self.parts:
+            scores = member.scores(model(shown.at(mine, coordinates, self.twice)))
+            for which, calibration in enumerate((self.real.at(mine), self.shuffled.at(mine))):
+                q = (calibration.slope[:, None, None] * scores).softmax(-1)
+                share = calibration.share[:, None, None]
+                out[which, list(mine)] = ((1.0 - share) * q + share / size).log()
+        return out[0], out[1]
+
+
+def fit(
+    tokens: Tensor,
+    users: Tensor,
+    folds: Sequence[Tensor],
+    games: Sequence[Shown],
+    setting: Setting,
+    adversary: str,
+) -> UserPosterior:
+    """Fit, choose and calibrate on the adversary's own users; see `rehearsal`.
+
+    Args:
+        tokens: records of users with at least two each, `(R, n, k)`; pictures where the setting says so.
+        users: number of the user of each, `(n,)`.
+        folds: the records of one half of the users and of the other.
+        games: batches of the users of each fold.
+        setting: what is in a batch.
+        adversary: `likelihood-ratio` or `nearest`.
+    """
+    rows, n, k = tokens.shape
+    # The angle to a user's mean is a likelihood too (von Mises-Fisher), and no record is too heavy for it.
+    tails = NEAREST_TAILS if adversary == "nearest" else NEAREST_TAILS + SUM_TAILS + REST_TAILS * setting.sighted
+    half = k // 2 if setting.sighted else k
+    sets = [torch.arange(half)] if adversary == "nearest" else sub_tokens(half)
+    sets = [c + start for start in range(0, k, half) for c in sets]
+    kinds = len(tails)
+    family: list[Member] = [
+        UserMember(i * kinds + j, len(c), nu) for i, c in enumerate(sets) for j, some in enumerate(tails) for nu in some
+    ]
+
+    def models(own: Tensor, shown: Shown) -> Callable[[int, Rows], Model]:
+        numbered = torch.unique(users[own], return_inverse=True)[1]
+
+        @functools.cache
+        def fitted(place: int, asked: Rows) -> Model:
+            kind = place % kinds
+            if kind < len(NEAREST_TAILS):
+                return Nearest(kind % 2 == 0, NEAREST_SCALES[kind // 2])
+            c = sets[place // kinds]
+            seen = coordinates_of(rows_of(tokens, asked)[:, own], c)
+            some = shown.at(asked, c, setting.sighted)
+            return _model(seen, numbered, some, kind - len(NEAREST_TAILS), setting)
+
+        return fitted
+
+    def rehearsal(model: Callable[[int, Rows], Model], shown: Shown) -> Rehearsal:
+        @functools.lru_cache(maxsize=1)
+        def looked(which: int, asked: Rows) -> Shown:
+            return shown.at(asked, sets[which], setting.sighted)
+
+        def distances(place: int, asked: Rows) -> list[Tensor]:
+            return model(place, asked)(looked(place // kinds, asked))
+
+        size = shown.sets.shape[1]
+        return Rehearsal(distances, uniform(size, tokens), shown.secret, (shown.secret + 1) % size)
+
+    first, second = (rehearsal(models(folds[i], games[i]), games[1 - i]) for i in (0, 1))
+    hiding = setting.records - 1 + setting.others * setting.batch
+    prepared = prepare([first], [second], family, rows, unseen(hiding, n))
+    final = models(torch.cat(list(folds)), joined(games))
+    parts = [(mine, member, sets[member.place // kinds], final(member.place, mine)) for mine, member in prepared.parts]
+    return UserPosterior(tuple(parts), prepared.real, prepared.shuffled, prepared.bits, setting.sighted)
+
+
+def joined(games: Sequence[Shown]) -> Shown:
+    """The batches of all, to fit on: without sets."""
+    nothing = torch.empty(0, 1, dtype=torch.long)
+    seen, known, batch = (torch.cat([getattr(g, name) for g in games], 1) for name in ("observed", "known", "batch"))
+    return Shown(seen, known, torch.cat([g.count for g in games]), batch, nothing, nothing.flatten().bool())
+
+
+def _model(tokens: Tensor, users: Tensor, shown: Shown, kind: int, setting: Setting) -> Model:
+    """One of the kinds of a likelihood: Gaussian and robust sum, density of the rest."""
+    two = fit_two_covariance(tokens, users, robust=kind == 1)
+    if not setting.sighted:
+        return Summed(two, setting, torch.ones_like(two.mean[:, 0]), torch.zeros_like(two.mean))
+    gain = gain_of(shown.batch, shown.observed)
+    # A view that shows nothing of its batch has no gain: what is left then says nothing either.
+    gain = torch.where(gain.abs() < 1e-100, 1.0, gain)
+    if kind < len(SUM_TAILS):
+        left = shown.observed - gain[:, None, None] * shown.batch
+        return Summed(two, setting, gain, left.median(1).values if kind == 1 else left.mean(1))
+    return _rest(two, setting.records * gain, shown, setting)
+
+
+def _rest(two: TwoCovariance, gain: Tensor, shown: Shown, setting: Setting) -> Rest:
+    """Its scatter is shrunk toward the shape that it would have if the view added up."""
+    left = shown.observed - gain[:, None, None] * expected_mean(two, shown)
+    variance = two.posterior(shown.known, shown.count)[1].mean(1)
+    scatter = (two.back * (1.0 / setting.records + variance)[:, None]) @ two.back.mT * gain.square()[:, None, None]
+    mean = left.mean(1)
+    factor = refined(cholesky(scatter), left - mean[:, None])
+    return Rest(two, gain, Interference(mean, factor, RADIAL_DEGREES))

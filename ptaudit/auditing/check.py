@@ -1,0 +1,295 @@
+"""`ptaudit check`: everything short of training, and what training and audit would cost."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from ptaudit.auditing.checkpoint_alarm import alarm
+from ptaudit.auditing.checkpoints import CheckpointEntry, checkpoint_entries
+from ptaudit.auditing.columns import ColumnEntry, column_entries
+from ptaudit.auditing.cost_estimate import games_seconds, once
+from ptaudit.auditing.cost_probe import Probe
+from ptaudit.auditing.defended_runs import of_arms
+from ptaudit.auditing.doubts import doubts, sentences
+from ptaudit.auditing.foretold import foretold
+from ptaudit.auditing.frozen import FrozenEntry, frozen_entries
+from ptaudit.auditing.gradient_memory import kept_bytes
+from ptaudit.auditing.opening import (
+    layer_entries,
+    open_session,
+)
+from ptaudit.auditing.seed import prove, trajectory
+from ptaudit.auditing.warnings import warnings
+from ptaudit.context.layer_patterns import (
+    shared,
+)
+from ptaudit.context.make_view import make_view
+from ptaudit.context.session import (
+    Session,
+)
+from ptaudit.errors import ModelError
+from ptaudit.games.identity.measure import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
+from ptaudit.games.registry import on_view
+from ptaudit.gate import reachable
+from ptaudit.sketches.tokens import Tokens
+from ptaudit.spec import load
+from ptaudit.spec.base import Part
+from ptaudit.spec.catalog import MODEL_VIEW, NOISE_HALF
+from ptaudit.spec.model import GateSpec, IdentityGame
+from ptaudit.tables.mechanism import is_mechanism
+from ptaudit.tables.run import LayerEntry
+from ptaudit.training.device import pick_device
+from ptaudit.training.evaluate import evaluate, members_evaluated
+from ptaudit.training.sampling import steps_per_epoch
+from ptaudit.training.saved import load_into, load_state
+from ptaudit.training.trainer import Replay
+from ptaudit.training.walk import Walk
+
+T = TypeVar("T")
+
+_PROBE_RECORDS = 256
+_PROBE_STEPS = 3
+
+_BATCHES_HELD = 2048
+"""Batches of which a game holds what is seen in every layer, by its peak."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found out: times in seconds, memory in bytes, members and the like in records.
+
+    `memory_bytes` is the peak, of which `gradient_bytes` hold the gradients that games keep.
+    """
+
+    spec_name: str
+    device: str
+    layers: tuple[LayerEntry, ...]
+    parameters: int
+    captured_parameters: int
+    members: int
+    held_out: int
+    audited: int
+    step_seconds: float
+    estimate_seconds: Mapping[str, float]
+    memory_bytes: int
+    gradient_bytes: int
+    warnings: tuple[str, ...]
+    columns: tuple[ColumnEntry, ...]
+    class_names: tuple[str, ...]
+    frozen: tuple[FrozenEntry, ...]
+    checkpoints: tuple[CheckpointEntry, ...]
+
+
+def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[str] = ()) -> CheckReport:
+    """Load all that the spec names, list the layers, take a few steps, read a few tokens, play one game.
+
+    Nothing is written. The estimate scales what was timed on a sample by the size of the run.
+
+    Raises:
+        PtauditError: what `run` would refuse.
+    """
+    spec = load(spec_path, overrides)
+    session = open_session(spec, pick_device(device))
+    seed = spec.train.all_seeds[0]
+    model = session.model(seed)
+    reader = session.reader(model)
+    for defended in of_arms(session):
+        prove(defended)
+    step, training = _training_seconds(session, model, seed)
+    alarms = _alarms(session, model, seed)
+    probe = Probe.of(session, model, reader)
+    layers = layer_entries(reader.layers)  # which may have changed: of more records, more may reach a layer
+    games = games_seconds(probe)
+    epochs, seeds = len(spec.audited_epochs), len(spec.train.all_seeds)
+    trainings = 1 + len(spec.defenses)
+    records = len(session.members) + _others(session)
+    captured = sum(layer.parameters for layer in layers if layer.capture != "none")
+    gradients, more = kept_bytes(session, reader)
+    return CheckReport(
+        spec_name=spec.name,
+        device=str(session.device),
+        layers=layers,
+        parameters=sum(layer.parameters for layer in layers),
+        captured_parameters=captured,
+        members=len(session.split.members),
+        held_out=len(session.split.held_out),
+        audited=len(session.members),
+        step_seconds=step,
+        estimate_seconds={
+            "training": seeds * trainings * training,
+            "capture": seeds * trainings * epochs * records * probe.read_seconds,
+            "games": seeds * epochs * games,
+        },
+        memory_bytes=_memory(session, probe.inside, records) + gradients + more,
+        gradient_bytes=gradients,
+        warnings=(
+            *alarms,
+            *_doubts(session, model, probe.inside),
+            *warnings(session, model),
+            *foretold(session),
+            *_record_warnings(session),
+            *_gate_warnings(session, layers),
+        ),
+        columns=column_entries(session),
+        class_names=session.records.class_names,
+        frozen=frozen_entries(model),
+        checkpoints=checkpoint_entries(spec),
+    )
+
+
+def _doubts(session: Session, model: torch.nn.Module, tokens: Tokens) -> tuple[str, ...]:
+    """What is doubtful at the weights at hand: those of the last checkpoint, or before training."""
+    epoch = max(session.spec.replay.saved) if session.spec.replay else 0
+    return sentences({epoch: doubts(session, model, tokens)})
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    work()  # the first call pays for kernels and buffers
+    return once(work)
+
+
+def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tuple[float, float]:
+    """Seconds of a training step, and of the training; or 0, and of walking over the checkpoints.
+
+    The weights are then as they were.
+    """
+    saved = {name: value.clone() for name, value in model.state_dict().items()}
+    replay = trajectory(session, model, seed)
+    if isinstance(replay, Replay):
+        _is_a_number(session, model, "the untrained model", "check its initial weights and the scale of the inputs")
+        replay.prove()
+        step, train = replay.time_steps(_PROBE_STEPS), session.spec.train
+        looking = (train.epochs + 1) * _evaluated(session) * _evaluation_seconds(session, model)
+        found = step, train.epochs * steps_per_epoch(train, len(session.split.members)) * step + looking
+    else:
+        found = 0.0, _walk_seconds(session, replay)
+    model.load_state_dict(saved)
+    return found
+
+
+def _alarms(session: Session, model: torch.nn.Module, seed: int) -> list[str]:
+    """What is badly wrong with checkpoints; the weights are then those of the last one, which say most."""
+    walk = trajectory(session, model, seed)
+    found = alarm(session, walk) if isinstance(walk, Walk) else ""
+    return [found] if found else []
+
+
+def _walk_seconds(session: Session, walk: Walk) -> float:
+    began = time.perf_counter()
+    walk.prove()
+    loading = time.perf_counter() - began
+    epoch, path = next(iter(walk.saved.items()))
+    load_into(walk.model, load_state(path, walk.key)[0], path)
+    _is_a_number(session, walk.model, f"the checkpoint of epoch {epoch}", "leave it out of replay.checkpoints")
+    return 2 * loading + len(walk.saved) * _evaluated(session) * _evaluation_seconds(session, walk.model)
+
+
+def _evaluated(session: Session) -> int:
+    """Records whose loss is looked at after every epoch."""
+    return len(members_evaluated(session.split.members)) + len(session.split.held_out)
+
+
+def _evaluation_seconds(session: Session, model: torch.nn.Module) -> float:
+    """Of the loss of one record."""
+    probe = session.split.members[:_PROBE_RECORDS]
+    return _timed(lambda: evaluate(model, session.records, session.loss, probe))[1] / len(probe)
+
+
+def _is_a_number(session: Session, model: torch.nn.Module, what: str, remedy: str) -> None:
+    """Find the loss of the first members finite, before hours are spent on it."""
+    first = session.split.members[:_PROBE_RECORDS]
+    loss, _ = evaluate(model, session.records, session.loss, first)
+    if not math.isfinite(loss):
+        said = f"the loss of {what} on the first {len(first)} members is {loss}"
+        raise ModelError(said, where=session.spec.model.entry, remedy=remedy)
+
+
+def _others(session: Session) -> int:
+    return len(session.others) if session.reads_held_out else 0
+
+
+def _memory(session: Session, tokens: Tokens, records: int) -> int:
+    """Peak memory so far, with games played on few layers; plus the tokens of all records in both precisions, and what
+    games hold of the batches that they look at in all layers.
+    """
+    if session.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(session.device)
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    per_record = tokens.values.shape[0] * tokens.values.shape[2]
+    games = [game for game in session.spec.games if on_view(game)]
+    batches = _BATCHES_HELD if games and session.views else 0
+    return int(peak + (records * (4 + 8) + batches * 8) * per_record)
+
+
+def _record_warnings(session: Session) -> list[str]:
+    """Views that have few records for the games on them; those that look through an encoder have half of all."""
+    found, n, audit = [], len(session.members), session.spec.audit
+    games = [game for game in audit.games if on_view(game)]
+    halved = [game for game in games if game.needs_encoder and audit.tokens.encoder != "sketch"]
+    kinds = [(1, [game for game in games if game not in halved]), (2, halved)]
+    for view in session.views:
+        for times, some in kinds:
+            taken = times * view.records * view.batches
+            needed, advised = RECORDS_PER_MEMBER * taken, ADVISED_PER_MEMBER * taken
+            of = "" if len(some) == len(games) else f" for {' and '.join(game.title for game in some)}"
+            why = "" if times == 1 else " (half of them train the encoder)"
+            if some and n < needed:
+                text = f"will be inconclusive{of}: it needs {needed} audited records{why}, there are {n}."
+                found.append(f"View {view.name} {text}")
+            elif some and n < advised:
+                found.append(f"View {view.name} has {n} audited records; {advised} are advised{of}{why}.")
+    return found
+
+
+def _gate_warnings(session: Session, layers: Sequence[LayerEntry]) -> list[str]:
+    """Thresholds that the view can hardly reach."""
+    found = []
+    for gate in session.spec.gates:
+        ceiling = _ceiling(session, gate, layers)
+        text = reachable(gate, ceiling=ceiling) if ceiling is not None else None
+        if text:
+            found.append(text)
+        if gate.needs == "mechanism" and not _has_mechanism(session, gate):
+            found.append(f"gate {gate.id} can never pass: it needs a mechanism, and view {gate.view} has no noise")
+    return found
+
+
+def _has_mechanism(session: Session, gate: GateSpec) -> bool:
+    """Whether noise of known size stands behind what a gate looks at."""
+    trained = session.spec.arms.get(gate.trained_with, session.spec)
+    game = next(game for game in session.spec.games if game.title == gate.game)
+    defense: Part | None = trained.train.defense
+    if gate.view != MODEL_VIEW:
+        defense = next(view.defense for view in trained.audit.views if view.name == gate.view)
+    return is_mechanism(defense and defense.plain(), game.plain())
+
+
+def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> float | None:
+    """The largest value that the gate's metric can have on its view; None where it is not known beforehand."""
+    if gate.measure in ("epsilon_lo", NOISE_HALF):
+        return None
+    if gate.view == MODEL_VIEW or not gate.measure.endswith("bits"):
+        return 1.0
+    if gate.measure != "bits":
+        return None
+    trained = session.spec.arms.get(gate.trained_with, session.spec)
+    view = make_view(next(view for view in trained.audit.views if view.name == gate.view))
+    game = next(game for game in session.spec.games if game.title == gate.game)
+    if isinstance(game, IdentityGame):
+        largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)
+        total = sum(layer.parameters for layer in layers)
+        size = largest if gate.over == "layers" else total
+        k = min(game.candidates, len(session.members) // 4)
+        return min(math.log2(max(k, 1)), noise_ceiling(view, size))
+    classes = session.records.classes
+    return math.log2(classes) if game.name == "label" and classes else None

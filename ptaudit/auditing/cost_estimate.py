@@ -1,0 +1,221 @@
+"""What the games of an audit cost: they are played on few layers and records, and scaled to all."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+import torch
+
+from ptaudit.attacks.whole import noisy_cells, root_of
+from ptaudit.auditing.cost_probe import Probe
+from ptaudit.auditing.defended_runs import of_arms
+from ptaudit.context.epoch_context import Scene
+from ptaudit.context.observations import undefended
+from ptaudit.context.session import Session
+from ptaudit.games.common.observed import observe, why_not
+from ptaudit.games.registry import on_model, on_view
+from ptaudit.spec.catalog import CRITICS
+from ptaudit.spec.model import GameSpec, MutualInformationGame, UsableInformationGame
+from ptaudit.views import View
+from ptaudit.views.replayed import why_not as why_not_shown
+
+T = TypeVar("T")
+
+FEW, SOME = 2, 6
+"""Layers of the two samples of many: the difference is what each further layer costs."""
+
+SECONDS = 8.0
+"""Of a processor on playing, after which only games are played that have not been played at all."""
+
+BATCHES = 6000
+"""Batches that a game looks at: where a view does not add up, their gradients are taken one by one."""
+
+_GROWTH = {"identity": 0.4}
+_OTHERS_GROW = 0.1
+"""Powers of the records with which games about batches grow: the number of batches is held."""
+
+_PER_COORDINATE = 3
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A game on a view.
+
+    Attributes:
+        session: of the training that it belongs to, with or without a defense.
+        game: the game.
+        view: the view.
+    """
+
+    session: Session
+    game: GameSpec
+    view: View
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal where the cost is: names and strengths of defenses make no difference."""
+        view = self.view
+        shape = (view.records, view.batches, view.rounds, view.layers, view.noise_std > 0.0, view.clip is not None)
+        return self.game.title, *shape, type(view.defense), type(view.update)
+
+    @property
+    def players(self) -> int:
+        """One who knows of a defense, and one who does not."""
+        return 1 if undefended(self.view) == self.view else 2
+
+    def apart(self, other: Kind) -> float:
+        """How different another kind of the same game is."""
+        sizes = (math.log2(kind.view.records * kind.view.rounds) for kind in (self, other))
+        return abs(next(sizes) - next(sizes)) + 2.0 * (self.key[5:] != other.key[5:])
+
+
+def games_seconds(probe: Probe) -> float:
+    """Seconds of the games of one epoch, in the training as it is and in those with a defense.
+
+    Every game is played once, on the largest view that adds up, and on single records, which takes little; then on
+    other kinds of views, the most frequent first, for `SECONDS`. What is left is taken to cost what the most similar
+    kind did.
+
+    Args:
+        probe: of the audit.
+    """
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # the first optimizer imports a lot
+    sessions = [probe.session, *of_arms(probe.session)]
+    every = [kind for session in sessions for kind in _kinds(session)]
+    count = Counter(kind.key for kind in every)
+    known: dict[str, list[tuple[Kind, float]]] = {}
+    spent = total = 0.0
+    for kind in _in_order(every, count):
+        alike, looking = known.setdefault(kind.game.title, []), _looking(kind, probe)
+        cheap = kind.view.linear and kind.view.records == 1
+        if alike and (_needs_other_model(probe, kind) or (not cheap and spent + looking > SECONDS)):
+            near, seconds = min(alike, key=lambda pair: kind.apart(pair[0]))
+            seconds = seconds * kind.players / near.players + max(0.0, looking - _looking(near, probe))
+        else:
+            began = time.process_time()
+            seconds = _kind_seconds(probe, kind)
+            spent += time.process_time() - began
+            alike.append((kind, seconds))
+        total += count[kind.key] * seconds
+    once_each = sum(_model_seconds(probe, game) for game in probe.session.spec.games)
+    if any(not kind.game.needs_encoder for kind in every):
+        once_each += probe.gradient_seconds * len(probe.session.members)
+    return total + len(sessions) * once_each
+
+
+def _kinds(session: Session) -> Iterator[Kind]:
+    return (Kind(session, game, view) for view in session.views for game in session.spec.games if on_view(game))
+
+
+def _in_order(every: Sequence[Kind], count: Counter[tuple[object, ...]]) -> list[Kind]:
+    """One of each kind: for every game the largest view that adds up, then the most frequent ones."""
+    different = list({kind.key: kind for kind in reversed(every)}.values())
+    largest = sorted(different, key=lambda kind: (kind.view.linear, kind.view.records * kind.view.rounds))
+    first = list({kind.game.title: kind for kind in largest}.values())
+    others = [kind for kind in different if kind not in first]
+    return [*first, *sorted(others, key=lambda kind: (-count[kind.key], kind.view.records))]
+
+
+def _needs_other_model(probe: Probe, kind: Kind) -> bool:
+    """Whether a defense is about a model that is trained with it alone, as an information bottleneck is."""
+    if kind.session is probe.session or kind.view.linear:
+        return False
+    return bool(why_not_shown(kind.view, probe.model, probe.session.records.classes))
+
+
+def _looking(kind: Kind, probe: Probe) -> float:
+    """Seconds of taking the gradients of batches, where a view does not add up."""
+    return 0.0 if kind.view.linear else kind.players * BATCHES * kind.view.records * probe.read_seconds
+
+
+def _kind_seconds(probe: Probe, kind: Kind) -> float:
+    """Of all layers and records: of many layers along the line through two samples, of few in proportion."""
+    layers = len(probe.places(kind.view))
+    if not layers:
+        return 0.0
+    few = FEW if layers > 2 * FEW else max(1, layers // 2)
+    seconds = _played(probe, kind, few)
+    if kind.game.name == "canary":  # its gradients are taken through the whole model
+        return seconds
+    if layers <= 2 * FEW:
+        # All layers jointly are a line too.
+        return seconds * (layers + 1) / (few + 1) + _roots_seconds(probe, kind, layers)
+    some = min(SOME, layers - 1)
+    more = _played(probe, kind, some)
+    each = max(0.0, more - seconds) / (some - few)
+    return more + (layers - some) * each + _roots_seconds(probe, kind, layers)
+
+
+def _played(probe: Probe, kind: Kind, layers: int) -> float:
+    """With some of the layers, and all records; larger batches than were read for take as much longer."""
+    view = probe.smaller(kind.view)
+    scene = probe.scene(kind.session, view, layers)
+    more = len(kind.session.members) / len(scene.session.members)
+    seconds = 0.0
+    for game, growth in _singles(kind.game, view):
+        if game.needs_encoder:
+            seconds += _encoder_seconds(scene, kind, view)
+        play = on_view(game)
+        assert play is not None
+        seconds += once(partial(play, scene, game, view))[1] * more**growth
+    return seconds * kind.view.records / view.records
+
+
+def _encoder_seconds(scene: Scene, kind: Kind, view: View) -> float:
+    """Of training the encoder of a view: the share of one of the games that look through it.
+
+    It takes as many steps of any records.
+    """
+    places = scene.places(view)
+    if scene.encoders is None or why_not(scene, view, places):
+        return 0.0
+    sharing = sum(game.needs_encoder for game in kind.session.spec.games)
+    return once(lambda: observe(scene, view, places))[1] / sharing
+
+
+def _singles(game: GameSpec, view: View) -> list[tuple[GameSpec, float]]:
+    """The game with each of its estimators or families alone, and the power of the records that its cost grows with."""
+    if isinstance(game, MutualInformationGame):
+        return [(game.model_copy(update={"estimator": [e]}), 0.5 if e in CRITICS else 1.0) for e in game.estimator]
+    if isinstance(game, UsableInformationGame):
+        return [(game.model_copy(update={"family": [f]}), 0.5 if f == "mlp" else 1.0) for f in game.family]
+    return [(game, 1.0 if view.records == 1 else _GROWTH.get(game.name, _OTHERS_GROW))]
+
+
+def _roots_seconds(probe: Probe, kind: Kind, layers: int) -> float:
+    """What the identity game takes beyond its growth for the roots of inner products of all records, under noise."""
+    n, few = len(kind.session.members), len(probe.inside.loss)
+    if kind.game.name != "identity" or not kind.view.noise_std or n <= 2 * few:
+        return 0.0
+    if not noisy_cells([probe.gradients[i] for i in probe.places(kind.view)], n):
+        return 0.0
+    rows = torch.randn(few, few, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return layers * once(lambda: root_of(rows @ rows.T))[1] * (n / few) ** 3
+
+
+def _model_seconds(probe: Probe, game: GameSpec) -> float:
+    """Of a game on the model, on tokens of no record: as many as it needs, if there will be so many."""
+    session, inside = probe.session, probe.inside
+    play = on_model(game, session.spec)
+    if play is None:
+        return 0.0
+    layers, n, dim = inside.values.shape
+    n = max(n, min(len(session.members), _PER_COORDINATE * dim))
+    values = torch.randn(layers, n, dim, generator=torch.Generator().manual_seed(0))
+    some = replace(session, members=session.members[:n], others=session.others[: len(probe.outside.loss)], kept={})
+    tokens = replace(inside, values=values.to(inside.values.device))
+    scene = Scene(some, 0, 0, probe.model, probe.reader.layers, tokens, probe.outside, probe.reader)
+    return once(lambda: play(scene, game))[1] * len(session.members) / n
+
+
+def once(work: Callable[[], T]) -> tuple[T, float]:
+    """What a piece of work returns, and the seconds it took."""
+    began = time.perf_counter()
+    found = work()
+    return found, time.perf_counter() - began

@@ -1,0 +1,85 @@
+"""The same training again with each defense of the spec, audited as it goes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ptaudit.auditing.folder import Workplace
+from ptaudit.auditing.seed import SeedRun, run_seeds
+from ptaudit.context.make_view import make_view
+from ptaudit.context.session import Session
+from ptaudit.progress import Progress
+from ptaudit.spec.defenses import DefenseSpec
+from ptaudit.spec.model import Spec
+from ptaudit.tables.row import Row
+from ptaudit.tables.run import DefenseEntry
+from ptaudit.training.layers import penalised
+from ptaudit.training.loss import make_loss
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One defense: its training runs, one for each seed until one diverged."""
+
+    defense: DefenseSpec
+    seeds: tuple[SeedRun, ...]
+
+    @property
+    def entry(self) -> DefenseEntry:
+        """How the defended training ended, as the tables hold it; averaged over the seeds."""
+        last = [seed.stats[-1] for seed in self.seeds if seed.stats]
+        spent = last[0].epsilon if last and last[0].epsilon is not None else math.nan
+        diverged = next((seed.diverged.what for seed in self.seeds if seed.diverged), "")
+        defense = self.defense
+        return DefenseEntry(
+            title=defense.title,
+            name=defense.name,
+            parameter=defense.parameter,
+            strength=math.nan if defense.strength is None else defense.strength,
+            train_accuracy=_mean([s.train_accuracy for s in last]),
+            held_out_accuracy=_mean([s.held_out_accuracy for s in last]),
+            held_out_loss=_mean([s.held_out_loss for s in last]),
+            epsilon=spent,
+            status=f"diverged: {diverged}" if diverged else "ok",
+        )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def run_arms(session: Session, place: Workplace, progress: Progress) -> list[Arm]:
+    """Train and audit with every defense of the spec. One that diverges keeps the epochs before."""
+    found = []
+    for defense in session.spec.defenses:
+        progress.log(f"defense {defense.title}")
+        mine = of_arm(session, session.spec.arm(defense))
+        found.append(Arm(defense, tuple(run_seeds(mine, place, progress, part=f"defenses/{defense.title}"))))
+    return found
+
+
+def of_arms(session: Session) -> Iterator[Session]:
+    """The sessions of all defenses."""
+    return (of_arm(session, spec) for spec in session.spec.arms.values())
+
+
+def of_arm(session: Session, spec: Spec) -> Session:
+    """The session of a defense: the same records and split."""
+    loss = penalised(make_loss(spec.train.loss, spec.train.label_smoothing), spec.train)
+    return replace(session, spec=spec, loss=loss, views=tuple(map(make_view, spec.audit.views)))
+
+
+def named(rows: Sequence[Row], arm: str) -> list[Row]:
+    """Rows of an arm, which say so."""
+    return [replace(row, trained_with=arm) for row in rows]
+
+
+def table_of(seed: int, base: Sequence[SeedRun], arms: Sequence[Arm]) -> tuple[Row, ...]:
+    """The table of one seed: the training as it is, then with each defense that got as far."""
+    rows = list(base[seed].rows)
+    for arm in arms:
+        if seed < len(arm.seeds):
+            rows += named(arm.seeds[seed].rows, arm.defense.title)
+    return tuple(rows)

@@ -1,0 +1,138 @@
+"""One audited epoch: read the tokens, play every game on every view, write down the rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ptaudit.auditing.doubts import doubts, sentences
+from ptaudit.context.epoch_context import Scene
+from ptaudit.context.samples import Samples
+from ptaudit.context.session import Session, both_sides
+from ptaudit.games.registry import on_model, on_view
+from ptaudit.progress import Progress, Task
+from ptaudit.sketches.reader import TokenReader
+from ptaudit.sketches.tokens import Tokens
+from ptaudit.spec.model import MutualInformationGame, Spec, UsableInformationGame
+from ptaudit.spec.play import GameSpec
+from ptaudit.tables.mechanism import is_mechanism
+from ptaudit.tables.row import Row
+from ptaudit.tables.status import never_below_identity
+from ptaudit.training.epoch_snapshot import Moment
+
+if TYPE_CHECKING:
+    from ptaudit.context.encoding import Encoders
+
+
+@dataclass
+class Seconds:
+    """Time spent in each phase."""
+
+    capture: float = 0.0
+    games: float = 0.0
+    of_game: dict[str, float] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, float]:
+        """Phases, then games by name."""
+        named = {f"game {title}": seconds for title, seconds in self.of_game.items()}
+        return {"capture": self.capture, "games": self.games, **named}
+
+    def take(self, before: Mapping[str, float]) -> None:
+        """Go on from what was spent before."""
+        self.capture, self.games = before.get("capture", 0.0), before.get("games", 0.0)
+        named = {name.removeprefix("game "): s for name, s in before.items() if name.startswith("game ")}
+        self.of_game.update(named)
+
+
+@dataclass
+class EpochAudit:
+    """The observer of one training run.
+
+    Attributes:
+        session: what is audited.
+        reader: reads tokens of this run's model.
+        progress: where to report.
+        encoders: learned encoders, where the spec wants them.
+        samples: where scores of single records go, if they are to be kept.
+        rows: the rows of every epoch so far.
+        doubts: what makes those of an epoch doubtful, by epoch and kind.
+        seconds: time spent so far.
+    """
+
+    session: Session
+    reader: TokenReader
+    progress: Progress
+    encoders: Encoders | None = None
+    samples: Samples | None = None
+    rows: dict[int, tuple[Row, ...]] = field(default_factory=dict)
+    doubts: dict[int, dict[str, str]] = field(default_factory=dict)
+    seconds: Seconds = field(default_factory=Seconds)
+
+    def __call__(self, moment: Moment) -> None:
+        """Audit the model as it is at this epoch."""
+        spec = self.session.spec
+        plays = sum(len(self.session.views) * bool(on_view(g)) + bool(on_model(g, spec)) for g in spec.games)
+        with self.progress.task(f"audit of epoch {moment.epoch}", 1 + plays) as task:
+            began = time.perf_counter()
+            inside, outside = self._read()
+            self.doubts[moment.epoch] = doubts(self.session, moment.model, inside)
+            for warning in sentences({moment.epoch: self.doubts[moment.epoch]}):
+                self.progress.log(f"warning: {warning}")
+            task.advance(note="games")
+            self.seconds.capture += time.perf_counter() - began
+            began = time.perf_counter()
+            scene = Scene(
+                self.session, moment.epoch, moment.step, moment.model, self.reader.layers, inside, outside, self.reader,
+                moment.before, self.encoders, self.samples,
+            )  # fmt: skip
+            self.rows[moment.epoch] = tuple(judged(list(self._rows(scene, task)), spec))
+            self.seconds.games += time.perf_counter() - began
+
+    def _read(self) -> tuple[Tokens, Tokens | None]:
+        """Tokens of the audited members, and of the held-out records where a game has a use for them."""
+        session = self.session
+        if session.reads_held_out:
+            return both_sides(session, self.reader)
+        return self.reader.read(*session.batch(session.members)), None
+
+    def _rows(self, scene: Scene, task: Task) -> Iterator[Row]:
+        """Every game on every view, then those on the model."""
+        games = self.session.spec.games
+        for view in self.session.views:
+            for game in games:
+                if play := on_view(game):
+                    yield from self._timed(game, partial(play, scene, game, view))
+                    task.advance(note=f"{game.title} on {view.name}")
+        for game in games:
+            if play_once := on_model(game, self.session.spec):
+                yield from self._timed(game, partial(play_once, scene, game))
+                task.advance(note=game.title)
+
+    def _timed(self, game: GameSpec, play: Callable[[], list[Row]]) -> list[Row]:
+        began = time.perf_counter()
+        rows = play()
+        spent = self.seconds.of_game
+        spent[game.title] = spent.get(game.title, 0.0) + time.perf_counter() - began
+        return rows
+
+
+def judged(rows: Sequence[Row], spec: Spec) -> list[Row]:
+    """The rows of an epoch, none of which is `ok` where another game proves that there is more.
+
+    I(X;G) is at least what the identity game finds. Information about the label or an attribute may be less, so that
+    it is compared (up to its own ceiling) only where no noise limits it.
+    """
+    games = {game.title: game for game in spec.games}
+    views = {view.name: view.defense and view.defense.plain() for view in spec.audit.views}
+
+    def told(row: Row) -> bool:
+        game = games.get(row.game)
+        if isinstance(game, MutualInformationGame) and game.features != "label":
+            return True
+        bare = not is_mechanism(views.get(row.view), game.plain()) if game is not None else False
+        return bare and isinstance(game, MutualInformationGame | UsableInformationGame)
+
+    return never_below_identity(rows, [title for title, game in games.items() if game.name == "identity"], told)

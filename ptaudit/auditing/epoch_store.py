@@ -1,0 +1,78 @@
+"""Rows of whole epochs on disk, so that a killed run ends with the tables it would have had."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ptaudit.archives import open_npz
+from ptaudit.auditing.epoch import EpochAudit
+from ptaudit.errors import RunFolderError
+from ptaudit.files import write_whole
+from ptaudit.gradients.layers import LayerInfo
+from ptaudit.tables.row import COLUMNS, Row
+
+
+class Parts:
+    """The audited epochs of one seed, one file each.
+
+    Args:
+        folder: where the files live; made when first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, epoch: int, audit: EpochAudit, training: float) -> None:
+        """Write what was found at an epoch and the seconds spent so far, beside the name and renamed when whole."""
+        rows = audit.rows[epoch]
+        drawn = [i for i, row in enumerate(rows) if row.draws is not None]
+        draws = np.array([rows[i].draws for i in drawn]).reshape(len(drawn), -1 if drawn else 0)
+        text = json.dumps(
+            {
+                "rows": [[getattr(row, column) for column in COLUMNS] for row in rows],
+                "doubts": audit.doubts[epoch],
+                "layers": [asdict(layer) for layer in audit.reader.layers],
+                "seconds": {**audit.seconds.plain(), "training": training},
+            }
+        )
+        buffer = io.BytesIO()
+        np.savez(buffer, text=np.array(text), draws=draws, drawn=np.array(drawn, dtype=np.int64))
+        write_whole(self._path(epoch), buffer.getvalue())
+
+    def load(self, epochs: Sequence[int], audit: EpochAudit) -> dict[str, float]:
+        """Give an audit what was found at the epochs, which must all be there; returns the seconds spent on them.
+
+        Raises:
+            RunFolderError: an epoch is missing or damaged.
+        """
+        seconds: dict[str, float] = {}
+        for epoch in epochs:
+            audit.rows[epoch], audit.doubts[epoch], layers, seconds = self._one(epoch)
+            audit.reader.adopt(layers)
+        return seconds
+
+    def _one(self, epoch: int) -> tuple[tuple[Row, ...], dict[str, str], list[LayerInfo], dict[str, float]]:
+        path = self._path(epoch)
+        try:
+            with open_npz(path) as stored:
+                content = json.loads(str(stored["text"]))
+                draws = dict(zip(stored["drawn"].tolist(), stored["draws"]))
+            rows = [dict(zip(COLUMNS, values, strict=True)) for values in content["rows"]]
+            found = tuple(Row(**row, draws=draws.get(i)) for i, row in enumerate(rows))
+            layers = [LayerInfo(**layer) for layer in content["layers"]]
+            return found, content["doubts"], layers, content["seconds"]
+        except Exception as error:  # a damaged file can fail in any way
+            raise RunFolderError(
+                f"the rows of epoch {epoch} are missing or damaged",
+                where=str(path),
+                remedy="use --fresh to start again",
+            ) from error
+
+    def _path(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:06d}.npz"

@@ -1,0 +1,114 @@
+"""Opens what a spec names: data, split, loss, audited records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ptaudit.auditing.data_checks import check_secrets, with_whole_users
+from ptaudit.context.attribute_encoding import attribute_secret
+from ptaudit.context.make_view import make_view
+from ptaudit.context.session import Session
+from ptaudit.context.training_canaries import with_canaries
+from ptaudit.data import Records, Source, open_source
+from ptaudit.data.preprocess import HOW_TO_SAVE
+from ptaudit.data.split import Split, make_split
+from ptaudit.data.table import TableSource
+from ptaudit.errors import DataError, SpecError
+from ptaudit.gradients.layers import LayerInfo
+from ptaudit.spec.inference import UserGame
+from ptaudit.spec.model import Spec, UsableInformationGame
+from ptaudit.tables.run import LayerEntry
+from ptaudit.training.augment import make_augment
+from ptaudit.training.forward import with_codes
+from ptaudit.training.labels import with_ignored
+from ptaudit.training.layers import penalised
+from ptaudit.training.loss import make_loss
+from ptaudit.training.model import build_model
+from ptaudit.training.saved import digest
+
+MIN_RECORDS = 8
+"""Fewest members to audit: two for each quarter of a game."""
+
+
+def open_session(spec: Spec, device: torch.device) -> Session:
+    """Open the data of the spec and choose the audited records.
+
+    Raises:
+        DataError: too few records for the audit that the spec asks for.
+        SpecError: a gate on the accuracy of a secret that is a number.
+    """
+    source = open_source(spec.data)
+    _check_stated(spec, source)
+    split = make_split(len(source), spec.data, source.columns)
+    records = with_ignored(source.records(split.members), spec.train.ignore_index)
+    inputs = with_codes(lambda: build_model(spec.model, spec.train.all_seeds[0]), records.inputs)
+    records = replace(records, inputs=inputs)
+    wanted = len(split.members) if spec.audit.records == "all" else spec.audit.records
+    if wanted > len(split.members):
+        raise DataError(f"{wanted} members to audit, {len(split.members)} there are", where="audit.records")
+    if wanted < MIN_RECORDS:
+        raise DataError(f"{wanted} members are too few", where="audit.records", remedy=f"audit at least {MIN_RECORDS}")
+    generator = np.random.default_rng(spec.audit.seed)
+    members = _members(spec, records, split, wanted, generator)
+    others = generator.permutation(split.held_out)[:wanted]
+    views = tuple(make_view(view) for view in spec.audit.views)
+    loss = penalised(make_loss(spec.train.loss, spec.train.label_smoothing), spec.train)
+    saved = {epoch: digest(path) for epoch, path in spec.replay.saved.items()} if spec.replay else {}
+    augment = make_augment(spec.data.augment, records)
+    key = records.digest("what is drawn from records")
+    session = Session(spec, device, records, split, members, others, loss, views, saved, augment, key=key)
+    _check_accuracies(session)
+    check_secrets(session)
+    return with_canaries(session)
+
+
+def _check_stated(spec: Spec, source: Source) -> None:
+    """Columns that are fitted anew are not the inputs of a training that is over."""
+    if spec.replay is not None and spec.data.preprocess is None and isinstance(source, TableSource):
+        raise DataError(
+            "nothing says how the training turned these columns into inputs, and they are not fitted anew for its "
+            "checkpoints",
+            where="data.preprocess",
+            remedy=f"`none` if it took them as they stand; a JSON file of its means, scales and levels, {HOW_TO_SAVE}; "
+            "or `fit` if ptaudit fitted them on the very same members",
+        )
+
+
+def _members(
+    spec: Spec, records: Records, split: Split, wanted: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Audited members: a random sample; of whole users where a game is about users."""
+    if spec.data.user is not None and any(isinstance(game, UserGame) for game in spec.audit.games):
+        return with_whole_users(records.columns[spec.data.user], split.members, wanted, generator)
+    return generator.permutation(split.members)[:wanted]
+
+
+def _check_accuracies(session: Session) -> None:
+    """A gate on the accuracy of a secret is about classes: with numbers it would match no row."""
+    games = {game.title: game for game in session.spec.games}
+    for gate in session.spec.gates:
+        game = games[gate.game]
+        if isinstance(game, UsableInformationGame) and gate.measure == "accuracy" and not _of_classes(session, game):
+            raise SpecError(
+                f"the secret of `{game.title}` is a number, which has no accuracy",
+                where=f"gate {gate.id}",
+                remedy=f"gate `{game.title}.bits`",
+            )
+
+
+def _of_classes(session: Session, game: UsableInformationGame) -> bool:
+    if game.secret == "label":
+        targets = session.records.targets
+        return targets.dim() > 1 or not targets.is_floating_point()
+    column = session.records.columns[game.attribute or session.spec.data.attributes[0]]
+    return attribute_secret(column[session.members]).names is not None
+
+
+def layer_entries(layers: Sequence[LayerInfo]) -> tuple[LayerEntry, ...]:
+    """The layers as the tables hold them."""
+    return tuple(LayerEntry(i.name, i.index, i.type, i.parameters, i.capture, i.reason) for i in layers)

@@ -1,0 +1,244 @@
+"""One training run of an audit: trained, or walked over from its checkpoints, and read on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
+from ptaudit.auditing.control import compared
+from ptaudit.auditing.doubts import sentences
+from ptaudit.auditing.epoch import EpochAudit
+from ptaudit.auditing.epoch_store import Parts
+from ptaudit.auditing.folder import Workplace
+from ptaudit.auditing.live import LIVE, LiveLog, LiveWatch
+from ptaudit.auditing.opening import (
+    layer_entries,
+)
+from ptaudit.auditing.run_key import (
+    key,
+)
+from ptaudit.auditing.warnings import warnings
+from ptaudit.context.encoding import Encoders
+from ptaudit.context.layer_patterns import (
+    audited,
+    shared,
+)
+from ptaudit.context.samples import Samples
+from ptaudit.context.session import (
+    Session,
+)
+from ptaudit.errors import TrainingDivergedError
+from ptaudit.progress import Progress, Task
+from ptaudit.sketches.reader import TokenReader
+from ptaudit.spec import dump
+from ptaudit.spec.inference import InferenceGame
+from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.run import LayerEntry
+from ptaudit.tables.wide import primary_rows
+from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
+from ptaudit.training.epoch_snapshot import EpochStats, Moment
+from ptaudit.training.evaluate import MOST_MEMBERS
+from ptaudit.training.sampling import steps_per_epoch
+from ptaudit.training.trainer import Replay
+from ptaudit.training.walk import Walk
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One training run, audited: what is left of it when training diverged, with the reason."""
+
+    rows: tuple[Row, ...]
+    stats: tuple[EpochStats, ...]
+    layers: tuple[LayerEntry, ...]
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+    diverged: TrainingDivergedError | None = None
+    encoders: Mapping[str, bytes] = field(default_factory=dict)
+    alarm: str = ""
+
+
+def prove(session: Session) -> None:
+    """Show that the model can be read, and trained for a step, or that its checkpoints can be walked over.
+
+    Raises:
+        PtauditError: what is wrong.
+    """
+    seed = session.spec.train.all_seeds[0]
+    model = session.model(seed)
+    session.reader(model)
+    trajectory(session, model, seed).prove()
+
+
+def trajectory(session: Session, model: nn.Module, seed: int) -> Replay | Walk:
+    """Where the weights of the epochs come from: training, or checkpoints."""
+    spec = session.spec
+    late = any(isinstance(game, InferenceGame) and game.weights == "late" for game in spec.audit.games)
+    if spec.replay is None:
+        where, augment = session.device, session.augment
+        parts = (session.split, spec.train, session.loss, seed, where, augment)
+        return Replay(model, session.records, *parts, keep_before=late)
+    saved, state = spec.replay.saved, spec.replay.state
+    whole = (session.records, session.split, saved, session.loss, session.device)
+    return Walk(model, *whole, key=state, keep_before=late)
+
+
+def run_seeds(
+    session: Session, place: Workplace, progress: Progress, keep_records: bool = False, part: str = ""
+) -> list[SeedRun]:
+    """Every seed of the spec in turn, until one diverges; see `run_seed`."""
+    found: list[SeedRun] = []
+    for seed in session.spec.train.all_seeds:
+        found.append(run_seed(session, seed, place, progress, keep_records, part))
+        if found[-1].diverged:
+            break
+    return found
+
+
+def run_seed(
+    session: Session, seed: int, place: Workplace, progress: Progress, keep_records: bool, part: str = ""
+) -> SeedRun:
+    """Go through the epochs of one seed from where they were left, and audit on the way.
+
+    Args:
+        session: what is audited.
+        seed: of the training.
+        place: where the run lives.
+        progress: where to report.
+        keep_records: whether to keep scores of single records.
+        part: which of several trainings this is, a folder inside of the place.
+    """
+    spec = session.spec
+    state = place.state / part / f"seed-{seed}"
+    model = session.model(seed)
+    reader = session.reader(model)
+    parts = Parts(state)
+    store = CheckpointStore(state, key(session, dump(spec)))
+    learned = encoders(session, progress)
+    samples = Samples(state, session) if keep_records else None
+    observer = EpochAudit(session, reader, progress, learned, samples)
+    replay = trajectory(session, model, seed)
+    saved = store.latest()
+    done = [epoch for epoch in spec.audited_epochs if saved and epoch <= saved.stats[-1].epoch]
+    if samples is not None:
+        samples.confirm(done)
+    before = parts.load(done, observer)
+    if learned is not None and done:
+        learned.load(state, done[-1])
+    observer.seconds.take(before)
+    trained, began = before.get("training", 0.0), time.perf_counter()
+    spent = observer.seconds.capture + observer.seconds.games
+
+    def training() -> float:
+        now = observer.seconds.capture + observer.seconds.games
+        return trained + time.perf_counter() - began - (now - spent)
+
+    def keep(moment: Moment) -> None:
+        place.confirm()
+        if learned is not None:
+            learned.save(state, moment.epoch)
+        if samples is not None:
+            samples.save(moment.epoch)
+        parts.save(moment.epoch, observer, training())
+        progress.log(_headline(moment, observer.rows[moment.epoch], seed if len(spec.train.all_seeds) > 1 else None))
+
+    diverged, live = None, _live(session, model, reader, state / LIVE, saved)
+    with progress.task(_title(session, seed), _ticks_left(session, saved)) as task:
+        ticker = _ticker(task, spec.last_epoch, live)
+        watch = {} if live is None else {"watch": live}
+        try:
+            replay.run(spec.audited_epochs, [observer, keep], checkpoint=store, progress=ticker, **watch)
+        except TrainingDivergedError as error:
+            diverged = error
+    if live is not None:
+        progress.log(live.summary())
+    seconds = {"training": training(), **observer.seconds.plain()}
+    rows = compared(session, seed, [row for epoch in sorted(observer.rows) for row in observer.rows[epoch]])
+    notes, states = (*sentences(observer.doubts), *warnings(session, model)), {}
+    if learned is not None:
+        notes, states = (*notes, *learned.warnings(_seen(session, reader))), learned.files()
+    entries, alarm = layer_entries(reader.layers), _alarm(session, replay.stats)
+    if alarm:
+        progress.log(f"warning: {alarm}")
+    return SeedRun(rows, tuple(replay.stats), entries, notes, seconds, diverged, states, alarm)
+
+
+def _alarm(session: Session, stats: Sequence[EpochStats]) -> str:
+    if not stats:
+        return ""
+    n = min(MOST_MEMBERS, len(session.split.members))
+    return worse_than_a_guess(session, stats[-1].train_accuracy, stats[-1].epoch, n)
+
+
+def _seen(session: Session, reader: TokenReader) -> dict[str, list[str]]:
+    """Names of the captured layers of each view."""
+    names = [i.name for i in reader.layers if i.capture != "none" and audited(session.spec, i.name)]
+    return {view.name: [name for name in names if shared(view, name)] for view in session.views}
+
+
+def encoders(session: Session, progress: Progress) -> Encoders | None:
+    """Learned encoders, if the spec wants them."""
+    audit = session.spec.audit
+    if audit.tokens.encoder == "sketch":
+        return None
+    return Encoders(audit.tokens.encoder, len(session.members), audit.seed, progress)
+
+
+def _title(session: Session, seed: int) -> str:
+    if session.spec.replay is not None:
+        return "checkpoints"
+    return "training" if len(session.spec.train.all_seeds) == 1 else f"training, seed {seed}"
+
+
+def _ticks_left(session: Session, saved: Checkpoint | None) -> int:
+    """How often progress will be told: after every step, or every checkpoint."""
+    spec = session.spec
+    if spec.replay is not None:
+        return len(spec.replay.saved) - (len(saved.stats) if saved else 0)
+    first = saved.stats[-1].epoch if saved else 0
+    return (spec.train.epochs - first) * steps_per_epoch(spec.train, len(session.split.members))
+
+
+def _live(
+    session: Session, model: nn.Module, reader: TokenReader, log: Path, saved: Checkpoint | None
+) -> LiveWatch | None:
+    """Who looks on while the seed is trained, if the spec wants it."""
+    spec = session.spec
+    if spec.audit.live is None:
+        return None
+    steps = steps_per_epoch(spec.train, len(session.split.members))
+    return LiveWatch(
+        model,
+        spec.audit.live.budget,
+        layers=spec.audit.layers,
+        proven=reader.layers,
+        seed=spec.audit.seed,
+        epoch_of=lambda step: 1 + (step - 1) // steps,
+        write=LiveLog(log, done=saved.stats[-1].step if saved else 0),
+    )
+
+
+def _ticker(task: Task, epochs: int, live: LiveWatch | None) -> Callable[[int, int, int], None]:
+    def tick(epoch: int, batch: int, batches: int) -> None:
+        seen = live.headline() if live is not None else ""
+        task.advance(note=f"epoch {epoch}/{epochs}{'; ' if seen else ''}{seen}")
+
+    return tick
+
+
+def _headline(moment: Moment, rows: Sequence[Row], seed: int | None) -> str:
+    """One line for an audited epoch: how training stands and what leaks of all layers jointly."""
+    stats = moment.stats
+    first: dict[tuple[str, str], Row] = {}
+    for row in primary_rows(rows):
+        if row.layer == JOINT and row.metric == "bits":
+            first.setdefault((row.game, row.view), row)
+    leaks = [f"{game} on {view} {row.value:.2f}" for (game, view), row in first.items()]
+    of_seed = f"seed {seed}, " if seed is not None else ""
+    loss = f"loss {stats.train_loss:.3f}, held out {stats.held_out_loss:.3f}"
+    loss += "" if stats.epsilon is None else f", epsilon {stats.epsilon:.3g}"
+    return f"{of_seed}epoch {moment.epoch}: {loss}; bits: {', '.join(leaks) or 'none measured'}"

@@ -1,0 +1,45 @@
+"""What a view shows of held-out records, which are an adversary's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from ptaudit.context.epoch_context import Scene, clip_factor, clipped
+from ptaudit.gradients.matrices import RecordGradients, joined
+from ptaudit.views import View
+from ptaudit.views.further import Further
+from ptaudit.views.joint import Joint
+from ptaudit.views.sight import TokenSight
+
+
+def held_out(scene: Scene, view: View, places: Sequence[int]) -> Further | None:
+    """The held-out records as a view that adds up shows them; None where they were not read or are not finite."""
+    outside = scene.outside
+    if outside is None:
+        return None
+    joint = Joint.of(clipped(view, scene.inside, places), view.noise_std > 0.0)
+    factor = None if view.clip is None else clip_factor(view.clip, outside)
+
+    def read(records: int) -> list[list[RecordGradients]]:
+        session = scene.session
+        layers = scene.reader.gradients(*session.batch(session.others[:records]))
+        some = [layers[place] for place in places]
+        return some if factor is None else [[one.scaled(factor[:records]) for one in layer] for layer in some]
+
+    tokens = joint.rows(clipped(view, outside, places))
+    return Further(tokens, read) if bool(torch.isfinite(tokens).all()) else None
+
+
+def with_held_out(scene: Scene, view: View, places: Sequence[int], seen: TokenSight) -> TokenSight | None:
+    """A sight of members that adds up, with held-out records after them; None where these were not read, or their
+    gradients have another form."""
+    further = held_out(scene, view, places)
+    if further is None or seen.sums is None:
+        return None
+    layers = [joined(pair) for pair in zip(seen.sums.layers, further.read(further.count(1.0)))]
+    if any(len(both) < len(own) for both, own in zip(layers, seen.sums.layers)):
+        return None
+    return TokenSight(torch.cat([seen.tokens, further.tokens], 1), seen.noise_std, replace(seen.sums, layers=layers))

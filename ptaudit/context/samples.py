@@ -1,0 +1,95 @@
+"""Scores of single records, kept only when asked for: `samples.csv`.
+
+A record goes by a hash with a key that is made from the data: who has the data can tell which one it is, nobody else.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from ptaudit.context.session import Session
+from ptaudit.errors import RunFolderError
+from ptaudit.escape import from_csv
+from ptaudit.files import write_whole
+from ptaudit.tables.formats import csv_text
+
+SAMPLES = "samples.csv"
+COLUMNS = ("epoch", "record", "layer", "game", "metric", "value")
+SCORED = frozenset({"uniqueness"})
+"""Games that score single records."""
+
+
+class Samples:
+    """Scores of the audited members of one seed, epoch by epoch.
+
+    Args:
+        folder: where they wait until the run is whole.
+        session: what is audited.
+    """
+
+    def __init__(self, folder: Path, session: Session) -> None:
+        self._folder = folder
+        self._names = [session.name_of(record) for record in session.members.tolist()]
+        self._rows: dict[int, list[tuple[object, ...]]] = {}
+
+    def add(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
+        """Keep one score of every audited member, `(N,)`."""
+        rows = self._rows.setdefault(epoch, [])
+        rows += [(epoch, name, layer, game, metric, value) for name, value in zip(self._names, values.tolist())]
+
+    def confirm(self, epochs: Sequence[int]) -> None:
+        """Find the scores of epochs that were audited before.
+
+        Raises:
+            RunFolderError: they were not kept.
+        """
+        for epoch in epochs:
+            if not _path(self._folder, epoch).is_file():
+                raise _not_kept(f"epoch {epoch}", self._folder)
+
+    def save(self, epoch: int) -> None:
+        """Write what there is of an epoch."""
+        write_whole(_path(self._folder, epoch), csv_text(COLUMNS, self._rows.pop(epoch, [])))
+
+
+def publish(seeds: Sequence[tuple[int, Path]], epochs: Sequence[int], target: Path) -> None:
+    """Join the epochs of all seeds in `samples.csv` of the run folder, with the seed in front.
+
+    Raises:
+        RunFolderError: an epoch was audited without keeping its scores.
+    """
+    rows: list[list[str]] = []
+    for seed, folder in seeds:
+        for epoch in epochs:
+            path = _path(folder, epoch)
+            if not path.is_file():
+                raise _not_kept(f"epoch {epoch}", target)
+            with path.open(encoding="utf-8", newline="") as file:
+                rows += [[str(seed), *map(from_csv, row)] for row in list(csv.reader(file))[1:]]
+    write_whole(target / SAMPLES, csv_text(("seed", *COLUMNS), rows))
+
+
+def find(target: Path) -> None:
+    """Find the scores in the folder of a run that has ended.
+
+    Raises:
+        RunFolderError: they were not kept.
+    """
+    if not (target / SAMPLES).is_file():
+        raise _not_kept("single records", target)
+
+
+def _not_kept(what: str, where: Path) -> RunFolderError:
+    return RunFolderError(
+        f"the scores of {what} were not kept",
+        where=str(where),
+        remedy="the run was started without --keep-records: start again with --fresh --keep-records",
+    )
+
+
+def _path(folder: Path, epoch: int) -> Path:
+    return folder / f"samples-{epoch:06d}.csv"

@@ -1,0 +1,1 @@
+"""What is the sensitive value of one record of the batch?"""

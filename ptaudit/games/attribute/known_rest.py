@@ -1,0 +1,178 @@
+"""The attribute game, input form: what is the value of one input field of one record of the batch?
+
+The adversary knows the rest of the record, its label and the weights, so she can compute the token that it would have
+with each value. What she would guess without the gradient is the value that the rest of the record suggests (see
+`adversaries.imputation`); only bits over that guess count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptaudit.attacks import beside
+from ptaudit.attacks.beside import Scored
+from ptaudit.attacks.counterfactual import Asked, prepare
+from ptaudit.attacks.evidence import Algebra, Evidence, Statistic, statistics_of
+from ptaudit.games.attribute.latent import drawing, why_not_values
+from ptaudit.games.common.answers import Answers, Batches
+from ptaudit.games.common.batch_secret import Found, Half, asked, draw_halves, lost, observe, scored, why_not
+from ptaudit.views.knowledge import Asked as AskedAs
+from ptaudit.views.sight import Sight
+from ptaudit.views.view import View
+
+ADVERSARY = "likelihood-ratio"
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What the adversary works with.
+
+    Attributes:
+        sight: what batches of her own records look like to her.
+        candidates: token of every record with each of A values of the field, `(A, R, N, k)`; that of its own value is
+            the record's own. Clipped where what she believes to see is clipped.
+        linear: whether what she believes to see of a batch is the sum of its tokens (and noise).
+        noise_std: of that noise.
+        alone: what she believes to be shown of every record in a batch of its own with each value, `(A, R, N, k)`; that
+            of its own value is what `sight` shows of it. For views that do not add up: a second picture of each value.
+        algebra: the view as matrices, and gradients of `A * N` records: all with the first value, then the second.
+    """
+
+    sight: Sight
+    candidates: Tensor
+    linear: bool = True
+    noise_std: float = 0.0
+    alone: Tensor | None = None
+    algebra: Algebra | None = None
+
+
+MATRIX_GAMES = 1024
+"""Most games of each part that are looked at as matrices too; then no others are played."""
+
+
+def measure(
+    secret: Tensor,
+    prior: Tensor,
+    view: View,
+    now: Sight,
+    plain: Knowledge | None,
+    known: Knowledge,
+    groups: Sequence[Sequence[int]],
+    own: int | None = None,
+    seed: int = 0,
+) -> Found:
+    """Play the game with the white-box likelihood ratio.
+
+    Args:
+        secret: value of each record's field, `(N,)`, 0..A-1; -1 where it is missing: such a record is no target.
+        prior: probability of every value from the rest of the record, `(N, A)`.
+        view: batch size and rounds.
+        now: what the played batches look like.
+        plain: what she believes who knows of no defense: she then also plays as a static adversary. None where
+            the view has none.
+        known: what she knows of the view as it is; from late weights if those are all she has.
+        groups: for each line the rows she may choose from.
+        own: most records she owns.
+        seed: of all that is random.
+
+    Returns:
+        For each adversary `inference.METRICS`, each with one estimate for each group.
+    """
+    secret, prior = secret.long().cpu(), prior.double().cpu()
+    n = len(secret)
+    late = known.sight is not now
+    players = asked([ADVERSARY], plain, late)
+    if reason := why_not_values(secret) or why_not(n, view, own) or _why_not_known(known, plain):
+        return lost([who.key for who in players], reason, len(groups), n)
+    generator = torch.Generator().manual_seed(seed)
+    answers: dict[AskedAs, list[Answers]] = {who: [] for who in players}
+    for half in draw_halves(drawing(secret, prior, view), n, view, own, generator, secret):
+        half = half if known.algebra is None else some_of(half, MATRIX_GAMES)
+        views, wrong = observe(now, half.played, view, generator), guessed(half.played.prior, generator)
+        for who, knows in zip(players, (known, plain)):
+            if knows is not None:
+                log_q, null = _answers(half, views, knows, view, groups, generator, late)
+                answers[who].append(Answers(log_q, null, wrong, half.played))
+    return scored(answers, n, seed, None)
+
+
+def _answers(
+    half: Half,
+    views: Tensor,
+    knows: Knowledge,
+    view: View,
+    groups: Sequence[Sequence[int]],
+    generator: torch.Generator,
+    late: bool,
+) -> tuple[Tensor, Tensor]:
+    """Log-posteriors of the played games, real and null, `(P, G, A)` each."""
+    lines = groups
+    fit, choose = (_asked(knows, b, observe(knows.sight, b, view, generator)) for b in (half.fit, half.choose))
+    device = views.device
+    wrong = guessed(half.choose.prior, generator)
+    noise = knows.noise_std if knows.linear and view.others == 0 and knows.noise_std > 0.0 else None
+    if noise is not None and view.fixed_batch:
+        noise /= view.rounds**0.5
+    secrets = (half.fit.secret.to(device), half.choose.secret.to(device), wrong.to(device))
+    replayed = knows.alone is not None
+    if replayed:  # the rows of the second picture come after those of the tokens
+        rows = views.shape[1]
+        groups = [[*group, *(rows + row for row in group)] for group in groups]
+    adversary = prepare(
+        fit, secrets[0], choose, *secrets[1:], groups, linear=knows.linear, noise=noise, replayed=replayed, late=late
+    )
+    played = adversary.answer(_asked(knows, half.played, views))
+    if knows.algebra is None or not knows.algebra.own.readable or any(line.density is None for line in adversary.lines):
+        return played
+    algebra, known = knows.algebra, adversary.answer(choose)
+    fitting, choosing, playing = (
+        _rounds(batches, algebra, view, generator) for batches in (half.fit, half.choose, half.played)
+    )
+    found = []
+    for version, (fitted, asked_for) in enumerate(
+        ((half.fit.secret, half.choose.secret), (guessed(half.fit.prior, generator), wrong))
+    ):
+        told = Scored(known[version], choosing, half.choose.prior)
+        shown = Scored(played[version], playing, half.played.prior)
+        evidence = Evidence.fit(fitting[0], fitted)
+        found.append(beside.answer(evidence, told, asked_for, shown, lines, algebra.seen.random))
+    return found[0], found[1]
+
+
+def _rounds(batches: Batches, algebra: Algebra, view: View, generator: torch.Generator) -> list[list[Statistic]]:
+    """Algebraic statistics of every value in each round; of several looks at one batch those of their mean."""
+    count = batches.prior.shape[1]
+    members = batches.members[:1] if view.fixed_batch else batches.members
+    versions = batches.members[0, :, 0, None] + torch.arange(count) * algebra.records(count)
+    read = algebra.reader(view, generator)
+    return [statistics_of(read, one, versions, algebra.own) for one in members]
+
+
+def _asked(knows: Knowledge, batches: Batches, views: Tensor) -> Asked:
+    """Games as she finds them: what is seen, and the pictures that their targets might have."""
+    targets = batches.members[0, :, 0].to(knows.candidates.device)
+    candidates = knows.candidates[:, :, targets].double()
+    if knows.alone is not None:
+        views = torch.cat([views, views], 1)
+        candidates = torch.cat([candidates, knows.alone[:, :, targets].double()], 1)
+    return Asked(views.double(), candidates, batches.prior.to(views.device))
+
+
+def some_of(half: Half, most: int) -> Half:
+    """The first of the games of each part; they are drawn in random order."""
+    return Half(*(batches.first(most) for batches in (half.fit, half.choose, half.played)))
+
+
+def guessed(prior: Tensor, generator: torch.Generator) -> Tensor:
+    """Values drawn from the prior: what a field would be of which the gradient tells nothing, `(G,)`."""
+    return torch.multinomial(prior, 1, generator=generator).squeeze(1)
+
+
+def _why_not_known(known: Knowledge, plain: Knowledge | None) -> str:
+    tokens = [known.candidates, known.alone, None if plain is None else plain.candidates]
+    there = all(some is None or bool(torch.isfinite(some).all()) for some in tokens)
+    return "" if there else "gradients that are not finite"

@@ -1,0 +1,117 @@
+"""The attribute game, latent form: what is the sensitive value of one record of the batch?
+
+The adversary knows nothing of the record; what she would guess without the gradient are the frequencies of the values.
+The form for attributes that are inputs of the model is in `input_attribute`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ptaudit.games.common import batch_secret as inference
+from ptaudit.games.common.answers import Batches
+from ptaudit.games.common.batch_secret import Found, cycled, lost, names_of
+from ptaudit.games.common.held_out import Draw, HeldOut
+from ptaudit.games.common.parts import with_others
+from ptaudit.views.sight import Sight
+from ptaudit.views.view import View
+
+RECORDS_PER_VALUE = 12
+"""Fewest records of a second value: two in every part."""
+
+
+def measure(
+    secret: Tensor,
+    view: View,
+    now: Sight,
+    plain: Sight | None,
+    known: Sight,
+    groups: Sequence[Sequence[int]],
+    families: Sequence[str],
+    own: int | None = None,
+    seed: int = 0,
+    *,
+    ceiling: float | None = None,
+    batches: int | None = None,
+    held_out: HeldOut | None = None,
+) -> Found:
+    """Play the game; see `inference.measure`.
+
+    Args:
+        secret: value of each record, `(N,)`, any whole numbers; negative where it is missing: such a record is no
+            target, but may hide one.
+        view: batch size and rounds.
+        now: what the played batches look like.
+        plain: the undefended view, see `inference.measure`.
+        known: what her own batches look like to the adversary.
+        groups: for each line the rows she may choose from.
+        families: of classifiers.
+        own: most records she owns.
+        seed: of all that is random.
+        ceiling: most bits that the secret allows, where that is known.
+        batches: most batches that she fits on.
+        held_out: secrets and sight of held-out records as her own, see `HeldOut`.
+    """
+    codes, values = coded(secret)
+    n = len(codes)
+    if reason := why_not_values(codes):
+        return lost(names_of(families, plain, known is not now), reason, len(groups), n)
+    share = torch.bincount(codes[codes >= 0], minlength=values).double()
+    every = codes if held_out is None else torch.cat([codes, _coded_like(secret, held_out.secret)])
+    draw = drawing(every, (share / share.sum()).expand(len(every), values), view)
+    return inference.measure(
+        draw, n, view, now, plain, known, groups, families, own, seed, strata=codes, ceiling=ceiling, batches=batches,
+        held_out=held_out,
+    )  # fmt: skip
+
+
+def drawing(codes: Tensor, prior: Tensor, view: View) -> Draw:
+    """Batches whose first record has a known value.
+
+    Args:
+        codes: value of each record, `(N,)`; -1 for records that are no targets.
+        prior: probability of every value of each record without the gradient, `(N, K)`.
+        view: batch size and rounds.
+    """
+
+    def draw(records: Tensor, games: int, generator: torch.Generator) -> Batches:
+        targets = cycled(records[codes[records] >= 0], games, view, generator)
+        members = with_others(targets, records, view, generator)
+        share = shares(codes[members[0]], prior.shape[1])
+        return Batches(members, codes[targets], prior[targets], targets, share=share)
+
+    return draw
+
+
+def shares(codes: Tensor, values: int) -> Tensor:
+    """Share of every value among the records of a batch that have one, `(G, m)` -> `(G, K)`, float32."""
+    count = torch.stack([(codes == value).sum(1) for value in range(values)], 1).float()
+    return count / count.sum(1, keepdim=True)
+
+
+def coded(secret: Tensor) -> tuple[Tensor, int]:
+    """Values as 0..K-1, those that are missing as -1; and K."""
+    secret = secret.long().cpu()
+    names, codes = torch.unique(secret, return_inverse=True)
+    missing = int((names < 0).sum())
+    return (codes - missing).clamp_min(-1), len(names) - missing
+
+
+def _coded_like(secret: Tensor, other: Tensor) -> Tensor:
+    """Values of other records as `coded` has those of some: -1 where they are missing or none of some has them."""
+    names, other = torch.unique(secret[secret >= 0].long().cpu()), other.long().cpu()
+    place = torch.searchsorted(names, other).clamp_max(len(names) - 1)
+    return torch.where(names[place] == other, place, -1)
+
+
+def why_not_values(codes: Tensor) -> str:
+    """Why nothing can be asked of these values, in words with the number needed; empty if something can."""
+    second = int(torch.bincount(codes[codes >= 0], minlength=2).sort().values[-2])
+    if second == 0:
+        return "an attribute with one value"
+    if second < RECORDS_PER_VALUE:
+        return f"needs {RECORDS_PER_VALUE} records with another value than the most frequent one, has {second}"
+    return ""

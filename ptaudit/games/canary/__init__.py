@@ -1,0 +1,1 @@
+"""What do the records that were made to be found give away?"""

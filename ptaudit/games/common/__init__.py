@@ -1,0 +1,1 @@
+"""What several games share: how games are drawn, and how answers become numbers."""

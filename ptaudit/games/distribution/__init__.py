@@ -1,0 +1,1 @@
+"""With which share of records with a property was the batch drawn?"""

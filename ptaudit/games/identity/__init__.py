@@ -1,0 +1,1 @@
+"""Which record was in the batch?"""

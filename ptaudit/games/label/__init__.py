@@ -1,0 +1,1 @@
+"""Of which class is a record of the batch?"""

@@ -1,0 +1,1 @@
+"""Which layer does a secret move?"""

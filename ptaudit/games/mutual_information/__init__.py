@@ -1,0 +1,1 @@
+"""How much do the data of a record and the gradient of its batch have in common?"""

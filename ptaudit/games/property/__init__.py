@@ -1,0 +1,1 @@
+"""Does the batch hold a record with the property?"""

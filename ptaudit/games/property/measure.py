@@ -1,0 +1,96 @@
+"""The property game: does the batch hold a record with the property?
+
+With probability one half one of its m records has the property, else none: what the adversary would guess without the
+gradient is a coin at every m.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ptaudit.games.common import batch_secret as inference
+from ptaudit.games.common.answers import Batches
+from ptaudit.games.common.batch_secret import Found, cycled, lost, names_of, why_not
+from ptaudit.games.common.held_out import Draw, HeldOut
+from ptaudit.games.common.parts import with_others
+from ptaudit.views.sight import Sight
+from ptaudit.views.view import View
+
+LEAST_WITH = 24
+"""Fewest records with the property: four in the smallest part."""
+
+
+def measure(
+    has: Tensor,
+    view: View,
+    now: Sight,
+    plain: Sight | None,
+    known: Sight,
+    groups: Sequence[Sequence[int]],
+    families: Sequence[str],
+    own: int | None = None,
+    seed: int = 0,
+    *,
+    batches: int | None = None,
+    held_out: HeldOut | None = None,
+) -> Found:
+    """Play the game; see `inference.measure`.
+
+    Args:
+        has: whether each record has the property, `(N,)`, bool.
+        view: batch size and rounds; the record with the property is in the batches of all rounds.
+        now: what the played batches look like.
+        plain: the undefended view.
+        known: what her own batches look like to the adversary.
+        groups: for each line the rows she may choose from.
+        families: of classifiers.
+        own: most records she owns.
+        seed: of all that is random.
+        batches: most batches that she fits on.
+        held_out: whether each held-out record has the property, and their sight, see `HeldOut`.
+    """
+    has = has.bool().cpu()
+    n, many = len(has), int(has.sum())
+    reason = f"needs {LEAST_WITH} records with the property, has {many}" if many < LEAST_WITH else ""
+    reason = reason or why_not(n - many, view, None, "records without the property")
+    reason = reason or _why_not_own(has, view, own)
+    if reason:
+        return lost(names_of(families, plain, known is not now), reason, len(groups), n)
+    every = has if held_out is None else torch.cat([has, held_out.secret.bool().cpu()])
+    return inference.measure(
+        drawing(every, view), n, view, now, plain, known, groups, families, own, seed, strata=has.long(),
+        batches=batches, held_out=held_out,
+    )  # fmt: skip
+
+
+def drawing(has: Tensor, view: View) -> Draw:
+    """Batches of records without the property, the first of which has it in every second batch.
+
+    The first records are as many with as without the property, and each comes in as many batches.
+    """
+
+    def draw(records: Tensor, games: int, generator: torch.Generator) -> Batches:
+        holders, rest = records[has[records]], records[~has[records]]
+        most = min(len(holders), len(rest), max(1, games // 2))
+        firsts = [cycled(some[torch.randperm(len(some), generator=generator)[:most]], games // 2, view, generator)
+                  for some in (holders, rest)]  # fmt: skip
+        first = torch.cat(firsts)
+        first = first[torch.randperm(len(first), generator=generator)]
+        prior = torch.full((len(first), 2), 0.5, dtype=torch.float64)
+        return Batches(with_others(first, rest, view, generator), has[first].long(), prior, first)
+
+    return draw
+
+
+def _why_not_own(has: Tensor, view: View, own: int | None) -> str:
+    """Whether the adversary's own records of either kind are enough."""
+    if own is None or own >= len(has) // 2:
+        return ""
+    share = float(has.double().mean())
+    needed = max(LEAST_WITH / 2 / share, 6 * view.records / (1.0 - share))
+    if own < needed:
+        return f"needs {int(needed) + 1} records of the adversary's own to have enough of both kinds, she has {own}"
+    return ""

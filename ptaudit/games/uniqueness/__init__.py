@@ -1,0 +1,1 @@
+"""How much does a record's gradient stand out from those of all others?"""

@@ -1,0 +1,1 @@
+"""How much of a record's secret can a family of predictors read from the gradient of its batch?"""

@@ -1,0 +1,1 @@
+"""Whose records is the batch made of?"""

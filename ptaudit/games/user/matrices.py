@@ -1,0 +1,109 @@
+"""The user game on whole gradients: games for the adversary to learn from, and its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptaudit.attacks.evidence import Algebra
+from ptaudit.attacks.user_matches import MOST_KNOWN, Reader, RivalSets, fit
+from ptaudit.games.user.draws import Drawn, draw
+from ptaudit.stats.detection import tells_more
+from ptaudit.views.view import View
+
+GAMES = 2048
+"""Batches that the adversary plays against itself in each fold, at least one of each user."""
+
+
+@dataclass(frozen=True)
+class Users:
+    """Who there is in one half of the game.
+
+    Attributes:
+        table: user of each record, numbered from 0, `(N,)`.
+        folds: users of the adversary's own, in two halves.
+        candidates: most candidates K.
+    """
+
+    table: Tensor
+    folds: tuple[Tensor, Tensor]
+    candidates: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the adversary says of the played games in one line.
+
+    Attributes:
+        log_q: log-posteriors `(G, K)`, natural.
+        null_log_q: of the same adversary prepared with random secrets.
+        bits: on its own games.
+        starved: whether more users to learn from would tell more.
+    """
+
+    log_q: Tensor
+    null_log_q: Tensor
+    bits: float
+    starved: bool
+
+
+def answer(
+    algebra: Algebra, view: View, users: Users, drawn: Drawn, lines: Sequence[Sequence[int]], seed: int
+) -> list[Told | None]:
+    """Prepare on the adversary's own users and answer for the played games.
+
+    Args:
+        algebra: the view as matrices.
+        view: batch size, rounds and clients.
+        users: whose records there are.
+        drawn: the played batches.
+        lines: for each reported line its layers.
+        seed: of draws, noise and trees.
+
+    Returns:
+        For every line what is said; None where no whole gradients of its layers are seen.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if not algebra.own.readable:
+        return [None] * len(lines)
+    own = [draw(users.table, fold, view, users.candidates, GAMES, generator) for fold in users.folds]
+    reader = Reader.of(algebra, view, own[0].members[0], generator)
+    seen = [tuple(place for place in line if place in reader.kept) for line in lines]
+    there = [line for line in seen if line]
+    first, second, played = (reader.held(_in_sets(one, users.table, view, generator)) for one in (*own, drawn))
+    records = int(torch.isin(users.table, torch.cat(users.folds)).sum())
+    truths = first.truth, second.truth
+    # A shuffled secret may be the true one: who is never the true one would be told by that.
+    one, two = (torch.randint(some.shape[1], some.shape, generator=generator) for some in truths)
+    real, null = (fit((first, second), secrets, there, records, seed) for secrets in (truths, (one, two)))
+    user = drawn.user[drawn.sets.flatten()[drawn.kept]]
+    told = (
+        Told(r.log_posterior(played), n.log_posterior(played), r.stack.bits, _starved(*r.halved(played), user))
+        for r, n in zip(real, null)
+    )
+    return [next(told) if line else None for line in seen]
+
+
+def _starved(more: Tensor, less: Tensor, user: Tensor) -> bool:
+    """Whether all of the adversary's users tell more of games `(G,)` than half of them, over the users of the games."""
+    place = torch.unique(user, return_inverse=True)[1]
+    gain, total = (torch.bincount(place, some.cpu()) / torch.bincount(place) for some in (more - less, more))
+    return tells_more(gain.numpy(), total.numpy())
+
+
+def _in_sets(drawn: Drawn, table: Tensor, view: View, generator: torch.Generator) -> RivalSets:
+    """Batches with the other records of their users; a batch that all rounds show is looked at once."""
+    members = (drawn.members[:1] if view.fixed_batch else drawn.members)[:, drawn.sets]
+    order = table.argsort(stable=True)
+    by_user = torch.split(order, torch.bincount(table).tolist())
+
+    def others(batch: int) -> Tensor:
+        mine = by_user[int(drawn.user[batch])]
+        left = mine[~torch.isin(mine, drawn.hidden[batch])]
+        return left[torch.randperm(len(left), generator=generator)[:MOST_KNOWN]]
+
+    known = [[others(batch) for batch in some] for some in drawn.sets.tolist()]
+    return RivalSets(members, known, drawn.kept)

@@ -1,0 +1,208 @@
+"""The user game: of which of K users are the m records of a batch?
+
+The adversary has other records of each candidate and all records of other users, from which she learns how users differ
+and how the records of one user do. Half of the users are hers, the other half are the candidates, and they change
+places. Score: log2 K minus her cross-entropy, in bits. The unit of resampling is the user.
+
+Of each candidate as many records are hidden from her as are in a batch, so their number tells nothing. Other clients of
+a secure aggregation send batches of users of their own, who are no candidates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ptaudit.attacks.evidence import Algebra
+from ptaudit.attacks.observed_density import pictures
+from ptaudit.attacks.two_covariance import Setting, Shown
+from ptaudit.attacks.users import UserPosterior, fit
+from ptaudit.games.common.answers import Answers, Batches, starved_of
+from ptaudit.games.common.crossfit import data_limited
+from ptaudit.games.common.scoring import LOW_FPRS, METRICS, score, tpr_name
+from ptaudit.games.user.draws import Drawn, draw, halves, halves_of, parts, records_of
+from ptaudit.games.user.matrices import Told, Users, answer
+from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.views.aggregate import sums
+from ptaudit.views.knowledge import Asked, Knowledge
+from ptaudit.views.sight import Sight, TokenSight, look
+from ptaudit.views.view import View
+
+COMBINED = "combined"
+"""Whole gradients, where they are seen, or sketches: what tells more about the adversary's own users."""
+
+OF_SKETCHES = ("likelihood-ratio", "nearest")
+
+ADVERSARIES = (COMBINED, *OF_SKETCHES)
+
+LEAST_USERS = 40
+"""Fewest users with enough records; fewer make the game inconclusive."""
+
+PLAY_GAMES = 2048
+"""Batches that are played of one half of the users, at least one of each."""
+
+FIT_GAMES = 256
+"""Batches that the adversary plays against itself in each fold, at least one of each user."""
+
+
+def enough(users: Tensor, records: int) -> int:
+    """How many users, codes `(N,)`, have so many records for a batch and one more, which the adversary may know."""
+    count = torch.unique(users, return_counts=True)[1]
+    return int((count > records).sum())
+
+
+def why_not(tokens: Tensor, users: Tensor, view: View) -> str:
+    """Why the game cannot be played, in words with the number needed; empty if it can."""
+    there = enough(users, records_of(view))
+    needed = LEAST_USERS * (2 if view.users > 1 else 1) + 8 * (view.users - 1)
+    if there < needed:
+        return f"needs {needed} users with {records_of(view) + 1} records or more, has {there}"
+    return "" if bool(torch.isfinite(tokens).all()) else "gradients that are not finite"
+
+
+def measure(
+    tokens: Tensor,
+    users: Tensor,
+    view: View,
+    groups: Sequence[Sequence[int]],
+    candidates: int = 16,
+    seed: int = 0,
+    sight: Sight | None = None,
+    known: Sight | None = None,
+    algebra: Algebra | None = None,
+) -> dict[str, dict[str, list[Estimate]]]:
+    """Play the game for several rows at once.
+
+    Args:
+        tokens: tokens of N records for R rows, `(R, N, k)`, float64, as the adversary computes them; clipped already
+            where the view clips.
+        users: code of the user of each record, `(N,)`. Users with one record take no part.
+        view: batch size, rounds, noise and clients. For a static adversary, clip and noise as she believes them to be.
+        groups: for each reported row, the rows of `tokens` that the adversary may choose from.
+        candidates: most candidates K.
+        seed: seed of the split, the draws, the noise and the resamples.
+        sight: what the games are played on; left out, sums of the tokens and the noise of the view.
+        known: what the adversary prepares on, in the same rows as `sight`: the same one, or one of earlier weights.
+            Left out where there is a sight: sums of the tokens and the noise of the view (static).
+        algebra: the same view as matrices; None where only tokens are known.
+
+    Returns:
+        For `likelihood-ratio` and `nearest`, and `combined` where matrices are known (by their keys, see
+        `knowledge.Asked`), the metrics of `scoring.score`, with one estimate for each group. The bits of a static or
+        late adversary are not clipped below.
+    """
+    # Prepared on something else than what is shown: undefended views, or those of earlier weights.
+    way: Knowledge = "adaptive" if known is sight else "static" if known is None else "late"
+    players = ADVERSARIES if algebra is not None else OF_SKETCHES
+    names = [Asked(name, way).key for name in players]
+    if reason := why_not(tokens, users, view):
+        lost = [inconclusive(reason, n=enough(users, records_of(view)))] * len(groups)
+        return {name: dict.fromkeys((*METRICS, *map(tpr_name, LOW_FPRS)), lost) for name in names}
+    answers = play(tokens, users, view, groups, candidates, seed, sight, known, algebra)
+    ceiling = math.log2(answers[OF_SKETCHES[0]][0].log_q.shape[-1])
+    found = {}
+    for name, plain in zip(names, players):
+        metrics = score(answers[plain], tokens.shape[1], seed, ceiling, clip=way == "adaptive")
+        found[name] = data_limited(metrics, starved_of(answers[plain]))
+    return found
+
+
+def play(
+    tokens: Tensor,
+    users: Tensor,
+    view: View,
+    groups: Sequence[Sequence[int]],
+    candidates: int,
+    seed: int,
+    sight: Sight | None,
+    known: Sight | None,
+    algebra: Algebra | None = None,
+) -> dict[str, list[Answers]]:
+    """The answers of both halves, for each adversary."""
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.unique(users, return_inverse=True)[1]
+    count = torch.bincount(table)
+    at_hand = tokens if known is None else pictures(tokens, known, generator)
+    played_on = sight or TokenSight(tokens, view.noise_std)
+    own_sight = known or TokenSight(tokens, view.noise_std)
+    both = halves(count, records_of(view), generator)
+    k = max(2, min(candidates, *(int((count[half] > records_of(view)).sum()) // parts(view) for half in both)))
+    found: dict[str, list[Answers]] = {name: [] for name in ADVERSARIES}
+    for mine, theirs in (both, both[::-1]):
+        folds = halves_of(mine, count, records_of(view), generator)
+        own = [torch.nonzero(torch.isin(table, fold)).flatten() for fold in folds]
+        rehearsed = [
+            _shown(draw(table, fold, view, k, FIT_GAMES, generator), at_hand, table, own_sight, view, generator)
+            for fold in folds
+        ]
+        drawn = draw(table, theirs, view, k, PLAY_GAMES, generator)
+        shown = _shown(drawn, at_hand, table, played_on, view, generator)
+        batches = _batches(drawn, table)
+        records = torch.cat(own)
+        places = torch.arange(len(own[0])), torch.arange(len(own[0]), len(records))
+        setting, sketched = _setting(view, known is not None), []
+        for name in OF_SKETCHES:
+            posterior = fit(at_hand[:, records], table[records], places, rehearsed, setting, name)
+            sketched.append(_answers(posterior, shown, batches, groups))
+            found[name].append(sketched[-1][0])
+        if algebra is not None:
+            lines = [[row for row in group if row < len(algebra.own.layers)] for group in groups]
+            told = answer(algebra, view, Users(table, folds, k), drawn, lines, seed)
+            found[COMBINED].append(_better(*sketched[0], told))
+    return found
+
+
+def _answers(
+    posterior: UserPosterior, shown: Shown, batches: Batches, groups: Sequence[Sequence[int]]
+) -> tuple[Answers, list[float]]:
+    """Answers for every line, and bits on the adversary's own games."""
+    log_q, null = posterior.answer(shown)
+    chosen = [max(group, key=lambda row: float(posterior.fold_bits[row])) for group in groups]
+    wrong = (batches.secret + 1) % log_q.shape[-1]
+    return Answers(log_q[chosen], null[chosen], wrong, batches), posterior.fold_bits[chosen].tolist()
+
+
+def _better(sketched: Answers, bits: Sequence[float], told: Sequence[Told | None]) -> Answers:
+    """Of every line the answers, from sketches or from matrices, that tell more on the adversary's own games."""
+    log_q, null = sketched.log_q.clone(), sketched.null_log_q.clone()
+    starved = [one is not None and one.bits > bits[line] and one.starved for line, one in enumerate(told)]
+    for line, one in enumerate(told):
+        if one is not None and one.bits > bits[line]:
+            log_q[line], null[line] = one.log_q.to(log_q), one.null_log_q.to(null)
+    return Answers(log_q, null, sketched.wrong, sketched.batches, starved)
+
+
+def _setting(view: View, sighted: bool) -> Setting:
+    rounds = view.batches
+    # Rounds are added up; those that show one batch are averaged.
+    noise = view.noise_std * (view.rounds**-0.5 if view.fixed_batch else view.rounds**0.5)
+    return Setting(rounds * view.batch_size, rounds * (view.users - 1), view.batch_size, noise, sighted)
+
+
+def _shown(drawn: Drawn, tokens: Tensor, table: Tensor, sight: Sight, view: View, generator: torch.Generator) -> Shown:
+    """What the adversary sees of some batches and knows of their users."""
+    views = look(sight, drawn.members, generator)
+    observed = (views.mean(0) if view.fixed_batch else views.sum(0)).to(tokens)
+    count = torch.bincount(table)[drawn.user]
+    total = tokens.new_zeros(len(tokens), int(table.max()) + 1, tokens.shape[-1]).index_add_(1, table, tokens)
+    left = count - drawn.hidden.shape[1]
+    mine = sums(tokens, drawn.hidden)
+    known = (total[:, drawn.user] - mine) / left[:, None]
+    fixed = drawn.members[:1] if view.fixed_batch else drawn.members
+    batch = sums(tokens, fixed.transpose(0, 1).flatten(1)) if view.users > 1 else mine
+    return Shown(observed, known, left, batch, drawn.sets, drawn.kept)
+
+
+def _batches(drawn: Drawn, table: Tensor) -> Batches:
+    """The games in the order of the sets; a user is named by a record of hers."""
+    first = torch.full((int(table.max()) + 1,), len(table)).scatter_reduce(0, table, torch.arange(len(table)), "amin")
+    game = drawn.sets.flatten()[drawn.kept]
+    size = drawn.sets.shape[1]
+    secret = torch.arange(size).repeat(len(drawn.sets))[drawn.kept]
+    prior = torch.full((len(game), size), 1.0 / size, dtype=torch.float64)
+    others = (torch.arange(size)[:, None] + torch.arange(1, size)) % size
+    rivals = drawn.sets[:, others].flatten(0, 1)[drawn.kept]
+    return Batches(drawn.members[:, game], secret, prior, first[drawn.user[game]], first[drawn.user[rivals]])

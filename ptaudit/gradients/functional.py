@@ -1,0 +1,144 @@
+"""Uses of weights that no module hook sees: calls of `F.linear` with a layer's own parameters.
+
+nn.MultiheadAttention hands its weights, and those of its child `out_proj`, to a function; others call
+`F.linear(x, self.qkv.weight)` themselves. `F.linear` is replaced while a pass runs: the official way to intercept it, a
+`TorchFunctionMode`, cannot look inside `multi_head_attention_forward`, which hands itself over to the mode as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ptaudit.gradients.layers import Layer
+from ptaudit.gradients.rules.base import Use
+from ptaudit.gradients.rules.expanded import Expanded
+from ptaudit.gradients.rules.projection import Projection, Rows
+
+UseOf = Callable[[Tensor], Use]
+"""The use that a call was, once the gradient of its output is known."""
+
+WATCHED = (nn.Linear, nn.MultiheadAttention, nn.Embedding)
+"""Layers whose rules know what a projection is."""
+
+
+class Listener(Protocol):
+    """Who wants to know of the uses of a layer."""
+
+    @property
+    def layer(self) -> Layer:
+        """The layer."""
+
+    def use(self, output: Tensor, use_of: UseOf) -> Tensor:
+        """Takes note of a use; returns the output that the model goes on with."""
+
+
+@contextmanager
+def watching(model: nn.Module, listeners: Sequence[Listener]) -> Iterator[None]:
+    """Tells the listeners of calls of `F.linear` inside the block."""
+    owners = {
+        id(parameter): (listener, name)
+        for listener in listeners
+        if isinstance(listener.layer.module, WATCHED)
+        for name, parameter in listener.layer.parameters.items()
+    }
+    watch = _Watch(owners)
+    with ExitStack() as stack:
+        for module in model.modules():
+            if owners and isinstance(module, nn.MultiheadAttention):
+                stack.callback(module.register_forward_pre_hook(watch.enter, with_kwargs=True).remove)
+                stack.callback(module.register_forward_hook(watch.leave, always_call=True).remove)
+        if owners:
+            stack.enter_context(_replaced(watch.linear))
+        yield
+
+
+@contextmanager
+def _replaced(linear: Callable[..., Tensor]) -> Iterator[None]:
+    original = F.linear
+    F.linear = linear
+    try:
+        yield
+    finally:
+        F.linear = original
+
+
+class _Watch:
+    """Knows which attention is running, and so where the records are: (time, records, ...) inside of it."""
+
+    def __init__(self, owners: dict[int, tuple[Listener, str]]) -> None:
+        self._owners = owners
+        self._linear = F.linear
+        self._records: list[int] = []
+        self._kept: list[dict[str, nn.Parameter]] = []
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Pre-hook of an attention."""
+        assert isinstance(module, nn.MultiheadAttention)
+        query = args[0] if args else kwargs["query"]
+        batched = isinstance(query, Tensor) and query.dim() == 3
+        self._records.append(query.shape[0 if module.batch_first else 1] if batched else 1)
+        self._kept.append({})
+        for name in ("bias_k", "bias_v"):
+            parameter = module._parameters.get(name)
+            if parameter is not None and id(parameter) in self._owners and torch.is_grad_enabled():
+                self._kept[-1][name] = parameter
+                fields: dict[str, Any] = module._parameters
+                fields[name] = self._expanded(parameter)
+
+    def leave(self, module: nn.Module, *_: Any) -> None:
+        """Forward hook of an attention, called after an error too."""
+        if self._records:
+            self._records.pop()
+            module._parameters.update(self._kept.pop())
+
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """What `F.linear` does, and a word to those whose parameters were used."""
+        output = self._linear(input, weight, bias)
+        if not torch.is_grad_enabled():  # the first pass of an activation checkpoint
+            return output
+        of_weight, of_bias = self._rows(weight), self._rows(bias)
+        for listener in {id(x[0]): x[0] for x in (of_weight, of_bias) if x is not None}.values():
+            own = [x[1] if x is not None and x[0] is listener else None for x in (of_weight, of_bias)]
+            output = listener.use(output, self._use(input.detach(), *own))
+        return output
+
+    def _rows(self, used: Tensor | None) -> tuple[Listener, Rows] | None:
+        """Whose parameter that is, or from which row on a part of it."""
+        if used is None:
+            return None
+        whole = used if used._base is None else used._base
+        if id(whole) not in self._owners or used.stride() != whole.stride() or used.shape[1:] != whole.shape[1:]:
+            return None
+        listener, name = self._owners[id(whole)]
+        first = int(used.storage_offset() - whole.storage_offset()) // max(1, whole.stride(0))
+        return listener, (name, first)
+
+    def _use(self, input: Tensor, weight: Rows | None, bias: Rows | None) -> UseOf:
+        records = self._records[-1] if self._records else None
+
+        def use_of(grad: Tensor) -> Use:
+            x, g = (_records_first(tensor, records) for tensor in (input, grad))
+            return Projection(x, g, weight=weight, bias=bias)
+
+        return use_of
+
+    def _expanded(self, parameter: nn.Parameter) -> Tensor:
+        """The key or value that attention adds for every record, (1, 1, width), once per record."""
+        listener, name = self._owners[id(parameter)]
+        once_per_record = parameter.expand(1, self._records[-1], -1)
+        output = listener.use(once_per_record, lambda grad: Expanded(grad[0], grad[0], parameter=name))
+        output.repeat = lambda *_: output  # type: ignore[method-assign]  # attention repeats it by itself
+        return output
+
+
+def _records_first(x: Tensor, records: int | None) -> Tensor:
+    """(time, records, features) or (time * records, features) as (records, time, features)."""
+    if records is None:
+        return x
+    return (x.reshape(-1, records, x.shape[1]) if x.dim() == 2 else x).transpose(0, 1)

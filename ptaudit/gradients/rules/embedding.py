@@ -1,0 +1,56 @@
+"""nn.Embedding: the gradient has a row per entry that occurs in the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ptaudit.gradients.layers import Layer
+from ptaudit.gradients.projection import LayerSketch
+from ptaudit.gradients.rules.base import Contribution, UnsupportedError, Use, by_record
+
+
+def embedding(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+    """Looks up the columns of the left projection instead of building the (entries, width) gradient."""
+    module = _supported(layer)
+    index, g = _rows(module, uses, n)
+    norm_sq = _norm_sq(index, g, module.num_embeddings)
+    return None if sketch is None else _tokens(index, g, sketch), norm_sq
+
+
+def embedding_tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
+    """The same without norms, which take sorting."""
+    return _tokens(*_rows(_supported(layer), uses, n), sketch)
+
+
+def _supported(layer: Layer) -> nn.Embedding:
+    module = layer.module
+    assert isinstance(module, nn.Embedding)
+    if module.max_norm is not None or module.scale_grad_by_freq or module.sparse:
+        raise UnsupportedError("max_norm, scale_grad_by_freq or sparse is set")
+    return module
+
+
+def _rows(module: nn.Embedding, uses: Sequence[Use], n: int) -> tuple[Tensor, Tensor]:
+    """Entries (n, positions) and gradients (n, positions, width) of all uses; padding has no gradient."""
+    index = torch.cat([by_record(use.input, n).flatten(1) for use in uses], dim=1)
+    g = torch.cat([by_record(use.grad, n).flatten(1, -2) for use in uses], dim=1).float()
+    if module.padding_idx is not None:
+        g = g * (index != module.padding_idx).unsqueeze(2)
+    return index, g
+
+
+def _tokens(index: Tensor, g: Tensor, sketch: LayerSketch) -> Tensor:
+    block = sketch.matrix()
+    return (block.left.T[index].mT @ (g @ block.right.T)).flatten(1)
+
+
+def _norm_sq(index: Tensor, g: Tensor, entries: int) -> Tensor:
+    """Sums what falls on the same entry of the same record, then squares."""
+    n = len(index)
+    record = torch.arange(n, device=index.device).unsqueeze(1)
+    keys, place = torch.unique((record * entries + index).flatten(), return_inverse=True)
+    rows = g.new_zeros(len(keys), g.shape[2]).index_add_(0, place, g.flatten(0, 1))
+    return g.new_zeros(n).index_add_(0, keys // entries, rows.square().sum(1))

@@ -1,0 +1,47 @@
+"""nn.Embedding whose table is a matrix elsewhere too, as with the output head of most language models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ptaudit.gradients.layers import Layer
+from ptaudit.gradients.projection import LayerSketch
+from ptaudit.gradients.rules.base import Contribution, Use, by_record, pieces
+from ptaudit.gradients.rules.embedding import embedding
+from ptaudit.gradients.rules.projection import Projection, projection
+
+
+def tied(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+    """The sum of a gradient of looked-up rows and one of a product; their inner product is in the norm."""
+    products = [use for use in uses if isinstance(use, Projection)]
+    lookups = [use for use in uses if not isinstance(use, Projection)]
+    tokens, norm_sq = projection(layer, products, n, sketch)
+    if not lookups:
+        return tokens, norm_sq
+    more, more_sq = embedding(layer, lookups, n, sketch)
+    norm_sq = norm_sq + more_sq
+    for lookup in lookups:
+        for product in products:
+            norm_sq = norm_sq + 2 * _inner(layer, lookup, product, n)
+    return None if tokens is None or more is None else tokens + more, norm_sq.clamp_min(0)
+
+
+def _inner(layer: Layer, lookup: Use, product: Projection, n: int) -> Tensor:
+    """Sum over lookups t and positions s of <g_t, a_s> times the entry of s's output gradient at the row of t."""
+    module = layer.module
+    assert isinstance(module, nn.Embedding)
+    index, looked = by_record(lookup.input, n).flatten(1), by_record(lookup.grad, n).flatten(1, -2).float()
+    if module.padding_idx is not None:
+        looked = looked * (index != module.padding_idx).unsqueeze(2)
+    a, g = (by_record(x, n).flatten(1, -2).float() for x in (product.input, product.grad))
+    start = product.weight[1] if product.weight else 0
+    parts = []
+    for s in pieces(n, index.shape[1] * a.shape[1]):
+        at = index[s, None, :] - start
+        inside = (at >= 0) & (at < g.shape[2])
+        entries = g[s].gather(2, at.clamp(0, g.shape[2] - 1).expand(-1, a.shape[1], -1)) * inside
+        parts.append((entries * (a[s] @ looked[s].mT)).sum((1, 2)))
+    return torch.cat(parts)

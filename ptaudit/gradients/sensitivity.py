@@ -1,0 +1,250 @@
+"""How much a layer's gradient moves with what is private: Frobenius norms of Jacobians (Mo et al., arXiv 2105.13929).
+
+For a layer with p parameters and a record, J is the (p x d) Jacobian of the record's gradient g with respect to d
+numbers: the input, the columns that encode an attribute, or the target. Hutchinson's estimator turned round: for u with
+independent signs E ||J u||^2 = ||J||_F^2, and J u is the gradient by the weights of the slope of the loss along u,
+
+    J u = d/dw (d/dx loss . u),
+
+so one double backward pass serves all layers of a record, every record has probes of its own (with ||J^T v||^2 a layer
+costs a pass, and all records of a batch share v), and where d is at most twice the number of probes the unit directions
+give the norm exactly. Norms are squared here: a mean of squares over probes and records has no bias.
+
+A layer's norm grows with its size: divided by sqrt(p d) it is the root mean square of the Jacobian's entries, which
+layers and inputs of different size share. It has the unit of loss / (weight * input): layers of one model compare with
+each other, models only as far as their weights and inputs have the same scale.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from ptaudit.errors import ModelError, in_one_line
+from ptaudit.gradients.differentiable_inputs import (
+    Moving,
+    Problem,
+    along,
+    cut,
+    direction,
+    floats,
+    gradients_of,
+    soft_target,
+    tangents,
+)
+from ptaudit.gradients.frozen_state import quiet
+from ptaudit.gradients.gradient_trial import ERRORS
+from ptaudit.gradients.layers import Layer, find_layers
+from ptaudit.gradients.per_example_pass import PerRecordLoss
+from ptaudit.gradients.rules.base import pieces
+from ptaudit.training.batch import Inputs, batched, mapped, to_device
+
+_AT_ONCE = 64
+"""Records of a pass: more are no faster on a CPU."""
+
+HIDDEN = "its derivatives are not those of the gradient: an operation hides its second derivative"
+
+_TRIED = 2
+_AGREE = 1e-2
+"""Records on which all is tried, and the relative difference that rounding explains."""
+
+_STEP, _JITTER, _ROUNDING = 1e-6, 1e-2, 1e-12
+"""Of a difference quotient in float64, relative to the size of what moves, and of the gradient."""
+
+
+@dataclass(frozen=True)
+class Norms:
+    """Squared Frobenius norms of the Jacobians of L layers, by K probes.
+
+    Attributes:
+        squares: `(L, N, K)`, float64; the mean over probes is an unbiased estimate of ||J||_F^2 of layer and record.
+        rows: parameters of each layer, `(L,)`.
+        columns: d, the numbers that the gradient is differentiated by.
+        exact: whether the probes are all unit directions, whose mean is ||J||_F^2 itself.
+        doubts: for each layer, why its numbers say nothing; empty where they do.
+    """
+
+    squares: Tensor
+    rows: tuple[int, ...]
+    columns: int
+    exact: bool
+    doubts: tuple[str, ...]
+
+    @property
+    def per_record(self) -> Tensor:
+        """Mean squared entry of the Jacobian of each layer and record, `(L, N)`."""
+        return self.squares.mean(-1) / self._entries[:, None]
+
+    @property
+    def probe_error(self) -> Tensor:
+        """Standard error, due to the probes alone, of the mean of `per_record` over the records, `(L,)`."""
+        _, n, probes = self.squares.shape
+        error = (self.squares.var(-1).sum(1) / probes).sqrt() / n
+        return torch.zeros_like(error) if self.exact else error / self._entries
+
+    @property
+    def _entries(self) -> Tensor:
+        return torch.tensor(self.rows, dtype=torch.float64) * self.columns
+
+
+def jacobian_norms(
+    model: nn.Module,
+    loss: PerRecordLoss,
+    layers: Sequence[str],
+    inputs: Inputs,
+    targets: Tensor,
+    *,
+    of: Literal["input", "target"],
+    columns: slice | None = None,
+    probes: int = 8,
+    seed: int = 0,
+    device: torch.device,
+) -> Norms:
+    """Norms of the Jacobians of some layers' per-record gradients, with the model in eval mode and left as found.
+
+    Classes are differentiated by as a one-hot (soft) target where the loss takes one, else by their number where the
+    loss takes that; all directions count, also those that leave the simplex.
+
+    Args:
+        model: on the device.
+        loss: per-record loss.
+        layers: names of trainable layers.
+        inputs: of N records; floating-point tensors are differentiated by, others are held.
+        targets: of the same records.
+        of: with respect to what.
+        columns: only these of the private numbers of a record, counted flat; None for all.
+        probes: Hutchinson probes a record, at least 2.
+        seed: of the probes.
+        device: where to compute.
+
+    Raises:
+        ModelError: with the reason why there is no such Jacobian: inputs that are whole numbers, a loss that takes no
+            soft target, operations without a second derivative.
+    """
+    chosen = tuple(layer for layer in find_layers(model) if layer.name in set(layers))
+    # The fused kernels of attention have no second derivative.
+    with quiet(model, device), batched():
+        problem = Problem(model, loss, chosen, of, [], to_device(inputs, device), targets.to(device))
+        problem = replace(problem, moving=floats(problem.inputs) if of == "input" else [soft_target(problem)])
+        place = columns or slice(0, sum(leaf[0].numel() for leaf in problem.moving))
+        width = place.stop - place.start
+        exact = width <= 2 * probes
+        u = direction(problem.moving, place, exact, 0, seed)
+        probe = _fastest(problem, u)
+        step = min(_AT_ONCE, next(pieces(len(targets), 3 * sum(layer.size for layer in chosen))).stop)
+        slices = [slice(start, start + step) for start in range(0, len(targets), step)]
+        squares = []
+        for k in range(width if exact else probes):
+            u = direction(problem.moving, place, exact, k, seed)
+            squares.append(torch.cat([probe(problem.part(s), cut(u, s)) for s in slices], 1).double().cpu())
+        doubts = _doubts(problem, u)
+    return Norms(torch.stack(squares, -1), tuple(layer.size for layer in chosen), width, exact, doubts)
+
+
+def _fastest(problem: Problem, u: Moving) -> Callable[[Problem, Moving], Tensor]:
+    """All records side by side, where `torch.func` gives on a few what plain autograd gives; else one by one."""
+    few = slice(_TRIED)
+    trial, u = problem.part(few), cut(u, few)
+    try:
+        reference = _one_by_one(trial, u)
+    except ERRORS as error:
+        raise ModelError(f"no second derivative: {in_one_line(error)}") from error
+    try:
+        found = _side_by_side(trial, u)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # torch.func raises whatever the operation at hand raises
+        return _one_by_one
+    agree = bool((found - reference).norm() <= _AGREE * reference.norm())
+    return _side_by_side if agree else _one_by_one
+
+
+def _side_by_side(problem: Problem, u: Moving) -> Tensor:
+    """Squared norms of J u of every record and layer, `(L, n)`."""
+    weights = {path: p.detach() for path, p in problem.parameters.items()}
+
+    def lost(weights: dict[str, Tensor], moving: Moving, inputs: Inputs, targets: Tensor) -> Tensor:
+        def model(*args: Tensor, **kwargs: Tensor) -> object:
+            return functional_call(problem.model, weights, args, kwargs)
+
+        alone = [leaf.unsqueeze(0) for leaf in moving]
+        inputs = mapped(lambda leaf: leaf.unsqueeze(0), inputs)
+        return problem.losses(alone, inputs, targets.unsqueeze(0), model).squeeze(0)  # type: ignore[arg-type]
+
+    def slope(weights: dict[str, Tensor], moving: Moving, inputs: Inputs, targets: Tensor, u: Moving) -> Tensor:
+        return along(grad(lost, argnums=1)(weights, moving, inputs, targets), u)
+
+    with torch.no_grad():
+        each = vmap(grad(slope), in_dims=(None, 0, 0, 0, 0))
+        return problem.squares(each(weights, problem.moving, problem.inputs, problem.targets, u))
+
+
+def _one_by_one(problem: Problem, u: Moving) -> Tensor:
+    """The same by plain autograd."""
+    found = []
+    for i in range(len(problem.targets)):
+        s = slice(i, i + 1)
+        one = problem.part(s)
+        moving = [leaf.detach().clone().requires_grad_() for leaf in one.moving]
+        moved = tangents(problem, moving, problem.losses(moving, one.inputs, one.targets), cut(u, s))
+        found.append(problem.squares({path: g.unsqueeze(0) for path, g in moved.items()}))
+    return torch.cat(found, 1)
+
+
+def _doubts(problem: Problem, u: Moving) -> tuple[str, ...]:
+    """Layers whose derivatives are not those of a difference quotient, or of two: the first may have met a kink.
+
+    A backward pass may be written without regard for its own derivative, which then is wrong without an error.
+    """
+    trial, u = problem.part(slice(_TRIED)), cut(u, slice(_TRIED))
+    wrong = {layer.name for layer in problem.layers}
+    with suppress(*ERRORS):  # a model that does not go in float64 cannot be held against quotients
+        exact = _in_float64(trial)
+        for seed in range(2):
+            wrong &= _wrong(exact, [d.double() for d in u], seed) if wrong else set()
+        return tuple(HIDDEN if layer.name in wrong else "" for layer in problem.layers)
+    return ("",) * len(problem.layers)
+
+
+def _in_float64(problem: Problem) -> Problem:
+    def double(x: Tensor) -> Tensor:
+        return x.double() if x.is_floating_point() else x
+
+    model = copy.deepcopy(problem.model).double()
+    names = {layer.name for layer in problem.layers}
+    layers = tuple(layer for layer in find_layers(model) if layer.name in names)
+    moving, inputs = [x.double() for x in problem.moving], mapped(double, problem.inputs)
+    return replace(problem, model=model, layers=layers, moving=moving, inputs=inputs, targets=double(problem.targets))
+
+
+def _wrong(problem: Problem, u: Moving, seed: int) -> set[str]:
+    """Layers whose J u, summed over the records, is not the quotient, beside the records: these may lie on kinks."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [max(float(x.square().mean().sqrt()), 1e-6) for x in problem.moving]
+    noise = [torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device) for x in problem.moving]
+    moving = [(x + _JITTER * s * e).requires_grad_() for x, s, e in zip(problem.moving, sizes, noise, strict=True)]
+    step = _STEP * min(sizes)
+
+    def gradients(sign: float) -> dict[str, Tensor]:
+        moved = [x.detach() + sign * step * d for x, d in zip(moving, u, strict=True)]
+        return gradients_of(problem.parameters, problem.losses(moved, problem.inputs, problem.targets).sum())
+
+    up, down, losses = gradients(1.0), gradients(-1.0), problem.losses(moving, problem.inputs, problem.targets)
+    told = tangents(problem, moving, losses, u)
+
+    def size(layer: Layer, of: Callable[[str], Tensor]) -> float:
+        return float(torch.stack([of(layer.path(name)).norm() for name in layer.parameters]).norm())
+
+    return {
+        layer.name
+        for layer in problem.layers
+        if size(layer, lambda path: up[path] - down[path] - 2 * step * told[path])
+        > _AGREE * size(layer, lambda path: up[path] - down[path]) + _ROUNDING * size(layer, lambda path: up[path])
+    }

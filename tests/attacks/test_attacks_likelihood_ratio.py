@@ -1,0 +1,117 @@
+"""The white-box adversary: family, choice and rival losses."""
+
+import math
+
+import pytest
+import torch
+
+from ptaudit.attacks.calibration import FINE, Calibration, calibrated_gain, shifted, uniform, unseen
+from ptaudit.attacks.densities import Own, sub_token, sub_tokens
+from ptaudit.attacks.likelihood_ratio import fit, rival_losses
+from ptaudit.views import View
+
+
+def gaussian(rows, n, k, seed=0):
+    return torch.randn(rows, n, k, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(("k", "sizes"), [(256, [16, 64, 256]), (64, [16, 64]), (16, [16]), (20, [16, 20])])
+def test_sub_tokens_are_distinct_coordinates_of_each_size(k, sizes):
+    found = sub_tokens(k)
+    assert [len(c) for c in found] == sizes
+    assert all(len(c.unique()) == len(c) and int(c.max()) < k for c in found)
+
+
+def test_sixteen_coordinates_of_a_square_token_are_its_diagonal():
+    assert sub_token(256, 16).tolist() == [17 * i for i in range(16)]
+
+
+def test_rows_choose_their_own_member():
+    """Light tails and heavy ones side by side: the heavy row wants few degrees of freedom.
+
+    A light row takes 5 or more: the heaviest tail that costs it next to nothing.
+    """
+    light = gaussian(1, 256, 16)
+    heavy = gaussian(1, 256, 16, 1) / gaussian(1, 256, 1, 2).abs()
+    posterior = fit(Own(torch.cat([light, heavy]), View("v", 2)), seeded())
+    chosen = {row: member.nu for rows, member, *_ in posterior.parts for row in rows}
+    assert set(chosen) == {0, 1}
+    assert chosen[0] > 3.0 >= chosen[1]
+    assert bool((posterior.fold_bits > 0.5).all())
+
+
+def test_noise_alone_needs_no_choice():
+    posterior = fit(Own(gaussian(2, 64, 32), View("v", 1, noise_std=2.0)), seeded())
+    assert len(posterior.parts) == 1
+    assert posterior.full.tolist() == [True, True]
+
+
+def test_shuffled_games_are_calibrated_to_the_prior():
+    posterior = fit(Own(gaussian(1, 256, 16), View("v", 4)), seeded())
+    assert float(posterior.shuffled.share) >= 0.85
+    assert float(posterior.real.share) < 0.5
+
+
+@pytest.mark.parametrize(("m", "n"), [(2, 32), (8, 128)])
+def test_a_certain_adversary_keeps_the_share_of_the_prior_that_her_records_cannot_exclude(m, n):
+    """Tokens so long that no game is in doubt want no prior at all, and get the least that is allowed."""
+    posterior = fit(Own(gaussian(1, n, 256, 7), View("v", m)), seeded())
+    least = min(share for share in FINE.shares if share >= unseen(m - 1, n))
+    assert float(posterior.real.share) == least
+    noise_only = fit(Own(gaussian(1, n, 256, 7), View("v", 1, noise_std=0.1)), seeded())
+    assert float(noise_only.real.share) <= 1e-3
+
+
+def test_anisotropic_tokens_do_not_choose_shrinkage_to_a_sphere():
+    """That is the Gaussian at place 0; standard deviations span a factor of 1000."""
+    scales = torch.logspace(0, 3, 16, dtype=torch.float64)
+    posterior = fit(Own(gaussian(1, 256, 16, 8) * scales, View("v", 2)), seeded())
+    [(_, member, *_)] = posterior.parts
+    assert member.place >= 1
+    plain = fit(Own(gaussian(1, 256, 16, 8), View("v", 2)), seeded())
+    # A linear map leaves the exact posterior as it is; a sphere alone loses most of it.
+    assert float(posterior.fold_bits) > 0.85 * float(plain.fold_bits)
+
+
+def test_constant_rows_are_left_with_the_prior():
+    """Their posterior is even at any share; none is surer than the others, and nothing overflows."""
+    rows = torch.stack([torch.full((64, 16), 1 / 3, dtype=torch.float64), gaussian(1, 64, 16, 9)[0]])
+    posterior = fit(Own(rows, View("v", 2)), seeded())
+    assert float(posterior.fold_bits[0]) == pytest.approx(0.0, abs=1e-6)
+    assert float(posterior.real.share[0]) == 1.0
+    assert float(posterior.fold_bits[1]) > 1.0
+
+
+def test_rival_losses_are_what_the_target_loses_by_their_presence():
+    """Against leaving each rival out of the game, at a share of the prior that hardly counts."""
+    scores = gaussian(1, 6, 4, 3)
+    secret = torch.tensor([0, 1, 2, 3, 0, 1])
+    share = 1e-9
+    one = torch.ones(1, dtype=torch.float64)
+    found = rival_losses(shifted(scores), secret, Calibration(one, share * one))
+    p = scores[0].softmax(-1)
+    for j in range(4):
+        expected = [math.log2(1.0 - float(p[g, j])) for g in range(6) if secret[g] != j]
+        # Mean over as many games as a candidate is a rival in, were secrets even.
+        assert float(found[0, 0, j]) == pytest.approx(sum(expected) / (6 * 0.75), abs=1e-5)
+        order = p.argsort(1, descending=True)
+        robbed = [order[g, :2].tolist() == [j, int(secret[g])] for g in range(6)]
+        assert float(found[1, 0, j]) == pytest.approx(-sum(robbed) / (6 * 0.75))
+
+
+def test_a_posterior_scores_games_as_its_calibration_says():
+    tokens = gaussian(1, 128, 16, 4)
+    posterior = fit(Own(tokens, View("v", 1, noise_std=1.0)), seeded())
+    known = gaussian(1, 8, 16, 5)
+    secret = torch.arange(8)
+    views = [known + gaussian(1, 8, 16, 6)]
+    outcome = posterior.play(views, known, secret, (secret + 1) % 8)
+    scores = -0.5 * torch.cdist(views[0], known).square()
+    expected = calibrated_gain(shifted(scores), uniform(8, scores), posterior.real, secret)
+    torch.testing.assert_close(outcome.scored[0], expected, atol=1e-4, rtol=1e-4)
+    hits = (scores.argmax(-1) == secret).double()
+    torch.testing.assert_close(outcome.scored[1], hits)

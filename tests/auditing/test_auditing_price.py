@@ -1,0 +1,94 @@
+"""What `check` foretells of games is near to what they take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from audit_case import ONE_VIEW, call, write_spec
+
+from ptaudit.auditing import check
+from ptaudit.auditing import cost_estimate as price
+from ptaudit.auditing.cost_probe import ENOUGH, Probe
+from ptaudit.auditing.opening import (
+    open_session,
+)
+from ptaudit.spec import load
+from ptaudit.views import View
+
+DEEP = """\
+from torch import nn
+
+def deep(layers=3):
+    hidden = [m for _ in range(layers) for m in (nn.Linear(32, 32), nn.ReLU())]
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), *hidden, nn.Linear(32, 10))
+"""
+
+
+def probe_of(path: Path) -> Probe:
+    session = open_session(load(path), torch.device("cpu"))
+    model = session.model(0)
+    return Probe.of(session, model, session.reader(model))
+
+
+def deep(folder: Path, **changes: object) -> Path:
+    path = write_spec(folder, model__entry="deep.py:deep", **changes)
+    (folder / "deep.py").write_text(DEEP, encoding="utf-8")
+    return path
+
+
+def test_every_phase_is_foretold_within_a_factor_of_three(tmp_path):
+    """Of a network with more layers than are played on, games of all kinds, and single records beside batches."""
+    views = [{"name": "record", "batch_size": 1}, *ONE_VIEW]
+    games = ["identity", "label", "membership", "uniqueness"]
+    changes = {"audit__views": views, "audit__games": games, "audit__epochs": [1], "train__epochs": 1}
+    path = deep(tmp_path, data__limit=320, **changes)
+    report = check(path)
+    assert call("run", path, "--out", tmp_path / "run", "-q").exit_code == 0
+    took = json.loads((tmp_path / "run" / "timings.json").read_text(encoding="utf-8"))
+    assert {f"game {game}" for game in games} < set(took)
+    assert took["games"] / 3 < report.estimate_seconds["games"] < 3 * took["games"]
+    whole = sum(took[phase] for phase in report.estimate_seconds)
+    assert whole / 3 < sum(report.estimate_seconds.values()) < 3 * whole
+
+
+def test_a_sample_has_layers_of_all_sizes_and_not_all_records(tmp_path):
+    views = [{"name": "pair", "batch_size": 2}, {"name": "large", "batch_size": 20}]
+    probe = probe_of(deep(tmp_path, data__limit=None, audit__views=views))
+    scene = probe.scene(probe.session, View("pair", 2), 2)
+    assert [layer.parameters for layer in scene.inside.layers] == [32 * 33, 32 * 33]
+    assert scene.inside.values.shape[:2] == (2, ENOUGH)
+    assert [len(layer[0].norms()) for layer in scene.gradients] == [ENOUGH, ENOUGH]
+    all_layers = probe.scene(probe.session, View("pair", 2), 5)
+    assert [layer.name for layer in all_layers.inside.layers] == [layer.name for layer in probe.inside.layers]
+    assert scene.cells < all_layers.cells / 2
+    # A view that needs more records has them.
+    assert probe.scene(probe.session, View("large", 20), 2).inside.values.shape[1] == 400
+
+
+def test_every_game_is_priced_and_kinds_that_differ_by_strength_alone_once(tmp_path, monkeypatch):
+    noisy = [{"name": f"dp-{s}", "batch_size": 2, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": s}}
+             for s in (0.5, 1.0, 2.0)]  # fmt: skip
+    path = write_spec(tmp_path, audit__views=[*ONE_VIEW, *noisy], defenses=[{"name": "prune", "ratio": [0.5, 0.9]}])
+    played = []
+    monkeypatch.setattr(price, "_kind_seconds", lambda probe, kind: played.append(kind) or 1.0)
+    monkeypatch.setattr(price, "_model_seconds", lambda probe, game: float(game.name == "membership"))
+    probe = probe_of(path)
+    seconds = price.games_seconds(probe)
+    assert sorted((kind.game.title, kind.view.name) for kind in played) == [
+        ("identity", "batch-2"), ("identity", "batch-2"), ("identity", "dp-0.5"),
+        ("label", "batch-2"), ("label", "batch-2"), ("label", "dp-0.5"),
+    ]  # fmt: skip
+    # Two games on four views, on the one without a defense of its own under both of `defenses` too; and membership in
+    # each of three trainings.
+    assert seconds == pytest.approx(2 * (4 + 2) + 3, abs=0.5)
+
+
+def test_what_is_not_played_costs_what_the_most_similar_kind_did(tmp_path, monkeypatch):
+    views = [{"name": f"batch-{m}", "batch_size": m} for m in (2, 3, 4)]
+    path = write_spec(tmp_path, audit__views=views, audit__games=["identity"])
+    monkeypatch.setattr(price, "SECONDS", 0.0)
+    monkeypatch.setattr(price, "_kind_seconds", lambda probe, kind: float(kind.view.records))
+    assert price.games_seconds(probe_of(path)) == pytest.approx(3 * 4.0, abs=0.5)
