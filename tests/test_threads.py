@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ptaudit import estimate
-from ptaudit.games.identity import measure as identity
 from ptaudit.games.game_play import run_game
+from ptaudit.games.identity import measure as identity
 from ptaudit.gradients.frozen_state import quiet
 from ptaudit.spec.games import make_game
 from ptaudit.threads import every_thread, one_thread, side_by_side
