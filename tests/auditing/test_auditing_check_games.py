@@ -127,4 +127,9 @@ def test_a_rare_level_of_an_input_is_no_matter_of_the_sample_that_is_timed(tmp_p
     (tmp_path / "models.py").write_text(model)
     report = check(path)
     assert report.estimate_seconds["games"] > 0
-    assert call("run", path, "--out", tmp_path / "run", "-q", "--set", "train.epochs=1", "--set", "audit.epochs=[1]").exit_code == 0
+    assert (
+        call(
+            "run", path, "--out", tmp_path / "run", "-q", "--set", "train.epochs=1", "--set", "audit.epochs=[1]"
+        ).exit_code
+        == 0
+    )

@@ -33,7 +33,7 @@ class LengthGame(Titled):
     def threat(self, spec):
         return f"Length: holds a ruler of {self.share:g}."
 '''
-PLAY = '''
+PLAY = """
 from ptaudit.context.scores import ScoreSheet
 from ptaudit.errors import SpecError
 from ptaudit.games.game_play import GamePlay
@@ -57,7 +57,7 @@ class LengthPlay(GamePlay):
         yield f"Game {game.title} says little of {len(session.members)} records."
 
 PLAY = LengthPlay()
-'''
+"""
 MODEL = """
 from torch import nn
 def net():
