@@ -18,10 +18,10 @@ from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, LiveLog, LiveWatch
 from ptaudit.auditing.opening import layer_entries
 from ptaudit.auditing.run_key import key
+from ptaudit.auditing.samples import Samples
 from ptaudit.auditing.warnings import warnings
 from ptaudit.context.encoding import Encoders
 from ptaudit.context.layer_patterns import audited, shared
-from ptaudit.context.samples import Samples
 from ptaudit.context.session import Session
 from ptaudit.errors import TrainingDivergedError
 from ptaudit.progress import Progress, Task
