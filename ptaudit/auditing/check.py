@@ -6,22 +6,21 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from ptaudit.auditing.checkpoint_alarm import alarm
-from ptaudit.auditing.checkpoints import CheckpointEntry, checkpoint_entries
-from ptaudit.auditing.columns import ColumnEntry, column_entries
+from ptaudit.auditing.checkpoints import checkpoint_entries
+from ptaudit.auditing.columns import column_entries
 from ptaudit.auditing.cost_estimate import games_seconds, once
 from ptaudit.auditing.cost_probe import Probe
 from ptaudit.auditing.defended_runs import of_arms
 from ptaudit.auditing.doubts import doubts, sentences
 from ptaudit.auditing.foretold import foretold
-from ptaudit.auditing.frozen import FrozenEntry, frozen_entries
+from ptaudit.auditing.frozen import frozen_entries
 from ptaudit.auditing.gradient_memory import kept_bytes
 from ptaudit.auditing.opening import (
     layer_entries,
@@ -40,6 +39,7 @@ from ptaudit.errors import ModelError
 from ptaudit.games.identity.measure import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
 from ptaudit.games.registry import on_view
 from ptaudit.gate import reachable
+from ptaudit.report.check import CheckReport
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec import load
 from ptaudit.spec.base import Part
@@ -61,32 +61,6 @@ _PROBE_STEPS = 3
 
 _BATCHES_HELD = 2048
 """Batches of which a game holds what is seen in every layer, by its peak."""
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What a check found out: times in seconds, memory in bytes, members and the like in records.
-
-    `memory_bytes` is the peak, of which `gradient_bytes` hold the gradients that games keep.
-    """
-
-    spec_name: str
-    device: str
-    layers: tuple[LayerEntry, ...]
-    parameters: int
-    captured_parameters: int
-    members: int
-    held_out: int
-    audited: int
-    step_seconds: float
-    estimate_seconds: Mapping[str, float]
-    memory_bytes: int
-    gradient_bytes: int
-    warnings: tuple[str, ...]
-    columns: tuple[ColumnEntry, ...]
-    class_names: tuple[str, ...]
-    frozen: tuple[FrozenEntry, ...]
-    checkpoints: tuple[CheckpointEntry, ...]
 
 
 def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[str] = ()) -> CheckReport:

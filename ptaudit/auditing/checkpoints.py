@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from ptaudit.report.columns import CheckpointEntry
 from ptaudit.spec.model import Spec
 from ptaudit.spec.told import Told
-
-
-@dataclass(frozen=True)
-class CheckpointEntry:
-    """A checkpoint.
-
-    Attributes:
-        epoch: whole epochs that were trained before it.
-        file: its folder and name.
-        told: what stands in it, in words; empty where it says nothing.
-        audited: whether it is audited.
-    """
-
-    epoch: int
-    file: str
-    told: str
-    audited: bool
 
 
 def checkpoint_entries(spec: Spec) -> tuple[CheckpointEntry, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,35 +12,13 @@ from ptaudit.context.session import Session
 from ptaudit.data.preprocess import ColumnCode, LevelCode, unseen
 from ptaudit.data.records import ColumnUse
 from ptaudit.data.tensors import MISSING
+from ptaudit.report.columns import ColumnEntry
 from ptaudit.spec.data import DataSpec
 
 STRANGERS = 0.01
 """Share of the held-out records with levels that no member has, from which on it is worth a warning."""
 
 _NAMED = 4
-
-
-@dataclass(frozen=True)
-class ColumnEntry:
-    """A column of a table.
-
-    Attributes:
-        name: its name.
-        kind: what it holds; empty where nobody read it.
-        levels: how many different values, of categories and of what is kept aside; None where nobody counted.
-        missing: how many entries are missing; None where nobody counted.
-        becomes: what the model gets of it, or what else it is used for.
-        inputs: how many inputs of the model it became.
-        other: share of the held-out records with a level that has no input of its own; None for what is no category.
-    """
-
-    name: str
-    kind: str
-    levels: int | None
-    missing: int | None
-    becomes: str
-    inputs: int
-    other: float | None
 
 
 def column_entries(session: Session) -> tuple[ColumnEntry, ...]:

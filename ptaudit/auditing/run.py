@@ -39,8 +39,7 @@ from ptaudit.errors import PtauditError, SpecError, TrainingDivergedError
 from ptaudit.files import write_whole
 from ptaudit.gate import decide, exit_code
 from ptaudit.progress import Progress, Silent
-from ptaudit.report import Page
-from ptaudit.report.markdown import render
+from ptaudit.report import Page, open_format
 from ptaudit.spec import Spec, dump, load
 from ptaudit.tables.folder import read_run, write_run
 from ptaudit.tables.run import EpochEntry, Run
@@ -125,7 +124,7 @@ def audit(
         if keep_records and session.records.preprocessing:
             write_whole(output / PREPROCESS, preprocess.written(session.records.preprocessing))
         encoding.publish([(seed, done.encoders) for seed, done in zip(spec.train.all_seeds, seeds)], output)
-        write_run(run, output, render(run, Page(folder=str(target))))
+        write_run(run, output, open_format("md").render(run, Page(folder=str(target))))
         place.publish()
     if diverged:
         raise _with_place(diverged, target)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ptaudit.report.columns import (
-    ColumnFacts,
-    FileFacts,
-    FrozenFacts,
+    CheckpointEntry,
+    ColumnEntry,
+    FrozenEntry,
     class_fact,
     columns_grid,
     files_grid,
@@ -16,54 +16,39 @@ from ptaudit.report.columns import (
 )
 from ptaudit.report.document import Cell, Column, Document, Facts, Grid, Lines, Tone, drop_blank_columns
 from ptaudit.report.words import count, duration, percent, plural, size
-
-if TYPE_CHECKING:
-    from ptaudit.tables.run import LayerEntry
+from ptaudit.tables.run import LayerEntry
 
 
-class CheckFacts(Protocol):
-    """What a check found out; times in seconds, memory in bytes, `members` and the like in records."""
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found out: times in seconds, memory in bytes, members and the like in records.
 
-    @property
-    def spec_name(self) -> str: ...  # noqa: D102
-    @property
-    def device(self) -> str: ...  # noqa: D102
-    @property
-    def layers(self) -> Sequence[LayerEntry]: ...  # noqa: D102
-    @property
-    def parameters(self) -> int: ...  # noqa: D102
-    @property
-    def captured_parameters(self) -> int: ...  # noqa: D102
-    @property
-    def members(self) -> int: ...  # noqa: D102
-    @property
-    def held_out(self) -> int: ...  # noqa: D102
-    @property
-    def audited(self) -> int: ...  # noqa: D102
-    @property
-    def step_seconds(self) -> float: ...  # noqa: D102
-    @property
-    def estimate_seconds(self) -> Mapping[str, float]: ...  # noqa: D102
-    @property
-    def memory_bytes(self) -> int: ...  # noqa: D102
-    @property
-    def gradient_bytes(self) -> int: ...  # noqa: D102
-    @property
-    def warnings(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def columns(self) -> Sequence[ColumnFacts]: ...  # noqa: D102
-    @property
-    def class_names(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def frozen(self) -> Sequence[FrozenFacts]: ...  # noqa: D102
-    @property
-    def checkpoints(self) -> Sequence[FileFacts]: ...  # noqa: D102
+    `memory_bytes` is the peak, of which `gradient_bytes` hold the gradients that games keep.
+    """
+
+    spec_name: str
+    device: str
+    layers: tuple[LayerEntry, ...]
+    parameters: int
+    captured_parameters: int
+    members: int
+    audited: int
+    held_out: int
+    step_seconds: float
+    estimate_seconds: Mapping[str, float]
+    memory_bytes: int
+    gradient_bytes: int
+    warnings: tuple[str, ...]
+    columns: tuple[ColumnEntry, ...]
+    class_names: tuple[str, ...]
+    frozen: tuple[FrozenEntry, ...]
+    checkpoints: tuple[CheckpointEntry, ...]
 
 
 _CAPTURE_TONE: dict[str, Tone] = {"rule": "good", "none": "bad"}
 
 
-def check_page(report: CheckFacts) -> Document:
+def check_page(report: CheckReport) -> Document:
     """Columns and checkpoints where there are some, all layers, the estimate and the warnings."""
     return Document(
         f"ptaudit check {report.spec_name}",
@@ -77,7 +62,7 @@ def check_page(report: CheckFacts) -> Document:
     )
 
 
-def _layers(report: CheckFacts) -> Grid:
+def _layers(report: CheckReport) -> Grid:
     columns = (
         Column("layer", elastic=28),
         Column("type"),
@@ -100,7 +85,7 @@ def _layers(report: CheckFacts) -> Grid:
     return drop_blank_columns(Grid("layer", "Layers", columns, rows))
 
 
-def _facts(report: CheckFacts) -> tuple[tuple[str, str], ...]:
+def _facts(report: CheckReport) -> tuple[tuple[str, str], ...]:
     captured = percent(report.captured_parameters / report.parameters if report.parameters else None)
     phases = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in report.estimate_seconds.items())
     step = f", one training step {report.step_seconds * 1000:.1f} ms" if report.step_seconds else ""

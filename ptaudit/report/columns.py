@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
 
 from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
 from ptaudit.report.words import count, plural
@@ -16,48 +16,55 @@ _FEWEST_ALIKE = 4
 _MOST_NAMES = 12
 
 
-class ColumnFacts(Protocol):
-    """A column of a table: see `ptaudit.auditing.columns.ColumnEntry`."""
+@dataclass(frozen=True)
+class ColumnEntry:
+    """A column of a table.
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def kind(self) -> str: ...  # noqa: D102
-    @property
-    def levels(self) -> int | None: ...  # noqa: D102
-    @property
-    def missing(self) -> int | None: ...  # noqa: D102
-    @property
-    def becomes(self) -> str: ...  # noqa: D102
-    @property
-    def inputs(self) -> int: ...  # noqa: D102
-    @property
-    def other(self) -> float | None: ...  # noqa: D102
+    Attributes:
+        name: its name.
+        kind: what it holds; empty where nobody read it.
+        levels: how many different values, of categories and of what is kept aside; None where nobody counted.
+        missing: how many entries are missing; None where nobody counted.
+        becomes: what the model gets of it, or what else it is used for.
+        inputs: how many inputs of the model it became.
+        other: share of the held-out records with a level that has no input of its own; None for what is no category.
+    """
 
-
-class FileFacts(Protocol):
-    """A checkpoint: its file, its epoch, and what stands in it."""
-
-    @property
-    def epoch(self) -> int: ...  # noqa: D102
-    @property
-    def file(self) -> str: ...  # noqa: D102
-    @property
-    def told(self) -> str: ...  # noqa: D102
-    @property
-    def audited(self) -> bool: ...  # noqa: D102
+    name: str
+    kind: str
+    levels: int | None
+    missing: int | None
+    becomes: str
+    inputs: int
+    other: float | None
 
 
-class FrozenFacts(Protocol):
-    """What of a model is not trained."""
+@dataclass(frozen=True)
+class CheckpointEntry:
+    """A checkpoint.
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def parameters(self) -> int: ...  # noqa: D102
+    Attributes:
+        epoch: whole epochs that were trained before it.
+        file: its folder and name.
+        told: what stands in it, in words; empty where it says nothing.
+        audited: whether it is audited.
+    """
+
+    epoch: int
+    file: str
+    told: str
+    audited: bool
 
 
-def columns_grid(columns: Sequence[ColumnFacts]) -> Grid:
+@dataclass(frozen=True)
+class FrozenEntry:
+    """A layer, or one parameter of a layer of which others are trained, that is not trained."""
+
+    name: str
+    parameters: int
+
+
+def columns_grid(columns: Sequence[ColumnEntry]) -> Grid:
     """The columns of a table; neighbours that are alike share a line."""
     titles = (
         Column("column", elastic=28),
@@ -72,7 +79,7 @@ def columns_grid(columns: Sequence[ColumnFacts]) -> Grid:
     return drop_blank_columns(grid)
 
 
-def _lines(columns: Sequence[ColumnFacts]) -> Iterator[tuple[Cell, ...]]:
+def _lines(columns: Sequence[ColumnEntry]) -> Iterator[tuple[Cell, ...]]:
     for _, group in groupby(columns, lambda c: (c.kind, c.levels, c.missing, c.becomes, c.other)):
         alike = list(group)
         many = len(alike) >= _FEWEST_ALIKE
@@ -88,7 +95,7 @@ def _lines(columns: Sequence[ColumnFacts]) -> Iterator[tuple[Cell, ...]]:
             )
 
 
-def files_grid(files: Sequence[FileFacts]) -> Grid:
+def files_grid(files: Sequence[CheckpointEntry]) -> Grid:
     """The checkpoints by epoch."""
     titles = (Column("epoch", right=True), Column("checkpoint", elastic=40), Column("in the file"), Column("audited"))
     rows = tuple(
@@ -106,7 +113,7 @@ def class_fact(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return (("classes", f"{len(names)}: {', '.join(names[:_MOST_NAMES])}{more}"),)
 
 
-def frozen_fact(frozen: Sequence[FrozenFacts]) -> tuple[tuple[str, str], ...]:
+def frozen_fact(frozen: Sequence[FrozenEntry]) -> tuple[tuple[str, str], ...]:
     """What is not trained."""
     if not frozen:
         return ()

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 from ptaudit.report.document import Cell, Column, Document, Grid, Lines
 from ptaudit.report.words import duration, plural
 
 
-class CaseFacts(Protocol):
-    """One planted case: what is known of it, what was found."""
+@dataclass(frozen=True)
+class CaseResult:
+    """One known answer beside the one that was found.
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def expected(self) -> str: ...  # noqa: D102
-    @property
-    def found(self) -> str: ...  # noqa: D102
-    @property
-    def passed(self) -> bool: ...  # noqa: D102
-    @property
-    def seconds(self) -> float: ...  # noqa: D102
+    Attributes:
+        name: name of the case.
+        expected: the known answer.
+        found: what was measured.
+        passed: whether they agree.
+        seconds: how long it took.
+    """
+
+    name: str
+    expected: str
+    found: str
+    passed: bool
+    seconds: float
 
 
-def conclude(results: Sequence[CaseFacts]) -> str:
+def conclude(results: Sequence[CaseResult]) -> str:
     """All cases in one line."""
     failed = [result.name for result in results if not result.passed]
     total = plural(len(results), "known answer")
     return f"FAIL: {len(failed)} of {total} missed: {', '.join(failed)}" if failed else f"PASS: {total} found"
 
 
-def selftest_page(results: Sequence[CaseFacts]) -> Document:
+def selftest_page(results: Sequence[CaseResult]) -> Document:
     """Every case and the verdict over them."""
     columns = (
         Column("outcome"),

@@ -15,11 +15,12 @@ from ptaudit.auditing import check
 from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
 from ptaudit.auditing.columns import column_entries, strangers
 from ptaudit.auditing.foretold import foretold
-from ptaudit.auditing.frozen import FrozenEntry, frozen_entries
+from ptaudit.auditing.frozen import frozen_entries
 from ptaudit.auditing.opening import (
     open_session,
 )
 from ptaudit.report import Page, open_format
+from ptaudit.report.columns import FrozenEntry
 from ptaudit.spec import load
 
 CPU = torch.device("cpu")
