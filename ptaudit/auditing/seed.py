@@ -39,6 +39,7 @@ from ptaudit.spec import dump
 from ptaudit.spec.inference import InferenceGame
 from ptaudit.tables.row import JOINT, Row
 from ptaudit.tables.run import LayerEntry
+from ptaudit.tables.table import Table
 from ptaudit.tables.wide import primary_rows
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.training.epoch_snapshot import EpochStats, Moment
@@ -234,7 +235,7 @@ def _headline(moment: Moment, rows: Sequence[Row], seed: int | None) -> str:
     """One line for an audited epoch: how training stands and what leaks of all layers jointly."""
     stats = moment.stats
     first: dict[tuple[str, str], Row] = {}
-    for row in primary_rows(rows):
+    for row in primary_rows(Table.of(rows)):
         if row.layer == JOINT and row.metric == "bits":
             first.setdefault((row.game, row.view), row)
     leaks = [f"{game} on {view} {row.value:.2f}" for (game, view), row in first.items()]

@@ -16,6 +16,7 @@ from ptaudit.report.pages import conclusion_cell, gate_grid
 from ptaudit.report.summary import heats, summarise
 from ptaudit.report.words import adversary_text, count, interval_text, number, percent, share, shares
 from ptaudit.spec.catalog import ESTIMATORS, NOISE_HALF
+from ptaudit.spec.metrics import METRICS
 from ptaudit.tables.columns import first_of, keys, places_of, series_of
 from ptaudit.tables.defenses import defense_lines
 from ptaudit.tables.localisation import localisation_sheet
@@ -48,8 +49,8 @@ _SOMETIMES: dict[str, Callable[[Run], bool]] = {
 }
 """Files that not every run has."""
 
-_OF_LAYERS = ("bits", "top_share")
-"""Metrics that have a table of layers; membership has bits too."""
+_OF_LAYERS = tuple(name for name, kind in METRICS.items() if kind.by_layer)
+"""Metrics that have a table of layers."""
 
 
 def full_report(run: Run, folder: str | None = None) -> Document:

@@ -12,6 +12,7 @@ from ptaudit.report.caveats import caveats
 from ptaudit.report.facts import facts
 from ptaudit.report.words import plural, share, shares
 from ptaudit.spec.catalog import ESTIMATORS
+from ptaudit.spec.metrics import METRICS
 from ptaudit.tables.ranking import noise_halves, noise_of, rank
 from ptaudit.tables.row import JOINT, Row
 from ptaudit.tables.table import Table, strongest
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ptaudit.tables.verdict import Verdict
 
 Outcome = Literal["pass", "fail", "inconclusive", "none", "unfinished"]
-HEADLINE_METRICS = ("bits", "upper_bits", "auc", "top_share", "epsilon_lo")
+HEADLINE_METRICS = tuple(name for name, kind in METRICS.items() if kind.headline)
 """Metrics that the summary shows; the others are in the tables."""
 
 

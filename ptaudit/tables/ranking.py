@@ -8,6 +8,7 @@ more the row gives away. Not every run has it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 
 from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.tables.row import Row
@@ -21,9 +22,7 @@ PLACE = ("epoch", "layer", "view", "game", "knows", "trained_with")
 """Where a row's leak is, as columns."""
 
 
-def place(row: Row) -> Place:
-    """Where a row's leak is, see `PLACE`."""
-    return (row.epoch, row.layer, row.view, row.game, row.knows, row.trained_with)
+_place = attrgetter(*PLACE)
 
 
 def noise_rows(rows: Table) -> Table:
@@ -36,8 +35,8 @@ def noise_halves(rows: Table) -> dict[Place, Row]:
     """The measured rows of `noise_half` by their place; of several adversaries the one that it takes most to stop."""
     found: dict[Place, Row] = {}
     for row in noise_rows(rows):
-        held = found.get(place(row))
-        found[place(row)] = row if held is None or row.value > held.value else held
+        held = found.setdefault(_place(row), row)
+        found[_place(row)] = row if row.value > held.value else held
     return found
 
 
@@ -49,4 +48,4 @@ def rank(value: float, ceiling: float, noise: Row | None) -> tuple[float, float]
 
 def noise_of(row: Row | None, noises: Mapping[Place, Row]) -> Row | None:
     """The `noise_half` of the same layer, view and epoch; None where there is none."""
-    return None if row is None else noises.get(place(row))
+    return None if row is None else noises.get(_place(row))

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ptaudit.spec.catalog import NOISE_HALF
+from ptaudit.spec.metrics import NO_SCORES
 from ptaudit.stats.estimate import NEARLY_ALL, OK
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ LIMITED = (ATTACK_LIMITED, "dim-limited", "sketch-limited", "data-limited")
 """Statuses that say that another adversary may do better, the least specific first."""
 
 BY_WEIGHT = (OK, *LIMITED, "saturated")
-_NO_SCORES = ("upper_bits", "epsilon_lo", NOISE_HALF)
-"""Metrics that are no score of an adversary: bounds, and the noise that hides what it finds."""
 _KNOWS_ALL = ("exact",)
 """Adversaries whose posterior is in closed form: none is stronger."""
 
@@ -50,7 +48,7 @@ def limited_by_attack(row: Row) -> Row:
 
     A more specific status stays. Adversaries that are wrong about the view and bounds say nothing of the kind.
     """
-    scored = row.measured and row.adaptive and row.metric not in _NO_SCORES and row.adversary not in _KNOWS_ALL
+    scored = row.measured and row.adaptive and row.metric not in NO_SCORES and row.adversary not in _KNOWS_ALL
     # Of a row without a ceiling nobody can say how far it is from it: the comparison with NaN is false.
     limited = scored and row.status == OK and row.value < NEARLY_ALL * row.ceiling
     return replace(row, status=ATTACK_LIMITED) if limited else row

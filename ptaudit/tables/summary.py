@@ -11,6 +11,7 @@ from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.tables.ranking import Place, noise_halves, noise_of, rank
 from ptaudit.tables.row import COLUMNS, JOINT, Row
 from ptaudit.tables.run import Run
+from ptaudit.tables.table import Table, best_adversary
 from ptaudit.tables.verdict import Verdict
 from ptaudit.tables.wide import primary_rows
 
@@ -24,9 +25,9 @@ def overall(verdicts: Sequence[Verdict]) -> str:
     return next((outcome for outcome in ("fail", "inconclusive", "pass") if outcome in outcomes), "no gates")
 
 
-def joint_rows(run: Run) -> list[Row]:
+def joint_rows(run: Run) -> Table:
     """The rows `*` of the last audited epoch: every game's primary metric in every view, all adversaries."""
-    return [row for row in _last_epoch(run) if row.layer == JOINT]
+    return _last_epoch(run).where(layer=JOINT)
 
 
 def most_leaking(run: Run, top: int = TOP) -> list[Row]:
@@ -34,19 +35,16 @@ def most_leaking(run: Run, top: int = TOP) -> list[Row]:
 
     Where several adversaries play, a layer counts with the strongest; of several estimators with the first.
     """
-    best: dict[tuple[str, str, str], dict[str, Row]] = {}
-    for row in _last_epoch(run):
-        if row.layer != JOINT:
-            layers = best.setdefault((row.game, row.view, row.trained_with), {})
-            if row.layer not in layers or (row.value > layers[row.layer].value and not row.instrument):
-                layers[row.layer] = row
-    noises = _noises(run)
+    rows, noises = _last_epoch(run), _noises(run)
+    of_layers = rows.take(~rows.are(layer=JOINT))
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in best_adversary(of_layers, "game", "view", "trained_with", "layer", score="value"):
+        groups.setdefault((row.game, row.view, row.trained_with), []).append(row)
 
     def leak(row: Row) -> tuple[float, float]:
         return rank(row.value, row.ceiling, noise_of(row, noises))
 
-    ranked = (sorted(layers.values(), key=leak, reverse=True)[:top] for layers in best.values())
-    return [row for layers in ranked for row in layers]
+    return [row for group in groups.values() for row in sorted(group, key=leak, reverse=True)[:top]]
 
 
 def status_counts(run: Run) -> dict[str, int]:
@@ -74,7 +72,7 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
-def _last_epoch(run: Run) -> list[Row]:
+def _last_epoch(run: Run) -> Table:
     return primary_rows(run.rows.where(epoch=run.rows.last_epoch))
 
 
