@@ -15,7 +15,7 @@ from ptaudit.data.tensors import MISSING
 from ptaudit.report.columns import ColumnEntry
 from ptaudit.spec.data import DataSpec
 
-STRANGERS = 0.01
+UNSEEN_LEVELS = 0.01
 """Share of the held-out records with levels that no member has, from which on it is worth a warning."""
 
 _NAMED = 4
@@ -26,12 +26,13 @@ def column_entries(session: Session) -> tuple[ColumnEntry, ...]:
     return tuple(_entry(session, use) for use in session.records.uses)
 
 
-def strangers(session: Session) -> Iterator[str]:
+def unseen_levels(session: Session) -> Iterator[str]:
     """A warning where many held-out records have categories that no member has: these tell members apart."""
     found = []
     for use in session.records.uses:
         share = _other(session, use, session.split.held_out)
-        if share is not None and share >= STRANGERS and share > 2 * (_other(session, use, session.split.members) or 0):
+        inside = _other(session, use, session.split.members) or 0
+        if share is not None and share >= UNSEEN_LEVELS and share > 2 * inside:
             found.append(f"{use.name} {share:.0%}")
     if found:
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""

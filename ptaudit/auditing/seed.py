@@ -11,7 +11,6 @@ from torch import nn
 
 from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
 from ptaudit.auditing.control import compared
-from ptaudit.auditing.doubts import sentences
 from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.auditing.epoch_store import Parts
 from ptaudit.auditing.folder import Workplace
@@ -22,7 +21,8 @@ from ptaudit.auditing.opening import (
 from ptaudit.auditing.run_key import (
     key,
 )
-from ptaudit.auditing.warnings import warnings
+from ptaudit.auditing.warnings import of_tables
+from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.context.encoding import Encoders
 from ptaudit.context.layer_patterns import (
     audited,
@@ -159,9 +159,9 @@ def run_seed(
         progress.log(live.summary())
     seconds = {"training": training(), **observer.seconds.plain()}
     rows = compared(session, seed, [row for epoch in sorted(observer.rows) for row in observer.rows[epoch]])
-    notes, states = (*sentences(observer.doubts), *warnings(session, model)), {}
-    if learned is not None:
-        notes, states = (*notes, *learned.warnings(_seen(session, reader))), learned.files()
+    shown = _captured(session, reader)
+    notes = of_tables(Subject(session, model, observer.unreliable, learned=learned, shown=shown))
+    states = {} if learned is None else learned.files()
     entries, alarm = layer_entries(reader.layers), _alarm(session, replay.stats)
     if alarm:
         progress.log(f"warning: {alarm}")
@@ -175,7 +175,7 @@ def _alarm(session: Session, stats: Sequence[EpochStats]) -> str:
     return worse_than_a_guess(session, stats[-1].train_accuracy, stats[-1].epoch, n)
 
 
-def _seen(session: Session, reader: TokenReader) -> dict[str, list[str]]:
+def _captured(session: Session, reader: TokenReader) -> dict[str, list[str]]:
     """Names of the captured layers of each view."""
     names = [i.name for i in reader.layers if i.capture != "none" and audited(session.spec, i.name)]
     return {view.name: [name for name in names if shared(view, name)] for view in session.views}

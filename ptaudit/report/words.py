@@ -58,7 +58,7 @@ def _reached(value: ArrayLike, start: ArrayLike, null: ArrayLike, ceiling: Array
     with np.errstate(invalid="ignore", over="ignore"):
         room, above = np.subtract(ceiling, floor), np.subtract(value, floor)
     part = np.divide(above, room, where=np.isfinite(room) & (room > 0), out=np.full(room.shape, np.nan))
-    return np.clip(part, 0.0, 1.0)
+    return np.asarray(np.clip(part, 0.0, 1.0), dtype=np.float64)
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -59,10 +59,10 @@ def defense_lines(run: Run) -> list[DefenseLine]:
     )
     found = []
     for where in rows.where(knowledge=("adaptive", "static")).distinct(*_OF_LINE):
-        view, trained_with, *what = where
+        view, trained_with, game, metric, knows = where
         entry = entries.get(trained_with) or undefended(run)
         shown = title_of(on_view.get(view)) if trained_with == NONE else trained_with
-        found.append(DefenseLine(entry, shown, view, *what, adaptive.get(where), static.get(where)))
+        found.append(DefenseLine(entry, shown, view, game, metric, knows, adaptive.get(where), static.get(where)))
     return found
 
 

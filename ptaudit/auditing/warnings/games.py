@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from ptaudit.auditing.data_checks import column_of
+from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.context.attribute_encoding import having
 from ptaudit.context.session import Session
 from ptaudit.estimators.uniqueness import LEAST_RECORDS
@@ -18,9 +19,10 @@ from ptaudit.spec.play import GameSpec
 from ptaudit.stats.roc import MIN_FALSE_POSITIVES
 
 
-def foretold(session: Session) -> tuple[str, ...]:
+def inconclusive_games(about: Subject) -> Iterator[str]:
     """What will be inconclusive, and what would help, one sentence each."""
-    return tuple(text for game in session.spec.audit.games for text in _of(session, game))
+    for game in about.session.spec.audit.games:
+        yield from _of(about.session, game)
 
 
 def _of(session: Session, game: GameSpec) -> Iterator[str]:
