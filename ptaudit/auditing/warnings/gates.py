@@ -12,7 +12,8 @@ from ptaudit.context.session import Session
 from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.gate import reachable
 from ptaudit.spec.base import Part
-from ptaudit.spec.catalog import MODEL_VIEW, NOISE_HALF
+from ptaudit.spec.catalog import MODEL_VIEW
+from ptaudit.spec.metrics import metric
 from ptaudit.spec.model import GateSpec, IdentityGame
 from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.run import LayerEntry
@@ -42,12 +43,11 @@ def _has_mechanism(session: Session, gate: GateSpec) -> bool:
 
 def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> float | None:
     """The largest value that the gate's metric can have on its view; None where it is not known beforehand."""
-    if gate.measure in ("epsilon_lo", NOISE_HALF):
-        return None
-    if gate.view == MODEL_VIEW or not gate.measure.endswith("bits"):
-        return 1.0
+    most = metric(gate.measure).most
     if gate.measure != "bits":
-        return None
+        return most if math.isfinite(most) else None
+    if gate.view == MODEL_VIEW:  # whether a record was in the training
+        return 1.0
     trained = session.spec.arms.get(gate.trained_with, session.spec)
     view = make_view(next(view for view in trained.audit.views if view.name == gate.view))
     game = next(game for game in session.spec.games if game.title == gate.game)
