@@ -128,11 +128,11 @@ def judged(rows: Sequence[Row], spec: Spec) -> list[Row]:
     games = {game.title: game for game in spec.games}
     views = {view.name: view.defense and view.defense.plain() for view in spec.audit.views}
 
-    def told(row: Row) -> bool:
+    def bounded(row: Row) -> bool:
         game = games.get(row.game)
         if isinstance(game, MutualInformationGame) and game.features != "label":
             return True
         bare = not is_mechanism(views.get(row.view), game.plain()) if game is not None else False
         return bare and isinstance(game, MutualInformationGame | UsableInformationGame)
 
-    return never_below_identity(rows, [title for title, game in games.items() if game.name == "identity"], told)
+    return never_below_identity(rows, [title for title, game in games.items() if game.name == "identity"], bounded)

@@ -32,7 +32,7 @@ from ptaudit.sketches.live import LiveReader
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.tables.formats import csv_text
 from ptaudit.tables.row import JOINT
-from ptaudit.tables.sketches import limited_by_sketch
+from ptaudit.tables.status import limited_by_sketch
 from ptaudit.views.joint import mixed
 
 LIVE = "live.csv"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
 
-from ptaudit.cli.duration import parse_duration
 from ptaudit.cli.options import Device, FormatName, Overrides, SpecFile, Verbose
 from ptaudit.cli.output import choose_format, page_for
 from ptaudit.cli.streams import emit, prints_on_stderr
@@ -44,3 +44,21 @@ def check(
             where=str(spec),
             remedy="audit fewer epochs, records or views, or raise --budget",
         )
+
+
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
+_FORM = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?", re.IGNORECASE)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds; a bare number is seconds.
+
+    Raises:
+        PtauditError: not a duration, or not above zero.
+    """
+    match = _FORM.fullmatch(text.strip())
+    parts = match.groupdict() if match else {}
+    seconds = sum(float(amount) * _SECONDS[unit] for unit, amount in parts.items() if amount)
+    if seconds <= 0:
+        raise PtauditError(f"{text!r} is not a duration", remedy="write e.g. 90s, 5m or 1h30m")
+    return seconds

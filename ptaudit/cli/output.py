@@ -195,7 +195,7 @@ def verdict_line(run: Run) -> str:
     """The verdict over all gates in one line."""
     from ptaudit.report.summary import conclude
 
-    return terminal(conclude(run.verdicts, str(run.manifest.get("status", "complete"))).text) + "\n"
+    return terminal(conclude(run).text) + "\n"
 
 
 def report_gates(verdicts: Sequence[Verdict]) -> None:

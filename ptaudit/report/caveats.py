@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ptaudit.report.words import plural
 from ptaudit.stats.estimate import NOT_COMPARABLE
-from ptaudit.tables.status import ATTACK_LIMITED
+from ptaudit.tables.status import ATTACK_LIMITED, first_word, reason_of
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -36,7 +36,7 @@ _MOST_REASONS = 3
 def caveats(run: Run) -> tuple[str, ...]:
     """The sentences for this run: what is badly wrong, fixed ones, its own warnings, then what is missing."""
     statuses = run.rows.text("status").counts()
-    there = {status.partition(":")[0] for status in statuses}
+    there = set(map(first_word, statuses))
     meanings = [f"{status}: {sentence}" for status, sentence in STATUSES.items() if status in there]
     first = [text for text in meanings if text.startswith(ATTACK_LIMITED)]
     alarms = [str(text) for text in run.manifest.get("alarms", ())]
@@ -68,8 +68,8 @@ def _not_run(statuses: Mapping[str, int]) -> list[str]:
     """How many numbers could not be had, and why: the most frequent reasons."""
     reasons: Counter[str] = Counter()
     for status, rows in statuses.items():
-        if status.startswith("inconclusive"):
-            reasons[status.removeprefix("inconclusive:").strip()] += rows
+        if first_word(status) == "inconclusive":
+            reasons[reason_of(status)] += rows
     if not reasons:
         return []
     texts = [f"{reason} ({n})" for reason, n in reasons.most_common(_MOST_REASONS)]

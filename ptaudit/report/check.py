@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ptaudit.report.columns import (
@@ -55,14 +55,15 @@ def check_page(report: CheckReport) -> Document:
         (
             columns_grid(report.columns),
             files_grid(report.checkpoints),
-            _layers(report),
+            layers_grid(report.layers),
             Facts("facts", _facts(report)),
             Lines("warning", "Warnings", tuple(Cell(text, "warn") for text in report.warnings), bullets=True),
         ),
     )
 
 
-def _layers(report: CheckReport) -> Grid:
+def layers_grid(layers: Sequence[LayerEntry]) -> Grid:
+    """How each layer is captured, and why not."""
     columns = (
         Column("layer", elastic=28),
         Column("type"),
@@ -80,7 +81,7 @@ def _layers(report: CheckReport) -> Grid:
             ),
             Cell(layer.reason, "dim"),
         )
-        for layer in report.layers
+        for layer in layers
     )
     return drop_blank_columns(Grid("layer", "Layers", columns, rows))
 

@@ -10,6 +10,7 @@ from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
 from ptaudit.report.words import adversary_text, bounds_text, interval_text, number
 from ptaudit.tables.defenses import NONE, DefenseLine, defense_lines
 from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.status import first_word
 from ptaudit.tables.sweeps import Threat, swept, threats
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _defense_cells(line: DefenseLine, classes: bool) -> tuple[Cell, ...]:
 def _interval(row: Row | None) -> str:
     if row is None:
         return "-"
-    return bounds_text(row.value, row.lo, row.hi, 3) if row.measured else row.status.partition(":")[0]
+    return bounds_text(row.value, row.lo, row.hi, 3) if row.measured else first_word(row.status)
 
 
 def threat_grid(run: Run) -> Grid:
@@ -116,7 +117,7 @@ def _threat_cells(threat: Threat, names: list[str]) -> tuple[Cell, ...]:
         share_cell(row),
         Cell(number(row.null, 3), "dim"),
         Cell(str(row.n), "dim"),
-        Cell(row.status.partition(":")[0] if row.status != "ok" else "", "warn"),
+        Cell(first_word(row.status) if row.status != "ok" else "", "warn"),
     )
 
 

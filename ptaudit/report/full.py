@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptaudit.report.cells import NOISE_NOTE, noise_cell
+from ptaudit.report.check import layers_grid
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import Block, Cell, Column, Document, Facts, Grid, Lines, Marks, drop_blank_columns
 from ptaudit.report.localisation import localisation_grid
@@ -20,7 +21,7 @@ from ptaudit.spec.metrics import METRICS
 from ptaudit.tables.columns import first_of, keys, places_of, series_of
 from ptaudit.tables.defenses import defense_lines
 from ptaudit.tables.localisation import localisation_sheet
-from ptaudit.tables.ranking import PLACE, noise_halves, noise_of, noise_rows
+from ptaudit.tables.ranking import LEAK_KEY, noise_halves, noise_of, noise_rows
 from ptaudit.tables.row import JOINT, KEY_COLUMNS
 from ptaudit.tables.sweeps import threats
 from ptaudit.tables.table import Table, strongest
@@ -67,7 +68,7 @@ def full_report(run: Run, folder: str | None = None) -> Document:
         _joint(bare),
         *_layers(bare),
         _epochs(bare),
-        _captured(run),
+        replace(layers_grid(run.layers), name="captured", title="How layers were captured"),
         Lines("caveat", "What this does not show", tuple(map(Cell, summary.caveats)), bullets=True),
         Lines("file", "Files", tuple(Cell(f"{name}: {what}", link=name) for name, what in files), bullets=True),
     )
@@ -179,7 +180,7 @@ def _layer_table(title: str, here: Table, noisy: Table) -> Grid:
             )
         )
     grid = Grid("layer", title, columns, tuple(cells))
-    if (places_of(*keys(PLACE, here, noisy)) >= 0).any():
+    if (places_of(*keys(LEAK_KEY, here, noisy)) >= 0).any():
         return replace(grid, notes=(Cell(NOISE_NOTE),))
     return drop_blank_columns(grid)
 
@@ -212,24 +213,3 @@ def _epochs(run: Run) -> Grid:
         rows.append(tuple(map(Cell, texts)))
     notes = (Cell(_OF_THE_MODEL),) if run.epochs else ()
     return drop_blank_columns(Grid("epoch", "Epochs (joint rows)", columns, tuple(rows), notes=notes))
-
-
-def _captured(run: Run) -> Grid:
-    columns = (
-        Column("layer"),
-        Column("type"),
-        Column("parameters", right=True),
-        Column("captured by"),
-        Column("reason"),
-    )
-    rows = tuple(
-        (
-            Cell(layer.name),
-            Cell(layer.type),
-            Cell(count(layer.parameters)),
-            Cell("not captured" if layer.capture == "none" else layer.capture),
-            Cell(layer.reason),
-        )
-        for layer in run.layers
-    )
-    return drop_blank_columns(Grid("captured", "How layers were captured", columns, rows))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from ptaudit.report.summary import conclude, summarise
 from ptaudit.report.words import share
 from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.tables.defenses import defenses_sheet
+from ptaudit.tables.formats import finite
 from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.row import COLUMNS, Row
 from ptaudit.tables.sweeps import threats_sheet
@@ -64,7 +64,7 @@ class Json:
 
     def render_gates(self, run: Run, page: Page = PAGE) -> str:
         """The gates and the verdict over them."""
-        conclusion = conclude(run.verdicts, str(run.manifest.get("status", "complete")))
+        conclusion = conclude(run)
         return to_json(
             {
                 "name": run.name,
@@ -101,23 +101,13 @@ class Json:
 
 def to_json(content: object, page: Page = PAGE) -> str:
     """JSON text in the characters of the page, keys in the order given."""
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=not page.unicode, allow_nan=False)
+    text = json.dumps(finite(content), indent=2, ensure_ascii=not page.unicode, allow_nan=False)
     return escape.json(text) + "\n"
 
 
 def _sheet(name: str, sheet: Sheet) -> dict[str, Any]:
     """A table that not every run has."""
     return {name: [dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows]} if sheet.rows else {}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return value.item() if hasattr(value, "item") else value
 
 
 def _row(row: Row) -> dict[str, Any]:

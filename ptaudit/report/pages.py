@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ptaudit.report import Page
-from ptaudit.report.cells import NOISE_NOTE, noise_cell, share_cell, status_cell, status_word
+from ptaudit.report.cells import NOISE_NOTE, noise_cell, share_cell, status_cell
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import (
     Block,
@@ -38,6 +38,7 @@ from ptaudit.report.words import (
 )
 from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.tables.row import Row
+from ptaudit.tables.status import first_word
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -86,9 +87,7 @@ def gates_page(run: Run, page: Page) -> Document:
     return Document(
         f"ptaudit gates of {run.name}",
         (
-            Lines(
-                "verdict", "", (conclusion_cell(conclude(run.verdicts, str(run.manifest.get("status", "complete")))),)
-            ),
+            Lines("verdict", "", (conclusion_cell(conclude(run)),)),
             gate_grid(run.verdicts, folder, most=None),
         ),
     )
@@ -175,7 +174,7 @@ def _layer_cells(line: LayerLine, top: float) -> tuple[Cell | Marks, ...]:
     ]
     for row in line.scores:
         cells += [Cell(interval_text(row) if row else "-"), share_cell(row)]
-    statuses = dict.fromkeys(word for row in line.scores if row and (word := status_word(row)) != "ok")
+    statuses = dict.fromkeys(word for row in line.scores if row and (word := first_word(row.status)) != "ok")
     return (*cells, noise_cell(line.noise), Marks(heat, "heat"), Cell(", ".join(statuses), "warn"))
 
 

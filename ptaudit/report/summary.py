@@ -110,7 +110,7 @@ def summarise(run: Run) -> Summary:
     return Summary(
         name=run.name,
         facts=facts(run),
-        conclusion=conclude(run.verdicts, str(run.manifest.get("status", "complete"))),
+        conclusion=conclude(run),
         epochs=epochs,
         strongest=_strongest([line.row for line in joint]),
         joint=joint,
@@ -125,8 +125,9 @@ def summarise(run: Run) -> Summary:
 _ORDER = ("fail", "inconclusive", "pass")
 
 
-def conclude(verdicts: Sequence[Verdict], status: str = "complete") -> Conclusion:
+def conclude(run: Run) -> Conclusion:
     """The verdict over all gates, and whether the run came to its end."""
+    verdicts, status = run.verdicts, str(run.manifest.get("status", "complete"))
     failed, undecided = ([v.id for v in verdicts if v.outcome == wanted] for wanted in ("fail", "inconclusive"))
     total = plural(len(verdicts), "gate")
     if failed:
@@ -141,8 +142,8 @@ def conclude(verdicts: Sequence[Verdict], status: str = "complete") -> Conclusio
     if verdicts:
         limited = sum(bool(verdict.warning) for verdict in verdicts)
         where = "" if limited == len(verdicts) else f" {limited} of them"
-        doubt = f",{where} on rows that nothing but this adversary limits" if limited else ""
-        return Conclusion("pass", f"PASS: {total} held{doubt}")
+        caution = f",{where} on rows that nothing but this adversary limits" if limited else ""
+        return Conclusion("pass", f"PASS: {total} held{caution}")
     return Conclusion("none", "NO GATES: nothing was asked to hold")
 
 
@@ -195,9 +196,8 @@ def _focus(run: Run, epochs: Sequence[int]) -> Focus | None:
     if not played:
         return None
     for verdict in run.verdicts:
-        game = verdict.metric.split(".")[0]
-        if verdict.over != "joint" and (verdict.view, game) in played:
-            return _focus_on(verdict.view, game, played, f"view of gate {verdict.id}")
+        if verdict.over != "joint" and (verdict.view, verdict.game) in played:
+            return _focus_on(verdict.view, verdict.game, played, f"view of gate {verdict.id}")
     view, game = max(played, key=lambda key: max(played[key], default=0.0) - min(played[key], default=0.0))
     return _focus_on(view, game, played, "where layers differ most")
 

@@ -68,15 +68,17 @@ class CanarySpec(Part):
     """Also plant canaries in the training, half of them chosen at random, and audit the trained model in one run."""
 
     @property
-    def step_adversaries(self) -> tuple[str, ...]:
-        """Those that play on views, in the order of the tables."""
-        tests = (*STEP_TESTS, ATTACK)
-        return tuple(adversary(kind, test, about) for kind in self.kinds for about in self.about for test in tests)
+    def step_adversaries(self) -> Mapping[str, str]:
+        """Those that play on views, in the order of the tables, with their tests."""
+        return self._adversaries(*STEP_TESTS, ATTACK)
 
     @property
-    def run_adversaries(self) -> tuple[str, ...]:
-        """Those that play on the trained model."""
-        return tuple(adversary(kind, ONE_RUN, about) for kind in self.kinds for about in self.about if self.train)
+    def run_adversaries(self) -> Mapping[str, str]:
+        """Those that play on the trained model, with their tests."""
+        return self._adversaries(ONE_RUN) if self.train else {}
+
+    def _adversaries(self, *tests: str) -> Mapping[str, str]:
+        return {adversary(kind, t, about): t for kind in self.kinds for about in self.about for t in tests}
 
     def idle(self) -> Mapping[str, str]:
         """The attribute, where it is not the secret."""
@@ -143,15 +145,14 @@ def check_canary_gate(
     if gate.measure == "epsilon_lo" and not (trained or noisy):
         what = f"gate `{gate.id}`: metric `{gate.metric}` needs noise, which view `{gate.view}` has none of"
         raise fault(what, at=(*at, "metric"), remedy="give the view a defense with a noise_multiplier")
-    tests = (ONE_RUN,) if trained else (*STEP_TESTS, ATTACK)
-    asked = tests if gate.adversary is None else (gate.adversary.split("/")[1],)
+    asked = names.values() if gate.adversary is None else (names[gate.adversary],)
     if not any(gate.measure in REPORTS[test] for test in asked):
         who = "the canaries of a training do" if gate.adversary is None else f"adversary `{gate.adversary}` does"
         what = f"gate `{gate.id}`: {who} not report `{gate.measure}`"
         known = dict.fromkeys(metric for test in asked for metric in REPORTS[test])
         raise fault(what, at=(*at, "metric"), remedy=f"there are: {', '.join(known)}")
     if gate.measure == "epsilon_lo":
-        _check_alone(gate, at, [name for name in names if gate.measure in REPORTS[name.split("/")[1]]], epochs)
+        _check_alone(gate, at, [name for name, test in names.items() if gate.measure in REPORTS[test]], epochs)
 
 
 def _check_alone(gate: GateSpec, at: tuple[str | int, ...], names: list[str], epochs: int) -> None:

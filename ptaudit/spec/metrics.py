@@ -48,8 +48,8 @@ METRICS: dict[str, Metric] = {
     "top_share": Metric("share of all leverage", headline=True, by_layer=True),
     "sensitivity": Metric("root mean square of the entries of a Jacobian", most=math.inf),
     "input_sensitivity": Metric("root mean square of the entries of a Jacobian", most=math.inf),
-    "subspace_distance": Metric("distance of subspaces"),
-    "js_distance": Metric("Jensen-Shannon distance"),
+    "subspace_distance": Metric("distance"),
+    "js_distance": Metric("distance"),
     "epsilon_lo": Metric("epsilon", most=math.inf, score=False, headline=True),
     NOISE_HALF: Metric("noise, in clips or median gradient norms", most=math.inf, score=False),
 }

@@ -54,11 +54,11 @@ def defense_lines(run: Run) -> list[DefenseLine]:
         return []
     rows = _last_rows(run.rows)
     adaptive, static = (
-        {_place(row): row for row in best_adversary(rows.where(knowledge=known), *_OF_LINE)}
+        {_line_key(row): row for row in best_adversary(rows.where(knowledge=known), *_LINE_KEY)}
         for known in ("adaptive", "static")  # adversaries with late weights are in no such table
     )
     found = []
-    for where in rows.where(knowledge=("adaptive", "static")).distinct(*_OF_LINE):
+    for where in rows.where(knowledge=("adaptive", "static")).distinct(*_LINE_KEY):
         view, trained_with, game, metric, knows = where
         entry = entries.get(trained_with) or undefended(run)
         shown = title_of(on_view.get(view)) if trained_with == NONE else trained_with
@@ -66,8 +66,8 @@ def defense_lines(run: Run) -> list[DefenseLine]:
     return found
 
 
-_OF_LINE = ("view", "trained_with", "game", "metric", "knows")
-_place = attrgetter(*_OF_LINE)
+_LINE_KEY = ("view", "trained_with", "game", "metric", "knows")
+_line_key = attrgetter(*_LINE_KEY)
 
 
 def undefended(run: Run) -> DefenseEntry:
@@ -76,8 +76,9 @@ def undefended(run: Run) -> DefenseEntry:
     last = run.epochs[-1] if run.epochs else None
     numbers = (last.train_accuracy, last.held_out_accuracy, last.held_out_loss, last.epsilon) if last else (nan,) * 4
     train = plain_spec(run.spec_text).get("train")
-    own = title_of(train.get("defense")) if isinstance(train, dict) else NONE
-    return DefenseEntry(own, own.partition("-")[0], "", nan, *numbers, "ok")
+    own = train.get("defense") if isinstance(train, dict) else None
+    name = str(own.get("name")) if isinstance(own, dict) else NONE
+    return DefenseEntry(title_of(own), name, "", nan, *numbers, "ok")
 
 
 COLUMNS = (

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptaudit.spec.metrics import NO_SCORES
-from ptaudit.stats.estimate import NEARLY_ALL, OK
+from ptaudit.stats.estimate import NEARLY_ALL, OK, Estimate
 
 if TYPE_CHECKING:
     from ptaudit.tables.row import Row
@@ -34,6 +34,16 @@ LIMITED = (ATTACK_LIMITED, "dim-limited", "sketch-limited", "data-limited")
 BY_WEIGHT = (OK, *LIMITED, "saturated")
 _KNOWS_ALL = ("exact",)
 """Adversaries whose posterior is in closed form: none is stronger."""
+
+
+def first_word(status: str) -> str:
+    """A status without its reason: `ok`, `dim-limited`, `inconclusive`, `not captured`, ..."""
+    return status.partition(":")[0].strip()
+
+
+def reason_of(status: str) -> str:
+    """The reason of a status; empty where it has none."""
+    return status.partition(":")[2].strip()
 
 
 def worst_status(statuses: Iterable[str]) -> str:
@@ -54,7 +64,20 @@ def limited_by_attack(row: Row) -> Row:
     return replace(row, status=ATTACK_LIMITED) if limited else row
 
 
-def never_below_identity(rows: Sequence[Row], identity: Collection[str], told: Callable[[Row], bool]) -> list[Row]:
+def limited_by_sketch(estimate: Estimate) -> Estimate:
+    """An estimate of the identity game without noise, as `sketch-limited` where it is far from its ceiling.
+
+    A sketch of a few hundred numbers loses the algebra of a gradient: its row space, its zero rows and columns. From
+    these an adversary with whole gradients names nearly every record of a small batch, whatever is found in sketches;
+    without noise nothing keeps it from that. A status that asks for more caution stays.
+    """
+    # Of an estimate that is inconclusive the comparison is false: its value is NaN.
+    if not estimate.value < NEARLY_ALL * estimate.ceiling:
+        return estimate
+    return replace(estimate, status=worst_status([estimate.status, "sketch-limited"]))
+
+
+def never_below_identity(rows: Sequence[Row], identity: Collection[str], bounded: Callable[[Row], bool]) -> list[Row]:
     """The rows of one epoch, none of which stands as `ok` below what is known to be there.
 
     Naming the record in a batch takes information about the record: I(X;G) is at least the bits of the identity game
@@ -63,7 +86,7 @@ def never_below_identity(rows: Sequence[Row], identity: Collection[str], told: C
     Args:
         rows: all rows of an epoch.
         identity: the identity games by the names that they have in the tables.
-        told: whether a row in bits is about something of which the identity game tells so much.
+        bounded: whether a row in bits is about something of which there is as much as the identity game finds.
     """
     known: dict[tuple[str, str, str], float] = {}
     for row in rows:
@@ -74,7 +97,7 @@ def never_below_identity(rows: Sequence[Row], identity: Collection[str], told: C
     def judged(row: Row) -> Row:
         least = known.get((row.layer, row.view, row.trained_with), 0.0)
         least = least if math.isnan(row.ceiling) else min(least, NEARLY_ALL * row.ceiling)
-        wrong = row.status == OK and row.metric == "bits" and row.measured and row.value < least and told(row)
+        wrong = row.status == OK and row.metric == "bits" and row.measured and row.value < least and bounded(row)
         return replace(row, status=ATTACK_LIMITED) if wrong else row
 
     return [judged(row) for row in rows]

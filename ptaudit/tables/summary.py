@@ -8,9 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 from ptaudit.spec.catalog import NOISE_HALF
-from ptaudit.tables.ranking import Place, noise_halves, noise_of, rank
+from ptaudit.tables.ranking import LeakKey, noise_halves, noise_of, rank
 from ptaudit.tables.row import COLUMNS, JOINT, Row
 from ptaudit.tables.run import Run
+from ptaudit.tables.status import first_word
 from ptaudit.tables.table import Table, best_adversary
 from ptaudit.tables.verdict import Verdict
 from ptaudit.tables.wide import primary_rows
@@ -51,7 +52,7 @@ def status_counts(run: Run) -> dict[str, int]:
     """Number of rows by the first word of their status (`ok`, `dim-limited`, `inconclusive`, `not captured`, ...)."""
     found: Counter[str] = Counter()
     for status, rows in run.rows.text("status").counts().items():
-        found[status.split(":")[0].strip()] += rows
+        found[first_word(status)] += rows
     return dict(sorted(found.items()))
 
 
@@ -76,11 +77,11 @@ def _last_epoch(run: Run) -> Table:
     return primary_rows(run.rows.where(epoch=run.rows.last_epoch))
 
 
-def _noises(run: Run) -> Mapping[Place, Row]:
+def _noises(run: Run) -> Mapping[LeakKey, Row]:
     return noise_halves(run.rows.where(epoch=run.rows.last_epoch))
 
 
-def _entry(row: Row, noises: Mapping[Place, Row]) -> dict[str, Any]:
+def _entry(row: Row, noises: Mapping[LeakKey, Row]) -> dict[str, Any]:
     noise = noise_of(row, noises)
     beside = {} if noise is None else {NOISE_HALF: noise.value}
     return {name: getattr(row, name) for name in COLUMNS if name not in _NOT_IN_SUMMARY} | beside

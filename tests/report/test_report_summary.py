@@ -27,7 +27,8 @@ from ptaudit.tables.table import Table, strongest
 def test_the_verdict_is_that_of_the_worst_gate(outcomes, status, outcome):
     words = {"p": "pass", "i": "inconclusive", "f": "fail"}
     verdicts = [verdict(f"gate-{k}", words[letter]) for k, letter in enumerate(outcomes)]
-    conclusion = conclude(verdicts, status)
+    run = example_run(verdicts=tuple(verdicts))
+    conclusion = conclude(replace(run, manifest={**run.manifest, "status": status}))
     assert conclusion.outcome == outcome
     assert all(v.id in conclusion.text for v in verdicts if v.outcome == outcome != "pass")
 
