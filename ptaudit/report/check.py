@@ -14,7 +14,7 @@ from ptaudit.report.columns import (
     files_grid,
     frozen_fact,
 )
-from ptaudit.report.document import Cell, Column, Document, Facts, Grid, Lines, Tone, drop_blank_columns
+from ptaudit.report.document import Cell, Column, Document, Drawn, Facts, Grid, Lines, Tone, drop_blank_columns, grid_of
 from ptaudit.report.words import count, duration, percent, plural, size
 from ptaudit.tables.run import LayerEntry
 
@@ -64,26 +64,19 @@ def check_page(report: CheckReport) -> Document:
 
 def layers_grid(layers: Sequence[LayerEntry]) -> Grid:
     """How each layer is captured, and why not."""
-    columns = (
-        Column("layer", elastic=28),
-        Column("type"),
-        Column("parameters", right=True),
-        Column("captured by"),
-        Column("reason", elastic=20),
+    columns: tuple[Drawn[LayerEntry], ...] = (
+        (Column("layer", elastic=28), lambda layer: Cell(layer.name, "strong")),
+        (Column("type"), lambda layer: Cell(layer.type)),
+        (Column("parameters", right=True), lambda layer: Cell(count(layer.parameters))),
+        (Column("captured by"), _capture_cell),
+        (Column("reason", elastic=20), lambda layer: Cell(layer.reason, "dim")),
     )
-    rows = tuple(
-        (
-            Cell(layer.name, "strong"),
-            Cell(layer.type),
-            Cell(count(layer.parameters)),
-            Cell(
-                "not captured" if layer.capture == "none" else layer.capture, _CAPTURE_TONE.get(layer.capture, "warn")
-            ),
-            Cell(layer.reason, "dim"),
-        )
-        for layer in layers
-    )
-    return drop_blank_columns(Grid("layer", "Layers", columns, rows))
+    return drop_blank_columns(grid_of("layer", "Layers", columns, layers))
+
+
+def _capture_cell(layer: LayerEntry) -> Cell:
+    text = "not captured" if layer.capture == "none" else layer.capture
+    return Cell(text, _CAPTURE_TONE.get(layer.capture, "warn"))
 
 
 def _facts(report: CheckReport) -> tuple[tuple[str, str], ...]:

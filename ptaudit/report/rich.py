@@ -13,13 +13,13 @@ from ptaudit.report import PAGE, Page
 from ptaudit.report.comparison import comparison_page
 from ptaudit.report.document import (
     GAP,
-    Block,
     Cell,
     Document,
     Facts,
     Grid,
     Lines,
     Marks,
+    Section,
     fit,
     label_width,
     natural_widths,
@@ -75,7 +75,7 @@ def _line(console: Console, part: Text) -> None:
     console.print(part, soft_wrap=True)
 
 
-def _parts(block: Block, page: Page) -> list[Text]:
+def _parts(block: Section, page: Page) -> list[Text]:
     if isinstance(block, Facts):
         return _facts(block, page)
     title: list[Text] = [Text(block.title, "bold")] if block.title else []

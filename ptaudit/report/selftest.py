@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ptaudit.report.document import Cell, Column, Document, Grid, Lines
+from ptaudit.report.document import Cell, Column, Document, Drawn, Lines, grid_of
 from ptaudit.report.words import duration, plural
 
 
@@ -37,28 +37,18 @@ def conclude(results: Sequence[CaseResult]) -> str:
 
 def selftest_page(results: Sequence[CaseResult]) -> Document:
     """Every case and the verdict over them."""
-    columns = (
-        Column("outcome"),
-        Column("case"),
-        Column("expected", elastic=20),
-        Column("found", elastic=20),
-        Column("time", right=True, minor=1),
-    )
-    rows = tuple(
-        (
-            Cell("PASS" if result.passed else "FAIL", "good" if result.passed else "bad"),
-            Cell(result.name, "strong"),
-            Cell(result.expected),
-            Cell(result.found),
-            Cell(duration(result.seconds), "dim"),
-        )
-        for result in results
+    columns: tuple[Drawn[CaseResult], ...] = (
+        (Column("outcome"), lambda case: Cell("PASS", "good") if case.passed else Cell("FAIL", "bad")),
+        (Column("case"), lambda case: Cell(case.name, "strong")),
+        (Column("expected", elastic=20), lambda case: Cell(case.expected)),
+        (Column("found", elastic=20), lambda case: Cell(case.found)),
+        (Column("time", right=True, minor=1), lambda case: Cell(duration(case.seconds), "dim")),
     )
     all_passed = all(result.passed for result in results)
     return Document(
         "ptaudit selftest",
         (
-            Grid("case", "Known answers", columns, rows),
+            grid_of("case", "Known answers", columns, results),
             Lines("verdict", "", (Cell(conclude(results), "good" if all_passed else "bad"),)),
         ),
     )
