@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from operator import attrgetter
 
@@ -56,7 +56,7 @@ def layers_sheet(run: Run) -> Sheet:
     chosen epoch alone would be too optimistic. The status is the one that asks for most caution.
     """
     columns = (*_LAYER, *_GAME, *(f"{which}{end}" for which in ("first", "last", "max") for end in _ENDS))
-    table = []
+    table, of_series = [], attrgetter(*_LAYER, *_GAME)
     dof = degrees_of_freedom(run.rows, run.seeds)
     for places in _series(run.rows):
         whole = run.rows.take(places)
@@ -65,19 +65,18 @@ def layers_sheet(run: Run) -> Sheet:
         ends = [(row.value, row.lo, row.hi) if row.measured else (math.nan,) * 3 for row in (first, last)]
         peak, peak_epoch = _peak(whole, dof[places])
         status = worst_status(row.status for row in series)
-        table.append((*_cells(first, (*_LAYER, *_GAME)), *ends[0], *ends[1], *peak, peak_epoch, last.ceiling, status))
+        table.append((*of_series(first), *ends[0], *ends[1], *peak, peak_epoch, last.ceiling, status))
     return Sheet((*columns, "max_epoch", "ceiling", "status"), tuple(table))
 
 
 def layer_epoch_sheet(run: Run) -> Sheet:
     """The heat map: a row per layer × view × game × adversary × metric, a column `epoch_E` per audited epoch."""
     epochs = np.unique(run.rows.number("epoch")).tolist()
-    table = []
+    table, of_series = [], attrgetter(*_LAYER[:2], *_GAME)
     for places in _series(run.rows):
         series = list(run.rows.take(places))
         values = {row.epoch: row.value for row in series if row.measured}
-        keys = _cells(series[0], (*_LAYER[:2], *_GAME))
-        table.append((*keys, *(values.get(epoch, math.nan) for epoch in epochs)))
+        table.append((*of_series(series[0]), *(values.get(epoch, math.nan) for epoch in epochs)))
     return Sheet((*_LAYER[:2], *_GAME, *(f"epoch_{epoch}" for epoch in epochs)), tuple(table))
 
 
@@ -132,7 +131,3 @@ def _peak(series: Table, dof: Array) -> tuple[tuple[float, float, float], Cell]:
     lower, upper = row_bounds(measured, dof[there])
     top = measured[int(np.argmax(measured.number("value")))]
     return (top.value, float(lower.max()), float(upper.max())), top.epoch
-
-
-def _cells(row: Row, columns: Sequence[str]) -> tuple[Cell, ...]:
-    return tuple(getattr(row, column) for column in columns)
