@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from ptaudit.cli.options import Device, FormatName, Overrides, SpecFile, Verbose
-from ptaudit.cli.output import choose_format, page_for
+from ptaudit.cli.output import Screen
 from ptaudit.cli.streams import emit, prints_on_stderr
 from ptaudit.errors import PtauditError
-from ptaudit.report import open_format
 
 
 def check(
@@ -28,7 +27,7 @@ def check(
 
     The spec runs the Python that it names.
     """
-    chosen = choose_format(format_name)
+    screen = Screen.asked(format_name)
     limit = parse_duration(budget) if budget is not None else None
 
     from ptaudit.auditing import check as check_spec
@@ -36,7 +35,7 @@ def check(
 
     with prints_on_stderr():
         report = check_spec(spec, device=device, overrides=tuple(overrides or ()))
-    emit(open_format(chosen).render_check(report, page_for(chosen, forced=format_name is not None)))
+    emit(screen.drawn(lambda to, page: to.render_check(report, page)))
     seconds = sum(report.estimate_seconds.values())
     if limit is not None and seconds > limit:
         raise PtauditError(

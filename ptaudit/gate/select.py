@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ptaudit.errors import PtauditError
 from ptaudit.spec.catalog import ESTIMATORS
-from ptaudit.tables.row import JOINT, is_silent
+from ptaudit.tables.row import JOINT
+from ptaudit.tables.status import is_silent
 from ptaudit.tables.table import Table
 
 if TYPE_CHECKING:

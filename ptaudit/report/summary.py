@@ -88,7 +88,6 @@ class Conclusion:
 class Summary:
     """All that the summary of a run says; every number is a row of the tables."""
 
-    name: str
     facts: tuple[tuple[str, str], ...]
     conclusion: Conclusion
     epochs: tuple[int, ...]
@@ -108,7 +107,6 @@ def summarise(run: Run) -> Summary:
     joint = _joint_lines(run.rows, epochs)
     focus = _focus(run, epochs)
     return Summary(
-        name=run.name,
         facts=facts(run),
         conclusion=conclude(run),
         epochs=epochs,

@@ -8,13 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from ptaudit.stats.estimate import NOT_COMPARABLE
 from ptaudit.tables.columns import Mask, keys
 from ptaudit.tables.row import KEY_COLUMNS, Row
-from ptaudit.tables.status import BY_WEIGHT
+from ptaudit.tables.status import is_known
 from ptaudit.tables.table import Table
-
-WITH_REASON = ("inconclusive", "not captured", NOT_COMPARABLE)
 
 _ORDER = ("lo", "value", "hi", "ceiling")
 _ROUNDING = 1e-9
@@ -59,7 +56,7 @@ def problem(row: Row) -> str:
 def _rules(table: Table) -> Iterator[tuple[Mask, Callable[[Row], str]]]:
     """Which rows break a rule, and how to say so of one of them."""
     yield table.number("n") < 0, lambda row: f"n is {row.n}"
-    yield ~table.text("status").where(known), lambda row: f"unknown status {row.status!r}"
+    yield ~table.text("status").where(is_known), lambda row: f"unknown status {row.status!r}"
     for names in pairwise(_ORDER):
         one, two = map(table.number, names)
         with np.errstate(invalid="ignore"):
@@ -70,8 +67,3 @@ def _rules(table: Table) -> Iterator[tuple[Mask, Callable[[Row], str]]]:
 def _out_of_order(names: tuple[str, str], row: Row) -> str:
     low, high = names
     return f"{low} {getattr(row, low):g} is above {high} {getattr(row, high):g}"
-
-
-def known(status: str) -> bool:
-    """Whether there is such a status."""
-    return status in BY_WEIGHT or status.startswith(tuple(f"{word}: " for word in WITH_REASON))

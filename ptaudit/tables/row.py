@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ptaudit.spec.catalog import ESTIMATORS, NO_DEFENSE
 from ptaudit.spec.metrics import NO_SCORES
-from ptaudit.stats.estimate import NOT_COMPARABLE, Estimate
+from ptaudit.stats.estimate import Estimate
+from ptaudit.tables.status import is_number
 
 Key = tuple[int, str, str, str, str, str, str, str, str]
 """What tells a row from all others of its table, see `KEY_COLUMNS`."""
@@ -93,16 +94,6 @@ KEY_COLUMNS: tuple[str, ...] = (
 _key = attrgetter(*KEY_COLUMNS)
 TABLE_VERSION = 2
 """Version of `leakage.csv`; 1 had no columns `knowledge`, `knows`, `trained_with` and `detectable`."""
-
-
-def is_silent(status: str) -> bool:
-    """Whether a row of this status is about a layer that gets no gradient, so that nobody learns anything from it."""
-    return status.startswith("not captured: unused")
-
-
-def is_number(status: str) -> bool:
-    """Whether a row of this status holds a number."""
-    return not status.startswith(("inconclusive", "not captured", NOT_COMPARABLE))
 
 
 def is_adaptive(knowledge: str) -> bool:

@@ -1,17 +1,7 @@
 """The word at the end of a row: what to be careful of, and in which order.
 
-A row has one status, the most specific that is true of it. From the least to the most caution:
-
-| status | what it says |
-|---|---|
-| `ok` | nothing to add |
-| `attack-limited` | no noise, and far from the ceiling: nothing but this adversary limits what is found |
-| `dim-limited` | the largest sketch did best: an adversary with the full gradient may do better |
-| `sketch-limited` | the adversary saw a sketch alone, which cannot hold what the gradient shows |
-| `data-limited` | an adversary with more records or batches to learn from does better |
-| `saturated` | close to what so many candidates or records can show at all |
-| `not comparable: ...` | members and held-out records differ before any training: the number is not about it |
-| `inconclusive: ...`, `not captured: ...` | there is no number |
+A row has one status, the most specific that is true of it: `ok`, one of `MEANINGS`, or, where there is no number that
+means what it says, one of `WITH_REASON` with a colon and why.
 """
 
 from __future__ import annotations
@@ -22,16 +12,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptaudit.spec.metrics import NO_SCORES
-from ptaudit.stats.estimate import NEARLY_ALL, OK, Estimate
+from ptaudit.stats.estimate import NEARLY_ALL, NOT_COMPARABLE, OK, Estimate
 
 if TYPE_CHECKING:
     from ptaudit.tables.row import Row
 
-ATTACK_LIMITED = "attack-limited"
-LIMITED = (ATTACK_LIMITED, "dim-limited", "sketch-limited", "data-limited")
+ATTACK_LIMITED, SKETCH_LIMITED = "attack-limited", "sketch-limited"
+MEANINGS = {
+    ATTACK_LIMITED: "nothing but this adversary limits what is found: no noise hides the rest.",
+    "dim-limited": "the largest sketch won; an adversary with the full gradient may do better.",
+    SKETCH_LIMITED: "the adversary saw a sketch of the gradient alone; one with the full gradient may do better.",
+    "data-limited": "the adversary does better with more records or batches of its own to learn from.",
+    "saturated": "within one bit of the ceiling, or (ksg) still rising with the records: more of them could show more.",
+}
+"""What a status means for the reader, the one that asks for least caution first."""
+LIMITED = tuple(status for status in MEANINGS if status != "saturated")
 """Statuses that say that another adversary may do better, the least specific first."""
-
-BY_WEIGHT = (OK, *LIMITED, "saturated")
+BY_WEIGHT = (OK, *MEANINGS)
+WITH_REASON = ("inconclusive", "not captured", NOT_COMPARABLE)
 _KNOWS_ALL = ("exact",)
 """Adversaries whose posterior is in closed form: none is stronger."""
 
@@ -44,6 +42,21 @@ def first_word(status: str) -> str:
 def reason_of(status: str) -> str:
     """The reason of a status; empty where it has none."""
     return status.partition(":")[2].strip()
+
+
+def is_known(status: str) -> bool:
+    """Whether there is such a status."""
+    return status in BY_WEIGHT or status.startswith(tuple(f"{word}: " for word in WITH_REASON))
+
+
+def is_number(status: str) -> bool:
+    """Whether a row of this status holds a number."""
+    return not status.startswith(WITH_REASON)
+
+
+def is_silent(status: str) -> bool:
+    """Whether a row of this status is about a layer that gets no gradient, so that nobody learns anything from it."""
+    return status.startswith("not captured: unused")
 
 
 def worst_status(statuses: Iterable[str]) -> str:
@@ -74,7 +87,7 @@ def limited_by_sketch(estimate: Estimate) -> Estimate:
     # Of an estimate that is inconclusive the comparison is false: its value is NaN.
     if not estimate.value < NEARLY_ALL * estimate.ceiling:
         return estimate
-    return replace(estimate, status=worst_status([estimate.status, "sketch-limited"]))
+    return replace(estimate, status=worst_status([estimate.status, SKETCH_LIMITED]))
 
 
 def never_below_identity(rows: Sequence[Row], identity: Collection[str], bounded: Callable[[Row], bool]) -> list[Row]:

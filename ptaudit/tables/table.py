@@ -16,9 +16,9 @@ from ptaudit.tables.row import (
     has_interval,
     is_adaptive,
     is_instrument,
-    is_number,
     may_be_clipped,
 )
+from ptaudit.tables.status import is_number
 
 AT_ONCE = 2_000
 """Rows whose draws are in memory at a time, where not all are needed at once."""
