@@ -62,9 +62,6 @@ _SOMETIMES: dict[str, Callable[[Run], bool]] = {
 }
 """Files that not every run has."""
 
-_OF_LAYERS = tuple(name for name, kind in METRICS.items() if kind.by_layer)
-"""Metrics that have a table of layers."""
-
 
 def full_report(run: Run, folder: str | None = None) -> Document:
     """The report as a document of many tables; `folder` is used in the commands it suggests."""
@@ -116,7 +113,7 @@ def _joint(run: Run) -> Grid:
 
 def _layers(run: Run) -> list[Grid]:
     """One table for each view and game, and each estimator: every layer's number, first, last and highest."""
-    rows = run.rows.where(metric=_OF_LAYERS)
+    rows = run.rows.where(metric=[name for name, kind in METRICS.items() if kind.by_layer])
     rows = rows.take(~rows.are(layer=JOINT) & rows.adaptive)
     groups: dict[tuple[str, str, str, str], list[str]] = {}
     for view, game, metric, name in rows.distinct("view", "game", "metric", "adversary"):

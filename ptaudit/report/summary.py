@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ptaudit.tables.verdict import Verdict
 
 Outcome = Literal["pass", "fail", "inconclusive", "none", "unfinished"]
-HEADLINE_METRICS = tuple(name for name, kind in METRICS.items() if kind.headline)
-"""Metrics that the summary shows; the others are in the tables."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,8 @@ def course(best: Table, epochs: Sequence[int]) -> tuple[float | None, ...]:
 
 
 def _joint_lines(rows: Table, epochs: Sequence[int]) -> tuple[JointLine, ...]:
-    joint = rows.where(layer=JOINT, metric=HEADLINE_METRICS)
+    shown = [name for name, kind in METRICS.items() if kind.headline]  # the others are in the tables
+    joint = rows.where(layer=JOINT, metric=shown)
     noises = noise_halves(rows.where(layer=JOINT, epoch=rows.last_epoch))
     # Adversaries who know as much compete; every estimator has a line of its own.
     groups: dict[tuple[str, ...], list[str]] = {}

@@ -20,7 +20,7 @@ class Metric:
         least: the smallest value that it can have; minus infinity where there is none.
         most: the largest one; infinite where there is none, or the game and the view decide.
         prior: the value at which nothing is found out; None: the row's null.
-        score: whether it is what an adversary achieved, and no bound and no noise.
+        score: whether it is what an adversary achieved, and no bound and no noise, of which none could have been found.
         digits: decimals in reports, where it is not small.
         headline: whether the summary shows it.
         by_layer: whether the full report has a table of layers for it.
@@ -61,7 +61,3 @@ _OTHER = Metric("", -math.inf, math.inf)
 def metric(name: str) -> Metric:
     """A metric by its name; one without bounds for a name of a table that another release wrote."""
     return METRICS.get(name, _OTHER)
-
-
-NO_SCORES = tuple(name for name, kind in METRICS.items() if not kind.score)
-"""Bounds and noises, of which no size of a leak could have been found."""

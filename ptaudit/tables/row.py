@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.spec.catalog import ESTIMATORS, NO_DEFENSE
-from ptaudit.spec.metrics import NO_SCORES
+from ptaudit.spec.metrics import metric
 from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.status import is_number
 
@@ -118,9 +118,9 @@ def may_be_clipped(value: Any, ceiling: Any) -> Any:
     return (value == 0.0) | (value >= ceiling)
 
 
-def limit(metric: str, estimate: Estimate) -> float:
+def limit(name: str, estimate: Estimate) -> float:
     """The column `detectable` of a number: NaN for bounds, and where nothing was measured."""
-    return math.nan if metric in NO_SCORES else estimate.detectable
+    return math.nan if not metric(name).score else estimate.detectable
 
 
 def find(rows: Iterable[Row], **wanted: object) -> list[Row]:

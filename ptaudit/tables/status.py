@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ptaudit.spec.metrics import NO_SCORES
+from ptaudit.spec.metrics import metric
 from ptaudit.stats.estimate import NEARLY_ALL, NOT_COMPARABLE, OK, Estimate
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def limited_by_attack(row: Row) -> Row:
 
     A more specific status stays. Adversaries that are wrong about the view and bounds say nothing of the kind.
     """
-    scored = row.measured and row.adaptive and row.metric not in NO_SCORES and row.adversary not in _KNOWS_ALL
+    scored = row.measured and row.adaptive and metric(row.metric).score and row.adversary not in _KNOWS_ALL
     # Of a row without a ceiling nobody can say how far it is from it: the comparison with NaN is false.
     limited = scored and row.status == OK and row.value < NEARLY_ALL * row.ceiling
     return replace(row, status=ATTACK_LIMITED) if limited else row

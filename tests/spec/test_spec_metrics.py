@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ptaudit.spec.catalog import GAMES
-from ptaudit.spec.metrics import METRICS, NO_SCORES, metric
+from ptaudit.spec.metrics import METRICS, metric
 
 
 def test_every_metric_of_every_game_is_known_and_no_other():
@@ -20,4 +20,4 @@ def test_ranges():
 
 
 def test_bounds_and_noises_are_no_scores():
-    assert NO_SCORES == ("upper_bits", "epsilon_lo", "noise_half")
+    assert [name for name, kind in METRICS.items() if not kind.score] == ["upper_bits", "epsilon_lo", "noise_half"]
