@@ -17,16 +17,7 @@ from torch import Tensor
 
 from ptaudit.attacks.calibration import Calibration, calibrated_gain, shifted, top_hit, unseen
 from ptaudit.attacks.densities import sub_tokens
-from ptaudit.attacks.model_selection import (
-    FOLD_GAMES,
-    Member,
-    Rehearsal,
-    Rows,
-    coordinates_of,
-    prepare,
-    roles,
-    rows_of,
-)
+from ptaudit.attacks.model_selection import FOLD_GAMES, Member, Rehearsal, Rows, coordinates_of, prepare, roles, rows_of
 from ptaudit.attacks.nuisance_density import RADIAL_DEGREES, Interference, cholesky, ledoit_wolf, refined
 from ptaudit.attacks.observed_density import Window, draw, fit_games, gain_of
 from ptaudit.views.aggregate import draw_others, observe

@@ -16,16 +16,7 @@ from torch import Tensor
 
 from ptaudit.attacks.calibration import Calibration, at, calibrated_gain, shifted, top_hit, uniform, unseen
 from ptaudit.attacks.densities import Density, Own
-from ptaudit.attacks.model_selection import (
-    FOLD_GAMES,
-    Member,
-    Rehearsal,
-    Rows,
-    coordinates_of,
-    prepare,
-    roles,
-    rows_of,
-)
+from ptaudit.attacks.model_selection import FOLD_GAMES, Member, Rehearsal, Rows, coordinates_of, prepare, roles, rows_of
 from ptaudit.attacks.observed_density import doubled, draw
 from ptaudit.views.aggregate import observe
 

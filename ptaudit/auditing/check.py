@@ -16,26 +16,20 @@ from ptaudit.auditing.checkpoint_alarm import alarm_of
 from ptaudit.auditing.checkpoints import checkpoint_entries
 from ptaudit.auditing.columns import column_entries
 from ptaudit.auditing.cost_estimate import games_seconds, once
-from ptaudit.auditing.cost_probe import Probe
+from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.defended_runs import of_arms
 from ptaudit.auditing.frozen import frozen_entries
 from ptaudit.auditing.gradient_memory import kept_bytes
-from ptaudit.auditing.opening import (
-    layer_entries,
-    open_session,
-)
+from ptaudit.auditing.opening import layer_entries, open_session
 from ptaudit.auditing.seed import prove, trajectory
 from ptaudit.auditing.warnings import of_check
 from ptaudit.auditing.warnings.epochs import unreliable
 from ptaudit.auditing.warnings.subject import Subject
-from ptaudit.context.session import (
-    Session,
-)
+from ptaudit.context.session import Session
 from ptaudit.errors import ModelError
-from ptaudit.games.registry import on_view
 from ptaudit.report.check import CheckReport
 from ptaudit.sketches.tokens import Tokens
-from ptaudit.spec import load
+from ptaudit.spec.load import load
 from ptaudit.training.device import pick_device
 from ptaudit.training.evaluate import evaluate, members_evaluated
 from ptaudit.training.sampling import steps_per_epoch
@@ -69,7 +63,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         prove(defended)
     step, training = _training_seconds(session, model, seed)
     alarm = _alarm(session, model, seed)
-    probe = Probe.of(session, model, reader)
+    probe = CostProbe.of(session, model, reader)
     layers = layer_entries(reader.layers)  # which may have changed: of more records, more may reach a layer
     games = games_seconds(probe)
     epochs, seeds = len(spec.audited_epochs), len(spec.train.all_seeds)
@@ -181,6 +175,6 @@ def _memory(session: Session, tokens: Tokens, records: int) -> int:
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     per_record = tokens.values.shape[0] * tokens.values.shape[2]
-    games = [game for game in session.spec.games if on_view(game)]
+    games = [game for game in session.spec.games if game.on_views]
     batches = _BATCHES_HELD if games and session.views else 0
     return int(peak + (records * (4 + 8) + batches * 8) * per_record)

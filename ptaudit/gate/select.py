@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ptaudit.errors import PtauditError
-from ptaudit.spec.catalog import ESTIMATORS
-from ptaudit.tables.row import JOINT
+from ptaudit.estimators.registry import ESTIMATORS
+from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.status import is_silent
 from ptaudit.tables.table import Table
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.report.cells import NOISE_NOTE, noise_cell
 from ptaudit.report.check import layers_grid
 from ptaudit.report.defenses import defense_grid, threat_grid
@@ -28,13 +29,13 @@ from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import conclusion_cell, gate_grid
 from ptaudit.report.summary import heats, summarise
 from ptaudit.report.words import adversary_text, count, interval_text, number, percent, share, shares
-from ptaudit.spec.catalog import ESTIMATORS, NOISE_HALF
+from ptaudit.spec.catalog import JOINT, NOISE_HALF
 from ptaudit.spec.metrics import METRICS
 from ptaudit.tables.columns import first_of, keys, places_of, series_of
 from ptaudit.tables.defenses import defense_lines
 from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.ranking import LEAK_KEY, noise_halves, noise_of, noise_rows
-from ptaudit.tables.row import JOINT, KEY_COLUMNS, Row
+from ptaudit.tables.row import KEY_COLUMNS, Row
 from ptaudit.tables.sweeps import threats
 from ptaudit.tables.table import Table, strongest
 

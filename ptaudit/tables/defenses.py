@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from ptaudit.spec.catalog import NO_DEFENSE
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.spec.catalog import JOINT, NO_DEFENSE
+from ptaudit.tables.row import Row
 from ptaudit.tables.run import DefenseEntry, Run
 from ptaudit.tables.spec import plain_spec, views_of
 from ptaudit.tables.table import Table, best_adversary

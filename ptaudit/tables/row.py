@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptaudit.spec.catalog import ESTIMATORS, NO_DEFENSE
+from ptaudit.estimators.registry import ESTIMATORS
+from ptaudit.spec.catalog import NO_DEFENSE
 from ptaudit.spec.metrics import metric
 from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.status import is_number
 
 Key = tuple[int, str, str, str, str, str, str, str, str]
 """What tells a row from all others of its table, see `KEY_COLUMNS`."""
-
-JOINT = "*"
-"""Name of the row that stands for all layers of a view jointly."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ptaudit.spec.catalog import NOISE_HALF
+from ptaudit.spec.catalog import JOINT, NOISE_HALF
 from ptaudit.tables.ranking import LeakKey, noise_halves, noise_of, rank
-from ptaudit.tables.row import COLUMNS, JOINT, Row
+from ptaudit.tables.row import COLUMNS, Row
 from ptaudit.tables.run import Run
 from ptaudit.tables.status import first_word
 from ptaudit.tables.table import Table, best_adversary

@@ -15,14 +15,12 @@ from ptaudit.auditing import check
 from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
 from ptaudit.auditing.columns import column_entries, unseen_levels
 from ptaudit.auditing.frozen import frozen_entries
-from ptaudit.auditing.opening import (
-    open_session,
-)
+from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.warnings.games import inconclusive_games
 from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.report import Page, open_format
 from ptaudit.report.columns import FrozenEntry
-from ptaudit.spec import load
+from ptaudit.spec.load import load
 
 CPU = torch.device("cpu")
 SMALL = {"audit__views": ONE_VIEW, "train__epochs": 1, "audit__epochs": [1], "audit__games": ["membership"]}

@@ -9,8 +9,9 @@ from example_run import EPOCHS, example_run, verdict
 from ptaudit.report.caveats import LOWER_BOUND, ONE_SEED, caveats
 from ptaudit.report.summary import conclude, summarise
 from ptaudit.report.words import interval_text, share
+from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.metrics import METRICS, Metric
-from ptaudit.tables.row import JOINT, find
+from ptaudit.tables.row import find
 from ptaudit.tables.table import Table, strongest
 
 

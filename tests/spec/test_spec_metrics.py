@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from ptaudit.spec.catalog import GAMES
+from ptaudit.games.registry import GAMES
 from ptaudit.spec.metrics import METRICS, metric
 
 
 def test_every_metric_of_every_game_is_known_and_no_other():
-    assert set(METRICS) == {name for names in GAMES.values() for name in names}
+    assert set(METRICS) == {name for game in GAMES.values() for name in game.metrics}
 
 
 def test_ranges():

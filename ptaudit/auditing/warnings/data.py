@@ -11,7 +11,6 @@ from ptaudit.auditing.columns import unseen_levels
 from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.data.tensors import IGNORED
 from ptaudit.games.identity.measure import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
-from ptaudit.games.registry import on_view
 
 
 def users_on_both_sides(about: Subject) -> Iterator[str]:
@@ -78,8 +77,8 @@ def augmentation(about: Subject) -> Iterator[str]:
 def few_held_out_records(about: Subject) -> Iterator[str]:
     """Sides of membership that are not as large."""
     session = about.session
-    played = any(game.name == "membership" for game in session.spec.audit.games)
-    if played and len(session.others) < 0.9 * len(session.members):
+    about_members = any(game.about_members for game in session.spec.audit.games)
+    if about_members and len(session.others) < 0.9 * len(session.members):
         yield f"Only {len(session.others)} held-out records stand against {len(session.members)} members."
 
 
@@ -87,7 +86,7 @@ def records_per_view(about: Subject) -> Iterator[str]:
     """Views that have few records for the games on them; those that look through an encoder have half of all."""
     session = about.session
     n, audit = len(session.members), session.spec.audit
-    games = [game for game in audit.games if on_view(game)]
+    games = [game for game in audit.games if game.on_views]
     halved = [game for game in games if game.needs_encoder and audit.tokens.encoder != "sketch"]
     kinds = [(1, [game for game in games if game not in halved]), (2, halved)]
     for view in session.views:

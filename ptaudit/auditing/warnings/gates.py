@@ -9,12 +9,12 @@ from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.context.layer_patterns import shared
 from ptaudit.context.make_view import make_view
 from ptaudit.context.session import Session
-from ptaudit.games.identity.measure import noise_ceiling
+from ptaudit.games.game_play import play_of
 from ptaudit.gate import reachable
 from ptaudit.spec.base import Part
 from ptaudit.spec.catalog import MODEL_VIEW
 from ptaudit.spec.metrics import metric
-from ptaudit.spec.model import GateSpec, IdentityGame
+from ptaudit.spec.model import GateSpec
 from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.run import LayerEntry
 
@@ -51,11 +51,6 @@ def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> 
     trained = session.spec.arms.get(gate.trained_with, session.spec)
     view = make_view(next(view for view in trained.audit.views if view.name == gate.view))
     game = next(game for game in session.spec.games if game.title == gate.game)
-    if isinstance(game, IdentityGame):
-        largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)
-        total = sum(layer.parameters for layer in layers)
-        size = largest if gate.over == "layers" else total
-        k = min(game.candidates, len(session.members) // 4)
-        return min(math.log2(max(k, 1)), noise_ceiling(view, size))
-    classes = session.records.classes
-    return math.log2(classes) if game.name == "label" and classes else None
+    largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)
+    total = sum(layer.parameters for layer in layers)
+    return play_of(game).most_bits(session, game, view, largest if gate.over == "layers" else total)
