@@ -32,7 +32,7 @@ from ptaudit.sketches.live import LiveReader
 from ptaudit.spec.catalog import JOINT
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.tables.formats import csv_text
-from ptaudit.tables.sketches import limited_by_sketch
+from ptaudit.tables.status import limited_by_sketch
 from ptaudit.views.joint import mixed
 
 LIVE = "live.csv"

@@ -25,8 +25,7 @@ from ptaudit.errors import PtauditError, SpecError, TrainingDivergedError
 from ptaudit.files import write_whole
 from ptaudit.gate import decide, exit_code
 from ptaudit.progress import Progress, Silent
-from ptaudit.report import Page
-from ptaudit.report.markdown import render
+from ptaudit.report import Page, open_format
 from ptaudit.spec.load import load
 from ptaudit.spec.model import Spec
 from ptaudit.tables.folder import ENCODERS, read_run, write_run
@@ -107,7 +106,7 @@ def audit(
             samples.publish(_states(session, seeds, place), np.unique(run.rows.number("epoch")).tolist(), place.output)
         if keep_records and session.records.preprocessing:
             write_whole(place.output / PREPROCESS, preprocess.written(session.records.preprocessing))
-        write_run(run, place.output, render(run, Page(folder=str(target))))
+        write_run(run, place.output, open_format("md").render(run, Page(folder=str(target))))
         place.publish()
     if diverged:
         raise _with_place(diverged, target)

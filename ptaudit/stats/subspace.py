@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.stats.bootstrap import from_values
-from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.stats.sqrt_estimate import root
+from ptaudit.stats.estimate import Estimate, inconclusive, sqrt_estimate
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -73,12 +72,6 @@ def subspace_distance(tokens: Array, group: Index, seed: int) -> list[Estimate]:
     return [_of_layer(np.asarray(layer, np.float64), group, seed) for layer in tokens]
 
 
-def principal_angles(one: Array, two: Array) -> Array:
-    """Principal angles in radians, ascending, of the spans of orthonormal columns `(k, q)` and `(k, q)`: `(q,)`."""
-    angles: Array = np.arccos(np.clip(np.linalg.svd(one.T @ two, compute_uv=False), 0.0, 1.0))
-    return angles
-
-
 def _of_layer(tokens: Array, group: Index, seed: int) -> Estimate:
     n = len(group)
     if not np.isfinite(tokens).all():
@@ -101,7 +94,7 @@ def _of_layer(tokens: Array, group: Index, seed: int) -> Estimate:
         seed=seed,
         extra_variance=float(squares.var(ddof=1)) / len(squares),
     )
-    return root(found).clipped(0.0, 1.0) if found.conclusive else found
+    return sqrt_estimate(found).clipped(0.0, 1.0) if found.conclusive else found
 
 
 def _axes(unit: Array, groups: Sequence[Index]) -> Array:

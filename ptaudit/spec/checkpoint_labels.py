@@ -1,4 +1,4 @@
-"""What a checkpoint tells of its epoch: its plain values are parsed, nothing is loaded and no code in it is run."""
+"""What a checkpoint says of its epoch: its plain values are parsed, nothing is loaded and no code in it is run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
 @dataclass(frozen=True)
-class Told:
+class CheckpointLabel:
     """What stands in a checkpoint, or beside it.
 
     Attributes:
@@ -39,8 +39,8 @@ class Told:
     step: int | None = None
 
 
-def told(path: Path) -> Told | None:
-    """What a checkpoint tells of its epoch; None where it tells nothing, or is no checkpoint."""
+def read_label(path: Path) -> CheckpointLabel | None:
+    """What a checkpoint says of its epoch; None where it says nothing, or is no checkpoint."""
     if not path.is_file():  # a pipe is waited for without end
         return None
     try:
@@ -55,7 +55,7 @@ def _counts(number: Any) -> bool:
     return type(number) in (int, float) and 0 <= number <= _MOST
 
 
-def _of_values(values: Mapping[Any, Any]) -> Told | None:
+def _of_values(values: Mapping[Any, Any]) -> CheckpointLabel | None:
     epoch = values.get("epoch")
     if type(epoch) not in (int, float):
         return None
@@ -64,18 +64,18 @@ def _of_values(values: Mapping[Any, Any]) -> Told | None:
     if "pytorch-lightning_version" in values:
         # `epoch` counts completed epochs, which the one that has just ended is not yet; `ready` counts begun ones.
         begun = _inside(values, "loops", "fit_loop", "epoch_progress", "current", "ready")
-        return Told(epoch, begun if type(begun) is int else None, LIGHTNING, step)
+        return CheckpointLabel(epoch, begun if type(begun) is int else None, LIGHTNING, step)
     if "arch" in values and type(values.get("version")) is int and values["version"] > 1:
-        return Told(epoch, epoch + 1, TIMM, step)
-    return Told(epoch, None, "", step)
+        return CheckpointLabel(epoch, epoch + 1, TIMM, step)
+    return CheckpointLabel(epoch, None, "", step)
 
 
-def _of_trainer(path: Path) -> Told | None:
+def _of_trainer(path: Path) -> CheckpointLabel | None:
     if not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return None
     state = json.loads(path.read_text(encoding="utf-8"))
     epoch, step = state["epoch"], state.get("global_step")
-    return Told(float(epoch), float(epoch), HUGGING_FACE, step if _counts(step) else None)
+    return CheckpointLabel(float(epoch), float(epoch), HUGGING_FACE, step if _counts(step) else None)
 
 
 def _metadata(path: Path) -> Mapping[Any, Any]:

@@ -1,6 +1,6 @@
-"""What makes the numbers of an epoch doubtful: gradients that are 0, and a model that is another one in training mode.
+"""What makes numbers of an epoch unreliable: gradients that are 0, and a model that is another one in training mode.
 
-A doubt is told by its kind and one phrase for each epoch; `sentences` makes of all epochs a warning for each kind.
+It is kept as one phrase for each kind and epoch, of which `unreliable_epochs` makes a warning for each kind.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ _MEANING = {
 }
 
 
-def doubts(session: Session, model: nn.Module, inside: Tokens) -> dict[str, str]:
-    """What is doubtful about the model at this moment, by kind.
+def unreliable(session: Session, model: nn.Module, inside: Tokens) -> dict[str, str]:
+    """What makes numbers of the model as it is unreliable, by kind.
 
     Args:
         session: what is audited.
@@ -66,15 +66,13 @@ def doubts(session: Session, model: nn.Module, inside: Tokens) -> dict[str, str]
     return {**dict(_of_zeros(inside)), **dict(_of_modes(session, model))}
 
 
-def sentences(found: Mapping[int, Mapping[str, str]]) -> tuple[str, ...]:
-    """A warning for each kind of doubt, from the doubts by epoch."""
-    warnings = []
+def unreliable_epochs(found: Mapping[int, Mapping[str, str]]) -> Iterator[str]:
+    """A warning for each kind, from what was found at each epoch."""
     for kind, meaning in _MEANING.items():
         at = [f"at epoch {epoch}: {phrases[kind]}" for epoch, phrases in sorted(found.items()) if kind in phrases]
         if at:
             more = [f"at {len(at) - _EPOCHS} more epochs"] if len(at) > _EPOCHS else []
-            warnings.append(meaning.replace("{}", "; ".join([*at[:_EPOCHS], *more])))
-    return tuple(warnings)
+            yield meaning.replace("{}", "; ".join([*at[:_EPOCHS], *more]))
 
 
 def _of_zeros(tokens: Tokens) -> Iterator[tuple[str, str]]:

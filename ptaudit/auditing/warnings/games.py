@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from ptaudit.context.session import Session
+from collections.abc import Iterator
+
+from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.games.game_play import play_of
 
 
-def foretold(session: Session) -> tuple[str, ...]:
+def inconclusive_games(about: Subject) -> Iterator[str]:
     """What will be inconclusive, and what would help, one sentence each."""
-    return tuple(text for game in session.spec.audit.games for text in play_of(game).inconclusive(session, game))
+    for game in about.session.spec.audit.games:
+        yield from play_of(game).inconclusive(about.session, game)
