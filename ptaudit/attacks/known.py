@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.views.further import Further
+from ptaudit.views.knowledge import Knowledge
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
@@ -24,7 +25,8 @@ class Known:
         known: what she prepares on, in the same rows as `sight`: the same one, or one of earlier weights; None for sums
             of the tokens (static, where there is a sight).
         algebra: the view as matrices; None for who is wrong about the view, or knows tokens alone.
-        further: held-out records as her own, where the view adds up and they were read.
+        further: held-out records as its own, where the view adds up and they were read.
+        late: whether it prepares on weights of the epoch before.
     """
 
     tokens: Tensor
@@ -33,3 +35,11 @@ class Known:
     known: Sight | None = None
     algebra: Algebra | None = None
     further: Further | None = None
+    late: bool = False
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What it knows of the view."""
+        if self.sight is not None and self.known is None:
+            return "static"
+        return "late" if self.late else "adaptive"

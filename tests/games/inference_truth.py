@@ -8,6 +8,7 @@ import torch
 from identity_truth import gaussian
 from scipy.stats import binom, norm
 
+from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.views.sight import TokenSight
 
 
@@ -15,6 +16,11 @@ def planted(n, k, distance, share, seed):
     """Tokens of unit variance; those of a share of the records are shifted by `distance` along the diagonal."""
     has = torch.rand(n, generator=torch.Generator().manual_seed(1000 + seed)) < share
     return (gaussian(n, k, seed) + distance / math.sqrt(k) * has[:, None])[None], has
+
+
+def observed(view, now, groups=((0,),), plain=None, known=None, **options):
+    """A view that the adversary knows as it is, unless something else is known."""
+    return ObservedView(view, now, known or now, plain, groups, late=known is not None, **options)
 
 
 def mixture_bits(holders, distance, scale, prior):

@@ -4,7 +4,8 @@ import torch
 from identity_truth import gaussian
 
 from ptaudit.games.attribute import known_rest as input_attribute
-from ptaudit.games.attribute.known_rest import Knowledge
+from ptaudit.games.attribute.known_rest import Counterfactuals
+from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.views import View
 from ptaudit.views.sight import TokenSight
 
@@ -31,8 +32,10 @@ def measured(candidates, secret, m=1, noise=0.0, rounds=1, prior=None, fixed=Fal
     view = View("v", m, rounds, noise_std=noise, fixed_batch=fixed)
     now = now or TokenSight(own(candidates, secret), noise)
     prior = torch.full((len(secret), len(candidates)), 1 / len(candidates)) if prior is None else prior
-    known = known or Knowledge(now, candidates, noise_std=noise)
-    return input_attribute.measure(secret, prior, view, now, plain, known, [[0]])
+    late = known is not None and known.sight is not now
+    known = known or Counterfactuals(now, candidates, noise_std=noise)
+    seen = ObservedView(view, now, known.sight, plain and plain.sight, [[0]], late=late)
+    return input_attribute.measure(secret, prior, seen, known, plain)
 
 
 def bits(*args, **options):

@@ -94,7 +94,7 @@ def classed(n: int, k: int, distance: float, classes: int = 4) -> tuple[Tensor, 
 
 
 def classify(tokens, labels, view, sight=None, known=None, seed=0):
-    name, found = label.measure(tokens, labels, int(labels.max()) + 1, view, [[0]], seed, sight, known)
+    name, found = label.measure(Known(tokens, view, sight, known), labels, int(labels.max()) + 1, [[0]], seed)
     return name, found["bits"][0]
 
 

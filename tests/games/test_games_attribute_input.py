@@ -10,7 +10,7 @@ from inference_truth import SignSight, channel_bits
 from input_attribute_case import N, bits, coins, measured, moved, own
 
 from ptaudit.attacks.imputation import impute
-from ptaudit.games.attribute.known_rest import Knowledge
+from ptaudit.games.attribute.known_rest import Counterfactuals
 from ptaudit.games.common import batch_secret as inference
 from ptaudit.views.sight import TokenSight
 
@@ -158,7 +158,7 @@ def test_late_weights_tell_less_and_more_with_less_delay():
     for late in (0.0, 0.5, 3.0):
         candidates = data.candidates(late)
         sight = TokenSight(own(candidates, data.field), 0.3)
-        knows = Knowledge(sight, candidates, noise_std=0.3)
+        knows = Counterfactuals(sight, candidates, noise_std=0.3)
         late = measured(exact, data.field, noise=0.3, now=now, known=knows)
         found.append(late["late-likelihood-ratio"]["bits"][0].value)
     assert found[0] > found[1] - 0.01
@@ -169,7 +169,7 @@ def test_late_weights_tell_less_and_more_with_less_delay():
 def test_who_knows_of_no_noise_is_wrong_about_it(m):
     candidates, secret = moved(gaussian(N, 16, 12), 2.0), coins()
     now = TokenSight(own(candidates, secret), 4.0)
-    plain = Knowledge(TokenSight(own(candidates, secret)), candidates)
+    plain = Counterfactuals(TokenSight(own(candidates, secret)), candidates)
     found = measured(candidates, secret, m, 4.0, now=now, plain=plain)
     static, adaptive = (found[name]["bits"][0] for name in ("static-likelihood-ratio", "likelihood-ratio"))
     assert static.value < 0.0
@@ -187,8 +187,8 @@ def test_under_signs_she_who_knows_finds_how_much_of_a_record_is_seen():
         secret,
         4,
         now=now,
-        known=Knowledge(now, candidates, linear=False),
-        plain=Knowledge(TokenSight(tokens), candidates),
+        known=Counterfactuals(now, candidates, linear=False),
+        plain=Counterfactuals(TokenSight(tokens), candidates),
     )
     adaptive, static = (found[name]["bits"][0] for name in ("likelihood-ratio", "static-likelihood-ratio"))
     assert adaptive.lo > 0.1
@@ -203,7 +203,7 @@ def test_missing_values_are_no_targets():
     tokens = own(candidates, secret)
     missing = torch.where(torch.arange(N) % 5 == 0, -1, secret)
     now = TokenSight(tokens)
-    found = bits(candidates, missing, 2, now=now, known=Knowledge(now, candidates))
+    found = bits(candidates, missing, 2, now=now, known=Counterfactuals(now, candidates))
     assert found.n == N * 4 // 5
     assert found.value > 0.5
 
@@ -216,7 +216,7 @@ def test_inconclusive_with_the_reason(m, secret, words):
     secret = secret[:1000]
     candidates = moved(gaussian(1000, 8, 15), 1.0)
     for name, metrics in measured(
-        candidates, secret, m, plain=Knowledge(TokenSight(own(candidates, secret)), candidates)
+        candidates, secret, m, plain=Counterfactuals(TokenSight(own(candidates, secret)), candidates)
     ).items():
         assert name.endswith("likelihood-ratio")
         assert tuple(metrics) == inference.METRICS
@@ -230,5 +230,5 @@ def test_tokens_that_are_not_finite_are_inconclusive():
     alone[1, 0, 3, 2] = math.inf
     assert "not finite" in bits(alone, secret).status
     now = TokenSight(own(candidates, secret))
-    known = Knowledge(now, candidates, linear=False, alone=alone)
+    known = Counterfactuals(now, candidates, linear=False, alone=alone)
     assert "not finite" in bits(candidates, secret, now=now, known=known).status

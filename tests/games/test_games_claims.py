@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from inference_truth import observed
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
@@ -145,7 +146,7 @@ def alarms(runs):
         generator = torch.Generator().manual_seed(run)
         secret = drawn(prior, 1000, generator)[1]
         sight = TokenSight(torch.randn(1, 1000, 8, generator=generator, dtype=torch.float64))
-        play = attribute.measure(secret, View("v"), sight, None, sight, [[0]], ["linear", "mlp"], None, run)
+        play = attribute.measure(secret, observed(View("v"), sight, seed=run), ["linear", "mlp"])
         found.append([[e["auc"][0].lo > 0.5, e["auc"][0].value] for e in play.values()])
     rate, value = np.mean(found, 0).T
     return rate.max(), np.abs(value - 0.5).max()

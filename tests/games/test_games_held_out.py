@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from inference_truth import observed
 
 from ptaudit.games.attribute import latent as attribute
-from ptaudit.games.common.held_out import HeldOut
+from ptaudit.games.common.observed_view import HeldOut
 from ptaudit.games.distribution import measure as distribution
 from ptaudit.games.property import measure as property
 from ptaudit.gradients.batches import BatchSums
@@ -36,7 +37,7 @@ def sight(inputs):
 def bits(game, secret, view, held_out, *before):
     """Of all layers jointly."""
     seen = sight(records()[0][:N])
-    found = game.measure(secret, *before, view, seen, None, seen, GROUPS, ["combined"], held_out=held_out, batches=2048)
+    found = game.measure(secret, *before, observed(view, seen, GROUPS, held_out=held_out, batches=2048), ["combined"])
     return found["combined"]["bits"][0]
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from inference_truth import channel_bits
+from inference_truth import channel_bits, observed
 
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.distribution import measure as distribution
@@ -51,7 +51,7 @@ def bits(found):
 def test_a_column_that_nobody_uses_answers_the_property_game(m):
     kind, inputs = one_hot_inputs()
     seen = sight(relu_deltas(), inputs)
-    found = property.measure(kind == 0, View("v", m), seen, None, seen, GROUPS, ["combined"])
+    found = property.measure(kind == 0, observed(View("v", m), seen, GROUPS), ["combined"])
     assert bits(found).value >= 0.95
     assert abs(bits(found).null) < 0.03
 
@@ -61,7 +61,7 @@ def test_counts_in_a_batch_answer_the_attribute_game(m):
     """All records pass back the same, so a column is how many use it: exactly that is what can be known."""
     kind, inputs = one_hot_inputs()
     seen = sight(torch.ones(N, UNITS), inputs)
-    found = attribute.measure(kind, View("v", m), seen, None, seen, GROUPS, ["combined"])
+    found = attribute.measure(kind, observed(View("v", m), seen, GROUPS), ["combined"])
     exact = label.ceiling(kind, m)
     assert 0.95 * exact <= bits(found).value <= 1.05 * exact + 0.02
 
@@ -69,7 +69,7 @@ def test_counts_in_a_batch_answer_the_attribute_game(m):
 def test_counts_in_a_batch_answer_the_distribution_game():
     kind, inputs = one_hot_inputs()
     seen, has, ratios = sight(torch.ones(N, UNITS), inputs), kind < 2, [0.2, 0.8]
-    found = distribution.measure(has, ratios, View("v", 4), seen, None, seen, GROUPS, ["combined"])
+    found = distribution.measure(has, ratios, observed(View("v", 4), seen, GROUPS), ["combined"])
     assert bits(found).value >= 0.95 * distribution.ceiling(ratios, 4)
 
 
@@ -81,7 +81,7 @@ def test_signs_of_the_last_layer_name_the_classes_of_a_batch():
     deltas = torch.softmax(logits, 1) - torch.nn.functional.one_hot(labels, 4)
     features = torch.cat([torch.randn(N, 30, generator=generator).relu(), torch.ones(N, 1)], 1)
     seen = sight(deltas, features)
-    found = property.measure(labels == 2, View("v", 4), seen, None, seen, GROUPS, ["combined"])
+    found = property.measure(labels == 2, observed(View("v", 4), seen, GROUPS), ["combined"])
     assert bits(found).value >= 0.9
 
 
@@ -91,7 +91,7 @@ def test_random_secrets_give_nothing(m, seed):
     _, inputs = one_hot_inputs(seed)
     seen = sight(relu_deltas(seed), inputs)
     secret = torch.randint(3, (N,), generator=torch.Generator().manual_seed(50 + seed))
-    found = attribute.measure(secret, View("v", m), seen, None, seen, GROUPS, ["combined"], seed=seed)
+    found = attribute.measure(secret, observed(View("v", m), seen, GROUPS, seed=seed), ["combined"])
     assert bits(found).lo == 0.0
     assert bits(found).value < 0.02
     assert abs(bits(found).null) < 0.03
@@ -103,7 +103,7 @@ def test_sketches_and_matrices_of_a_noisy_view_are_one_look():
     seen = sight(torch.where(kind == 1, 1.5, 0.0)[:, None], torch.ones(N, 1), noise=1.0)
     whole = torch.where(kind == 1, 1.5, 0.0).double()[None, :, None]
     seen = TokenSight(whole.repeat(2, 1, 1), 1.0, seen.sums)
-    found = property.measure(kind == 1, View("v", 1, noise_std=1.0), seen, None, seen, [[0, 1]], ["combined"])
+    found = property.measure(kind == 1, observed(View("v", 1, noise_std=1.0), seen, [[0, 1]]), ["combined"])
     exact = channel_bits(1.5)
     assert 0.85 * exact <= bits(found).value <= 1.1 * exact
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from inference_truth import observed
 from torch import nn
 
 from ptaudit.games.attribute import latent as attribute
@@ -72,7 +73,7 @@ def network():
 
 def played(game, kind, seen):
     secret = kind == 0 if game is property else (kind > 1).long()
-    return game.measure(secret, VIEW, seen, None, seen, ROWS, ["combined"], batches=2048)["combined"]["bits"]
+    return game.measure(secret, observed(VIEW, seen, ROWS, batches=2048), ["combined"])["combined"]["bits"]
 
 
 @pytest.mark.parametrize("game", [property, attribute])
@@ -96,7 +97,7 @@ def test_one_layer_tells_no_more_than_all(network, game):
 def test_one_round_tells_no_more_than_several(network):
     kind, seen = network
     one, three = (
-        attribute.measure((kind > 1).long(), View("v", 4, rounds), seen, None, seen, ROWS, ["combined"], batches=2048)
+        attribute.measure((kind > 1).long(), observed(View("v", 4, rounds), seen, ROWS, batches=2048), ["combined"])
         for rounds in (1, 3)
     )
     few, many = (found["combined"]["bits"][0] for found in (one, three))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.known import Known
 from ptaudit.attacks.nuisance_density import GAUSSIAN
 from ptaudit.attacks.two_covariance import Setting, Shown, Summed, TwoCovariance, UserMember, fit_two_covariance
 from ptaudit.games.user import draws as user_draws
@@ -53,8 +54,12 @@ def exact_bits(known: int, m: int, k: int, beta: float, variance: float, candida
     return math.log2(candidates) + total / sets / math.log(2.0)
 
 
-def bits(tokens, users, view, **options):
-    return user.measure(tokens, users, view, [[0]], **options)["likelihood-ratio"]["bits"][0]
+def measured(tokens, users, view, sight=None, known=None, groups=((0,),), seed=0):
+    return user.measure(Known(tokens, view, sight, known), users, groups, seed=seed)
+
+
+def bits(*args, **options):
+    return measured(*args, **options)["likelihood-ratio"]["bits"][0]
 
 
 def bits_of(found):
@@ -153,7 +158,7 @@ def test_scatter_within_and_between_users_is_found(robust):
 @pytest.mark.parametrize("m", [1, 3])
 def test_records_without_a_user_effect_give_nothing(m):
     tokens, users = planted(6, 32, 0.0, 4)
-    for metrics in user.measure(tokens, users, View("v", m), [[0]]).values():
+    for metrics in measured(tokens, users, View("v", m)).values():
         assert metrics["bits"][0].value <= 0.01
         assert metrics["bits"][0].lo == 0.0
         assert metrics["auc"][0].lo <= 0.5 <= metrics["auc"][0].hi
@@ -180,7 +185,7 @@ def test_users_with_one_record_take_no_part():
     tokens, users = planted(6, K, 0.6, 7)
     single = torch.full((1, 500, K), 1e6, dtype=torch.float64)
     more, codes = torch.cat([tokens, single], 1), torch.cat([users, -torch.arange(1, 501)])
-    answers = user.play(more, codes, View("v", 2), [[0]], 16, 0, None, None)["likelihood-ratio"]
+    answers = user.play(Known(more, View("v", 2)), codes, [[0]], 16, 0)["likelihood-ratio"]
     for half in answers:
         assert int(half.batches.members.max()) < len(users)
     plain, crowded = bits(tokens, users, View("v", 2)), bits(more, codes, View("v", 2))
@@ -200,7 +205,7 @@ def test_no_user_is_both_hers_and_a_candidate(view, monkeypatch):
         return fit(tokens, users, *rest)
 
     monkeypatch.setattr(user, "fit", watched)
-    answers = user.play(tokens, users, view, [[0]], 8, 0, None, None)["likelihood-ratio"]
+    answers = user.play(Known(tokens, view), users, [[0]], 8, 0)["likelihood-ratio"]
     for half, hers in zip(answers, seen[::2], strict=True):
         owner = table[half.batches.members]
         targets = owner[..., : view.batch_size]
@@ -231,7 +236,7 @@ def test_what_is_known_of_a_user_leaves_out_the_batch():
 
 def test_too_few_users_are_named():
     tokens, users = planted(5, 4, 0.5, 10, 30)
-    found = user.measure(tokens, users, View("v", 4), [[0], [0]])
+    found = measured(tokens, users, View("v", 4), groups=[[0], [0]])
     for metrics in found.values():
         assert set(metrics) == {"bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001"}
         for estimates in metrics.values():
@@ -250,7 +255,7 @@ def test_giants_and_dead_rows_do_no_harm():
     tokens, users = planted(6, K, 0.6, 11)
     giants = tokens * torch.where(torch.arange(tokens.shape[1])[:, None] % 401 == 0, 1e4, 1.0)
     rows = torch.cat([tokens, giants, torch.zeros_like(tokens), 1e-12 * tokens])
-    found = user.measure(rows, users, View("v", 2), [[0], [1], [2], [3], [0, 1, 2, 3]])["likelihood-ratio"]["bits"]
+    found = measured(rows, users, View("v", 2), groups=[[0], [1], [2], [3], [0, 1, 2, 3]])["likelihood-ratio"]["bits"]
     plain, heavy, dead, small, joint = (e.value for e in found)
     assert heavy > 0.6 * plain
     assert dead == pytest.approx(0.0, abs=1e-6)
@@ -261,8 +266,8 @@ def test_giants_and_dead_rows_do_no_harm():
 def test_signs_are_read_best_by_who_prepares_on_them():
     tokens, users = planted(C, K, 0.6, 1)
     view, signs = View("v", 2), Sign(tokens, 20.0)
-    adaptive = user.measure(tokens, users, view, [[0]], sight=signs, known=signs)
-    static = user.measure(tokens, users, view, [[0]], sight=signs)
+    adaptive = measured(tokens, users, view, sight=signs, known=signs)
+    static = measured(tokens, users, view, sight=signs)
     assert set(static) == {"static-likelihood-ratio", "static-nearest"}
     learned, fixed = adaptive["likelihood-ratio"]["bits"][0], static["static-likelihood-ratio"]["bits"][0]
     assert fixed.value < learned.lo
@@ -278,7 +283,7 @@ def test_a_static_adversary_may_be_worse_than_no_adversary():
 
     tokens, users = planted(C, K, 0.6, 1)
     view, sight = View("v", 2), Turned()
-    fixed = bits_of(user.measure(tokens, users, view, [[0]], sight=sight))
+    fixed = bits_of(measured(tokens, users, view, sight=sight))
     assert fixed.hi < 0.0
     assert fixed.draws.mean() == pytest.approx(fixed.value, abs=0.1)
     learned = bits(tokens, users, view, sight=sight, known=sight)

@@ -9,6 +9,7 @@ from torch import Tensor
 from ptaudit.attacks.agreement import fit_agreement
 from ptaudit.attacks.boosted import fit_boosted
 from ptaudit.attacks.evidence import Algebra, Candidates
+from ptaudit.attacks.known import Known
 from ptaudit.games.user import measure as user
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import Factors
@@ -39,7 +40,7 @@ def play(view: View, *, shuffled: bool = False):
     seen = TokenSight(tokens[None].repeat(3, 1, 1), 0.0, BatchSums([[layer]]))
     users = owner[torch.randperm(n, generator=g)] if shuffled else owner
     algebra = Algebra(seen, Candidates([[layer]]))
-    found = user.measure(seen.tokens, users, view, [[0, 1, 2], [0]], K, 0, algebra=algebra)
+    found = user.measure(Known(seen.tokens, view, algebra=algebra), users, [[0, 1, 2], [0]], K)
     return found["combined"], category
 
 

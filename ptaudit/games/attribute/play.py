@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,10 +25,11 @@ from ptaudit.context.session import Session
 from ptaudit.data.records import Field
 from ptaudit.games.attribute import known_rest as input_attribute
 from ptaudit.games.attribute import latent as attribute
-from ptaudit.games.attribute.known_rest import Knowledge
+from ptaudit.games.attribute.known_rest import Counterfactuals
 from ptaudit.games.common import batch_secret_play as inference
 from ptaudit.games.common.batch_secret import Found
 from ptaudit.games.common.batch_secret_play import Table
+from ptaudit.games.common.observed_view import FIT_GAMES
 from ptaudit.spec.inference import AttributeGame
 from ptaudit.spec.play import GameSpec
 from ptaudit.spec.secrets import attribute_of
@@ -47,15 +50,12 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
 
 
 def _latent(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found:
-    session, seen = scene.session, table.sights
+    session = scene.session
     column = session.records.columns[attribute_of(game, session.spec)]
     secret = attribute_secret(column[session.members])
     values = torch.from_numpy(np.where(secret.known, secret.values, -1))
     others = torch.from_numpy(secret.codes_of(column[session.others]))
-    return attribute.measure(
-        values, view, seen.now, seen.plain, seen.known, table.groups, game.adversary, game.own_records, scene.seed,
-        batches=game.fit_batches, held_out=table.held_out(game, others),
-    )  # fmt: skip
+    return attribute.measure(values, table.observed(view, game, scene.seed, others), game.adversary)
 
 
 def _input(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found:
@@ -72,15 +72,14 @@ def _input(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found
     alone = None if view.linear else counterfactual_alone(about, view, table.places, name)
     versions = None if table.late else counterfactual_gradients(about, shown, table.places, name)
     algebra = None if versions is None else Algebra(seen.now, Candidates(versions, view.noise_std, sums=view.linear))
-    known = Knowledge(seen.known, candidates, view.linear, view.noise_std, alone, algebra)
+    known = Counterfactuals(seen.known, candidates, view.linear, view.noise_std, alone, algebra)
     plain = None
     if seen.plain is not None:
         bare = undefended(view)
-        plain = Knowledge(seen.plain, counterfactual(about, bare, table.places, name, noisy), bare.linear)
+        plain = Counterfactuals(seen.plain, counterfactual(about, bare, table.places, name, noisy), bare.linear)
     secret = torch.from_numpy(codes)
-    return input_attribute.measure(
-        secret, prior, view, seen.now, plain, known, table.groups, game.own_records, scene.seed
-    )
+    observed = replace(table.observed(view, game, scene.seed), batches=FIT_GAMES)
+    return input_attribute.measure(secret, prior, observed, known, plain)
 
 
 def _known_scene(scene: Scene, table: Table) -> Scene:

@@ -18,13 +18,13 @@ from ptaudit.attacks.batch.learning import learns_more, tells_better
 from ptaudit.attacks.batch.reading import Kept, read, screen
 from ptaudit.games.common.answers import Answers, Batches, starved_of
 from ptaudit.games.common.crossfit import data_limited
-from ptaudit.games.common.held_out import Draw, HeldOut
+from ptaudit.games.common.observed_view import Draw, ObservedView, asked
 from ptaudit.games.common.parts import dealt, spread
 from ptaudit.games.common.scoring import score
 from ptaudit.games.identity.measure import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.threads import side_by_side
-from ptaudit.views.knowledge import Asked, Knowledge, Knows
+from ptaudit.views.knowledge import Asked
 from ptaudit.views.sight import Sight, TokenSight, look
 from ptaudit.views.view import View
 
@@ -33,11 +33,8 @@ Found = dict[str, dict[str, list[Estimate]]]
 
 METRICS = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
 
-"""Marks of an adversary who was fitted and calibrated on undefended views, or with the weights of the epoch before."""
-
-FIT_GAMES, PLAY_GAMES = 4096, 4096
-"""Most batches that are fitted on, half as many to choose on, and most that are played, in each half; a quarter of that
-where every batch is replayed."""
+PLAY_GAMES = 4096
+"""Most batches that are played in each half; a quarter of that where every batch is replayed."""
 
 TRIED = 512
 """Batches with held-out records among them on which their use is tried."""
@@ -62,106 +59,57 @@ class Half:
 
 
 def measure(
-    draw: Draw,
-    n_records: int,
-    view: View,
-    now: Sight,
-    plain: Sight | None,
-    known: Sight,
-    groups: Sequence[Sequence[int]],
-    families: Sequence[str],
-    own: int | None = None,
-    seed: int = 0,
-    *,
-    strata: Tensor | None = None,
-    ceiling: float | None = None,
-    batches: int | None = None,
-    held_out: HeldOut | None = None,
+    draw: Draw, strata: Tensor, observed: ObservedView, families: Sequence[str], ceiling: float | None = None
 ) -> Found:
     """Ask every family what it makes of the batches of a view.
 
+    Halves share nothing that is random: where no pass through a model is in between, they are played side by side.
+
     Args:
-        draw: how batches with a secret are drawn.
-        n_records: number of audited records N.
-        view: batch size, rounds and whether all rounds show one batch.
-        now: what the played batches look like.
-        plain: the undefended view as the adversary knows it: every family is then also asked as a static one,
-            fitted and calibrated on it. None where the view has no defense.
-        known: what her own batches look like to her; `now`, unless the weights she knows are late.
-        groups: for each reported line the rows she may choose from.
+        draw: how batches with a secret are drawn; of the held-out records too, which come after the audited ones.
+        strata: what the parts should hold equal shares of, for each audited record, `(N,)`.
+        observed: the view, and who plays on it.
         families: `likelihood-ratio`, `linear`, `mlp`, `knn`, `forest`.
-        own: most records she owns; None for half of all.
-        seed: seed of split, draws, noise, classifiers and resamples.
-        strata: what the parts should hold equal shares of, `(N,)`.
         ceiling: most bits the secret allows, where that is less than the entropy of the prior.
-        batches: most batches that she fits on, and half as many to choose on; None for `FIT_GAMES`.
-        held_out: held-out records as her own, which `draw` knows after the audited ones; for who knows the view as it
-            is.
 
     Returns:
         For each adversary (by its key, see `asked`) `METRICS`, each with one estimate for each group.
     """
-    late = known is not now
-    names = names_of(families, plain, late)
-    if reason := why_not(n_records, view, own):
-        return lost(names, reason, len(groups), n_records)
-    ways: dict[Knowledge, Sight] = {"late" if late else "adaptive": known}
-    ways |= {} if plain is None else {"static": plain}
-    answers = play(
-        draw, n_records, view, now, ways, groups, families, own, seed, strata, batches or FIT_GAMES, held_out
-    )
-    return scored(answers, n_records, seed, ceiling)
-
-
-def play(
-    draw: Draw,
-    n_records: int,
-    view: View,
-    now: Sight,
-    ways: Mapping[Knowledge, Sight],
-    groups: Sequence[Sequence[int]],
-    families: Sequence[str],
-    own: int | None,
-    seed: int,
-    strata: Tensor | None = None,
-    batches: int = FIT_GAMES,
-    held_out: HeldOut | None = None,
-) -> dict[Asked, list[Answers]]:
-    """The answers of both halves to the same games, for each way (what her own batches look like) and each family.
-
-    Halves share nothing that is random: where no pass through a model is in between, they are played side by side.
-    """
+    n, view, seed, held_out = len(strata), observed.view, observed.seed, observed.held_out
+    if reason := why_not(n, view, observed.own):
+        return lost(families, observed, reason, n)
     generator = torch.Generator().manual_seed(seed)
-    halves = draw_halves(draw, n_records, view, own, generator, strata, batches)
+    halves = draw_halves(draw, strata, observed, generator)
+    ways = observed.ways
     sight = None if held_out is None or "adaptive" not in ways else held_out.sight()
 
     def play_half(half: Half, its_own: int) -> dict[Asked, Answers]:
         generator = torch.Generator().manual_seed(its_own)
-        views, wrong = observe(now, half.played, view, generator), mismatched(half.played, generator)
+        views, wrong = observe(observed.now, half.played, view, generator), mismatched(half.played, generator)
         look_again, found = int(torch.randint(2**62, (), generator=generator)), {}
         for way, known in ways.items():
             kept = screen(known, half.fit.members[0], generator)
             fit, choose = (_seen(known, batches, view, kept, generator) for batches in (half.fit, half.choose))
             # Every way looks at the same played games, and keeps other numbers of them.
-            blocks = read(now, half.played.members, view, kept, torch.Generator().manual_seed(look_again))
+            blocks = read(observed.now, half.played.members, view, kept, torch.Generator().manual_seed(look_again))
             shown = Shown(views, half.played.prior.to(views.device), blocks)
             if way == "adaptive" and held_out is not None and sight is not None and kept:
-                games = games_of(view, batches, 1)
-                drawn = held_out.batches(draw, half.fit, n_records, games, generator)
+                drawn = held_out.batches(draw, half.fit, n, games_of(view, observed.batches, 1), generator)
                 tried = _seen(sight, drawn.first(TRIED), view, kept, generator)
                 if tells_better(tried, fit, choose, seed):
                     fit = _seen(sight, drawn, view, kept, generator)
-            starved = learns_more(fit, choose, groups, seed) if COMBINED in families and way == "adaptive" else []
+            learning = COMBINED in families and way == "adaptive"
+            starved = learns_more(fit, choose, observed.groups, seed) if learning else []
             for family in families:
-                log_q, null = prepare(fit, choose, shown, groups, family, seed)
+                log_q, null = prepare(fit, choose, shown, observed.groups, family, seed)
                 mine = starved if family == COMBINED else []
                 found[Asked(family, way)] = Answers(log_q, null, wrong, half.played, mine)
         return found
 
     seeds = torch.randint(2**62, (len(halves),), generator=generator).tolist()
-    together = all(isinstance(one, TokenSight) for one in (now, *ways.values()))
+    together = all(isinstance(one, TokenSight) for one in (observed.now, *ways.values()))
     played = list((side_by_side if together else map)(play_half, halves, seeds))
-    return {who: [half[who] for half in played] for who in played[0]}
+    return scored({who: [half[who] for half in played] for who in played[0]}, n, seed, ceiling)
 
 
 def scored(answers: Mapping[Asked, Sequence[Answers]], n_records: int, seed: int, ceiling: float | None) -> Found:
@@ -174,26 +122,16 @@ def scored(answers: Mapping[Asked, Sequence[Answers]], n_records: int, seed: int
     return found
 
 
-def asked(families: Sequence[str], plain: object | None, late: bool = False, knows: Knows = "none") -> list[Asked]:
-    """Who plays: each family, and where there is an undefended view each as the static one too."""
-    ways: list[Knowledge] = ["late" if late else "adaptive", *([] if plain is None else ["static"])]  # type: ignore[list-item]
-    return [Asked(family, way, knows) for way in ways for family in families]
-
-
-def names_of(families: Sequence[str], plain: object | None, late: bool = False) -> list[str]:
-    """The keys of those who play."""
-    return [who.key for who in asked(families, plain, late)]
-
-
 def surprise(halves: Sequence[Answers]) -> float:
     """Bits of one who always knows the secret of these games: what the prior leaves open."""
     means = [_at(half.batches.prior, half.batches.secret).log2().neg().mean() for half in halves]
     return float(torch.stack(means).mean())
 
 
-def lost(adversaries: Sequence[str], reason: str, lines: int, n: int) -> Found:
+def lost(families: Sequence[str], observed: ObservedView, reason: str, n: int) -> Found:
     """What there is to say of games that cannot be played."""
-    return {name: {metric: [inconclusive(reason, n=n)] * lines for metric in METRICS} for name in adversaries}
+    names = [who.key for who in asked(families, observed.plain, observed.late)]
+    return {name: {metric: [inconclusive(reason, n=n)] * len(observed.groups) for metric in METRICS} for name in names}
 
 
 def why_not(n_records: int, view: View, own: int | None = None, what: str = "records") -> str:
@@ -221,26 +159,18 @@ def why_not(n_records: int, view: View, own: int | None = None, what: str = "rec
 # Parts and draws
 
 
-def draw_halves(
-    draw: Draw,
-    n_records: int,
-    view: View,
-    own: int | None,
-    generator: torch.Generator,
-    strata: Tensor | None = None,
-    batches: int = FIT_GAMES,
-) -> list[Half]:
+def draw_halves(draw: Draw, strata: Tensor, observed: ObservedView, generator: torch.Generator) -> list[Half]:
     """The games of both halves."""
-    strata = torch.zeros(n_records, dtype=torch.long) if strata is None else strata.cpu()
+    strata, view, most = strata.cpu(), observed.view, observed.batches
     side = dealt(strata, 2, generator)
     fit, choose, played = (
-        games_of(view, most, rounds)
-        for most, rounds in ((batches, 1), (batches // 2, view.batches), (min(batches, PLAY_GAMES), view.batches))
+        games_of(view, some, rounds)
+        for some, rounds in ((most, 1), (most // 2, view.batches), (min(most, PLAY_GAMES), view.batches))
     )
     halves = []
     for mine in (0, 1):
         hers, theirs = (torch.nonzero(side == one).squeeze(1) for one in (mine, 1 - mine))
-        hers = hers[spread(strata[hers], generator)[:own]]
+        hers = hers[spread(strata[hers], generator)[: observed.own]]
         third = dealt(strata[hers], 3, generator) == 2
         single = draw(hers[~third], fit, generator)
         single = replace(single, members=single.members[:1])

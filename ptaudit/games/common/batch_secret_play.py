@@ -13,8 +13,8 @@ from ptaudit.context.layer_patterns import (
     shared,
 )
 from ptaudit.context.observations import Sights, sights, undefended, why_not_seen, wider
-from ptaudit.games.common.batch_secret import Found, asked
-from ptaudit.games.common.held_out import HeldOut
+from ptaudit.games.common.batch_secret import Found
+from ptaudit.games.common.observed_view import HeldOut, ObservedView, asked
 from ptaudit.spec.inference import InferenceGame, ProbedGame
 from ptaudit.tables.row import Row
 from ptaudit.views import View
@@ -42,10 +42,16 @@ class Table:
     late: bool
     wider: Callable[[], Sight | None]
 
-    def held_out(self, game: InferenceGame, secret: Tensor) -> HeldOut | None:
-        """Held-out records as the adversary's own, unless the spec says how many she has."""
-        limited = isinstance(game, ProbedGame) and game.own_records is not None
-        return None if self.late or limited or len(secret) == 0 else HeldOut(secret, self.wider)
+    def observed(self, view: View, game: ProbedGame, seed: int, others: Tensor | None = None) -> ObservedView:
+        """What is observed, by whom; with the secret of held-out records, unless the spec says how many records of its
+        own the adversary has."""
+        alone = self.late or game.own_records is not None or others is None or len(others) == 0
+        held_out = None if alone or others is None else HeldOut(others, self.wider)
+        seen = self.sights
+        return ObservedView(
+            view, seen.now, seen.known, seen.plain, self.groups, seed, self.late, game.own_records, game.fit_batches,
+            held_out,
+        )  # fmt: skip
 
 
 def play(

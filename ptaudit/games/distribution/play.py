@@ -23,20 +23,6 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
     has, others = every[session.members], every[session.others]
 
     def measure(table: inference.Table) -> inference.Found:
-        seen = table.sights
-        return distribution.measure(
-            has,
-            game.ratios,
-            view,
-            seen.now,
-            seen.plain,
-            seen.known,
-            table.groups,
-            game.adversary,
-            game.own_records,
-            scene.seed,
-            batches=game.fit_batches,
-            held_out=table.held_out(game, others),
-        )  # fmt: skip
+        return distribution.measure(has, game.ratios, table.observed(view, game, scene.seed, others), game.adversary)
 
     return inference.play(scene, game, view, game.adversary, measure)

@@ -85,7 +85,6 @@ def measure(
     n = tokens.shape[1]
     k = min(candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
-    static = who.sight is not None and who.known is None
     name = "exact" if _quiet(view) and not who.sight else "combined" if who.algebra else "likelihood-ratio"
     if reason := why_not(tokens, view, k):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
@@ -93,7 +92,7 @@ def measure(
     scores = play(who, groups, k, seed, fit_batches)
     bits, hits, null, more = scores.values
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
-    found = estimates(bits, null, ceilings, scores.targets, seed, least=-math.inf if static else 0.0)
+    found = estimates(bits, null, ceilings, scores.targets, seed, least=-math.inf if who.knowledge == "static" else 0.0)
     shuffled_hits = torch.full_like(hits, 1.0 / k)
     accuracy = estimates(hits, shuffled_hits, [1.0] * len(groups), scores.targets, seed)
     marked = [

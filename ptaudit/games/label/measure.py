@@ -19,16 +19,15 @@ from torch import Tensor
 
 from ptaudit.attacks.batch import COMBINED
 from ptaudit.attacks.discriminant import fit
+from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import Window, draw, hidden, pictures
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.common.batch_secret import Found
 from ptaudit.games.common.crossfit import GAMES_PER_QUARTER, Played, crossfit, estimates, filler_influence, quarters
-from ptaudit.games.common.held_out import HeldOut
+from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.games.identity.measure import why_not
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import observe
-from ptaudit.views.sight import Sight
-from ptaudit.views.view import View
 
 ADVERSARY = "likelihood-ratio"
 
@@ -40,80 +39,54 @@ CEILING_DRAWS = 65_536
 
 
 def measure(
-    tokens: Tensor,
-    labels: Tensor,
-    classes: int,
-    view: View,
-    groups: Sequence[Sequence[int]],
-    seed: int = 0,
-    sight: Sight | None = None,
-    known: Sight | None = None,
+    who: Known, labels: Tensor, classes: int, groups: Sequence[Sequence[int]], seed: int = 0
 ) -> tuple[str, dict[str, list[Estimate]]]:
     """Play the game for several rows at once.
 
     Args:
-        tokens: tokens of N records for R rows, `(R, N, k)`, float64, as the adversary computes them; clipped already
-            where the view clips.
-        labels: class of each record, `(N,)`.
+        who: the adversary and what is seen.
+        labels: class of each of the N records, `(N,)`.
         classes: number of classes.
-        view: batch size, rounds and noise.
-        groups: for each reported row, the rows of `tokens` that the adversary may choose from.
+        groups: for each reported row, the rows of the tokens that the adversary may choose from.
         seed: seed of the split, the draws, the noise and the resamples.
-        sight: what the games are played on; left out, sums of the tokens and the noise of the view.
-        known: what the adversary prepares on, see `identity.measure`; left out where there is a sight: static.
 
     Returns:
         The adversary's name, and for `bits` and `accuracy` one estimate for each group. The ceiling of the bits is the
         entropy of the class frequencies; the null of the accuracy is the frequency of the most frequent class.
         The bits of the static adversary are not clipped below.
     """
-    static = sight is not None and known is None
     name = ADVERSARY
     share = torch.bincount(labels, minlength=classes).double() / len(labels)
     entropy = float(-(share[share > 0] * share[share > 0].log2()).sum())
-    reason = why_not(tokens, view, 2) or ("" if entropy > 0 else "one class only")
+    reason = why_not(who.tokens, who.view, 2) or ("" if entropy > 0 else "one class only")
     if reason:
         lost = {
             "bits": inconclusive(reason, ceiling=entropy, n=len(labels)),
             "accuracy": inconclusive(reason, ceiling=1.0),
         }
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
-    values, labelled = play(tokens, labels, classes, view, groups, seed, sight, known)
+    values, labelled = play(who, labels, classes, groups, seed)
     bits, hits, null = values
     # Games are played by the records of whole quarters: their own class frequencies are what a guess can reach.
     found = torch.bincount(labelled, minlength=classes).double() / len(labelled)
     ceiling = float(-(found[found > 0] * found[found > 0].log2()).sum())
     guess = torch.full_like(hits, float(found.max()))
     n = len(labelled)
+    tops, least = [min(ceiling, math.log2(classes))] * len(groups), 0.0 if who.knowledge == "adaptive" else -math.inf
     return name, {
-        "bits": estimates(
-            bits, null, [min(ceiling, math.log2(classes))] * len(groups), n, seed, least=-math.inf if static else 0.0
-        ),
+        "bits": estimates(bits, null, tops, n, seed, least),
         "accuracy": estimates(hits, guess, [1.0] * len(groups), n, seed),
     }
 
 
-def measure_sums(
-    labels: Tensor,
-    view: View,
-    now: Sight,
-    plain: Sight | None,
-    known: Sight,
-    groups: Sequence[Sequence[int]],
-    seed: int = 0,
-    batches: int = BATCHES,
-    held_out: HeldOut | None = None,
-) -> Found:
+def measure_sums(labels: Tensor, observed: ObservedView) -> Found:
     """Play the game where what is seen is made of more than one record; see `attribute.measure`.
 
     Returns:
         For each adversary `bits` and `accuracy`. The ceiling of the bits is what exact class counts allow.
     """
-    top = ceiling(labels, view.records, view.batches)
-    found = attribute.measure(
-        labels, view, now, plain, known, groups, [COMBINED], None, seed, ceiling=top, batches=batches,
-        held_out=held_out,
-    )  # fmt: skip
+    top = ceiling(labels, observed.view.records, observed.view.batches)
+    found = attribute.measure(labels, observed, [COMBINED], top)
     return {name: {metric: metrics[metric] for metric in ("bits", "accuracy")} for name, metrics in found.items()}
 
 
@@ -137,17 +110,9 @@ def ceiling(labels: Tensor, m: int, rounds: int = 1) -> float:
     return max(0.0, float(gain.mean()) / math.log(2.0))
 
 
-def play(
-    tokens: Tensor,
-    labels: Tensor,
-    classes: int,
-    view: View,
-    groups: Sequence[Sequence[int]],
-    seed: int,
-    sight: Sight | None = None,
-    known: Sight | None = None,
-) -> tuple[Tensor, Tensor]:
+def play(who: Known, labels: Tensor, classes: int, groups: Sequence[Sequence[int]], seed: int) -> tuple[Tensor, Tensor]:
     """Scores of every record, `(3, groups, n)`, and the labels of those records."""
+    tokens, view, sight, known = who.tokens, who.view, who.sight, who.known
     generator = torch.Generator().manual_seed(seed)
     order = quarters(tokens.shape[1], generator)
     if known is not None:

@@ -10,8 +10,7 @@ from ptaudit.context.layer_patterns import (
     shared,
 )
 from ptaudit.context.observations import players, sights, why_not_seen, wider
-from ptaudit.games.common.batch_secret import asked
-from ptaudit.games.common.held_out import HeldOut
+from ptaudit.games.common.observed_view import HeldOut, ObservedView, asked
 from ptaudit.games.label import measure as label
 from ptaudit.spec.games import LabelGame
 from ptaudit.spec.play import GameSpec
@@ -36,18 +35,17 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
         return _sums(scene, game, view, places, groups) + missing
     rows = []
     for knowledge, who in players(scene, view, places):
-        name, found = label.measure(
-            who.tokens, scene.targets, classes, who.view, groups, scene.seed, who.sight, who.known
-        )
+        name, found = label.measure(who, scene.targets, classes, groups, scene.seed)
         rows += scene.rows(view.name, game, Asked(name, knowledge), lines, found)
     return rows + missing
 
 
 def _sums(scene: Scene, game: LabelGame, view: View, places: list[int], groups: list[list[int]]) -> list[Row]:
     seen, lines = sights(scene, view, places), scene.lines(places)
-    found = label.measure_sums(
-        scene.targets, view, seen.now, seen.plain, seen.known, groups, scene.seed, game.fit_batches,
-        HeldOut(scene.session.batch(scene.session.others)[1].cpu(), cache(partial(wider, scene, view, places))),
-    )  # fmt: skip
+    held_out = HeldOut(scene.session.batch(scene.session.others)[1].cpu(), cache(partial(wider, scene, view, places)))
+    observed = ObservedView(
+        view, seen.now, seen.known, seen.plain, groups, scene.seed, batches=game.fit_batches, held_out=held_out
+    )
+    found = label.measure_sums(scene.targets, observed)
     by_key = {who.key: who for who in asked([COMBINED], seen.plain)}
     return [row for key, each in found.items() for row in scene.rows(view.name, game, by_key[key], lines, each)]

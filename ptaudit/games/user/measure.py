@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.evidence import Algebra
+from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import pictures
 from ptaudit.attacks.two_covariance import Setting, Shown
 from ptaudit.attacks.users import UserPosterior, fit
@@ -27,7 +27,7 @@ from ptaudit.games.user.draws import Drawn, draw, halves, halves_of, parts, reco
 from ptaudit.games.user.matrices import Told, Users, answer
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import sums
-from ptaudit.views.knowledge import Asked, Knowledge
+from ptaudit.views.knowledge import Asked
 from ptaudit.views.sight import Sight, TokenSight, look
 from ptaudit.views.view import View
 
@@ -64,44 +64,30 @@ def why_not(tokens: Tensor, users: Tensor, view: View) -> str:
 
 
 def measure(
-    tokens: Tensor,
-    users: Tensor,
-    view: View,
-    groups: Sequence[Sequence[int]],
-    candidates: int = 16,
-    seed: int = 0,
-    sight: Sight | None = None,
-    known: Sight | None = None,
-    algebra: Algebra | None = None,
+    who: Known, users: Tensor, groups: Sequence[Sequence[int]], candidates: int = 16, seed: int = 0
 ) -> dict[str, dict[str, list[Estimate]]]:
     """Play the game for several rows at once.
 
     Args:
-        tokens: tokens of N records for R rows, `(R, N, k)`, float64, as the adversary computes them; clipped already
-            where the view clips.
-        users: code of the user of each record, `(N,)`. Users with one record take no part.
-        view: batch size, rounds, noise and clients. For a static adversary, clip and noise as she believes them to be.
-        groups: for each reported row, the rows of `tokens` that the adversary may choose from.
+        who: the adversary and what is seen: batch size, rounds, noise and clients of the view as it believes them to
+            be.
+        users: code of the user of each of the N records, `(N,)`. Users with one record take no part.
+        groups: for each reported row, the rows of the tokens that the adversary may choose from.
         candidates: most candidates K.
         seed: seed of the split, the draws, the noise and the resamples.
-        sight: what the games are played on; left out, sums of the tokens and the noise of the view.
-        known: what the adversary prepares on, in the same rows as `sight`: the same one, or one of earlier weights.
-            Left out where there is a sight: sums of the tokens and the noise of the view (static).
-        algebra: the same view as matrices; None where only tokens are known.
 
     Returns:
         For `likelihood-ratio` and `nearest`, and `combined` where matrices are known (by their keys, see
         `knowledge.Asked`), the metrics of `scoring.score`, with one estimate for each group. The bits of a static or
         late adversary are not clipped below.
     """
-    # Prepared on something else than what is shown: undefended views, or those of earlier weights.
-    way: Knowledge = "adaptive" if known is sight else "static" if known is None else "late"
-    players = ADVERSARIES if algebra is not None else OF_SKETCHES
+    tokens, view, way = who.tokens, who.view, who.knowledge
+    players = ADVERSARIES if who.algebra is not None else OF_SKETCHES
     names = [Asked(name, way).key for name in players]
     if reason := why_not(tokens, users, view):
         lost = [inconclusive(reason, n=enough(users, records_of(view)))] * len(groups)
         return {name: dict.fromkeys((*METRICS, *map(tpr_name, LOW_FPRS)), lost) for name in names}
-    answers = play(tokens, users, view, groups, candidates, seed, sight, known, algebra)
+    answers = play(who, users, groups, candidates, seed)
     ceiling = math.log2(answers[OF_SKETCHES[0]][0].log_q.shape[-1])
     found = {}
     for name, plain in zip(names, players):
@@ -111,22 +97,15 @@ def measure(
 
 
 def play(
-    tokens: Tensor,
-    users: Tensor,
-    view: View,
-    groups: Sequence[Sequence[int]],
-    candidates: int,
-    seed: int,
-    sight: Sight | None,
-    known: Sight | None,
-    algebra: Algebra | None = None,
+    who: Known, users: Tensor, groups: Sequence[Sequence[int]], candidates: int, seed: int
 ) -> dict[str, list[Answers]]:
     """The answers of both halves, for each adversary."""
+    tokens, view, known, algebra = who.tokens, who.view, who.known, who.algebra
     generator = torch.Generator().manual_seed(seed)
     table = torch.unique(users, return_inverse=True)[1]
     count = torch.bincount(table)
     at_hand = tokens if known is None else pictures(tokens, known, generator)
-    played_on = sight or TokenSight(tokens, view.noise_std)
+    played_on = who.sight or TokenSight(tokens, view.noise_std)
     own_sight = known or TokenSight(tokens, view.noise_std)
     both = halves(count, records_of(view), generator)
     k = max(2, min(candidates, *(int((count[half] > records_of(view)).sum()) // parts(view) for half in both)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -28,12 +30,9 @@ def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
         groups, k, seed = table.groups, game.candidates, scene.seed
         known = (before(scene) if table.late else None) or scene
         who, unaware = adaptive(known, view, table.places), static(scene, view, table.places, table.late)
-        # With late weights she prepares on what she computes, and plays on what is shown now.
-        seen = (table.sights.now, table.sights.known) if table.late else (who.sight, who.known)
-        algebra = None if table.late else who.algebra
-        found = user.measure(who.tokens, users, view, groups, k, seed, *seen, algebra)
-        if unaware is None:
-            return found
-        return found | user.measure(unaware.tokens, users, unaware.view, groups, k, seed, unaware.sight)
+        if table.late:  # it prepares on what it computes, and plays on what is shown now
+            who = replace(who, sight=table.sights.now, known=table.sights.known, algebra=None, late=True)
+        found = user.measure(who, users, groups, k, seed)
+        return found if unaware is None else found | user.measure(unaware, users, groups, k, seed)
 
     return inference.play(scene, game, view, user.ADVERSARIES, measure, of_matrices=(user.COMBINED,))
