@@ -154,10 +154,10 @@ def calibrate(bits: Tensor, least_share: float) -> Calibration:
 
     Cautious is a large share of the prior: it costs little where the posterior is right, and saves much where a batch
     holds an outlier that no fold has seen. The one-standard-error rule is that of Breiman et al., CART (1984); the
-    spread is taken between the adversary's rehearsals, which share no filling records.
+    spread is taken between sets of games on the adversary's own records, which share no filling records.
 
     Args:
-        bits: bits of every point of `FINE`, averaged over each rehearsal, `(R, slopes, shares, rehearsals)`.
+        bits: bits of every point of `FINE`, averaged over each set of games, `(R, slopes, shares, sets)`.
         least_share: smallest share of the prior, see `unseen`.
     """
     rows, n = len(bits), bits.shape[-1]

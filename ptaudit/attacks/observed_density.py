@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.model_selection import Rows, coordinates_of, rows_of
+from ptaudit.attacks.model_selection import Rows, coordinates_of, roles, rows_of
 from ptaudit.attacks.nuisance_density import (
     RADIAL_DEGREES,
     STUDENT_DEGREES,
@@ -25,7 +25,7 @@ from ptaudit.attacks.nuisance_density import (
     refined,
 )
 from ptaudit.gradients.batches import Matrices
-from ptaudit.views.aggregate import Games, draw_games, draw_others
+from ptaudit.views.aggregate import Games, draw_games, draw_others, observe
 from ptaudit.views.sight import Sight, look
 from ptaudit.views.view import View
 
@@ -46,8 +46,30 @@ _GAUSSIANS = 2
 
 
 @dataclass(frozen=True)
-class Window:
-    """A sight of some of the records, which are known by their place among these.
+class SummedRecords:
+    """Records of which a batch shows the sum of their tokens, and noise on it.
+
+    Attributes:
+        tokens: `(R, n, k)`.
+        noise: standard deviation of the noise on the sum, per coordinate.
+    """
+
+    tokens: Tensor
+    noise: float
+
+    @property
+    def count(self) -> int:
+        """Number of records."""
+        return self.tokens.shape[1]
+
+    def games(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
+        """What is shown in each round of games, `(R, G, k)`; see `views.aggregate.observe`."""
+        return observe(self.tokens[:, targets], self.tokens[:, fillers], games, self.noise, generator)
+
+
+@dataclass(frozen=True)
+class ObservedRecords:
+    """Some of the records of a sight, which are known by their place among these.
 
     Attributes:
         sight: of all records.
@@ -57,19 +79,64 @@ class Window:
     sight: Sight
     records: Tensor
 
-    def at(self, places: slice | Tensor) -> Window:
-        """A sight of some of these."""
-        return Window(self.sight, self.records[places])
+    @property
+    def count(self) -> int:
+        """Number of records."""
+        return len(self.records)
+
+    def at(self, places: slice | Tensor) -> ObservedRecords:
+        """Some of these."""
+        return ObservedRecords(self.sight, self.records[places])
 
     def batches(self, members: Tensor, generator: torch.Generator) -> Tensor:
         """What is shown of batches, `(r, G, m)` -> `(r, R, G, k)`."""
         return look(self.sight, self.records[members], generator)
 
     def games(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
-        """What is shown in each round of games, `(R, G, k)`; see `views.aggregate.observe`."""
-        rounds = len(games.others)
-        target = targets[games.secret][None, :, None].expand(rounds, -1, 1)
-        return list(self.batches(torch.cat([target, fillers[games.others]], -1), generator))
+        """What is shown in each round of games, `(R, G, k)`."""
+        return list(self.batches(games.members(targets, fillers), generator))
+
+
+Records = SummedRecords | ObservedRecords
+
+
+def every_record(tokens: Tensor, noise: float, sight: Sight | None) -> Records:
+    """All records of a sight; left out, of sums of tokens `(R, N, k)` and noise."""
+    return SummedRecords(tokens, noise) if sight is None else ObservedRecords(sight, torch.arange(tokens.shape[1]))
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How an adversary plays against itself: most candidates, and games in each fold and role."""
+
+    candidates: int
+    games: int
+
+
+@dataclass(frozen=True)
+class RoleGames:
+    """Games among some records, half of whom are candidates, and half hide them.
+
+    Attributes:
+        targets: the candidates, `(K,)`.
+        fillers: those who hide them.
+        games: the draws.
+        views: what is shown in each round, `(R, G, k)`.
+    """
+
+    targets: Tensor
+    fillers: Tensor
+    games: Games
+    views: list[Tensor]
+
+
+def in_both_roles(records: Records, effort: Effort, view: View, generator: torch.Generator) -> Iterator[RoleGames]:
+    """Half of some records hold the candidates, the other half fills the batches; and the other way round."""
+    half = records.count // 2
+    some = min(half, effort.candidates)
+    for known, fillers in roles(torch.arange(half), torch.arange(half, 2 * half)):
+        games = draw_games(some, half, max(1, effort.games // some), view, generator)
+        yield RoleGames(known[:some], fillers, games, records.games(known[:some], fillers, games, generator))
 
 
 @dataclass(frozen=True)
@@ -86,17 +153,6 @@ class Gained:
     def at(self, rows: Sequence[int]) -> Gained:
         """The density of some rows."""
         return Gained(self.rest.at(rows), self.gain[list(rows)])
-
-
-def draw(targets: int, fillers: int, per_target: int, view: View, generator: torch.Generator) -> Games:
-    """Games of a view: with a fixed batch all rounds have the same others."""
-    games = draw_games(targets, fillers, per_target, view.others, view.batches, generator)
-    return Games(games.secret, games.others.expand(view.rounds, -1, -1))
-
-
-def hidden(games: Games, view: View) -> Tensor:
-    """The others of each game, every batch once: `(r, G, m-1)`, with a fixed batch `(1, G, m-1)`."""
-    return games.others[: view.batches]
 
 
 def blurred(tokens: Tensor, view: View, sight: Sight) -> tuple[Tensor, View, Sight]:
@@ -169,7 +225,7 @@ def _inverse_size(points: Tensor) -> Tensor:
 
 def fits(
     tokens: Tensor,
-    window: Window,
+    own: ObservedRecords,
     view: View,
     sets: Sequence[Tensor],
     seed: int,
@@ -179,7 +235,7 @@ def fits(
 
     Args:
         tokens: pictures of the given records, `(R, n, 2k)`.
-        window: of the same records.
+        own: the same records, as batches of them are shown.
         view: batch size.
         sets: coordinates of the pictures.
         seed: of the batches.
@@ -189,7 +245,7 @@ def fits(
     kinds = len(TAILS)
     generator = torch.Generator().manual_seed(seed)
     members = draw_others(tokens.shape[1], fit_games(tokens.shape[1]), view.records, generator)
-    (shown,) = doubled(list(window.batches(members[None], generator)))
+    (shown,) = doubled(list(own.batches(members[None], generator)))
 
     @functools.cache
     def rest(first: int, rows: Rows) -> tuple[Tensor, Tensor]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.calibration import Calibration, uniform, unseen
+from ptaudit.attacks.calibration import uniform, unseen
 from ptaudit.attacks.densities import sub_tokens
-from ptaudit.attacks.model_selection import Member, Rehearsal, Rows, coordinates_of, prepare, rows_of
+from ptaudit.attacks.model_selection import Fitted, FoldGames, Member, Rows, choose, coordinates_of, rows_of
 from ptaudit.attacks.nuisance_density import GAUSSIAN, RADIAL_DEGREES, Interference, cholesky, refined
 from ptaudit.attacks.observed_density import gain_of
 from ptaudit.attacks.two_covariance import (
@@ -43,21 +43,18 @@ REST_TAILS = (RADIAL_DEGREES,)
 
 @dataclass(frozen=True)
 class UserPosterior:
-    """A fitted and calibrated adversary for R rows; see `likelihood_ratio.Posterior`."""
+    """A fitted and calibrated adversary for R rows: chosen members with their coordinates and models."""
 
-    parts: tuple[tuple[Rows, Member, Tensor, Model], ...]
-    real: Calibration
-    shuffled: Calibration
-    fold_bits: Tensor
+    fitted: Fitted[tuple[Tensor, Model]]
     twice: bool
 
     def answer(self, shown: Shown) -> tuple[Tensor, Tensor]:
         """Log-posteriors of every game and those of the null, `(R, games, K)` each, natural."""
-        rows, size = len(self.fold_bits), shown.sets.shape[1]
-        out = shown.observed.new_empty(2, rows, len(shown.secret), size)
-        for mine, member, coordinates, model in self.parts:
+        fitted, size = self.fitted, shown.sets.shape[1]
+        out = shown.observed.new_empty(2, len(fitted.bits), len(shown.secret), size)
+        for mine, member, (coordinates, model) in fitted.parts:
             scores = member.scores(model(shown.at(mine, coordinates, self.twice)))
-            for which, calibration in enumerate((self.real.at(mine), self.shuffled.at(mine))):
+            for which, calibration in enumerate((fitted.real.at(mine), fitted.shuffled.at(mine))):
                 q = (calibration.slope[:, None, None] * scores).softmax(-1)
                 share = calibration.share[:, None, None]
                 out[which, list(mine)] = ((1.0 - share) * q + share / size).log()
@@ -72,7 +69,7 @@ def fit(
     setting: Setting,
     adversary: str,
 ) -> UserPosterior:
-    """Fit, choose and calibrate on the adversary's own users; see `rehearsal`.
+    """Fit, choose and calibrate on the adversary's own users; see `model_selection`.
 
     Args:
         tokens: records of users with at least two each, `(R, n, k)`; pictures where the setting says so.
@@ -108,7 +105,7 @@ def fit(
 
         return fitted
 
-    def rehearsal(model: Callable[[int, Rows], Model], shown: Shown) -> Rehearsal:
+    def fold_games(model: Callable[[int, Rows], Model], shown: Shown) -> FoldGames:
         @functools.lru_cache(maxsize=1)
         def looked(which: int, asked: Rows) -> Shown:
             return shown.at(asked, sets[which], setting.sighted)
@@ -117,14 +114,16 @@ def fit(
             return model(place, asked)(looked(place // kinds, asked))
 
         size = shown.sets.shape[1]
-        return Rehearsal(distances, uniform(size, tokens), shown.secret, (shown.secret + 1) % size)
+        return FoldGames(distances, uniform(size, tokens), shown.secret, (shown.secret + 1) % size)
 
-    first, second = (rehearsal(models(folds[i], games[i]), games[1 - i]) for i in (0, 1))
+    first, second = (fold_games(models(folds[i], games[i]), games[1 - i]) for i in (0, 1))
     hiding = setting.records - 1 + setting.others * setting.batch
-    prepared = prepare([first], [second], family, rows, unseen(hiding, n))
-    final = models(torch.cat(list(folds)), joined(games))
-    parts = [(mine, member, sets[member.place // kinds], final(member.place, mine)) for mine, member in prepared.parts]
-    return UserPosterior(tuple(parts), prepared.real, prepared.shuffled, prepared.bits, setting.sighted)
+
+    def refit() -> Callable[[int, Rows], tuple[Tensor, Model]]:
+        final = models(torch.cat(list(folds)), joined(games))
+        return lambda place, asked: (sets[place // kinds], final(place, asked))
+
+    return UserPosterior(choose(([first], [second]), family, rows, unseen(hiding, n), refit), setting.sighted)
 
 
 def joined(games: Sequence[Shown]) -> Shown:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from identity_truth import gaussian, log_normal, student
 
+from ptaudit.attacks import observed_density
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.likelihood_ratio import fit
 from ptaudit.estimate import identity_bits
@@ -41,8 +42,7 @@ def test_secrets_shuffled_before_the_game_give_nothing(m, s, monkeypatch):
         return observe(candidates.roll(7, 1), pool, games, noise, generator)
 
     honest = identity_bits(gaussian(512, 16, 42), m, noise=s, seed=3)
-    monkeypatch.setattr(identity_family, "observe", unrelated)
-    monkeypatch.setattr("ptaudit.attacks.likelihood_ratio.observe", unrelated)
+    monkeypatch.setattr(observed_density, "observe", unrelated)
     shuffled = identity_bits(gaussian(512, 16, 42), m, noise=s, seed=3)
     assert honest.lo > 0.5
     assert shuffled.value <= 0.005
@@ -55,8 +55,7 @@ def test_a_view_without_the_target_gives_nothing(monkeypatch):
     def without(candidates, pool, games, noise, generator):
         return [sums(pool, others) for others in games.others]
 
-    monkeypatch.setattr(identity_family, "observe", without)
-    monkeypatch.setattr("ptaudit.attacks.likelihood_ratio.observe", without)
+    monkeypatch.setattr(observed_density, "observe", without)
     found = identity_bits(gaussian(512, 64, 43), 4, seed=0)
     assert found.lo <= 0.0
     assert found.value <= 0.005
@@ -260,7 +259,7 @@ def test_the_scale_of_tokens_and_noise_cancels():
 
 def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
     """Records of the games never overlap those of the fit, nor targets those that hide them."""
-    seen = []
+    seen, shown = [], identity_family.Table.shown
     n, k = 320, 4
     tokens = gaussian(n, k, 79)[None]
 
@@ -271,12 +270,12 @@ def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
         seen.append({"known": index_of(known.tokens)})
         return fit(known, *rest)
 
-    def watched_observe(candidates, pool, games, noise, generator):
-        seen.append({"candidates": index_of(candidates), "pool": index_of(pool)})
-        return observe(candidates, pool, games, noise, generator)
+    def watched_shown(table, targets, fillers, *rest):
+        seen.append({"candidates": set(targets.tolist()), "pool": set(fillers.tolist())})
+        return shown(table, targets, fillers, *rest)
 
     monkeypatch.setattr(identity_family, "fit", watched_fit)
-    monkeypatch.setattr(identity_family, "observe", watched_observe)
+    monkeypatch.setattr(identity_family.Table, "shown", watched_shown)
     identity_bits(tokens[0], 4, seed=0)
     known, targets = set(), set()
     for call in seen:
@@ -291,7 +290,7 @@ def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
 
 
 def test_every_candidate_is_equally_often_the_secret():
-    games = draw_games(5, 50, 3, 2, 2, torch.Generator().manual_seed(0))
+    games = draw_games(5, 50, 3, View("v", 3, 2), torch.Generator().manual_seed(0))
     assert torch.bincount(games.secret).tolist() == [3] * 5
     assert games.others.shape == (2, 15, 2)
 

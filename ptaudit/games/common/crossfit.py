@@ -100,6 +100,19 @@ def filler_influence(rest: Tensor, others: Tensor, fillers: int) -> Tensor:
     return rounds * per_batch * mean * (1.0 - noise / spread).clamp_min(0.0).sqrt()
 
 
+def credited(scored: Tensor, per_target: int, others: Tensor, fillers: int) -> Played:
+    """What games `(..., G)` say of their targets, each of whom has so many side by side, and of those who hide them.
+
+    Args:
+        scored: scores of the games.
+        per_target: games of each target.
+        others: see `filler_influence`.
+        fillers: likewise.
+    """
+    mine = torch.unflatten(scored, -1, (-1, per_target)).mean(-1)
+    return mine, filler_influence(scored - mine.repeat_interleave(per_target, -1), others, fillers)
+
+
 def spread_over(values: Tensor, records: int) -> Tensor:
     """Scores of the first targets of a quarter as values of all its records: same mean, same error of the mean."""
     centre = values.mean(-1, keepdim=True)

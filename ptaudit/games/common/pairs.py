@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.observed_density import Window
-from ptaudit.attacks.observed_density import draw as draw_games
-from ptaudit.views.aggregate import observe
+from ptaudit.attacks.observed_density import every_record
+from ptaudit.views.aggregate import draw_games
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
@@ -55,16 +54,12 @@ def draw(
         generator: of the draws and the noise.
         sight: what shows the batches of the N records; left out, sums of the tokens and the noise of the view.
     """
-    window = None if sight is None else Window(sight, torch.arange(tokens.shape[1]))
+    every = every_record(tokens, view.noise_std, sight)
     views, record, part, half = [], [], [], []
     for number, (members, times) in enumerate(zip(parts, per_target, strict=True)):
         for side, (targets, fillers) in enumerate(_sides(members, view)):
             games = draw_games(len(targets), len(fillers), times, view, generator)
-            if window is None:
-                seen = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
-            else:
-                seen = window.games(targets, fillers, games, generator)
-            views.append(torch.stack(seen).mean(0))
+            views.append(torch.stack(every.games(targets, fillers, games, generator)).mean(0))
             record.append(targets[games.secret])
             part.append(torch.full_like(games.secret, number))
             half.append(torch.full_like(games.secret, side))

@@ -18,11 +18,11 @@ from ptaudit.attacks.evidence import Candidates, Read, statistics_of
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.likelihood_ratio import Posterior, Trial, fit
 from ptaudit.attacks.model_selection import sum_of
-from ptaudit.attacks.observed_density import Window, doubled
+from ptaudit.attacks.observed_density import ObservedRecords, doubled, every_record
 from ptaudit.attacks.whole import Grams, WholeDensity, further_of
 from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.stats.estimate import NEARLY_ALL
-from ptaudit.views.aggregate import Games, observe
+from ptaudit.views.aggregate import Games
 from ptaudit.views.view import View
 
 Answer = tuple[Tensor, Tensor]
@@ -134,10 +134,10 @@ class Table:
 
     def _fit(self, own: Tensor, generator: torch.Generator, with_matrices: bool = True) -> Family:
         view, algebra, half = self.view, self.who.algebra, len(own) // 2
-        window = Window(self.who.known, own) if self.who.known is not None else None
+        observed = ObservedRecords(self.who.known, own) if self.who.known is not None else None
         share = min(1.0, 2 * len(own) / self.tokens.shape[1])
         further = None if self.who.further is None else self.who.further.some(share)
-        prepared = Own(self.tokens[:, own], view, window, further)
+        prepared = Own(self.tokens[:, own], view, observed, further)
         posterior = fit(prepared, generator, self.k, self.fit_batches)
         read = None
         if with_matrices and algebra is not None and algebra.own.readable:
@@ -165,11 +165,8 @@ class Table:
 
     def shown(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
         """Sketches of what is seen in each round, `(R, G, k)`."""
-        if self.who.sight is None:
-            tokens, noise = self.tokens, self.view.noise_std
-            return observe(tokens[:, targets], tokens[:, fillers], games, noise, generator)
-        window = Window(self.who.sight, torch.arange(self.tokens.shape[1]))
-        seen = window.games(targets, fillers, games, generator)
+        records = every_record(self.tokens, self.view.noise_std, self.who.sight)
+        seen = records.games(targets, fillers, games, generator)
         return doubled(seen) if self.who.known is not None else seen
 
     def _widened(self, trial: Trial, own: Tensor, densities: Sequence[WholeDensity | CountedDensity]) -> Trial:
@@ -257,8 +254,7 @@ class Families:
         are those of all)."""
         table = self.table
         shown = table.shown(targets, fillers, games, self.generator)
-        target = targets[games.secret].expand(len(games.others), -1)[..., None]
-        batches = table.batches(torch.cat([target, fillers[games.others]], -1))
+        batches = table.batches(games.members(targets, fillers))
         found = self.every.answer(targets, shown, batches)
         if self.half is None:
             return found

@@ -22,14 +22,14 @@ from ptaudit.attacks.known import Known
 from ptaudit.attacks.likelihood_ratio import rival_losses
 from ptaudit.attacks.model_selection import FOLD_GAMES
 from ptaudit.attacks.nuisance_density import squared_distances
-from ptaudit.attacks.observed_density import alone, blurred, draw, hidden, pictures
+from ptaudit.attacks.observed_density import alone, blurred, pictures
 from ptaudit.games.common.crossfit import (
     Played,
     Scores,
+    credited,
     crossfit,
     data_limited,
     estimates,
-    filler_influence,
     quarters,
     spread_over,
 )
@@ -37,7 +37,7 @@ from ptaudit.games.identity.family import Table
 from ptaudit.stats.channel import channel_bits
 from ptaudit.stats.detection import tells_more
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.aggregate import Games
+from ptaudit.views.aggregate import Games, draw_games
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
@@ -161,13 +161,12 @@ def play_quarter(
     per_target = max(1, GAMES_PER_QUARTER // sets.numel())
     values, influences = [], []
     for members in sets:
-        games = draw(k, len(fillers), per_target, view, generator)
+        games = draw_games(k, len(fillers), per_target, view, generator)
         scored, rivals = _scored(asked(members, fillers, games), games.secret)
-        mine = scored.view(len(scored), -1, k, per_target).mean(-1)
-        rest = scored - mine.repeat_interleave(per_target, -1)
+        mine, influence = credited(scored, per_target, games.hidden(view), len(fillers))
         rivalry = (k - 1) * (rivals - rivals.mean(-1, keepdim=True))
         values.append(mine + rivalry)
-        influences.append(filler_influence(rest, hidden(games, view), len(fillers)))
+        influences.append(influence)
     return spread_over(torch.cat(values, -1), len(targets)), torch.stack(influences).mean(0)
 
 

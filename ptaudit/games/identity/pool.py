@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra
-from ptaudit.attacks.observed_density import draw
 from ptaudit.attacks.pool import Pool, gram_of
 from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
 from ptaudit.games.common.crossfit import Played, crossfit, estimates, quarters
 from ptaudit.games.identity.measure import noise_ceiling, play_quarter, too_few
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.aggregate import Games
+from ptaudit.views.aggregate import Games, draw_games
 from ptaudit.views.view import View
 
 ADVERSARY = "least-squares"
@@ -68,7 +67,7 @@ def _play(algebra: Algebra, view: View, k: int, seed: int) -> Tensor:
         one, two = own.view(2, -1)
         tried = []
         for targets, fillers in ((one[:k], two), (two[:k], one)):
-            games = draw(len(targets), len(fillers), max(1, FIT_GAMES // k), view, generator)
+            games = draw_games(len(targets), len(fillers), max(1, FIT_GAMES // k), view, generator)
             tried.append((_scores(algebra, view, targets, fillers, games, generator), games.secret))
         fitted = [_fit(tried, k, wrong) for wrong in (0, 1)]
 
@@ -92,7 +91,7 @@ def _scores(
     share[: len(targets)] = 1.0 / len(targets)
     noise = algebra.own.noise_std / (view.rounds**0.5 if view.fixed_batch else 1.0)
     pool = Pool(torch.stack([sum(grams[1:], grams[0]), *grams]), torch.tensor([sum(size), *size]), share, noise)
-    batches = [torch.cat([games.secret[:, None], len(targets) + others], 1) for others in games.others[: view.batches]]
+    batches = [torch.cat([games.secret[:, None], len(targets) + others], 1) for others in games.hidden(view)]
     return torch.stack([pool.scores(members, torch.arange(len(targets)), generator) for members in batches]).sum(0)
 
 

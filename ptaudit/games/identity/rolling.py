@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.nuisance_density import Interference, fit_gaussian, log_density
-from ptaudit.games.common.crossfit import Played, crossfit, estimates, filler_influence, quarters
+from ptaudit.games.common.crossfit import Played, credited, crossfit, estimates, quarters
 from ptaudit.games.identity.measure import why_not
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games, observe
@@ -106,7 +106,7 @@ def _rehearse(known: Tensor, played: Tensor, view: View, generator: torch.Genera
     """Mean bits with the true and the shuffled secret of every member and calibration: `(2, R, members, 5, 4)`."""
     k = played.shape[1] // 2
     candidates = played[:, :k]
-    games = draw_games(k, k, max(1, _GAMES // 2 // k), view.others, 1, generator)
+    games = draw_games(k, k, max(1, _GAMES // 2 // k), view, generator)
     seen = observe(candidates, played[:, k : 2 * k], games, view.noise_std, generator)[0]
     secret = games.secret.to(played.device)
     shares = torch.tensor(_SHARES, dtype=torch.float64, device=played.device)
@@ -145,7 +145,7 @@ def _quarter(
     """Scores of the targets of a quarter, and the influence of the records that fill the batches: `(3, R, q)` each."""
     rows, k, _ = candidates.shape
     per_target = max(1, _GAMES // k)
-    games = draw_games(k, fillers.shape[1], per_target, view.others, 1, generator)
+    games = draw_games(k, fillers.shape[1], per_target, view, generator)
     seen = observe(candidates, fillers, games, view.noise_std, generator)[0]
     secret = games.secret.to(candidates.device)
     scored = candidates.new_zeros(3, rows, len(secret))
@@ -155,6 +155,4 @@ def _quarter(
             if len(mine):
                 own = _log_posterior(scores[mine], adversary.slope[mine][..., None], right)
                 scored[line, mine] = _bits(own, adversary.share[mine], k)
-    values = scored.view(3, rows, k, per_target).mean(-1)
-    rest = scored - values.repeat_interleave(per_target, -1)
-    return values, filler_influence(rest, games.others, fillers.shape[1])
+    return credited(scored, per_target, games.others, fillers.shape[1])

@@ -18,16 +18,16 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from ptaudit.attacks.batch import COMBINED
-from ptaudit.attacks.discriminant import fit
+from ptaudit.attacks.discriminant import Labelled, fit
 from ptaudit.attacks.known import Known
-from ptaudit.attacks.observed_density import Window, draw, hidden, pictures
+from ptaudit.attacks.observed_density import ObservedRecords, every_record, pictures
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.common.crossfit import GAMES_PER_QUARTER, Played, crossfit, estimates, filler_influence, quarters
+from ptaudit.games.common.crossfit import GAMES_PER_QUARTER, Played, credited, crossfit, estimates, quarters
 from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.games.identity.measure import why_not
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.aggregate import observe
+from ptaudit.views.aggregate import draw_games
 
 ADVERSARY = "likelihood-ratio"
 
@@ -117,25 +117,20 @@ def play(who: Known, labels: Tensor, classes: int, groups: Sequence[Sequence[int
     order = quarters(tokens.shape[1], generator)
     if known is not None:
         tokens = pictures(tokens, known, generator)
+    every = every_record(tokens, view.noise_std, sight)
 
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
-        posterior = fit(tokens[:, own], labels[own], classes, view, generator, Window(known, own) if known else None)
-        chosen = torch.tensor([max(g, key=lambda row: float(posterior.fold_bits[row])) for g in groups])
-        results = []
+        observed = ObservedRecords(known, own) if known else None
+        posterior = fit(Labelled(tokens[:, own], labels[own], classes, observed), view, generator)
+        chosen, results = posterior.fitted.best(groups), []
         for targets, fillers in pairs:
             per_target = max(1, GAMES_PER_QUARTER // len(targets))
-            games = draw(len(targets), len(fillers), per_target, view, generator)
-            if sight is None:
-                views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
-            else:
-                every = Window(sight, torch.arange(tokens.shape[1]))
-                views = every.games(targets, fillers, games, generator)
-            secret = labels[targets][games.secret]
-            wrong = labels[targets][(games.secret + 1) % len(targets)]
-            scored = posterior.play(views, secret, wrong)
-            mine = scored.view(3, len(tokens), len(targets), per_target).mean(-1)
-            rest = scored - mine.repeat_interleave(per_target, -1)
-            results.append((mine[:, chosen], filler_influence(rest, hidden(games, view), len(fillers))[:, chosen]))
+            games = draw_games(len(targets), len(fillers), per_target, view, generator)
+            views = every.games(targets, fillers, games, generator)
+            mine = labels[targets]
+            scored = posterior.play(views, mine[games.secret], mine[(games.secret + 1) % len(targets)])
+            both = credited(scored, per_target, games.hidden(view), len(fillers))
+            results.append((both[0][:, chosen], both[1][:, chosen]))
         return results
 
     return crossfit(order, play_half), labels[order.flatten()]

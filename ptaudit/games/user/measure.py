@@ -113,7 +113,7 @@ def play(
     for mine, theirs in (both, both[::-1]):
         folds = halves_of(mine, count, records_of(view), generator)
         own = [torch.nonzero(torch.isin(table, fold)).flatten() for fold in folds]
-        rehearsed = [
+        own_games = [
             _shown(draw(table, fold, view, k, FIT_GAMES, generator), at_hand, table, own_sight, view, generator)
             for fold in folds
         ]
@@ -124,7 +124,7 @@ def play(
         places = torch.arange(len(own[0])), torch.arange(len(own[0]), len(records))
         setting, sketched = _setting(view, known is not None), []
         for name in OF_SKETCHES:
-            posterior = fit(at_hand[:, records], table[records], places, rehearsed, setting, name)
+            posterior = fit(at_hand[:, records], table[records], places, own_games, setting, name)
             sketched.append(_answers(posterior, shown, batches, groups))
             found[name].append(sketched[-1][0])
         if algebra is not None:
@@ -139,9 +139,9 @@ def _answers(
 ) -> tuple[Answers, list[float]]:
     """Answers for every line, and bits on the adversary's own games."""
     log_q, null = posterior.answer(shown)
-    chosen = [max(group, key=lambda row: float(posterior.fold_bits[row])) for group in groups]
+    chosen = posterior.fitted.best(groups)
     wrong = (batches.secret + 1) % log_q.shape[-1]
-    return Answers(log_q[chosen], null[chosen], wrong, batches), posterior.fold_bits[chosen].tolist()
+    return Answers(log_q[chosen], null[chosen], wrong, batches), posterior.fitted.bits[chosen].tolist()
 
 
 def _better(sketched: Answers, bits: Sequence[float], told: Sequence[Told | None]) -> Answers:
