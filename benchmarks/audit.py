@@ -139,7 +139,7 @@ def _train(path: Path) -> None:
     import torch
 
     from ptaudit import replay
-    from ptaudit.spec import load
+    from ptaudit.spec.load import load
 
     spec = load(path)
     source = replay.open_source(spec.data)

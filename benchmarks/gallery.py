@@ -24,8 +24,9 @@ from page import fill
 import ptaudit
 from ptaudit.cli.progress import open_progress
 from ptaudit.report import Page, open_format
+from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.folder import read_run
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run
 
 ROOT = Path(__file__).parents[1]

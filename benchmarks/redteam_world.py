@@ -64,10 +64,8 @@ def open_worlds(spec_path: Path, epochs: Sequence[int]) -> dict[int, World]:
         spec_path: the YAML spec.
         epochs: which ones; 0 is before training.
     """
-    from ptaudit.auditing.opening import (
-        open_session,
-    )
-    from ptaudit.spec import load
+    from ptaudit.auditing.opening import open_session
+    from ptaudit.spec.load import load
     from ptaudit.training.trainer import Replay
 
     spec = load(spec_path)

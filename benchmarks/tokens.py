@@ -29,20 +29,17 @@ from scipy.stats import spearmanr
 from tokens_plot import plot
 from torch import Tensor
 
-from ptaudit.auditing.opening import (
-    open_session,
-)
+from ptaudit.auditing.opening import open_session
+from ptaudit.auditing.rows import rows_of
 from ptaudit.auditing.seed import trajectory
 from ptaudit.cli.progress import open_progress
-from ptaudit.context.epoch_context import Scene, view_tokens
-from ptaudit.context.session import (
-    Session,
-)
+from ptaudit.context.epoch_context import EpochContext, view_tokens
+from ptaudit.context.session import Session
 from ptaudit.games.common.crossfit import quarters
-from ptaudit.games.registry import on_view
+from ptaudit.games.game_play import run_game
 from ptaudit.progress import Progress
-from ptaudit.spec import load
-from ptaudit.tables.row import JOINT
+from ptaudit.spec.catalog import JOINT
+from ptaudit.spec.load import load
 from ptaudit.training.device import pick_device
 from ptaudit.training.epoch_snapshot import Moment
 from ptaudit.views import View
@@ -104,13 +101,13 @@ class Looker:
         inside = self.reader.read(*self.session.batch(self.session.members))
         self.seconds["capture"] += time.perf_counter() - began
         read = (self.reader.layers, inside, None, self.reader)
-        scene = Scene(self.session, moment.epoch, moment.step, moment.model, *read)
+        context = EpochContext(self.session, moment.epoch, moment.step, moment.model, *read)
         views, games = self.session.views, self.session.spec.audit.games
         with self.progress.task(f"{self.network}, epoch {moment.epoch}", len(views) * (len(games) + 1)) as task:
             for view in views:
                 for game in games:
                     began = time.perf_counter()
-                    rows = (on_view(game) or _none)(scene, game, view)
+                    rows = rows_of(context, game, run_game(context, game, view))
                     self.seconds[game.name] += time.perf_counter() - began
                     self.cells += [
                         Cell(self.network, r.epoch, view.batch_size, r.layer, r.game, r.value, r.lo, r.hi, r.status)
@@ -118,28 +115,24 @@ class Looker:
                     ]  # fmt: skip
                     task.advance(note=f"{game.name}, m = {view.batch_size}")
                 began = time.perf_counter()
-                self.cells += self._attack(scene, view)
+                self.cells += self._attack(context, view)
                 self.seconds["attack"] += time.perf_counter() - began
                 task.advance()
 
-    def _attack(self, scene: Scene, view: View) -> Iterator[Cell]:
-        places = scene.places(view)
-        tokens, _ = view_tokens(view, scene.inside, places)
-        layers = [*(scene.inside.layers[i].name for i in places), "whole", JOINT]
-        won = reidentified(tokens, view, scene.seed)
+    def _attack(self, context: EpochContext, view: View) -> Iterator[Cell]:
+        places = context.places(view)
+        tokens, _ = view_tokens(view, context.inside, places)
+        layers = [*(context.inside.layers[i].name for i in places), "whole", JOINT]
+        won = reidentified(tokens, view, context.seed)
         for layer, hits in zip(layers, won):
             n = len(hits)
             error = 1.96 * float(hits.std()) / n**0.5
             value = float(hits.mean())
             if layer != "whole":
                 yield Cell(
-                    self.network, scene.epoch, view.batch_size, layer, "attack", value, value - error, value + error,
+                    self.network, context.epoch, view.batch_size, layer, "attack", value, value - error, value + error,
                     "ok",
                 )  # fmt: skip
-
-
-def _none(*_: object) -> list[object]:
-    raise AssertionError("only games on views are played here")
 
 
 def reidentified(tokens: Tensor, view: View, seed: int, sets: int = 4, per_target: int = 2) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ptaudit.tables.row import JOINT
+from ptaudit.spec.catalog import JOINT
 
 
 def plot(cells: pd.DataFrame, path: Path, games: list[str], m: int) -> None:

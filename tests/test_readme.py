@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ptaudit
 from ptaudit.cli import app
-from ptaudit.spec import json_schema, load
-from ptaudit.spec.catalog import ADVERSARIES, GAMES
+from ptaudit.games.registry import GAMES
+from ptaudit.spec.load import load
+from ptaudit.spec.schema import json_schema
 
 ROOT = Path(__file__).parents[1]
 USAGE_ERROR = typer.BadParameter.__mro__[1]  # of click, or of the copy that newer releases of typer bring along
@@ -136,10 +137,10 @@ def test_every_key_of_a_spec_is_in_the_table():
 
 def test_every_game_metric_and_adversary_is_in_the_table():
     table = README[README.index("| game | secret |") : README.index("Identity and label are played")]
-    for game in GAMES:
+    for game, settings in GAMES.items():
         (row,) = (line for line in table.splitlines() if line.startswith(f"| {game} |"))
-        names = {part for name in ADVERSARIES[game] for part in name.split("/")}
-        missing = {f"`{name}`" for name in (*GAMES[game], *names)} - set(re.findall(r"`[^`]+`", row))
+        names = {part for name in settings.players for part in name.split("/")}
+        missing = {f"`{name}`" for name in (*settings.metrics, *names)} - set(re.findall(r"`[^`]+`", row))
         assert not missing
 
 

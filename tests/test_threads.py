@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ptaudit import estimate
+from ptaudit.games.game_play import run_game
 from ptaudit.games.identity import measure as identity
-from ptaudit.games.registry import on_view
 from ptaudit.gradients.frozen_state import quiet
 from ptaudit.spec.games import make_game
 from ptaudit.threads import every_thread, one_thread, side_by_side
@@ -57,9 +57,9 @@ def test_estimates_and_games_take_one(monkeypatch):
     monkeypatch.setattr(identity, "measure", watch)
     with pytest.raises(RuntimeError):
         estimate.identity_bits(torch.randn(64, 4, generator=torch.Generator().manual_seed(0)), 2)
-    monkeypatch.setattr("ptaudit.games.identity.play.play", watch)
+    monkeypatch.setattr("ptaudit.games.identity.play.IdentityPlay.on_view", watch)
     with pytest.raises(RuntimeError):
-        on_view(make_game("identity"))(None, None, None)
+        run_game(None, make_game("identity"), ...)
     assert seen == [1, 1]
 
 

@@ -23,28 +23,21 @@ from ptaudit.auditing.doubts import doubts, sentences
 from ptaudit.auditing.foretold import foretold
 from ptaudit.auditing.frozen import FrozenEntry, frozen_entries
 from ptaudit.auditing.gradient_memory import kept_bytes
-from ptaudit.auditing.opening import (
-    layer_entries,
-    open_session,
-)
+from ptaudit.auditing.opening import layer_entries, open_session
 from ptaudit.auditing.seed import prove, trajectory
 from ptaudit.auditing.warnings import warnings
-from ptaudit.context.layer_patterns import (
-    shared,
-)
+from ptaudit.context.layer_patterns import shared
 from ptaudit.context.make_view import make_view
-from ptaudit.context.session import (
-    Session,
-)
+from ptaudit.context.session import Session
 from ptaudit.errors import ModelError
-from ptaudit.games.identity.measure import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER, noise_ceiling
-from ptaudit.games.registry import on_view
+from ptaudit.games.game_play import play_of
+from ptaudit.games.identity.measure import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.gate import reachable
 from ptaudit.sketches.tokens import Tokens
-from ptaudit.spec import load
 from ptaudit.spec.base import Part
 from ptaudit.spec.catalog import MODEL_VIEW, NOISE_HALF
-from ptaudit.spec.model import GateSpec, IdentityGame
+from ptaudit.spec.load import load
+from ptaudit.spec.model import GateSpec
 from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.run import LayerEntry
 from ptaudit.training.device import pick_device
@@ -226,7 +219,7 @@ def _memory(session: Session, tokens: Tokens, records: int) -> int:
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     per_record = tokens.values.shape[0] * tokens.values.shape[2]
-    games = [game for game in session.spec.games if on_view(game)]
+    games = [game for game in session.spec.games if game.on_views]
     batches = _BATCHES_HELD if games and session.views else 0
     return int(peak + (records * (4 + 8) + batches * 8) * per_record)
 
@@ -234,7 +227,7 @@ def _memory(session: Session, tokens: Tokens, records: int) -> int:
 def _record_warnings(session: Session) -> list[str]:
     """Views that have few records for the games on them; those that look through an encoder have half of all."""
     found, n, audit = [], len(session.members), session.spec.audit
-    games = [game for game in audit.games if on_view(game)]
+    games = [game for game in audit.games if game.on_views]
     halved = [game for game in games if game.needs_encoder and audit.tokens.encoder != "sketch"]
     kinds = [(1, [game for game in games if game not in halved]), (2, halved)]
     for view in session.views:
@@ -285,11 +278,6 @@ def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> 
     trained = session.spec.arms.get(gate.trained_with, session.spec)
     view = make_view(next(view for view in trained.audit.views if view.name == gate.view))
     game = next(game for game in session.spec.games if game.title == gate.game)
-    if isinstance(game, IdentityGame):
-        largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)
-        total = sum(layer.parameters for layer in layers)
-        size = largest if gate.over == "layers" else total
-        k = min(game.candidates, len(session.members) // 4)
-        return min(math.log2(max(k, 1)), noise_ceiling(view, size))
-    classes = session.records.classes
-    return math.log2(classes) if game.name == "label" and classes else None
+    largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)
+    total = sum(layer.parameters for layer in layers)
+    return play_of(game).most_bits(session, game, view, largest if gate.over == "layers" else total)

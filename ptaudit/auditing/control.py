@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from ptaudit.context.epoch_context import Scene
+from ptaudit.auditing.rows import rows_of
+from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.session import Session, both_sides
-from ptaudit.games.membership.play import play
-from ptaudit.spec.play import GameSpec
+from ptaudit.games.game_play import run_game
+from ptaudit.spec.catalog import JOINT
+from ptaudit.spec.game import GameSpec
 from ptaudit.stats.detection import standard_error
 from ptaudit.stats.estimate import NOT_COMPARABLE
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.row import Row
 from ptaudit.training.batch import leaves
 
 ERROR_RATE = 0.01
@@ -42,7 +44,7 @@ def compared(session: Session, seed: int, rows: Sequence[Row]) -> tuple[Row, ...
         seed: of the training.
         rows: of all epochs; the control is that of epoch 0, which is played for this where it is not audited.
     """
-    game = next((game for game in session.spec.games if game.name == "membership"), None)
+    game = next((game for game in session.spec.games if game.about_members), None)
     if game is None or not any(row.game == game.title and row.measured for row in rows):
         return tuple(rows)
     untrained = [row for row in rows if row.epoch == 0 and row.game == game.title]
@@ -63,7 +65,8 @@ def _untrained(session: Session, seed: int, game: GameSpec) -> list[Row]:
     model = session.model(seed)
     reader = session.reader(model)
     inside, outside = both_sides(session, reader)
-    return play(Scene(session, 0, 0, model, reader.layers, inside, outside, reader), game)
+    context = EpochContext(session, 0, 0, model, reader.layers, inside, outside, reader)
+    return rows_of(context, game, run_game(context, game))
 
 
 def _because(session: Session) -> str:

@@ -15,13 +15,12 @@ import torch
 from ptaudit.attacks.whole import noisy_cells, root_of
 from ptaudit.auditing.cost_probe import Probe
 from ptaudit.auditing.defended_runs import of_arms
-from ptaudit.context.epoch_context import Scene
+from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.observations import undefended
 from ptaudit.context.session import Session
 from ptaudit.games.common.observed import observe, why_not
-from ptaudit.games.registry import on_model, on_view
-from ptaudit.spec.catalog import CRITICS
-from ptaudit.spec.model import GameSpec, MutualInformationGame, UsableInformationGame
+from ptaudit.games.game_play import play_of, run_game
+from ptaudit.spec.game import GameSpec
 from ptaudit.views import View
 from ptaudit.views.replayed import why_not as why_not_shown
 
@@ -35,10 +34,6 @@ SECONDS = 8.0
 
 BATCHES = 6000
 """Batches that a game looks at: where a view does not add up, their gradients are taken one by one."""
-
-_GROWTH = {"identity": 0.4}
-_OTHERS_GROW = 0.1
-"""Powers of the records with which games about batches grow: the number of batches is held."""
 
 _PER_COORDINATE = 3
 
@@ -110,7 +105,7 @@ def games_seconds(probe: Probe) -> float:
 
 
 def _kinds(session: Session) -> Iterator[Kind]:
-    return (Kind(session, game, view) for view in session.views for game in session.spec.games if on_view(game))
+    return (Kind(session, game, view) for view in session.views for game in session.spec.games if game.on_views)
 
 
 def _in_order(every: Sequence[Kind], count: Counter[tuple[object, ...]]) -> list[Kind]:
@@ -141,7 +136,7 @@ def _kind_seconds(probe: Probe, kind: Kind) -> float:
         return 0.0
     few = FEW if layers > 2 * FEW else max(1, layers // 2)
     seconds = _played(probe, kind, few)
-    if kind.game.name == "canary":  # its gradients are taken through the whole model
+    if kind.game.reads_model:
         return seconds
     if layers <= 2 * FEW:
         # All layers jointly are a line too.
@@ -155,43 +150,40 @@ def _kind_seconds(probe: Probe, kind: Kind) -> float:
 def _played(probe: Probe, kind: Kind, layers: int) -> float:
     """With some of the layers, and all records; larger batches than were read for take as much longer."""
     view = probe.smaller(kind.view)
-    scene = probe.scene(kind.session, view, layers)
-    more = len(kind.session.members) / len(scene.session.members)
+    context = probe.context(kind.session, view, layers)
+    more = len(kind.session.members) / len(context.session.members)
     seconds = 0.0
-    for game, growth in _singles(kind.game, view):
+    for game, growth in _alone(kind.game, view):
         if game.needs_encoder:
-            seconds += _encoder_seconds(scene, kind, view)
-        play = on_view(game)
-        assert play is not None
-        seconds += once(partial(play, scene, game, view))[1] * more**growth
+            seconds += _encoder_seconds(context, kind, view)
+        seconds += once(partial(run_game, context, game, view))[1] * more**growth
     return seconds * kind.view.records / view.records
 
 
-def _encoder_seconds(scene: Scene, kind: Kind, view: View) -> float:
+def _encoder_seconds(context: EpochContext, kind: Kind, view: View) -> float:
     """Of training the encoder of a view: the share of one of the games that look through it.
 
     It takes as many steps of any records.
     """
-    places = scene.places(view)
-    if scene.encoders is None or why_not(scene, view, places):
+    places = context.places(view)
+    if context.encoders is None or why_not(context, view, places):
         return 0.0
     sharing = sum(game.needs_encoder for game in kind.session.spec.games)
-    return once(lambda: observe(scene, view, places))[1] / sharing
+    return once(lambda: observe(context, view, places))[1] / sharing
 
 
-def _singles(game: GameSpec, view: View) -> list[tuple[GameSpec, float]]:
-    """The game with each of its estimators or families alone, and the power of the records that its cost grows with."""
-    if isinstance(game, MutualInformationGame):
-        return [(game.model_copy(update={"estimator": [e]}), 0.5 if e in CRITICS else 1.0) for e in game.estimator]
-    if isinstance(game, UsableInformationGame):
-        return [(game.model_copy(update={"family": [f]}), 0.5 if f == "mlp" else 1.0) for f in game.family]
-    return [(game, 1.0 if view.records == 1 else _GROWTH.get(game.name, _OTHERS_GROW))]
+def _alone(game: GameSpec, view: View) -> list[tuple[GameSpec, float]]:
+    """The game with each of its estimators alone, and the power of the records that their time grows with."""
+    parts = game.alone()
+    # Of a game without estimators records alone are played one by one.
+    whole = view.records == 1 and parts[0][0] is game
+    return [(game, 1.0)] if whole else parts
 
 
 def _roots_seconds(probe: Probe, kind: Kind, layers: int) -> float:
     """What the identity game takes beyond its growth for the roots of inner products of all records, under noise."""
     n, few = len(kind.session.members), len(probe.inside.loss)
-    if kind.game.name != "identity" or not kind.view.noise_std or n <= 2 * few:
+    if not play_of(kind.game).multiplies_all(kind.game) or not kind.view.noise_std or n <= 2 * few:
         return 0.0
     if not noisy_cells([probe.gradients[i] for i in probe.places(kind.view)], n):
         return 0.0
@@ -202,16 +194,15 @@ def _roots_seconds(probe: Probe, kind: Kind, layers: int) -> float:
 def _model_seconds(probe: Probe, game: GameSpec) -> float:
     """Of a game on the model, on tokens of no record: as many as it needs, if there will be so many."""
     session, inside = probe.session, probe.inside
-    play = on_model(game, session.spec)
-    if play is None:
+    if not game.on_model:
         return 0.0
     layers, n, dim = inside.values.shape
     n = max(n, min(len(session.members), _PER_COORDINATE * dim))
     values = torch.randn(layers, n, dim, generator=torch.Generator().manual_seed(0))
-    some = replace(session, members=session.members[:n], others=session.others[: len(probe.outside.loss)], kept={})
+    some = replace(session, members=session.members[:n], others=session.others[: len(probe.outside.loss)])
     tokens = replace(inside, values=values.to(inside.values.device))
-    scene = Scene(some, 0, 0, probe.model, probe.reader.layers, tokens, probe.outside, probe.reader)
-    return once(lambda: play(scene, game))[1] * len(session.members) / n
+    context = EpochContext(some, 0, 0, probe.model, probe.reader.layers, tokens, probe.outside, probe.reader)
+    return once(lambda: run_game(context, game))[1] * len(session.members) / n
 
 
 def once(work: Callable[[], T]) -> tuple[T, float]:

@@ -9,13 +9,9 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from ptaudit.auditing.seed import encoders
-from ptaudit.context.epoch_context import Scene
-from ptaudit.context.layer_patterns import (
-    shared,
-)
-from ptaudit.context.session import (
-    Session,
-)
+from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.layer_patterns import shared
+from ptaudit.context.session import Session
 from ptaudit.games.identity.measure import RECORDS_PER_MEMBER
 from ptaudit.gradients import RecordGradients
 from ptaudit.gradients.batches import CELLS, cells_of
@@ -85,7 +81,7 @@ class Probe:
             return view
         return replace(view, batch_size=max(1, allowed))
 
-    def scene(self, session: Session, view: View, layers: int) -> Scene:
+    def context(self, session: Session, view: View, layers: int) -> EpochContext:
         """So many of the layers that a view shares, from small to large, and as many records as tell what all cost.
 
         Batches are held in pieces as small as they are with all layers.
@@ -93,10 +89,10 @@ class Probe:
         shown = sorted(self.places(view), key=lambda i: (self.inside.layers[i].parameters, i))
         some = sorted(shown[(2 * i + 1) * len(shown) // (2 * layers)] for i in range(layers))
         n = min(len(self.inside.loss), max(ENOUGH, needed_by(view, session)))
-        fewer = replace(session, members=session.members[:n], others=session.others[:n], kept={})
+        fewer = replace(session, members=session.members[:n], others=session.others[:n])
         reader = self.reader.only([self.inside.layers[i].name for i in some])
         cells = [cells_of([self.gradients[i] for i in layers], view.records) for layers in (some, shown)]
-        found = Scene(
+        found = EpochContext(
             fewer, 0, 0, self.model, self.reader.layers, _some(self.inside, some, n), _some(self.outside, some, n),
             reader, encoders=encoders(fewer, Silent()), cells=CELLS * cells[0] // max(1, cells[1]),
         )  # fmt: skip

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ptaudit.auditing.doubts import doubts, sentences
-from ptaudit.context.epoch_context import Scene
+from ptaudit.auditing.rows import judged, rows_of
+from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.samples import Samples
 from ptaudit.context.session import Session, both_sides
-from ptaudit.games.registry import on_model, on_view
+from ptaudit.games.game_play import run_game
 from ptaudit.progress import Progress, Task
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Tokens
-from ptaudit.spec.model import MutualInformationGame, Spec, UsableInformationGame
-from ptaudit.spec.play import GameSpec
-from ptaudit.tables.mechanism import is_mechanism
+from ptaudit.spec.game import GameSpec
 from ptaudit.tables.row import Row
-from ptaudit.tables.status import never_below_identity
 from ptaudit.training.epoch_snapshot import Moment
+from ptaudit.views import View
 
 if TYPE_CHECKING:
     from ptaudit.context.encoding import Encoders
@@ -74,7 +72,7 @@ class EpochAudit:
     def __call__(self, moment: Moment) -> None:
         """Audit the model as it is at this epoch."""
         spec = self.session.spec
-        plays = sum(len(self.session.views) * bool(on_view(g)) + bool(on_model(g, spec)) for g in spec.games)
+        plays = sum(len(self.session.views) * game.on_views + game.on_model for game in spec.games)
         with self.progress.task(f"audit of epoch {moment.epoch}", 1 + plays) as task:
             began = time.perf_counter()
             inside, outside = self._read()
@@ -84,11 +82,11 @@ class EpochAudit:
             task.advance(note="games")
             self.seconds.capture += time.perf_counter() - began
             began = time.perf_counter()
-            scene = Scene(
+            context = EpochContext(
                 self.session, moment.epoch, moment.step, moment.model, self.reader.layers, inside, outside, self.reader,
                 moment.before, self.encoders, self.samples,
             )  # fmt: skip
-            self.rows[moment.epoch] = tuple(judged(list(self._rows(scene, task)), spec))
+            self.rows[moment.epoch] = tuple(judged(list(self._rows(context, task)), spec))
             self.seconds.games += time.perf_counter() - began
 
     def _read(self) -> tuple[Tokens, Tokens | None]:
@@ -98,41 +96,22 @@ class EpochAudit:
             return both_sides(session, self.reader)
         return self.reader.read(*session.batch(session.members)), None
 
-    def _rows(self, scene: Scene, task: Task) -> Iterator[Row]:
+    def _rows(self, context: EpochContext, task: Task) -> Iterator[Row]:
         """Every game on every view, then those on the model."""
         games = self.session.spec.games
         for view in self.session.views:
             for game in games:
-                if play := on_view(game):
-                    yield from self._timed(game, partial(play, scene, game, view))
+                if game.on_views:
+                    yield from self._timed(context, game, view)
                     task.advance(note=f"{game.title} on {view.name}")
         for game in games:
-            if play_once := on_model(game, self.session.spec):
-                yield from self._timed(game, partial(play_once, scene, game))
+            if game.on_model:
+                yield from self._timed(context, game)
                 task.advance(note=game.title)
 
-    def _timed(self, game: GameSpec, play: Callable[[], list[Row]]) -> list[Row]:
+    def _timed(self, context: EpochContext, game: GameSpec, view: View | None = None) -> list[Row]:
         began = time.perf_counter()
-        rows = play()
+        rows = rows_of(context, game, run_game(context, game, view))
         spent = self.seconds.of_game
         spent[game.title] = spent.get(game.title, 0.0) + time.perf_counter() - began
         return rows
-
-
-def judged(rows: Sequence[Row], spec: Spec) -> list[Row]:
-    """The rows of an epoch, none of which is `ok` where another game proves that there is more.
-
-    I(X;G) is at least what the identity game finds. Information about the label or an attribute may be less, so that
-    it is compared (up to its own ceiling) only where no noise limits it.
-    """
-    games = {game.title: game for game in spec.games}
-    views = {view.name: view.defense and view.defense.plain() for view in spec.audit.views}
-
-    def told(row: Row) -> bool:
-        game = games.get(row.game)
-        if isinstance(game, MutualInformationGame) and game.features != "label":
-            return True
-        bare = not is_mechanism(views.get(row.view), game.plain()) if game is not None else False
-        return bare and isinstance(game, MutualInformationGame | UsableInformationGame)
-
-    return never_below_identity(rows, [title for title, game in games.items() if game.name == "identity"], told)

@@ -9,15 +9,10 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.whole import MOST_CELLS, Grams, further_of, noisy_cells
-from ptaudit.auditing.data_checks import is_input
 from ptaudit.context.session import Session
-from ptaudit.games.registry import on_view
+from ptaudit.games.game_play import play_of
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.spec.inference import AttributeGame, ProbedGame
-from ptaudit.spec.model import IdentityGame
-from ptaudit.spec.play import GameSpec
-from ptaudit.spec.secrets import attribute_of
 from ptaudit.views.view import View
 
 FEW = 16
@@ -36,7 +31,7 @@ def kept_bytes(session: Session, reader: TokenReader) -> tuple[int, int]:
         reader: of its model, prepared.
     """
     audit, n = session.spec.audit, len(session.members)
-    games = [game for game in audit.games if on_view(game) and not game.needs_encoder]
+    games = [game for game in audit.games if game.on_views and not game.needs_encoder]
     if not games or not session.views:
         return 0, 0
     few = session.members[:FEW]
@@ -47,29 +42,19 @@ def kept_bytes(session: Session, reader: TokenReader) -> tuple[int, int]:
     own = {id(tensor) for layer in kept for one in layer for tensor in _tensors(one)}
     copied = sum(t.nbytes for one in scaled for t in _tensors(one) if id(t) not in own) / len(few)
     clips = len({view.clip for view in session.views if view.clip is not None})
-    tried = [
-        len(session.records.fields[attribute_of(game, session.spec)].levels)
-        for game in games
-        if isinstance(game, AttributeGame) and is_input(session, game)
-    ]
-    more = (sum(tried) * each + (1 + sum(tried)) * clips * copied) * n
-    learns = any(_learns(session, game) for game in games) and any(view.linear for view in session.views)
+    tried = sum(play_of(game).tried_inputs(session, game) for game in games)
+    more = (tried * each + (1 + tried) * clips * copied) * n
+    learns = any(play_of(game).learns_from_held_out(session, game) for game in games) and any(
+        view.linear for view in session.views
+    )
     beside = round(each * (n + 2 * len(session.others))) if learns else 0
     return round(each * n), round(more) + max(beside, _whole(session, kept, each))
-
-
-def _learns(session: Session, game: GameSpec) -> bool:
-    """Whether its adversary learns from held-out records."""
-    if isinstance(game, ProbedGame) and game.own_records is not None:
-        return False
-    known = isinstance(game, AttributeGame) and is_input(session, game)
-    return game.uses_held_out and not known and not isinstance(game, IdentityGame)
 
 
 def _whole(session: Session, kept: Sequence[Sequence[RecordGradients]], each: float) -> int:
     """Inner products of the largest view whose record is named by someone who knows nothing of the others, without and
     with held-out records, and the gradients of these beside those of members."""
-    if not any(isinstance(game, IdentityGame) and game.knows == "none" for game in session.spec.audit.games):
+    if not any(play_of(game).multiplies_all(game) for game in session.spec.audit.games):
         return 0
     views = [view for view in session.views if view.linear and (view.others or view.noise_std)]
     n = len(session.members)

@@ -29,9 +29,9 @@ from ptaudit.games.identity.measure import RECORDS_PER_MEMBER
 from ptaudit.games.identity.rolling import BATCH, rolling_bits
 from ptaudit.gradients.layers import LayerInfo
 from ptaudit.sketches.live import LiveReader
+from ptaudit.spec.catalog import JOINT
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.tables.formats import csv_text
-from ptaudit.tables.row import JOINT
 from ptaudit.tables.sketches import limited_by_sketch
 from ptaudit.views.joint import mixed
 

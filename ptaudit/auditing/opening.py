@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from ptaudit.auditing.data_checks import check_secrets, with_whole_users
-from ptaudit.context.attribute_encoding import attribute_secret
 from ptaudit.context.make_view import make_view
 from ptaudit.context.session import Session
 from ptaudit.context.training_canaries import with_canaries
@@ -18,10 +17,9 @@ from ptaudit.data import Records, Source, open_source
 from ptaudit.data.preprocess import HOW_TO_SAVE
 from ptaudit.data.split import Split, make_split
 from ptaudit.data.table import TableSource
-from ptaudit.errors import DataError, SpecError
+from ptaudit.errors import DataError
 from ptaudit.gradients.layers import LayerInfo
-from ptaudit.spec.inference import UserGame
-from ptaudit.spec.model import Spec, UsableInformationGame
+from ptaudit.spec.model import Spec
 from ptaudit.tables.run import LayerEntry
 from ptaudit.training.augment import make_augment
 from ptaudit.training.forward import with_codes
@@ -62,7 +60,6 @@ def open_session(spec: Spec, device: torch.device) -> Session:
     augment = make_augment(spec.data.augment, records)
     key = records.digest("what is drawn from records")
     session = Session(spec, device, records, split, members, others, loss, views, saved, augment, key=key)
-    _check_accuracies(session)
     check_secrets(session)
     return with_canaries(session)
 
@@ -83,30 +80,9 @@ def _members(
     spec: Spec, records: Records, split: Split, wanted: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
     """Audited members: a random sample; of whole users where a game is about users."""
-    if spec.data.user is not None and any(isinstance(game, UserGame) for game in spec.audit.games):
+    if spec.data.user is not None and any(game.needs_whole_users for game in spec.audit.games):
         return with_whole_users(records.columns[spec.data.user], split.members, wanted, generator)
     return generator.permutation(split.members)[:wanted]
-
-
-def _check_accuracies(session: Session) -> None:
-    """A gate on the accuracy of a secret is about classes: with numbers it would match no row."""
-    games = {game.title: game for game in session.spec.games}
-    for gate in session.spec.gates:
-        game = games[gate.game]
-        if isinstance(game, UsableInformationGame) and gate.measure == "accuracy" and not _of_classes(session, game):
-            raise SpecError(
-                f"the secret of `{game.title}` is a number, which has no accuracy",
-                where=f"gate {gate.id}",
-                remedy=f"gate `{game.title}.bits`",
-            )
-
-
-def _of_classes(session: Session, game: UsableInformationGame) -> bool:
-    if game.secret == "label":
-        targets = session.records.targets
-        return targets.dim() > 1 or not targets.is_floating_point()
-    column = session.records.columns[game.attribute or session.spec.data.attributes[0]]
-    return attribute_secret(column[session.members]).names is not None
 
 
 def layer_entries(layers: Sequence[LayerInfo]) -> tuple[LayerEntry, ...]:

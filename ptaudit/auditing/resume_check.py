@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ptaudit.auditing.run_key import (
-    key,
-    settings,
-    versions,
-)
-from ptaudit.context.session import (
-    Session,
-)
+from ptaudit.auditing.run_key import key, settings, versions
+from ptaudit.context.session import Session
 from ptaudit.errors import RunFolderError, SpecError
-from ptaudit.spec import dump
+from ptaudit.spec.load import dump
 from ptaudit.tables.folder import SPEC
 from ptaudit.tables.run import Run
 from ptaudit.training.checkpoint import difference

@@ -17,23 +17,15 @@ from ptaudit.auditing import folder as places
 from ptaudit.auditing.code import sources
 from ptaudit.auditing.defended_runs import Arm, of_arms, run_arms, table_of
 from ptaudit.auditing.live import LIVE, publish
-from ptaudit.auditing.opening import (
-    open_session,
-)
+from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.result import AuditResult
 from ptaudit.auditing.resume_check import check_same
-from ptaudit.auditing.run_key import (
-    model_digest,
-    versions,
-)
+from ptaudit.auditing.run_key import model_digest, versions
 from ptaudit.auditing.seed import SeedRun, prove, run_seeds
 from ptaudit.auditing.threat_model import threat_model
 from ptaudit.auditing.training import training_versions
 from ptaudit.context import encoding, samples
-from ptaudit.context.samples import SCORED
-from ptaudit.context.session import (
-    Session,
-)
+from ptaudit.context.session import Session
 from ptaudit.data import preprocess
 from ptaudit.errors import PtauditError, SpecError, TrainingDivergedError
 from ptaudit.files import write_whole
@@ -41,7 +33,8 @@ from ptaudit.gate import decide, exit_code
 from ptaudit.progress import Progress, Silent
 from ptaudit.report import Page
 from ptaudit.report.markdown import render
-from ptaudit.spec import Spec, dump, load
+from ptaudit.spec.load import dump, load
+from ptaudit.spec.model import Spec
 from ptaudit.tables.folder import read_run, write_run
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import pool
@@ -93,7 +86,7 @@ def audit(
     chosen = pick_device(device)
     places.check(target, fresh=fresh, resume=resume)
     session = open_session(spec, chosen)
-    scored = keep_records and any(game.name in SCORED for game in spec.audit.games)
+    scored = keep_records and any(game.scores_records for game in spec.audit.games)
     if keep_records and not (scored or session.records.preprocessing):
         raise SpecError("no game here scores single records", where="--keep-records", remedy="add `uniqueness`")
     if resume and places.is_whole(target) and not places.is_begun(target):

@@ -16,28 +16,19 @@ from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.auditing.epoch_store import Parts
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, LiveLog, LiveWatch
-from ptaudit.auditing.opening import (
-    layer_entries,
-)
-from ptaudit.auditing.run_key import (
-    key,
-)
+from ptaudit.auditing.opening import layer_entries
+from ptaudit.auditing.run_key import key
 from ptaudit.auditing.warnings import warnings
 from ptaudit.context.encoding import Encoders
-from ptaudit.context.layer_patterns import (
-    audited,
-    shared,
-)
+from ptaudit.context.layer_patterns import audited, shared
 from ptaudit.context.samples import Samples
-from ptaudit.context.session import (
-    Session,
-)
+from ptaudit.context.session import Session
 from ptaudit.errors import TrainingDivergedError
 from ptaudit.progress import Progress, Task
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.spec import dump
-from ptaudit.spec.inference import InferenceGame
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.spec.catalog import JOINT
+from ptaudit.spec.load import dump
+from ptaudit.tables.row import Row
 from ptaudit.tables.run import LayerEntry
 from ptaudit.tables.wide import primary_rows
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
@@ -77,7 +68,7 @@ def prove(session: Session) -> None:
 def trajectory(session: Session, model: nn.Module, seed: int) -> Replay | Walk:
     """Where the weights of the epochs come from: training, or checkpoints."""
     spec = session.spec
-    late = any(isinstance(game, InferenceGame) and game.weights == "late" for game in spec.audit.games)
+    late = any(game.needs_earlier_weights for game in spec.audit.games)
     if spec.replay is None:
         where, augment = session.device, session.augment
         parts = (session.split, spec.train, session.loss, seed, where, augment)

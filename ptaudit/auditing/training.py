@@ -7,14 +7,7 @@ from importlib.metadata import version
 
 from ptaudit.data.records import Records
 from ptaudit.data.split import Split
-from ptaudit.spec.defenses import (
-    DropoutDefense,
-    LabelDpDefense,
-    PerturbDefense,
-    PruneDefense,
-    SignDefense,
-    VibDefense,
-)
+from ptaudit.spec.defenses import DropoutDefense, LabelDpDefense, PerturbDefense, PruneDefense, SignDefense, VibDefense
 from ptaudit.spec.model import Spec, TrainSpec
 from ptaudit.spec.train_defenses import DpSgdSpec, TrainDefense
 from ptaudit.stats.randomised_response import kept_labels

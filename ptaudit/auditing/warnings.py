@@ -53,9 +53,8 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
     found += _of_ignored(session)
     if session.spec.data.augment is not None:
         found.append("Records were read without the augmentation that they were trained with.")
-    if len(session.others) < 0.9 * len(session.members) and any(
-        g.name == "membership" for g in session.spec.audit.games
-    ):
+    about_members = any(game.about_members for game in session.spec.audit.games)
+    if about_members and len(session.others) < 0.9 * len(session.members):
         found.append(f"Only {len(session.others)} held-out records stand against {len(session.members)} members.")
     if len(session.split.members) > MOST_MEMBERS:
         found.append(

@@ -14,7 +14,7 @@ from ptaudit.cli.output import Showing
 from ptaudit.errors import PtauditError
 
 if TYPE_CHECKING:
-    from ptaudit.spec import GateSpec
+    from ptaudit.spec.model import GateSpec
     from ptaudit.tables.run import Run
 
 
@@ -55,7 +55,7 @@ def gates_of(run: Run, folder: Path, spec: Path | None) -> Sequence[GateSpec]:
     Raises:
         PtauditError: there are none, or they are malformed.
     """
-    from ptaudit.spec import load
+    from ptaudit.spec.load import load
 
     gates = load(spec).gates if spec else _own_gates(run, folder / "spec.resolved.yaml")
     if not gates:
@@ -68,8 +68,8 @@ def _own_gates(run: Run, where: Path) -> Sequence[GateSpec]:
     from pydantic import TypeAdapter, ValidationError
 
     from ptaudit.errors import SpecError
-    from ptaudit.spec import GateSpec
     from ptaudit.spec.document import parse
+    from ptaudit.spec.model import GateSpec
 
     try:
         loaded = parse(run.spec_text, where.name).values or {}

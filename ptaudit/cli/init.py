@@ -18,7 +18,7 @@ def init(
     verbose: Verbose = False,
 ) -> None:
     """Write a first spec and model. Both run as they are; a file that exists is never overwritten."""
-    from ptaudit.spec import write_template
+    from ptaudit.spec.template import write_template
 
     written = write_template(folder)
     lines = [f"wrote {path}" for path in written]

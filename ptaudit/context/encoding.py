@@ -14,8 +14,8 @@ from ptaudit.files import write_whole
 from ptaudit.games.common.pairs import draw, split
 from ptaudit.progress import Progress
 from ptaudit.sketches.encoders import Encoder, Fitted, make
+from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.folder import ENCODERS
-from ptaudit.tables.row import JOINT
 from ptaudit.views import View
 
 BATCH = 64

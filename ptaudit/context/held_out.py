@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from ptaudit.context.epoch_context import Scene, clip_factor, clipped
+from ptaudit.context.epoch_context import EpochContext, clip_factor, clipped
 from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.views import View
 from ptaudit.views.further import Further
@@ -15,17 +15,17 @@ from ptaudit.views.joint import Joint
 from ptaudit.views.sight import TokenSight
 
 
-def held_out(scene: Scene, view: View, places: Sequence[int]) -> Further | None:
+def held_out(context: EpochContext, view: View, places: Sequence[int]) -> Further | None:
     """The held-out records as a view that adds up shows them; None where they were not read or are not finite."""
-    outside = scene.outside
+    outside = context.outside
     if outside is None:
         return None
-    joint = Joint.of(clipped(view, scene.inside, places), view.noise_std > 0.0)
+    joint = Joint.of(clipped(view, context.inside, places), view.noise_std > 0.0)
     factor = None if view.clip is None else clip_factor(view.clip, outside)
 
     def read(records: int) -> list[list[RecordGradients]]:
-        session = scene.session
-        layers = scene.reader.gradients(*session.batch(session.others[:records]))
+        session = context.session
+        layers = context.reader.gradients(*session.batch(session.others[:records]))
         some = [layers[place] for place in places]
         return some if factor is None else [[one.scaled(factor[:records]) for one in layer] for layer in some]
 
@@ -33,10 +33,10 @@ def held_out(scene: Scene, view: View, places: Sequence[int]) -> Further | None:
     return Further(tokens, read) if bool(torch.isfinite(tokens).all()) else None
 
 
-def with_held_out(scene: Scene, view: View, places: Sequence[int], seen: TokenSight) -> TokenSight | None:
+def with_held_out(context: EpochContext, view: View, places: Sequence[int], seen: TokenSight) -> TokenSight | None:
     """A sight of members that adds up, with held-out records after them; None where these were not read, or their
     gradients have another form."""
-    further = held_out(scene, view, places)
+    further = held_out(context, view, places)
     if further is None or seen.sums is None:
         return None
     layers = [joined(pair) for pair in zip(seen.sums.layers, further.read(further.count(1.0)))]

@@ -5,25 +5,24 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
-from ptaudit.context.epoch_context import Scene, clip_factor, clipped
+from ptaudit.context.epoch_context import EpochContext, clip_factor, clipped
 from ptaudit.context.held_out import held_out, with_held_out
+from ptaudit.context.memo import Key
 from ptaudit.defenses import LabelDp, Perturb
 from ptaudit.gradients.batches import BatchSums
-from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.spec.defenses import PerturbDefense
 from ptaudit.training.labels import label_prior
 from ptaudit.training.steps.perturb import secret_of
 from ptaudit.views import View
 from ptaudit.views.aggregate import draw_others
-from ptaudit.views.gradients import TABLE_BYTES
 from ptaudit.views.joint import Joint
 from ptaudit.views.knowledge import Knowledge
 from ptaudit.views.replayed import ReplayedSight, fitted, plain, why_not
@@ -35,8 +34,9 @@ _PROBE_BATCHES = 400
 _PROBED, _MOST_LOST = 128, 0.05
 """Updates that are computed to see whether their local steps diverge, and how many may."""
 
-_LOOKS = 4
-"""Looks at a record alone of which the mean is taken, where a defense is random."""
+SIGHT: Key[Sight] = Key("what is seen of batches")
+DIVERGED: Key[float] = Key("share of updates that are not finite")
+EARLIER: Key[EpochContext] = Key("the epoch with the weights of the one before")
 
 
 @dataclass(frozen=True)
@@ -54,74 +54,74 @@ class Sights:
     known: Sight
 
 
-def sights(scene: Scene, view: View, places: Sequence[int], late: bool = False) -> Sights:
+def sights(context: EpochContext, view: View, places: Sequence[int], late: bool = False) -> Sights:
     """The view at this epoch.
 
     Args:
-        scene: the epoch.
+        context: the epoch.
         view: the view.
         places: the layers that it shares, as rows of the tokens.
         late: whether the adversary knows the weights of the epoch before only.
     """
-    now = sight(scene, view, places)
+    now = sight(context, view, places)
     bare = undefended(view)
     known = now
     if late:
-        earlier = before(scene)
+        earlier = before(context)
         assert earlier is not None
         known = sight(earlier, view, places)
-        scene = earlier
-    return Sights(now, None if bare == view else sight(scene, bare, places, view.noise_std > 0.0), known)
+        context = earlier
+    return Sights(now, None if bare == view else sight(context, bare, places, view.noise_std > 0.0), known)
 
 
-def adaptive(scene: Scene, view: View, places: Sequence[int]) -> Known:
+def adaptive(context: EpochContext, view: View, places: Sequence[int]) -> Known:
     """Who knows the view as it is."""
     if view.linear:
-        return _knows_sums(scene, summed(scene, view, places), view, places)
-    now = sight(scene, view, places)
-    own = Candidates([scene.gradients[place] for place in places], sums=False)
-    return Known(summed(scene, plain_sums(view), places).tokens, view, now, now, Algebra(now, own))
+        return _knows_sums(context, summed(context, view, places), view, places)
+    now = sight(context, view, places)
+    own = Candidates([context.gradients[place] for place in places], sums=False)
+    return Known(summed(context, plain_sums(view), places).tokens, view, now, now, Algebra(now, own))
 
 
-def under_noise(scene: Scene, view: View, places: Sequence[int], sigma: float) -> Known:
+def under_noise(context: EpochContext, view: View, places: Sequence[int], sigma: float) -> Known:
     """Who knows a view that adds up, with noise on it: of so many clips, or median norms where nothing is clipped."""
-    norm = float(scene.inside.total_norm_sq.double().sqrt().median())
+    norm = float(context.inside.total_norm_sq.double().sqrt().median())
     noisy = replace(view, noise_std=sigma * (view.clip or norm))
-    return _knows_sums(scene, _linear(scene, noisy, places, True), noisy, places)
+    return _knows_sums(context, _linear(context, noisy, places, True), noisy, places)
 
 
-def _knows_sums(scene: Scene, seen: TokenSight, view: View, places: Sequence[int]) -> Known:
+def _knows_sums(context: EpochContext, seen: TokenSight, view: View, places: Sequence[int]) -> Known:
     assert seen.sums is not None
-    classes = None if scene.session.records.classes is None else scene.targets.cpu()
+    classes = None if context.session.records.classes is None else context.targets.cpu()
     own = Candidates(seen.sums.layers, view.noise_std, classes=classes)
-    return Known(seen.tokens, view, algebra=Algebra(seen, own), further=held_out(scene, view, places))
+    return Known(seen.tokens, view, algebra=Algebra(seen, own), further=held_out(context, view, places))
 
 
-def wider(scene: Scene, view: View, places: Sequence[int]) -> TokenSight | None:
+def wider(context: EpochContext, view: View, places: Sequence[int]) -> TokenSight | None:
     """What is seen of members, and of held-out records after them; None where that is not to be had."""
-    return with_held_out(scene, view, places, summed(scene, view, places)) if view.linear else None
+    return with_held_out(context, view, places, summed(context, view, places)) if view.linear else None
 
 
-def static(scene: Scene, view: View, places: Sequence[int], late: bool = False) -> Known | None:
+def static(context: EpochContext, view: View, places: Sequence[int], late: bool = False) -> Known | None:
     """Who knows of no defense; None where there is none. With late weights she computes tokens of the epoch before."""
     bare = undefended(view)
     if bare == view:
         return None
-    known = (before(scene) if late else None) or scene
+    known = (before(context) if late else None) or context
     tokens = summed(known, plain_sums(view), places, view.noise_std > 0.0).tokens
-    return Known(tokens, bare, sight(scene, view, places))
+    return Known(tokens, bare, sight(context, view, places))
 
 
-def players(scene: Scene, view: View, places: Sequence[int]) -> Iterator[tuple[Knowledge, Known]]:
+def players(context: EpochContext, view: View, places: Sequence[int]) -> Iterator[tuple[Knowledge, Known]]:
     """Who plays on a view: one who knows it as it is, and where it has a defense one who knows of none."""
-    yield "adaptive", adaptive(scene, view, places)
-    if (unaware := static(scene, view, places)) is not None:
+    yield "adaptive", adaptive(context, view, places)
+    if (unaware := static(context, view, places)) is not None:
         yield "static", unaware
 
 
-def summed(scene: Scene, view: View, places: Sequence[int], noisy: bool | None = None) -> TokenSight:
+def summed(context: EpochContext, view: View, places: Sequence[int], noisy: bool | None = None) -> TokenSight:
     """The sight of a view that adds up."""
-    found = sight(scene, view, places, noisy)
+    found = sight(context, view, places, noisy)
     assert isinstance(found, TokenSight)
     return found
 
@@ -136,11 +136,11 @@ def undefended(view: View) -> View:
     return replace(view, defense=None, clip=None, noise_std=0.0)
 
 
-def sight(scene: Scene, view: View, places: Sequence[int], noisy: bool | None = None) -> Sight:
+def sight(context: EpochContext, view: View, places: Sequence[int], noisy: bool | None = None) -> Sight:
     """What is seen of batches, made once for all games of the epoch.
 
     Args:
-        scene: the epoch.
+        context: the epoch.
         view: the view.
         places: the layers that it shares, as rows of the tokens.
         noisy: whether its joint rows are those of a noisy view; default as the view is.
@@ -148,91 +148,91 @@ def sight(scene: Scene, view: View, places: Sequence[int], noisy: bool | None = 
     noisy = view.noise_std > 0.0 if noisy is None else noisy
     # Two perturbations of one size may guard different secrets: their views are told apart by name.
     name = view.name if isinstance(view.defense, Perturb) else ""
-    key = ("sight", replace(view, name=name, rounds=1, fixed_batch=False), tuple(places), noisy)
-    if key not in scene.kept:
-        scene.kept[key] = _linear(scene, view, places, noisy) if view.linear else _replayed(scene, view, places)
-    found: Sight = scene.kept[key]
-    return found
+    key = (replace(view, name=name, rounds=1, fixed_batch=False), tuple(places), noisy)
+    make = partial(_linear, noisy=noisy) if view.linear else _replayed
+    return context.memo.once(SIGHT, key, lambda: make(context, view, places))
 
 
-def why_not_seen(scene: Scene, view: View, late: bool = False) -> str:
+def why_not_seen(context: EpochContext, view: View, late: bool = False) -> str:
     """Why a view cannot be shown, or not with late weights; empty if it can."""
-    if late and scene.before is None:
+    if late and context.before is None:
         return "there is no epoch before this one, whose weights the adversary would know"
     if view.linear or isinstance(view.defense, Perturb):
         return ""
-    return why_not(view, scene.model, scene.session.records.classes) or _diverging(scene, view)
+    return why_not(view, context.model, context.session.records.classes) or _diverging(context, view)
 
 
-def _diverging(scene: Scene, view: View) -> str:
+def _diverging(context: EpochContext, view: View) -> str:
     """Whether the local steps of an update lead nowhere; empty if they do not."""
     if view.update is None:
         return ""
-    key = ("diverging", view.update, view.batch_size)
-    if key not in scene.kept:  # once for all games
-        seen, members = sight(scene, view, scene.places(view)), len(scene.session.members)
-        assert isinstance(seen, ReplayedSight)
-        generator = torch.Generator().manual_seed(scene.seed)
-        batches = draw_others(members, _PROBED, min(view.batch_size, members), generator)
-        scene.kept[key] = seen.diverged(batches, generator)
-    lost: float = scene.kept[key]
+    lost = context.memo.once(DIVERGED, (view.update, view.batch_size), lambda: _share_diverged(context, view))
     if lost <= _MOST_LOST:
         return ""
     steps = f"{view.update.local_steps} local steps at lr {view.update.lr:g}"
     return f"{lost:.0%} of its updates are not finite after {steps}: take fewer steps or a smaller lr"
 
 
-def before(scene: Scene) -> Scene | None:
+def _share_diverged(context: EpochContext, view: View) -> float:
+    """Share of some updates that are not finite."""
+    seen, members = sight(context, view, context.places(view)), len(context.session.members)
+    assert isinstance(seen, ReplayedSight)
+    generator = torch.Generator().manual_seed(context.seed)
+    batches = draw_others(members, _PROBED, min(view.batch_size, members), generator)
+    return seen.diverged(batches, generator)
+
+
+def before(context: EpochContext) -> EpochContext | None:
     """The same members read with the weights of the epoch before; None where there is none."""
-    if scene.before is None:
+    if context.before is None:
         return None
-    if "before" not in scene.kept:
-        model = copy.deepcopy(scene.model)
-        model.load_state_dict({name: value.to(scene.session.device) for name, value in scene.before.items()})
-        reader = scene.session.reader(model)
-        inside = reader.read(*scene.session.batch(scene.session.members))
-        scene.kept["before"] = replace(
-            scene, model=model, reader=reader, layers=reader.layers, inside=inside, before=None
-        )
-    found: Scene = scene.kept["before"]
-    return found
+    earlier = context.before
+
+    def read() -> EpochContext:
+        model = copy.deepcopy(context.model)
+        model.load_state_dict({name: value.to(context.session.device) for name, value in earlier.items()})
+        reader = context.session.reader(model)
+        inside = reader.read(*context.session.batch(context.session.members))
+        return replace(context, model=model, reader=reader, layers=reader.layers, inside=inside, before=None)
+
+    return context.memo.once(EARLIER, (), read)
 
 
-def _linear(scene: Scene, view: View, places: Sequence[int], noisy: bool) -> TokenSight:
-    layers = clipped(view, scene.inside, places)
-    sums = BatchSums([scene.gradients[place] for place in places], view.noise_std, scene.cells)
+def _linear(context: EpochContext, view: View, places: Sequence[int], noisy: bool) -> TokenSight:
+    layers = clipped(view, context.inside, places)
+    sums = BatchSums([context.gradients[place] for place in places], view.noise_std, context.cells)
     if view.clip is not None:
-        sums = sums.clipped(clip_factor(view.clip, scene.inside))
+        sums = sums.clipped(clip_factor(view.clip, context.inside))
     return TokenSight(Joint.of(layers, noisy).rows(layers), view.noise_std, sums)
 
 
-def _replayed(scene: Scene, view: View, places: Sequence[int]) -> ReplayedSight:
-    session = scene.session
+def _replayed(context: EpochContext, view: View, places: Sequence[int]) -> ReplayedSight:
+    session = context.session
     inputs, targets = session.batch(session.members)
-    layers = [scene.inside.layers[place].name for place in places]
-    joint = Joint.of(scene.inside.values[list(places)].double())
+    layers = [context.inside.layers[place].name for place in places]
+    joint = Joint.of(context.inside.values[list(places)].double())
     # The gradients of all records are the same for all views.
-    replayed = (seen for seen in scene.kept.values() if isinstance(seen, ReplayedSight))
+    replayed = (seen for seen in context.memo.all(SIGHT) if isinstance(seen, ReplayedSight))
     share = next((seen for seen in replayed if plain(seen.view)), None)
     return ReplayedSight.of(
-        scene.reader, inputs, targets, layers, prepared(scene, view), joint, session.records.classes, share,
-        [scene.gradients[place] for place in places],
+        context.reader, inputs, targets, layers, prepared(context, view), joint, session.records.classes, share,
+        [context.gradients[place] for place in places],
     )  # fmt: skip
 
 
-def prepared(scene: Scene, view: View) -> View:
+def prepared(context: EpochContext, view: View) -> View:
     """The view with what its defender has to know beforehand: the class frequencies, or a probe of the secret."""
-    session = scene.session
+    session = context.session
     if isinstance(view.defense, LabelDp):
         prior = tuple(label_prior(session.records, session.split).tolist())
         return replace(view, defense=replace(view.defense, prior=prior))
     if not isinstance(view.defense, Perturb) or view.defense.probe is not None:
         return view
     own = session.others
-    secret = _guarded(scene, view)[own]
+    secret = _guarded(context, view)[own]
     inputs, targets = session.batch(own[secret >= 0])
     secrets = torch.from_numpy(secret[secret >= 0])
-    generator = torch.Generator().manual_seed(scene.seed)
+    generator = torch.Generator().manual_seed(context.seed)
     # Batches of one secret each: of mixed ones a probe learns next to nothing.
     names = torch.unique(secrets)
     about = names[torch.randint(len(names), (_PROBE_BATCHES,), generator=generator)]
@@ -240,98 +240,12 @@ def prepared(scene: Scene, view: View) -> View:
     for name in names:
         mine, there = about == name, torch.nonzero(secrets == name).squeeze(1)
         members[mine] = there[torch.randint(len(there), (int(mine.sum()), view.batch_size), generator=generator)]
-    return fitted(view, scene.reader.source, inputs, targets, members, about, scene.seed)
+    return fitted(view, context.reader.source, inputs, targets, members, about, context.seed)
 
 
-def _guarded(scene: Scene, view: View) -> NDArray[np.int64]:
+def _guarded(context: EpochContext, view: View) -> NDArray[np.int64]:
     """The secret that the defender of a view guards, of every record; -1 where it is missing."""
-    session = scene.session
+    session = context.session
     spec = next(one.defense for one in session.spec.audit.views if one.name == view.name)
     assert isinstance(spec, PerturbDefense)
     return secret_of(session.records, spec.attribute)
-
-
-def counterfactual(scene: Scene, view: View, places: Sequence[int], name: str, noisy: bool) -> Tensor:
-    """Tokens of every audited record with each value of an input field, `(A, R, N, k)`, as the view shows a record.
-
-    Those of its own value are the record's own, bit for bit. The joint rows are those of a noisy view, if asked for.
-    """
-    key = ("counterfactual", name)
-    session = scene.session
-    if key not in scene.kept:
-        index = torch.from_numpy(session.members)
-        _, targets = session.batch(session.members)
-        levels = range(len(session.records.fields[name].levels))
-        scene.kept[key] = [scene.reader.read(session.records.with_level(index, name, v), targets) for v in levels]
-    layers = clipped(view, scene.inside, places)
-    joint = Joint.of(layers, noisy)
-    own, found = joint.rows(layers), []
-    codes = torch.from_numpy(session.records.fields[name].codes[session.members])
-    for level, tokens in enumerate(scene.kept[key]):
-        rows = joint.rows(clipped(view, tokens.of(scene.inside.layers), places))
-        rows[:, codes == level] = own[:, codes == level]
-        found.append(rows)
-    return torch.stack(found)
-
-
-def counterfactual_gradients(scene: Scene, view: View, places: Sequence[int], name: str) -> list[list[RecordGradients]]:
-    """Gradients of every audited record with each value of an input field as matrices, by layer.
-
-    All records with the first value come first; they are clipped where the view clips.
-    """
-    key = ("counterfactual gradients", name)
-    session = scene.session
-    levels = range(len(session.records.fields[name].levels))
-    if key not in scene.kept:
-        index, (_, targets) = torch.from_numpy(session.members), session.batch(session.members)
-        read = [scene.reader.gradients(session.records.with_level(index, name, v), targets) for v in levels]
-        scene.kept[key] = [joined(same) for same in zip(*read)]
-    found: list[list[RecordGradients]] = [scene.kept[key][place] for place in places]
-    if view.clip is None:
-        return found
-    factor = torch.cat([clip_factor(view.clip, tokens) for tokens in scene.kept[("counterfactual", name)]])
-    return [[one.scaled(factor) for one in layer] for layer in found]
-
-
-def counterfactual_alone(scene: Scene, view: View, places: Sequence[int], name: str) -> Tensor:
-    """What a view that does not add up shows of every audited record alone with each value of a field, `(A, R, N, k)`.
-
-    That of its own value is what the view shows of the record as it is. Where a defense is random, the mean of some
-    looks.
-    """
-    now, session = sight(scene, view, places), scene.session
-    assert isinstance(now, ReplayedSight)
-    # Views of other batch sizes show the same of a record alone, but for perturbations: their probes are their own.
-    own = view.name if isinstance(view.defense, Perturb) else ""
-    alike = replace(now.view, name=own, batch_size=1, rounds=1, users=1, fixed_batch=False)
-    key = ("counterfactual alone", name, alike, tuple(places))
-    if key in scene.kept:
-        found: Tensor = scene.kept[key]
-        return found
-    field, index = session.records.fields[name], torch.from_numpy(session.members)
-    codes, targets = torch.from_numpy(field.codes[session.members]), session.batch(session.members)[1]
-    layers = [scene.inside.layers[place].name for place in places]
-    # The gradients of all records with a value are the same for all views; they are kept if those of all values fit.
-    tables = scene.kept.setdefault(("counterfactual tables", name), {})
-    fits = 4 * len(index) * now.batches.layout.size * len(field.levels) <= TABLE_BYTES
-    found = _alone(now, torch.arange(len(index)), scene.seed).repeat(len(field.levels), 1, 1, 1)
-    for level in range(len(field.levels)):
-        inputs = session.records.with_level(index, name, level)
-        seen = ReplayedSight.of(
-            scene.reader, inputs, targets, layers, now.view, now.joint, session.records.classes, tables.get(level)
-        )
-        if fits and plain(seen.view):
-            tables[level] = seen
-        others = torch.nonzero(codes != level).squeeze(1)
-        found[level][:, others] = _alone(seen, others, scene.seed)
-    if found.nbytes <= TABLE_BYTES:
-        scene.kept[key] = found
-    return found
-
-
-def _alone(seen: ReplayedSight, records: Tensor, seed: int) -> Tensor:
-    """What is shown of records in batches of their own, `(R, n, k)`."""
-    random = seen.view.defense is not None and seen.view.defense.moment != "gradient"
-    generator = torch.Generator().manual_seed(seed + 1)
-    looks = [seen.see(records[:, None], generator) for _ in range(_LOOKS if random else 1)]
-    return torch.stack(looks).mean(0)

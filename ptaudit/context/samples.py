@@ -19,8 +19,6 @@ from ptaudit.tables.formats import csv_text
 
 SAMPLES = "samples.csv"
 COLUMNS = ("epoch", "record", "layer", "game", "metric", "value")
-SCORED = frozenset({"uniqueness"})
-"""Games that score single records."""
 
 
 class Samples:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ptaudit.context.layer_patterns import check_patterns
+from ptaudit.context.memo import Memo
 from ptaudit.context.training_canaries import Planted
 from ptaudit.data import Records
 from ptaudit.data.split import Split
 from ptaudit.errors import ModelError
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Tokens
+from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.model import Spec
-from ptaudit.tables.row import JOINT
 from ptaudit.training.augment import Augment
 from ptaudit.training.batch import Inputs
 from ptaudit.training.layers import insert
@@ -47,7 +47,7 @@ class Session:
         augment: what changes the inputs of a training batch, if anything.
         planted: canaries that are trained on; they are among the records, and never audited otherwise.
         key: what is known to those alone who have the records: draws and names that come from it cannot be undone.
-        kept: what a game found out about the records and needs at every epoch.
+        memo: what a game found out about the records and needs at every epoch.
     """
 
     spec: Spec
@@ -62,7 +62,7 @@ class Session:
     augment: Augment | None = None
     planted: tuple[Planted, ...] = ()
     key: str = ""
-    kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 
     @property
     def reads_held_out(self) -> bool:
@@ -76,6 +76,16 @@ class Session:
         From a seed in the folder anyone could draw the resamples again, and solve for the scores of single records.
         """
         return int(hmac.digest(self.key.encode(), f"seed {self.spec.audit.seed}".encode(), "sha256").hex()[:15], 16)
+
+    @property
+    def why_no_classes(self) -> str:
+        """What the targets are, where they are no classes."""
+        targets = self.records.targets
+        return (
+            f"a record has a label of shape {tuple(targets.shape[1:])}"
+            if targets.dim() > 1
+            else "the targets are numbers"
+        )
 
     def name_of(self, record: int) -> str:
         """What a record is called in tables of single records: who has the data can tell which one it is."""

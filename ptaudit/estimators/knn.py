@@ -13,16 +13,7 @@ from scipy.special import digamma
 
 from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.neighbours import Classes, balls, jackknife, side, terms
-from ptaudit.estimators.pairing import (
-    Array,
-    Index,
-    Sample,
-    derangement,
-    near_ceiling,
-    samples,
-    unknown,
-    why_not,
-)
+from ptaudit.estimators.pairing import Array, Index, Sample, derangement, near_ceiling, samples, unknown, why_not
 from ptaudit.stats.bootstrap import from_values
 from ptaudit.stats.estimate import OK
 from ptaudit.stats.simultaneous import Z

@@ -1,42 +1,33 @@
-"""How each game of the spec is played in an audit: one file each, from a scene to rows."""
+"""The games, by name: one line each. Nothing here imports torch; how a game is played is imported when it is."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from typing import Any
+from ptaudit.games.attribute.info import AttributeGame
+from ptaudit.games.canary.info import CanaryGame
+from ptaudit.games.distribution.info import DistributionGame
+from ptaudit.games.identity.info import IdentityGame
+from ptaudit.games.label.info import LabelGame
+from ptaudit.games.localisation.info import LocalisationGame
+from ptaudit.games.membership.info import MembershipGame
+from ptaudit.games.mutual_information.info import MutualInformationGame
+from ptaudit.games.property.info import PropertyGame
+from ptaudit.games.uniqueness.info import UniquenessGame
+from ptaudit.games.usable_information.info import UsableInformationGame
+from ptaudit.games.user.info import UserGame
+from ptaudit.spec.game import GameSpec
 
-from ptaudit.context.epoch_context import Scene
-from ptaudit.spec.catalog import TOKEN_GAMES
-from ptaudit.spec.model import Spec
-from ptaudit.spec.play import GameSpec
-from ptaudit.tables.row import Row
-from ptaudit.threads import one_thread
-from ptaudit.views import View
-
-__all__ = ["on_model", "on_view"]
-
-OnView = Callable[[Scene, GameSpec, View], list[Row]]
-OnModel = Callable[[Scene, GameSpec], list[Row]]
-
-
-def on_view(game: GameSpec) -> OnView | None:
-    """How a game is played on a view; None for one on the model."""
-    return _play(game) if game.name in TOKEN_GAMES else None
-
-
-def on_model(game: GameSpec, spec: Spec) -> OnModel | None:
-    """How a game is played on the model, once an epoch; None for one on views. Canaries are both, if they are trained
-    on."""
-    if game.name == "canary":
-        return one_thread()(_file("canary").play_planted) if spec.canaries is not None and spec.canaries.train else None
-    return None if game.name in TOKEN_GAMES else _play(game)
-
-
-def _play(game: GameSpec) -> Any:
-    return one_thread()(_file(game.name).play)
-
-
-def _file(game: str) -> Any:
-    """The game's file, imported when it is first needed: some bring large libraries along."""
-    return importlib.import_module(f"ptaudit.games.{game.replace('-', '_')}.play")
+GAMES: dict[str, type[GameSpec]] = {
+    "identity": IdentityGame,
+    "label": LabelGame,
+    "membership": MembershipGame,
+    "mutual-information": MutualInformationGame,
+    "usable-information": UsableInformationGame,
+    "uniqueness": UniquenessGame,
+    "attribute": AttributeGame,
+    "property": PropertyGame,
+    "distribution": DistributionGame,
+    "user": UserGame,
+    "localisation": LocalisationGame,
+    "canary": CanaryGame,
+}
+"""Name to settings. A game added here later is in specs once `spec.model.rebuild` was called."""

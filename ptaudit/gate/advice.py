@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptaudit.gate.cases import Cases, level_cases
+from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.columns import Mask, keys
-from ptaudit.tables.row import JOINT
 from ptaudit.tables.run import Run
 from ptaudit.tables.table import Table
 

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from ptaudit.errors import PtauditError
-from ptaudit.spec.catalog import ESTIMATORS
-from ptaudit.tables.row import JOINT, is_silent
+from ptaudit.spec.catalog import ESTIMATORS, JOINT
+from ptaudit.tables.row import is_silent
 from ptaudit.tables.table import Table
 
 

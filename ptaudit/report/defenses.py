@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from ptaudit.report.cells import share_cell
 from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
 from ptaudit.report.words import adversary_text, bounds_text, interval_text, number
+from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.defenses import NONE, DefenseLine, defense_lines
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.row import Row
 from ptaudit.tables.sweeps import Threat, swept, threats
 
 if TYPE_CHECKING:

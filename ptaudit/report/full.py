@@ -15,12 +15,12 @@ from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import conclusion_cell, gate_grid
 from ptaudit.report.summary import heats, summarise
 from ptaudit.report.words import adversary_text, count, interval_text, number, percent, share, shares
-from ptaudit.spec.catalog import ESTIMATORS, NOISE_HALF
+from ptaudit.spec.catalog import ESTIMATORS, JOINT, NOISE_HALF
 from ptaudit.tables.columns import first_of, keys, places_of, series_of
 from ptaudit.tables.defenses import defense_lines
 from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.ranking import PLACE, noise_halves, noise_of, noise_rows
-from ptaudit.tables.row import JOINT, KEY_COLUMNS
+from ptaudit.tables.row import KEY_COLUMNS
 from ptaudit.tables.sweeps import threats
 from ptaudit.tables.table import Table, strongest
 

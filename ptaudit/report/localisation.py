@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ptaudit.games.registry import GAMES
 from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
 from ptaudit.report.words import interval_text, number
-from ptaudit.spec.catalog import GAMES
 from ptaudit.tables.row import Row
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
 
-_METRICS = GAMES["localisation"]
+_METRICS = GAMES["localisation"].metrics
 
 
 def localisation_grid(run: Run) -> Grid:

@@ -11,9 +11,9 @@ import numpy as np
 from ptaudit.report.caveats import caveats
 from ptaudit.report.facts import facts
 from ptaudit.report.words import plural, share, shares
-from ptaudit.spec.catalog import ESTIMATORS
+from ptaudit.spec.catalog import ESTIMATORS, JOINT
 from ptaudit.tables.ranking import noise_halves, noise_of, rank
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.row import Row
 from ptaudit.tables.table import Table, strongest
 
 if TYPE_CHECKING:

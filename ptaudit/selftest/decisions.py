@@ -10,7 +10,7 @@ import numpy as np
 
 from ptaudit.gate import decide, exit_code
 from ptaudit.selftest.answer import Answer
-from ptaudit.spec import GateSpec
+from ptaudit.spec.model import GateSpec
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run

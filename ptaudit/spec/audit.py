@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Tag, field_validator, model_validator
 
 from ptaudit.errors import SpecError
-from ptaudit.spec.base import Count, Flag, Label, Number, Part, Seed, Text, Whole, choice, fault, unique
-from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE, TOKEN_GAMES
+from ptaudit.games.registry import GAMES
+from ptaudit.spec.base import Count, Flag, Label, Number, OrList, Part, Seed, Text, Whole, choice, fault, unique
+from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE
 from ptaudit.spec.defenses import Defense, DpDefense
-from ptaudit.spec.games import Game, make_game
-from ptaudit.spec.play import Titled
-from ptaudit.spec.sweep import OrList
+from ptaudit.spec.game import Titled
+from ptaudit.spec.games import Game, default_games
 
 Epoch = Annotated[Whole, Field(ge=0)]
 Patterns = Annotated[list[Text], Field(min_length=1)]
@@ -94,6 +94,12 @@ class ViewSpec(Part):
         return self
 
     @property
+    def noisy(self) -> bool:
+        """Whether noise of known size is on what it shows."""
+        defense = self.defense
+        return isinstance(defense, DpDefense) and defense.noise_multiplier > 0
+
+    @property
     def changes(self) -> bool:
         """Whether the same batch looks different every time."""
         defense = self.defense
@@ -117,10 +123,6 @@ class LiveSpec(Part):
 
 def _default_views() -> list[ViewSpec]:
     return [ViewSpec(name="record", batch_size=1), ViewSpec(name="batch-32", batch_size=32)]
-
-
-def _default_games() -> list[Game]:
-    return [make_game(name) for name in ("identity", "label", "membership")]
 
 
 class AuditSpec(Part):
@@ -147,7 +149,7 @@ class AuditSpec(Part):
     """The embeddings of the gradients."""
     views: list[ViewSpec] = Field(default_factory=_default_views)
     """What adversaries see; default `record` (one record) and `batch-32` (the sum over 32)."""
-    games: Annotated[list[Game], Field(min_length=1)] = Field(default_factory=_default_games)
+    games: Annotated[list[Game], Field(min_length=1)] = Field(default_factory=default_games)
     """The games that are played; default identity, label and membership."""
     live: LiveSpec | None = None
     """Also watch the training while it runs; default no. The tables stay the same."""
@@ -174,14 +176,18 @@ class AuditSpec(Part):
     @model_validator(mode="after")
     def _parts_fit(self) -> AuditSpec:
         unique((view.name for view in self.views), "view name", lambda index: ("views", index, "name"))
+        for index, game in enumerate(self.games):
+            if isinstance(game, Titled) and game.id in GAMES and game.id != game.name:
+                what = f"the id `{game.id}` is the name of another game"
+                raise fault(what, at=("games", index, "id"), remedy="choose another")
         titles = [game.title for game in self.games]
         twice = [game for game in self.games if titles.count(game.title) > 1]
         remedy = "give each an id of its own" if all(isinstance(game, Titled) for game in twice) else "remove one"
         unique(titles, "game", lambda index: ("games", index), remedy)
-        on_tokens = [game.name for game in self.games if game.name in TOKEN_GAMES]
-        if on_tokens and not self.views:
+        on_views = [game.name for game in self.games if game.on_views]
+        if on_views and not self.views:
             raise fault(
-                f"game `{on_tokens[0]}` needs a view",
+                f"game `{on_views[0]}` needs a view",
                 at=("views",),
                 remedy="name one, or leave `views` out for the default ones",
             )
@@ -193,7 +199,7 @@ class AuditSpec(Part):
                 )
                 raise fault(what, at=("views", index), remedy="use encoder: sketch, or a view without that")
         if self.tokens.encoder != "sketch" and not any(game.needs_encoder for game in self.games):
-            users = "mutual-information and usable-information"
+            users = " and ".join(name for name, game in GAMES.items() if game.needs_encoder)
             what = f"`encoder: {self.tokens.encoder}` is not used: only {users} play on learned tokens"
             raise fault(what, at=("tokens", "encoder"), remedy="add one of these games, or remove it")
         return self
@@ -251,9 +257,8 @@ class GateSpec(Part):
     @classmethod
     def _default_rows(cls, values: Any) -> Any:
         if isinstance(values, dict) and "over" not in values:
-            game = str(values.get("metric")).partition(".")[0]
-            if game in ("membership", "canary"):
-                return values | {"over": "joint"}
+            game = GAMES.get(str(values.get("metric")).partition(".")[0])
+            return values if game is None else values | {"over": game.gated_over}
         return values
 
     @model_validator(mode="after")

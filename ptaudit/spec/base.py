@@ -12,11 +12,13 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     Strict,
     StringConstraints,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 Whole = Annotated[int, Strict()]
 """A whole number; neither `true` nor `"3"` nor `3.0` passes for one."""
@@ -131,6 +133,14 @@ def unique(
         if value in seen:
             raise fault(f"{what} `{value}` is used twice", at=locate(index), remedy=remedy)
         seen.add(value)
+
+
+class OrList:
+    """For the JSON Schema: a value, or a list of values each of which makes an entry of its own."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        one = handler(core)
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
 
 
 class Part(BaseModel):

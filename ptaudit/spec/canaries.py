@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ptaudit.spec.base import Flag, Number, Part, Text, Whole, fault, nearest, unique
+from ptaudit.spec.base import Flag, Number, Part, Text, Whole, fault, unique
 
 if TYPE_CHECKING:
-    from ptaudit.spec.audit import GateSpec
     from ptaudit.spec.model import Spec
 
 Kind = Literal["natural", "mislabelled", "crafted"]
@@ -118,51 +117,6 @@ def check_canaries(spec: Spec) -> None:
         if getattr(canaries, key) != CanarySpec.model_fields[key].default and not used:
             user = "a spec without views" if key == "games" else "canaries without a view of defense `dp`"
             raise fault(f"`{key}` is not used by {user}", at=("canaries", key), remedy="remove it")
-
-
-def check_canary_gate(
-    gate: GateSpec, at: tuple[str | int, ...], canaries: CanarySpec, trained: bool, noisy: bool, epochs: int
-) -> None:
-    """Refuses a gate on canaries that can match no row.
-
-    Args:
-        gate: the gate; its view and its metric are known to be there.
-        at: its place in the spec.
-        canaries: the canaries.
-        trained: whether it is on those that were trained on.
-        noisy: whether its view has noise.
-        epochs: how many are audited.
-    """
-    if gate.over not in ("joint", "all"):
-        what = f"gate `{gate.id}`: canaries are about all layers jointly, not about `{gate.over}`"
-        raise fault(what, at=(*at, "over"), remedy="set over: joint")
-    names = canaries.run_adversaries if trained else canaries.step_adversaries
-    if gate.adversary is not None and gate.adversary not in names:
-        what = f"gate `{gate.id}`: adversary `{gate.adversary}` does not play on view `{gate.view}`"
-        raise fault(what, at=(*at, "adversary"), remedy=nearest(gate.adversary, names))
-    if gate.measure == "epsilon_lo" and not (trained or noisy):
-        what = f"gate `{gate.id}`: metric `{gate.metric}` needs noise, which view `{gate.view}` has none of"
-        raise fault(what, at=(*at, "metric"), remedy="give the view a defense with a noise_multiplier")
-    tests = (ONE_RUN,) if trained else (*STEP_TESTS, ATTACK)
-    asked = tests if gate.adversary is None else (gate.adversary.split("/")[1],)
-    if not any(gate.measure in REPORTS[test] for test in asked):
-        who = "the canaries of a training do" if gate.adversary is None else f"adversary `{gate.adversary}` does"
-        what = f"gate `{gate.id}`: {who} not report `{gate.measure}`"
-        known = dict.fromkeys(metric for test in asked for metric in REPORTS[test])
-        raise fault(what, at=(*at, "metric"), remedy=f"there are: {', '.join(known)}")
-    if gate.measure == "epsilon_lo":
-        _check_alone(gate, at, [name for name in names if gate.measure in REPORTS[name.split("/")[1]]], epochs)
-
-
-def _check_alone(gate: GateSpec, at: tuple[str | int, ...], names: list[str], epochs: int) -> None:
-    """Refuses a gate on several bounds: each holds with its own 95 %, and the largest of them with less."""
-    why = "each holds at 95 % by itself, not the largest of them"
-    if gate.adversary is None and len(names) > 1:
-        what = f"gate `{gate.id}` is on the bounds on epsilon of {len(names)} adversaries: {why}"
-        raise fault(what, at=at, remedy=f"name one adversary: {', '.join(names)}")
-    if gate.epoch in ("all", "max") and epochs > 1:
-        what = f"gate `{gate.id}` is on the bounds on epsilon of {epochs} epochs: {why}"
-        raise fault(what, at=(*at, "epoch"), remedy="name one epoch: `last`, `first` or a number")
 
 
 def _check_attribute(canaries: CanarySpec, spec: Spec) -> None:

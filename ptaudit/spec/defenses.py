@@ -7,8 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from ptaudit.spec.base import Count, Number, Part, Text, by_name, name_tag
-from ptaudit.spec.sweep import OrList
+from ptaudit.spec.base import Count, Number, OrList, Part, Text, by_name, name_tag
 
 Share = Annotated[Number, Field(gt=0, lt=1), OrList()]
 Positive = Annotated[Number, Field(gt=0), OrList()]

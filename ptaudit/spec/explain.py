@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from ptaudit.spec.base import FAULT, closest, nearest
 from ptaudit.spec.document import Loc
 from ptaudit.spec.model import Spec
+from ptaudit.spec.one_of import OneOf
 from ptaudit.spec.paths import Problem
 
 _EXPECTED = {
@@ -118,12 +119,18 @@ def _known_keys(loc: Loc) -> list[str]:
     for key in loc:
         fields = {name: info for part in parts for name, info in part.model_fields.items()}
         if isinstance(key, str):
-            parts = list(_parts_in(fields[key].annotation))
+            info = fields[key]
+            parts = list(_parts_in((info.annotation, *info.metadata)))
     return [name for part in parts for name in part.model_fields]
 
 
 def _parts_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The parts that a type, or one of several, may hold; of one with a registry those that are in it."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    for inner in get_args(annotation):
+    inside = annotation if isinstance(annotation, tuple) else get_args(annotation)
+    registries = [inner for inner in inside if isinstance(inner, OneOf)]
+    for registry in registries:
+        yield from registry.parts().values()
+    for inner in [] if registries else inside:
         yield from _parts_in(inner)

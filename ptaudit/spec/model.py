@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from ptaudit.games.canary.info import CanaryGame
 from ptaudit.spec.audit import AuditSpec, Every, GateSpec, LiveSpec, TokenSpec, UpdateSpec, ViewSpec
 from ptaudit.spec.base import FAULT, Label, Part, fault, unique
 from ptaudit.spec.canaries import CanarySpec, check_canaries
 from ptaudit.spec.data import DataSpec
 from ptaudit.spec.defenses import Defense, DefenseSpec, VibDefense
-from ptaudit.spec.games import CanaryGame, IdentityGame, MutualInformationGame, UsableInformationGame
+from ptaudit.spec.game import GameSpec
 from ptaudit.spec.gates import check_gate
-from ptaudit.spec.play import GameSpec
 from ptaudit.spec.replay import ReplaySpec
 from ptaudit.spec.secrets import check_secrets
 from ptaudit.spec.train import DpSgdSpec, ModelSpec, OptimizerSpec, SamSpec, ScheduleSpec, TrainSpec
@@ -32,10 +32,8 @@ __all__ = [
     "Every",
     "GameSpec",
     "GateSpec",
-    "IdentityGame",
     "LiveSpec",
     "ModelSpec",
-    "MutualInformationGame",
     "OptimizerSpec",
     "ReplaySpec",
     "SamSpec",
@@ -44,7 +42,6 @@ __all__ = [
     "TokenSpec",
     "TrainSpec",
     "UpdateSpec",
-    "UsableInformationGame",
     "ViewSpec",
 ]
 
@@ -111,7 +108,7 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
     @property
     def games(self) -> tuple[GameSpec, ...]:
         """The games that are played, with that of the canaries."""
-        return (*self.audit.games, *((CanaryGame(),) if self.canaries else ()))
+        return (*self.audit.games, *((CanaryGame(canaries=self.canaries),) if self.canaries else ()))
 
     @property
     def arms(self) -> dict[str, Spec]:
@@ -226,3 +223,9 @@ def _first(error: ValidationError) -> str:
     """The first problem in words."""
     details = error.errors(include_url=False)[0]
     return str(details["ctx"]["what"]) if details["type"] == FAULT else details["msg"]
+
+
+def rebuild() -> None:
+    """Make the parts of the spec anew from the registries, after something was added to one."""
+    for part in (AuditSpec, Spec):
+        part.model_rebuild(force=True)

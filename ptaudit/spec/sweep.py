@@ -7,24 +7,12 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from pydantic import GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
-
 from ptaudit.errors import SpecError
+from ptaudit.games.registry import GAMES
 from ptaudit.spec.document import Document, Loc
 
 _VIEWS = {"batch_size": "m", "rounds": "r", "users": "u", "fixed_batch": "fixed"}
-_GAMES = {"own_records": "own", "weights": ""}
 _STRENGTHS = dict.fromkeys(("noise_multiplier", "ratio", "size", "rate", "epsilon", "beta"), "")
-
-
-class OrList:
-    """For the JSON Schema: a value, or a list of values each of which makes an entry of its own."""
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        one = handler(core)
-        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
 
 
 def unfold(document: Document) -> None:
@@ -37,8 +25,13 @@ def unfold(document: Document) -> None:
     audit = values.get("audit")
     if isinstance(audit, dict):
         _unfold(document, ("audit",), "views", _VIEWS, "name")
-        _unfold(document, ("audit",), "games", _GAMES, "id")
+        _unfold(document, ("audit",), "games", _of_games(), "id")
     _unfold(document, (), "defenses", _STRENGTHS, None)
+
+
+def _of_games() -> dict[str, str]:
+    """Settings of games that may be lists."""
+    return {key: prefix for game in GAMES.values() for key, prefix in game.lists.items()}
 
 
 MOST_ENTRIES = 200

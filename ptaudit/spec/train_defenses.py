@@ -7,14 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from ptaudit.spec.base import Number, Part, by_name, fault, name_tag
-from ptaudit.spec.defenses import (
-    DropoutDefense,
-    LabelDpDefense,
-    PerturbDefense,
-    PruneDefense,
-    SignDefense,
-    VibDefense,
-)
+from ptaudit.spec.defenses import DropoutDefense, LabelDpDefense, PerturbDefense, PruneDefense, SignDefense, VibDefense
 
 _Share = Annotated[Number, Field(gt=0, lt=1)]
 _Positive = Annotated[Number, Field(gt=0)]

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ptaudit.spec.catalog import NO_DEFENSE
-from ptaudit.tables.row import JOINT, Row, strongest
+from ptaudit.spec.catalog import JOINT, NO_DEFENSE
+from ptaudit.tables.row import Row, strongest
 from ptaudit.tables.run import DefenseEntry, Run
 from ptaudit.tables.spec import plain_spec, views_of
 from ptaudit.tables.table import Table

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
+from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.columns import first_of
 from ptaudit.tables.defenses import defenses_sheet
 from ptaudit.tables.digests import digest, digest_of, verify
@@ -18,7 +19,7 @@ from ptaudit.tables.formats import check_header, csv_text, json_text, parse, rea
 from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.manifest import read_manifest
 from ptaudit.tables.reading import read_leakage
-from ptaudit.tables.row import COLUMNS, JOINT, TABLE_VERSION, Row
+from ptaudit.tables.row import COLUMNS, TABLE_VERSION, Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
 from ptaudit.tables.summary import summary
 from ptaudit.tables.sweeps import threats_sheet

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ptaudit.spec.catalog import GAMES, MODEL_VIEW
+from ptaudit.games.registry import GAMES
+from ptaudit.spec.catalog import MODEL_VIEW
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run
 from ptaudit.tables.spec import games_of, plain_spec, views_of
@@ -14,7 +15,7 @@ from ptaudit.tables.status import worst_status
 from ptaudit.tables.wide import Cell, Sheet
 
 LAYER = ("epoch", "layer", "layer_index", "layer_type")
-METRICS = GAMES["localisation"]
+METRICS = GAMES["localisation"].metrics
 USABLE = {"usable_linear_bits": "linear", "usable_mlp_bits": "mlp"}
 """Column to the family of predictors whose bits it holds."""
 

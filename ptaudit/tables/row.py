@@ -15,9 +15,6 @@ from ptaudit.stats.estimate import NOT_COMPARABLE, Estimate
 Key = tuple[int, str, str, str, str, str, str, str, str]
 """What tells a row from all others of its table, see `KEY_COLUMNS`."""
 
-JOINT = "*"
-"""Name of the row that stands for all layers of a view jointly."""
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ptaudit.spec.catalog import NOISE_HALF
+from ptaudit.spec.catalog import JOINT, NOISE_HALF
 from ptaudit.tables.ranking import Place, noise_halves, noise_of, rank
-from ptaudit.tables.row import COLUMNS, JOINT, Row
+from ptaudit.tables.row import COLUMNS, Row
 from ptaudit.tables.run import Run
 from ptaudit.tables.verdict import Verdict
 from ptaudit.tables.wide import primary_rows

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ptaudit.spec.catalog import INFERENCE_GAMES
+from ptaudit.games.registry import GAMES
 from ptaudit.tables.defenses import title_of
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run
@@ -36,7 +36,7 @@ class Threat:
 def threats(run: Run) -> list[Threat]:
     """Every row of the last audited epoch of the games about a secret of a batch."""
     views, games = views_of(run.spec_text), games_of(run.spec_text)
-    asked = [title for title, game in games.items() if game.get("name") in INFERENCE_GAMES]
+    asked = [title for title, game in games.items() if (known := GAMES.get(str(game.get("name")))) and known.has_static]
     rows = run.rows.where(epoch=run.rows.last_epoch, game=asked)
     return [Threat(_knows(views.get(row.view, {}), games[row.game]), row) for row in rows]
 

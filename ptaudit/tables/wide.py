@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
-from ptaudit.spec.catalog import GAMES
+from ptaudit.games.registry import GAMES
+from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.bounds import Array, row_bounds
 from ptaudit.tables.columns import Places, first_of, keys, series_of
-from ptaudit.tables.row import JOINT, KEY_COLUMNS, Row, strongest
+from ptaudit.tables.row import KEY_COLUMNS, Row, strongest
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import degrees_of_freedom
 from ptaudit.tables.status import worst_status
@@ -35,7 +36,7 @@ class Sheet:
 def primary_metric(game: str, metrics: Iterable[str]) -> str:
     """The metric that stands for a game: the first of the catalog, else the first there is."""
     there = list(metrics)
-    return next((metric for metric in GAMES.get(game, ()) if metric in there), there[0])
+    return next((metric for metric in (GAMES[game].metrics if game in GAMES else ()) if metric in there), there[0])
 
 
 def primary_rows(rows: Iterable[Row]) -> list[Row]:

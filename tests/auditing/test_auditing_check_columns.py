@@ -16,11 +16,9 @@ from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
 from ptaudit.auditing.columns import column_entries, strangers
 from ptaudit.auditing.foretold import foretold
 from ptaudit.auditing.frozen import FrozenEntry, frozen_entries
-from ptaudit.auditing.opening import (
-    open_session,
-)
+from ptaudit.auditing.opening import open_session
 from ptaudit.report import Page, open_format
-from ptaudit.spec import load
+from ptaudit.spec.load import load
 
 CPU = torch.device("cpu")
 SMALL = {"audit__views": ONE_VIEW, "train__epochs": 1, "audit__epochs": [1], "audit__games": ["membership"]}

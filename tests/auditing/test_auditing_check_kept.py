@@ -10,12 +10,11 @@ from audit_case import ONE_VIEW, write_spec
 from ptaudit.auditing import check
 from ptaudit.auditing import gradient_memory as kept
 from ptaudit.auditing.gradient_memory import kept_bytes
-from ptaudit.auditing.opening import (
-    open_session,
-)
-from ptaudit.context.epoch_context import Scene
-from ptaudit.context.observations import counterfactual, counterfactual_gradients, summed
-from ptaudit.spec import load
+from ptaudit.auditing.opening import open_session
+from ptaudit.context.counterfactual import counterfactual, counterfactual_gradients
+from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.observations import summed
+from ptaudit.spec.load import load
 from ptaudit.views import View
 
 
@@ -25,7 +24,7 @@ def opened(path):
     model = session.model(0)
     reader = session.reader(model)
     tokens = reader.read(*session.batch(session.members))
-    return session, reader, Scene(session, 0, 0, model, reader.layers, tokens, None, reader)
+    return session, reader, EpochContext(session, 0, 0, model, reader.layers, tokens, None, reader)
 
 
 def tensors(layers):
@@ -48,8 +47,8 @@ def test_kept_gradients_take_what_check_says(tmp_path, hidden):
     """Wide layers as factors, small ones whole."""
     path = write_spec(tmp_path, model__args={"hidden": hidden}, audit__views=ONE_VIEW, audit__games=["identity"])
     report = check(path)
-    session, reader, scene = opened(path)
-    own = tensors(scene.gradients)
+    session, reader, context = opened(path)
+    own = tensors(context.gradients)
     assert within(report.gradient_bytes, size(own))
     assert within(kept_bytes(session, reader)[0], size(own))
 
@@ -60,10 +59,10 @@ def test_the_peak_holds_a_copy_for_every_clip(tmp_path):
              for c in (0.5, 1.0, 2.0)]  # fmt: skip
     others = {"name": "identity", "knows": "others"}
     path = write_spec(tmp_path, model__args={"hidden": 400}, audit__views=noisy, audit__games=[others])
-    session, reader, scene = opened(path)
-    own, copies = tensors(scene.gradients), []
+    session, reader, context = opened(path)
+    own, copies = tensors(context.gradients), []
     for clip in (0.5, 1.0, 2.0):
-        copies.append(tensors(summed(scene, View("dp", 2, clip=clip, noise_std=1.0), [0, 1]).sums.layers))
+        copies.append(tensors(summed(context, View("dp", 2, clip=clip, noise_std=1.0), [0, 1]).sums.layers))
     first, more = kept_bytes(session, reader)
     assert within(first + more, size(own, *copies))
     assert not within(first, size(own, *copies), 1.2)
@@ -71,12 +70,12 @@ def test_the_peak_holds_a_copy_for_every_clip(tmp_path):
 
 def test_the_peak_holds_the_gradients_of_every_value_that_is_tried(tmp_path):
     game = {"name": "attribute", "attribute": "colour"}
-    session, reader, scene = opened(inference_case.spec(tmp_path, audit={"games": [game]}))
+    session, reader, context = opened(inference_case.spec(tmp_path, audit={"games": [game]}))
     view = View("pair", 2)
-    counterfactual(scene, view, [0, 1], "colour", False)
-    tried = tensors(counterfactual_gradients(scene, view, [0, 1], "colour"))
+    counterfactual(context, view, [0, 1], "colour", False)
+    tried = tensors(counterfactual_gradients(context, view, [0, 1], "colour"))
     first, more = kept_bytes(session, reader)
-    assert within(first + more, size(tensors(scene.gradients), tried))
+    assert within(first + more, size(tensors(context.gradients), tried))
     assert more > 1.5 * first
 
 

@@ -9,7 +9,7 @@ import yaml
 
 import ptaudit
 from ptaudit.gate import decide, exit_code
-from ptaudit.spec import load
+from ptaudit.spec.load import load
 from ptaudit.tables.folder import read_run
 
 MODEL = """from torch import nn

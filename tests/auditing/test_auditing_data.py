@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from ptaudit.auditing.opening import (
-    open_session,
-)
+from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.seed import trajectory
 from ptaudit.auditing.warnings import warnings
-from ptaudit.context.session import (
-    Session,
-)
-from ptaudit.spec import load
+from ptaudit.context.session import Session
+from ptaudit.spec.load import load
 
 SPEC = """
 version: 1

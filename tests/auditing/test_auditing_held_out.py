@@ -5,31 +5,27 @@ from dataclasses import replace
 import torch
 from audit_case import ONE_VIEW, write_spec
 
-from ptaudit.auditing.opening import (
-    open_session,
-)
-from ptaudit.context.epoch_context import Scene
+from ptaudit.auditing.opening import open_session
+from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.held_out import held_out
-from ptaudit.context.session import (
-    both_sides,
-)
-from ptaudit.spec import load
+from ptaudit.context.session import both_sides
+from ptaudit.spec.load import load
 from ptaudit.views import View
 
 
-def scene(tmp_path):
+def context(tmp_path):
     session = open_session(
         load(write_spec(tmp_path, audit__views=ONE_VIEW, audit__games=["identity"])), torch.device("cpu")
     )
     model = session.model(0)
     reader = session.reader(model)
     inside, outside = both_sides(session, reader)
-    return Scene(session, 0, 0, model, reader.layers, inside, outside, reader)
+    return EpochContext(session, 0, 0, model, reader.layers, inside, outside, reader)
 
 
 def test_a_norm_that_is_no_number_spoils_what_is_clipped_by_it(tmp_path):
     """Of a layer that the view does not share: its own gradients are numbers, and their clipped ones are not."""
-    whole = scene(tmp_path)
+    whole = context(tmp_path)
     norms = whole.outside.total_norm_sq.clone()
     norms[3] = torch.nan
     spoiled = replace(whole, outside=replace(whole.outside, total_norm_sq=norms))

@@ -14,16 +14,14 @@ import torch
 from inference_case import DEFENSES, GAMES, spec
 
 import ptaudit
-from ptaudit.auditing.opening import (
-    open_session,
-)
+from ptaudit.auditing.opening import open_session
 from ptaudit.errors import PtauditError
 from ptaudit.games.common import batch_secret as inference
 from ptaudit.games.user import matrices as user_matrices
 from ptaudit.games.user import measure as user
 from ptaudit.report import Page
 from ptaudit.report.markdown import render
-from ptaudit.spec import load
+from ptaudit.spec.load import load
 from ptaudit.tables.row import KEY_COLUMNS
 
 NAMES = [str(game.get("id", game["name"])) for game in GAMES]

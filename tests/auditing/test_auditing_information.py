@@ -12,14 +12,13 @@ from audit_case import ONE_VIEW, call, tables, write_spec
 
 from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.auditing.epoch_store import Parts
-from ptaudit.auditing.opening import (
-    open_session,
-)
+from ptaudit.auditing.opening import open_session
+from ptaudit.games.mutual_information.info import MutualInformationGame
 from ptaudit.games.mutual_information.play import _options
-from ptaudit.spec import load
-from ptaudit.spec.model import MutualInformationGame
+from ptaudit.spec.catalog import JOINT
+from ptaudit.spec.load import load
 from ptaudit.tables.folder import read_run
-from ptaudit.tables.row import JOINT, find
+from ptaudit.tables.row import find
 
 LAYERS = (JOINT, "1", "3")
 NOISY = {"name": "dp", "batch_size": 2, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": 0.5}}

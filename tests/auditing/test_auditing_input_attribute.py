@@ -11,7 +11,8 @@ import torch
 from inference_case import DEFENSES, spec
 
 import ptaudit
-from ptaudit.context.observations import counterfactual_alone, sight
+from ptaudit.context.counterfactual import counterfactual_alone
+from ptaudit.context.observations import sight
 from ptaudit.games.attribute import play as attribute
 
 MODEL = {"entry": "models.py:net", "args": {"hidden": 24}}
@@ -57,19 +58,19 @@ def test_her_picture_of_the_true_value_is_what_is_shown(tmp_path: Path, monkeypa
     seen = []
     inner = attribute._input
 
-    def looked(scene: Any, game: Any, view: Any, table: Any) -> Any:
-        alone = counterfactual_alone(scene, view, table.places, "colour")
+    def looked(context: Any, game: Any, view: Any, table: Any) -> Any:
+        alone = counterfactual_alone(context, view, table.places, "colour")
         order = torch.randperm(alone.shape[2], generator=torch.Generator().manual_seed(0))
-        shown = sight(scene, view, table.places).see(order[:, None], torch.Generator().manual_seed(1))
-        codes = torch.from_numpy(scene.session.records.fields["colour"].codes[scene.session.members])[order]
+        shown = sight(context, view, table.places).see(order[:, None], torch.Generator().manual_seed(1))
+        codes = torch.from_numpy(context.session.records.fields["colour"].codes[context.session.members])[order]
         mine = alone[:, :, order][codes, :, torch.arange(len(order))].transpose(0, 1)
         other = alone[:, :, order][1 - codes, :, torch.arange(len(order))].transpose(0, 1)
         seen.append(view.name)
         assert float((mine - shown).norm()) <= 1e-5 * float(shown.norm())
         assert float((other - shown).norm()) > 0.05 * float(shown.norm())
-        again = counterfactual_alone(scene, view, table.places, "colour")
+        again = counterfactual_alone(context, view, table.places, "colour")
         assert torch.equal(alone, again)
-        return inner(scene, game, view, table)
+        return inner(context, game, view, table)
 
     monkeypatch.setattr(attribute, "_input", looked)
     views = [

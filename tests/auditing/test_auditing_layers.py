@@ -9,8 +9,9 @@ import pytest
 from audit_case import ONE_VIEW, call, tables, write_spec
 
 import ptaudit
+from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.folder import read_run
-from ptaudit.tables.row import JOINT, find
+from ptaudit.tables.row import find
 from ptaudit.tables.summary import most_leaking
 
 # Layers that are not captured

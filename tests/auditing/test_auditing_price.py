@@ -12,10 +12,8 @@ from audit_case import ONE_VIEW, call, write_spec
 from ptaudit.auditing import check
 from ptaudit.auditing import cost_estimate as price
 from ptaudit.auditing.cost_probe import ENOUGH, Probe
-from ptaudit.auditing.opening import (
-    open_session,
-)
-from ptaudit.spec import load
+from ptaudit.auditing.opening import open_session
+from ptaudit.spec.load import load
 from ptaudit.views import View
 
 DEEP = """\
@@ -57,15 +55,15 @@ def test_every_phase_is_foretold_within_a_factor_of_three(tmp_path):
 def test_a_sample_has_layers_of_all_sizes_and_not_all_records(tmp_path):
     views = [{"name": "pair", "batch_size": 2}, {"name": "large", "batch_size": 20}]
     probe = probe_of(deep(tmp_path, data__limit=None, audit__views=views))
-    scene = probe.scene(probe.session, View("pair", 2), 2)
-    assert [layer.parameters for layer in scene.inside.layers] == [32 * 33, 32 * 33]
-    assert scene.inside.values.shape[:2] == (2, ENOUGH)
-    assert [len(layer[0].norms()) for layer in scene.gradients] == [ENOUGH, ENOUGH]
-    all_layers = probe.scene(probe.session, View("pair", 2), 5)
+    context = probe.context(probe.session, View("pair", 2), 2)
+    assert [layer.parameters for layer in context.inside.layers] == [32 * 33, 32 * 33]
+    assert context.inside.values.shape[:2] == (2, ENOUGH)
+    assert [len(layer[0].norms()) for layer in context.gradients] == [ENOUGH, ENOUGH]
+    all_layers = probe.context(probe.session, View("pair", 2), 5)
     assert [layer.name for layer in all_layers.inside.layers] == [layer.name for layer in probe.inside.layers]
-    assert scene.cells < all_layers.cells / 2
+    assert context.cells < all_layers.cells / 2
     # A view that needs more records has them.
-    assert probe.scene(probe.session, View("large", 20), 2).inside.values.shape[1] == 400
+    assert probe.context(probe.session, View("large", 20), 2).inside.values.shape[1] == 400
 
 
 def test_every_game_is_priced_and_kinds_that_differ_by_strength_alone_once(tmp_path, monkeypatch):

@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from audit_case import call, write_spec
 
-from ptaudit.auditing.opening import (
-    open_session,
-)
-from ptaudit.spec import load
+from ptaudit.auditing.opening import open_session
+from ptaudit.spec.load import load
 from ptaudit.stats.bootstrap import resample_weights
 
 

@@ -10,9 +10,10 @@ import pytest
 from audit_case import BASE, ONE_VIEW, TABLES, bits, call, start, tables, write_spec
 
 import ptaudit
-from ptaudit.spec import load
+from ptaudit.spec.catalog import JOINT
+from ptaudit.spec.load import load
 from ptaudit.tables.folder import read_run
-from ptaudit.tables.row import COLUMNS, JOINT, find
+from ptaudit.tables.row import COLUMNS, find
 
 FILES = {
     "spec.resolved.yaml", "manifest.json", "leakage.csv", "layers.csv", "epochs.csv", "layer_epoch.csv", "gates.json",

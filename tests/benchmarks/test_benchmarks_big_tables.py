@@ -15,7 +15,7 @@ from example_run import VIEWS, example_run
 
 from ptaudit.gate import decide
 from ptaudit.report import open_format
-from ptaudit.spec import GateSpec
+from ptaudit.spec.model import GateSpec
 from ptaudit.tables.folder import read_run, write_run
 
 

@@ -16,7 +16,7 @@ import claims_verdicts as claims
 from claims_specs import specs
 from claims_verdicts import FAILS, HOLDS, UNDECIDED
 
-from ptaudit.spec import load
+from ptaudit.spec.load import load
 
 
 def row(view="batch-m1", value=0.5, half=0.1, **more):

@@ -28,7 +28,7 @@ from redteam_score import Score, score
 from redteam_specs import NEEDS, specs
 from redteam_world import World
 
-from ptaudit.spec import load
+from ptaudit.spec.load import load
 
 
 def world(records=400, inputs=24, seed=0):

@@ -14,21 +14,20 @@ from canary_cases import table
 from scipy import stats
 
 from ptaudit.auditing.check import check
-from ptaudit.auditing.opening import (
-    open_session,
-)
+from ptaudit.auditing.opening import open_session
+from ptaudit.auditing.rows import rows_of
 from ptaudit.auditing.run import audit
 from ptaudit.canaries import Pull
-from ptaudit.context.epoch_context import Scene
-from ptaudit.context.session import (
-    Session,
-)
+from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.session import Session
 from ptaudit.context.training_canaries import notes, scores, spent
 from ptaudit.errors import DataError
-from ptaudit.games.canary import play
-from ptaudit.spec import load
-from ptaudit.spec.games import CanaryGame
+from ptaudit.games.canary.info import CanaryGame
+from ptaudit.games.game_play import run_game
+from ptaudit.spec.load import load
+from ptaudit.tables.row import Row
 from ptaudit.training.accounting import epsilon
+from ptaudit.views import View
 
 NET = """\
 from torch import nn
@@ -76,6 +75,12 @@ def write(folder: Path, n: int = 400, **changes: object) -> Path:
     path = folder / "spec.yaml"
     path.write_text(yaml.safe_dump(spec))
     return path
+
+
+def _rows(context: EpochContext, view: View | None = None) -> list[Row]:
+    game = context.session.spec.games[-1]
+    assert isinstance(game, CanaryGame)
+    return rows_of(context, game, run_game(context, game, view))
 
 
 def opened(path: Path) -> Session:
@@ -162,8 +167,8 @@ def rows_after(session: Session, steps: int, tamper: bool = True) -> dict[tuple[
             right = torch.nn.functional.one_hot(self.targets[apart.argmin(1)], 2).float()
             return self.scale * right * known[:, None]
 
-    scene = Scene(session, 1, steps, Oracle(), (), None, None, None)
-    return {(row.adversary, row.metric): row for row in play.play_planted(scene, CanaryGame())}
+    context = EpochContext(session, 1, steps, Oracle(), (), None, None, None)
+    return {(row.adversary, row.metric): row for row in _rows(context)}
 
 
 def test_a_model_that_knows_its_members_is_found_out(tmp_path: Path) -> None:
@@ -260,8 +265,8 @@ def test_too_few_held_out_records_for_a_view_are_said_with_the_number(tmp_path: 
     session = opened(write(tmp_path, canaries__train=False, canaries__count=300))
     model = session.model(0)
     reader = session.reader(model)
-    scene = Scene(session, 1, 1, model, (), reader.read(*session.batch(session.members)), None, reader)
-    rows = play.play(scene, CanaryGame(), session.views[1])
+    context = EpochContext(session, 1, 1, model, (), reader.read(*session.batch(session.members)), None, reader)
+    rows = _rows(context, session.views[1])
     assert {row.status for row in rows} == {
         "inconclusive: needs 300 held-out records with one of both values, has 200",
         "inconclusive: needs 300 held-out records, has 200",

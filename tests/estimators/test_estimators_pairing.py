@@ -12,15 +12,7 @@ from ptaudit.estimators import ESTIMATORS
 from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.knn import derangements
 from ptaudit.estimators.names import OPTIONS, complaint
-from ptaudit.estimators.pairing import (
-    derangement,
-    entropy,
-    first_of_each,
-    mismatched,
-    near_ceiling,
-    samples,
-    why_not,
-)
+from ptaudit.estimators.pairing import derangement, entropy, first_of_each, mismatched, near_ceiling, samples, why_not
 from ptaudit.estimators.reduce import few, normal_scores, principal, standardised
 from ptaudit.stats.estimate import Estimate
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from ptaudit.cli import app
 from ptaudit.games.localisation.measure import METRICS, distances, sensitivities
+from ptaudit.games.registry import GAMES
 from ptaudit.gradients.sensitivity import Norms
-from ptaudit.spec.catalog import ADVERSARIES, GAMES
 from ptaudit.stats.subspace import LEAST_RECORDS
 from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import find
@@ -25,8 +25,8 @@ def norms(squares, rows, columns=4, doubts=None):
 
 
 def test_metrics_and_adversaries_are_those_of_the_catalog():
-    assert tuple(METRICS) == GAMES["localisation"]
-    assert tuple(dict.fromkeys(METRICS.values())) == ADVERSARIES["localisation"]
+    assert tuple(METRICS) == GAMES["localisation"].metrics
+    assert tuple(dict.fromkeys(METRICS.values())) == GAMES["localisation"].players
 
 
 def test_sensitivity_is_the_root_mean_square_of_the_entries():

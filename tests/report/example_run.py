@@ -10,9 +10,10 @@ from ptaudit.auditing.checkpoints import CheckpointEntry
 from ptaudit.auditing.columns import ColumnEntry
 from ptaudit.auditing.frozen import FrozenEntry
 from ptaudit.compare import Change, Comparison
+from ptaudit.spec.catalog import JOINT
 from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.columns import Columns, columns_of
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.row import Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
 from ptaudit.tables.table import Table
 from ptaudit.tables.verdict import Verdict

@@ -8,7 +8,8 @@ from dataclasses import replace
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import Cell, Grid
 from ptaudit.report.localisation import localisation_grid
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.spec.catalog import JOINT
+from ptaudit.tables.row import Row
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.table import Table
 

@@ -13,7 +13,8 @@ from example_run import ExampleCheck, example_comparison, example_run, small_run
 
 from ptaudit.errors import PtauditError
 from ptaudit.report import FORMATS, Page, open_format
-from ptaudit.tables.row import COLUMNS, JOINT, find
+from ptaudit.spec.catalog import JOINT
+from ptaudit.tables.row import COLUMNS, find
 from ptaudit.tables.table import Table
 
 TEXT_FORMATS = ("rich", "plain", "md")

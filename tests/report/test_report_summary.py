@@ -9,7 +9,8 @@ from example_run import EPOCHS, example_run, verdict
 from ptaudit.report.caveats import LOWER_BOUND, ONE_SEED, caveats
 from ptaudit.report.summary import conclude, summarise
 from ptaudit.report.words import share
-from ptaudit.tables.row import JOINT, find
+from ptaudit.spec.catalog import JOINT
+from ptaudit.tables.row import find
 from ptaudit.tables.table import Table, strongest
 
 

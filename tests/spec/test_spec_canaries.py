@@ -12,8 +12,9 @@ import yaml
 from test_spec_schema import fits
 
 from ptaudit.errors import SpecError
-from ptaudit.spec import dump, json_schema, load
-from ptaudit.spec.catalog import ADVERSARIES
+from ptaudit.games.registry import GAMES
+from ptaudit.spec.load import dump, load
+from ptaudit.spec.schema import json_schema
 
 Write = Callable[..., Path]
 
@@ -174,4 +175,4 @@ def test_gates_on_canaries(spec: Callable[..., Path], gate: str, expected: str) 
 
 def test_the_catalog_knows_all_adversaries(spec: Callable[..., Path]) -> None:
     canaries = load(spec("{about: [attribute, membership], attribute: a, train: true}")).canaries
-    assert {*canaries.step_adversaries, *canaries.run_adversaries} == set(ADVERSARIES["canary"])
+    assert {*canaries.step_adversaries, *canaries.run_adversaries} == set(GAMES["canary"].players)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ptaudit.errors import SpecError
-from ptaudit.spec import Entry, parse_entry
+from ptaudit.spec.entry import Entry, parse_entry
 
 
 def test_the_three_forms(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from test_spec_schema import fits
 
 from ptaudit.errors import SpecError
 from ptaudit.estimators.names import OPTIONS
-from ptaudit.spec import dump, json_schema, load
+from ptaudit.games.mutual_information.info import Estimator
+from ptaudit.games.usable_information.info import Family
 from ptaudit.spec.catalog import CRITICS, ESTIMATORS, FAMILIES, NEIGHBOURS
-from ptaudit.spec.games import Estimator, Family
+from ptaudit.spec.load import dump, load
+from ptaudit.spec.schema import json_schema
 
 Write = Callable[..., Path]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ptaudit.errors import SpecError
-from ptaudit.spec import load
+from ptaudit.spec.load import load
 
 Write = Callable[..., Path]
 

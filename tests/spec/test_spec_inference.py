@@ -12,7 +12,8 @@ import yaml
 from test_spec_schema import fits
 
 from ptaudit.errors import SpecError
-from ptaudit.spec import dump, json_schema, load
+from ptaudit.spec.load import dump, load
+from ptaudit.spec.schema import json_schema
 
 Write = Callable[..., Path]
 

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from ptaudit.errors import SpecError
-from ptaudit.spec import load
 from ptaudit.spec.document import parse, write
+from ptaudit.spec.load import load
 
 SPEC = """version: 1
 name: s

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ptaudit.errors import SpecError
-from ptaudit.spec import ScheduleSpec, Spec, dump, load
+from ptaudit.spec.load import dump, load
+from ptaudit.spec.model import ScheduleSpec, Spec
 
 Write = Callable[..., Path]
 
@@ -211,7 +212,7 @@ def test_import_needs_no_torch() -> None:
 def test_loading_runs_no_user_code_and_no_torch(write: Write, tmp_path: Path) -> None:
     path = write()
     (tmp_path / "net.py").write_text("raise SystemExit('was run')\n")
-    code = "import sys, ptaudit.spec as s; s.dump(s.load(sys.argv[1])); sys.exit('torch' in sys.modules)"
+    code = "import sys, ptaudit.spec.load as s; s.dump(s.load(sys.argv[1])); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 0
 
 

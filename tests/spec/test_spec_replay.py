@@ -9,8 +9,9 @@ import yaml
 from test_spec_schema import fits
 
 from ptaudit.errors import SpecError
-from ptaudit.spec import dump, json_schema, load
+from ptaudit.spec.load import dump, load
 from ptaudit.spec.numbering import number as numbering
+from ptaudit.spec.schema import json_schema
 
 WALK = """\
 version: 1

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ptaudit.spec import dump, json_schema, load, write_template
+from ptaudit.spec.load import dump, load
+from ptaudit.spec.schema import json_schema
+from ptaudit.spec.template import write_template
 
 Write = Callable[..., Path]
 Schema = dict[str, Any]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ptaudit.errors import SpecError
-from ptaudit.spec import dump, json_schema, load
+from ptaudit.spec.load import dump, load
+from ptaudit.spec.schema import json_schema
 
 Write = Callable[..., Path]
 

@@ -10,9 +10,10 @@ import pytest
 from pydantic import TypeAdapter
 from table_builders import make_row
 
+from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.defenses import Defense
 from ptaudit.tables.defenses import COLUMNS, defense_lines, defenses_sheet, title_of
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.tables.row import Row
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.sweeps import swept, threats
 from ptaudit.tables.table import Table

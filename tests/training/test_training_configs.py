@@ -9,7 +9,7 @@ import torch
 
 from ptaudit.data import open_source
 from ptaudit.data.split import make_split
-from ptaudit.spec import load
+from ptaudit.spec.load import load
 from ptaudit.spec.model import Spec
 from ptaudit.training.epoch_snapshot import EpochStats
 from ptaudit.training.loss import make_loss

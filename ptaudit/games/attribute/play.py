@@ -11,59 +11,99 @@ from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.imputation import impute, predict
-from ptaudit.auditing.data_checks import is_input
 from ptaudit.context.attribute_encoding import attribute_secret
-from ptaudit.context.epoch_context import Scene
-from ptaudit.context.observations import (
-    before,
-    counterfactual,
-    counterfactual_alone,
-    counterfactual_gradients,
-    undefended,
-)
+from ptaudit.context.counterfactual import counterfactual, counterfactual_alone, counterfactual_gradients
+from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.memo import Key
+from ptaudit.context.observations import before, undefended
+from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.data.records import Field
-from ptaudit.games.attribute import known_rest as input_attribute
-from ptaudit.games.attribute import latent as attribute
-from ptaudit.games.attribute.known_rest import Counterfactuals
-from ptaudit.games.common import batch_secret_play as inference
+from ptaudit.errors import SpecError
+from ptaudit.games.attribute import known_rest, latent
+from ptaudit.games.attribute.info import AttributeGame
+from ptaudit.games.attribute.known_rest import ADVERSARY, Counterfactuals
 from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.common.batch_secret_play import Table
+from ptaudit.games.common.batch_secret_play import ProbedPlay, Table, play, players_of
+from ptaudit.games.common.column import check_classes
 from ptaudit.games.common.observed_view import FIT_GAMES
-from ptaudit.spec.inference import AttributeGame
-from ptaudit.spec.play import GameSpec
-from ptaudit.spec.secrets import attribute_of
-from ptaudit.tables.row import Row
+from ptaudit.games.common.settings import attribute_of
 from ptaudit.views import View
 
 _MOST_KNOWN, _ENOUGH_KNOWN = 20_000, 1000
 """Most and fewest records that the guess without the gradient is learned on, where those are not audited."""
 
-
-def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
-    """Rows of all layers jointly and of each. Records without the attribute are no targets."""
-    assert isinstance(game, AttributeGame)
-    if is_input(scene.session, game):
-        only = [input_attribute.ADVERSARY]
-        return inference.play(scene, game, view, only, lambda table: _input(scene, game, view, table), "rest")
-    return inference.play(scene, game, view, game.adversary, lambda table: _latent(scene, game, view, table))
+PRIOR: Key[NDArray[np.float64]] = Key("what the rest of a record tells of a field")
 
 
-def _latent(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found:
-    session = scene.session
+class AttributePlay(ProbedPlay[AttributeGame]):
+    """All layers jointly and each. Records without the attribute are no targets."""
+
+    def on_view(self, context: EpochContext, game: AttributeGame, view: View) -> list[Scores]:
+        """Scores on a view."""
+        if not is_input(context.session, game):
+            return super().on_view(context, game, view)
+        players = players_of(game, view, [ADVERSARY], "rest")
+        sheet = ScoreSheet.of(context, game, view)
+        return play(sheet, game, view, players, lambda table: _input(context, game, view, table))
+
+    def measure(self, context: EpochContext, game: AttributeGame, view: View, table: Table) -> Found:
+        """What every family finds who knows nothing of the record."""
+        return _latent(context, game, view, table)
+
+    def check(self, session: Session, game: AttributeGame) -> None:
+        """Refuses attributes that are no classes; who plays depends on whether it is an input that can be tried out."""
+        super().check(session, game)
+        _check_players(session, game)
+        check_classes(session, game)
+
+    def tried_inputs(self, session: Session, game: AttributeGame) -> int:
+        """One for every value, where it is an input."""
+        if not is_input(session, game):
+            return 0
+        return len(session.records.fields[attribute_of(game, session.spec)].levels)
+
+    def learns_from_held_out(self, session: Session, game: AttributeGame) -> bool:
+        """Only in the latent form."""
+        return super().learns_from_held_out(session, game) and not is_input(session, game)
+
+
+def is_input(session: Session, game: AttributeGame) -> bool:
+    """Whether the attribute is an input whose values the adversary tries out."""
+    return game.form != "latent" and attribute_of(game, session.spec) in session.records.fields
+
+
+def _check_players(session: Session, game: AttributeGame) -> None:
+    name = attribute_of(game, session.spec)
+    if game.form == "input" and name not in session.records.fields:
+        what = f"`{name}` is no input column of a table, so no value of it can be tried out"
+        raise SpecError(what, where=f"game {game.title}", remedy="use form: latent")
+    exact = is_input(session, game)
+    if exact and "adversary" in game.model_fields_set:
+        what = f"`{name}` is an input column, of which the likelihood ratio alone plays: `adversary` is not used"
+        raise SpecError(what, where=f"game {game.title}", remedy="use form: latent, or remove it")
+    players = [ADVERSARY] if exact else game.adversary
+    for gate in session.spec.gates:
+        if gate.game == game.title and gate.adversary is not None and gate.adversary not in players:
+            what = f"adversary `{gate.adversary}` does not play game `{game.title}`"
+            raise SpecError(what, where=f"gate {gate.id}", remedy=f"there are: {', '.join(players)}")
+
+
+def _latent(context: EpochContext, game: AttributeGame, view: View, table: Table) -> Found:
+    session = context.session
     column = session.records.columns[attribute_of(game, session.spec)]
     secret = attribute_secret(column[session.members])
     values = torch.from_numpy(np.where(secret.known, secret.values, -1))
     others = torch.from_numpy(secret.codes_of(column[session.others]))
-    return attribute.measure(values, table.observed(view, game, scene.seed, others), game.adversary)
+    return latent.measure(values, table.observed(view, game, context.seed, others), game.adversary)
 
 
-def _input(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found:
-    session = scene.session
+def _input(context: EpochContext, game: AttributeGame, view: View, table: Table) -> Found:
+    session = context.session
     name = attribute_of(game, session.spec)
     codes = session.records.fields[name].codes[session.members]
-    prior = torch.from_numpy(_prior(scene, name))
-    about, seen = _known_scene(scene, table), table.sights
+    prior = torch.from_numpy(_prior(context, name))
+    about, seen = _known_scene(context, table), table.sights
     noisy = view.noise_std > 0.0
     # A view that does not add up is taken to show a record's own token, or what it shows of the record alone, and
     # something else.
@@ -78,38 +118,36 @@ def _input(scene: Scene, game: AttributeGame, view: View, table: Table) -> Found
         bare = undefended(view)
         plain = Counterfactuals(seen.plain, counterfactual(about, bare, table.places, name, noisy), bare.linear)
     secret = torch.from_numpy(codes)
-    observed = replace(table.observed(view, game, scene.seed), batches=FIT_GAMES)
-    return input_attribute.measure(secret, prior, observed, known, plain)
+    observed = replace(table.observed(view, game, context.seed), batches=FIT_GAMES)
+    return known_rest.measure(secret, prior, observed, known, plain)
 
 
-def _known_scene(scene: Scene, table: Table) -> Scene:
+def _known_scene(context: EpochContext, table: Table) -> EpochContext:
     """The epoch with the weights that the adversary knows."""
-    earlier = before(scene) if table.late else None
-    return scene if earlier is None else earlier
+    earlier = before(context) if table.late else None
+    return context if earlier is None else earlier
 
 
-def _prior(scene: Scene, name: str) -> NDArray[np.float64]:
+def _prior(context: EpochContext, name: str) -> NDArray[np.float64]:
     """What the rest of the record and its label tell of the field; the same at every epoch and view.
 
     Learned on records that are not audited, as many as there are up to `_MOST_KNOWN`; where those are few, on the
     audited ones too, those of other folds.
     """
-    session = scene.session
-    key = ("prior", name)
-    if key not in session.kept:
+    session = context.session
+
+    def learn() -> NDArray[np.float64]:
         field, members = session.records.fields[name], session.members
         others = np.setdiff1d(np.concatenate([session.split.members, session.split.held_out]), members)
-        others = np.random.default_rng(scene.seed).permutation(others)[:_MOST_KNOWN]
+        others = np.random.default_rng(context.seed).permutation(others)[:_MOST_KNOWN]
         asked, known = _rest(session, field, members), _rest(session, field, others)
         codes = field.codes
         if len(others) >= max(_ENOUGH_KNOWN, len(members) // 2):
-            session.kept[key] = predict(known, codes[others], asked, len(field.names), scene.seed)
-        else:
-            both = np.concatenate([members, others])
-            found = impute(np.concatenate([asked, known]), codes[both], scene.seed)
-            session.kept[key] = found[: len(members)]
-    prior: NDArray[np.float64] = session.kept[key]
-    return prior
+            return predict(known, codes[others], asked, len(field.names), context.seed)
+        both = np.concatenate([members, others])
+        return impute(np.concatenate([asked, known]), codes[both], context.seed)[: len(members)]
+
+    return session.memo.once(PRIOR, name, learn)
 
 
 def _rest(session: Session, field: Field, index: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -120,3 +158,6 @@ def _rest(session: Session, field: Field, index: NDArray[np.int64]) -> NDArray[n
     target, classes = session.records.targets[index].cpu().numpy(), session.records.classes
     label = np.eye(classes)[target] if classes else target.reshape(len(target), -1)
     return np.concatenate([rest, label], 1)
+
+
+PLAY = AttributePlay()

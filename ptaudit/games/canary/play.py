@@ -12,20 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.canaries import Canaries, Pull, Question, ask, make
-from ptaudit.context.epoch_context import Line, Scene, clipped, joint_line
-from ptaudit.context.layer_patterns import (
-    shared,
-)
+from ptaudit.context.epoch_context import EpochContext, clipped, joint_scope
+from ptaudit.context.layer_patterns import shared
+from ptaudit.context.memo import Key
+from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.training_canaries import Planted, scores, spent
-from ptaudit.games.canary import scores as canary
-from ptaudit.games.identity import measure as identity
+from ptaudit.games.canary.info import CanaryGame
+from ptaudit.games.canary.scores import NO_NOISE, Tokens, known_others, unknown_others
+from ptaudit.games.game_play import GamePlay
+from ptaudit.games.identity.measure import why_not as why_too_few
 from ptaudit.spec.canaries import ATTACK, ONE_RUN, STEP_TESTS, About, CanarySpec, adversary
-from ptaudit.spec.catalog import MODEL_VIEW
-from ptaudit.spec.model import GameSpec
 from ptaudit.stats.epsilon import Adjacency, Guesses, count_correct, one_run
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import auc_estimate
-from ptaudit.tables.row import Row
 from ptaudit.views import View
 from ptaudit.views.joint import mixed
 from ptaudit.views.knowledge import Asked, Knows
@@ -37,58 +36,53 @@ _SHARE = 0.25
 Metrics = Mapping[str, Estimate]
 
 
-def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
-    """Rows of all layers jointly, for every kind and secret."""
-    spec = _spec(scene)
-    rows: list[Row] = []
-    line = joint_line(scene.inside.layers, scene.places(view))
-    for about in spec.about:
-        found = _made(scene, view, about)
+class CanaryPlay(GamePlay[CanaryGame]):
+    """All layers jointly, for every kind of canaries and what they are about."""
+
+    def on_view(self, context: EpochContext, game: CanaryGame, view: View) -> list[Scores]:
+        """Scores of the canaries of one step."""
+        spec, found = game.canaries, list[Scores]()
+        sheet = ScoreSheet.of(context, game, view)
+        for about in spec.about:
+            there = _made(context, spec, view, about)
+            for kind in spec.kinds:
+                made = there if isinstance(there, str) else there[1][kind]
+                told: Mapping[str, Metrics]
+                if isinstance(there, str) or isinstance(made, str):
+                    told = _lost(str(made))
+                elif _others_are_known(view):
+                    change = _CHANGES[about]
+                    told = known_others(made.distance, view, spec.games, spec.delta, change, context.seed)
+                else:
+                    told = _without_noise(context, view, there[0], made, spec.games)
+                found += _scores(sheet, kind, about, told)
+        # In the order of the spec: kinds, then what they are about.
+        order = {name: place for place, name in enumerate(spec.step_adversaries)}
+        return sorted(found, key=lambda one: order[one.adversary.adversary])
+
+    def on_model(self, context: EpochContext, game: CanaryGame) -> list[Scores]:
+        """Scores of the canaries that were trained on: what the weights give away of them, in one run."""
+        spec, session, found = game.canaries, context.session, list[Scores]()
+        limits = spent(session.spec.train, len(session.split.members), context.step, spec.delta)
+        sheet = ScoreSheet(context, game, None, list(range(len(context.layers))))
         for kind in spec.kinds:
-            made = found if isinstance(found, str) else found[1][kind]
-            told: Mapping[str, Metrics]
-            if isinstance(found, str) or isinstance(made, str):
-                told = _lost(str(made))
-            elif _others_are_known(view):
-                told = canary.known_others(made.distance, view, spec.games, spec.delta, _CHANGES[about], scene.seed)
-            else:
-                told = _without_noise(scene, view, found[0], made, spec.games)
-            rows += _rows(scene, view, game, line, kind, about, told)
-    # In the order of the spec: kinds, then what they are about.
-    order = {name: place for place, name in enumerate(spec.step_adversaries)}
-    return sorted(rows, key=lambda row: order[row.adversary])
+            for planted in session.planted:
+                if planted.kind == kind:
+                    about = planted.question.about
+                    one = _one_run(context, planted, limits[about], spec.delta)
+                    found += _scores(sheet, kind, about, {ONE_RUN: one})
+        return found
 
 
-def play_planted(scene: Scene, game: GameSpec) -> list[Row]:
-    """Rows of the canaries that were trained on: what the weights give away of them, in one run."""
-    spec, session = _spec(scene), scene.session
-    rows: list[Row] = []
-    limits = spent(session.spec.train, len(session.split.members), scene.step, spec.delta)
-    line = joint_line(scene.layers, range(len(scene.layers)))
-    for kind in spec.kinds:
-        for planted in session.planted:
-            if planted.kind == kind:
-                about = planted.question.about
-                found = _one_run(scene, planted, limits[about], spec.delta)
-                rows += _rows(scene, None, game, line, kind, about, {ONE_RUN: found})
-    return rows
-
-
-def _spec(scene: Scene) -> CanarySpec:
-    spec = scene.session.spec.canaries
-    assert spec is not None
-    return spec
-
-
-def _rows(
-    scene: Scene, view: View | None, game: GameSpec, line: Line, kind: str, about: About, told: Mapping[str, Metrics]
-) -> Iterator[Row]:
-    """Rows of a kind; None is the view of the trained weights."""
+def _scores(sheet: ScoreSheet, kind: str, about: About, told: Mapping[str, Metrics]) -> Iterator[Scores]:
+    """Scores of a kind, all layers jointly."""
+    view = sheet.view
     knows: Knows = "others" if view is not None and _others_are_known(view) else "none"
-    name = MODEL_VIEW if view is None else view.name
+    layers = sheet.context.layers if view is None else sheet.context.inside.layers
     for test, metrics in told.items():
         found = {metric: [estimate] for metric, estimate in metrics.items()}
-        yield from scene.rows(name, game, Asked(adversary(kind, test, about), knows=knows), [line], found)
+        who = Asked(adversary(kind, test, about), knows=knows)
+        yield sheet.scores(who, found, [joint_scope(layers, sheet.places)])
 
 
 def _others_are_known(view: View) -> bool:
@@ -103,25 +97,23 @@ def _lost(why: str, canaries: int = 0) -> dict[str, Metrics]:
 
 
 _Made = tuple[Question, dict[str, Canaries | str]]
+MADE: Key[_Made | str] = Key("canaries of a view")
 
 
-def _made(scene: Scene, view: View, about: About) -> _Made | str:
+def _made(context: EpochContext, spec: CanarySpec, view: View, about: About) -> _Made | str:
     """The canaries for a view, made once for all views that clip and share alike; or why there are none."""
-    key = ("canaries", about, view.clip, view.layers)
-    if key not in scene.kept:
-        scene.kept[key] = _make(scene, view, about)
-    found: _Made | str = scene.kept[key]
-    return found
+    key = (about, view.clip, view.layers)
+    return context.memo.once(MADE, key, lambda: _make(context, spec, view, about))
 
 
-def _make(scene: Scene, view: View, about: About) -> _Made | str:
-    spec, session = _spec(scene), scene.session
+def _make(context: EpochContext, spec: CanarySpec, view: View, about: About) -> _Made | str:
+    session = context.session
     question = ask(about, session.records, spec.attribute, spec.values)
-    source = question.fitting(session.records, _held_out(scene))[: spec.count]
+    source = question.fitting(session.records, _held_out(context))[: spec.count]
     if len(source) < spec.count:
         with_value = " with one of both values" if about == "attribute" else ""
         return f"needs {spec.count} held-out records{with_value}, has {len(source)}"
-    pull = Pull(scene.model, session.loss, question, view.clip, lambda layer: shared(view, layer), session.device)
+    pull = Pull(context.model, session.loss, question, view.clip, lambda layer: shared(view, layer), session.device)
     made = make(spec.kinds, session.records, source, pull)
     for kind, canaries in made.items():
         if isinstance(canaries, Canaries) and not np.isfinite(canaries.distance).all():
@@ -129,47 +121,52 @@ def _make(scene: Scene, view: View, about: About) -> _Made | str:
     return question, made
 
 
-def _held_out(scene: Scene) -> NDArray[np.int64]:
+def _held_out(context: EpochContext) -> NDArray[np.int64]:
     """Held-out records in an order that is the same at every epoch."""
-    return np.random.default_rng([scene.seed, 1]).permutation(scene.session.split.held_out)
+    return np.random.default_rng([context.seed, 1]).permutation(context.session.split.held_out)
 
 
-def _without_noise(scene: Scene, view: View, question: Question, canaries: Canaries, games: int) -> dict[str, Metrics]:
+def _without_noise(
+    context: EpochContext, view: View, question: Question, canaries: Canaries, games: int
+) -> dict[str, Metrics]:
     """Tokens of the canaries among those of the audited members, which the adversary does not know."""
     if not view.linear:
         return _lost("canaries are looked for in sums over records, which this view does not show", len(canaries))
-    places = scene.places(view)
-    others = mixed(clipped(view, scene.inside, places)) if places else torch.empty(0)
-    if why := scene.why_not(view, places) or identity.why_not(others[None], view, 2):
+    places = context.places(view)
+    others = mixed(clipped(view, context.inside, places)) if places else torch.empty(0)
+    if why := context.why_not(view, places) or why_too_few(others[None], view, 2):
         return _lost(why, len(canaries))
 
     def tokens(variant: int) -> Tensor:
-        read = scene.reader.read(question.variants(canaries.inputs)[variant], canaries.targets)
-        return mixed(clipped(view, read.of(scene.inside.layers), places))
+        read = context.reader.read(question.variants(canaries.inputs)[variant], canaries.targets)
+        return mixed(clipped(view, read.of(context.inside.layers), places))
 
     high = tokens(-1)
     low = torch.zeros_like(high) if question.about == "membership" else tokens(0)
-    found = canary.unknown_others(canary.Tokens(low, high, others), view, games, scene.seed)
-    return {**_lost(canary.NO_NOISE, len(canaries)), ATTACK: found}
+    found = unknown_others(Tokens(low, high, others), view, games, context.seed)
+    return {**_lost(NO_NOISE, len(canaries)), ATTACK: found}
 
 
-def _one_run(scene: Scene, planted: Planted, limit: float, delta: float) -> Metrics:
+def _one_run(context: EpochContext, planted: Planted, limit: float, delta: float) -> Metrics:
     """Bound on epsilon from guesses about the canaries of one training; `limit` is the epsilon it is held against."""
     names, n = ("epsilon_lo", "auc"), len(planted.secret)
     if planted.why_not:
         return dict.fromkeys(names, inconclusive(planted.why_not))
-    session, about = scene.session, planted.question.about
-    pull = Pull(scene.model, session.loss, planted.question, device=session.device)
+    session, about = context.session, planted.question.about
+    pull = Pull(context.model, session.loss, planted.question, device=session.device)
     found = scores(planted, pull)
     if not np.isfinite(found).all():
         return dict.fromkeys(names, replace(inconclusive("losses that are not finite"), n=n))
     guesses = Guesses(math.floor(n * _SHARE), math.floor(n * _SHARE))
-    right = count_correct(guesses, found, planted.secret, scene.seed)
+    right = count_correct(guesses, found, planted.secret, context.seed)
     bound = one_run(guesses, right, n, delta=delta, adjacency=_CHANGES[about])
     status = "saturated" if bound.value >= bound.ceiling > 0.0 else "ok"
     ceiling = limit if math.isfinite(limit) else math.nan
     most = bound.ceiling if math.isnan(ceiling) else min(bound.ceiling, ceiling)
     return {
         "epsilon_lo": Estimate(bound.value, bound.value, max(bound.value, most), 0.0, ceiling, n, status),
-        "auc": auc_estimate(found[planted.secret == 1], found[planted.secret == 0], seed=scene.seed),
+        "auc": auc_estimate(found[planted.secret == 1], found[planted.secret == 0], seed=context.seed),
     }
+
+
+PLAY = CanaryPlay()

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import TypeVar
 
 from torch import Tensor
 
-from ptaudit.context.epoch_context import Scene, groups_of
-from ptaudit.context.layer_patterns import (
-    shared,
-)
-from ptaudit.context.observations import Sights, sights, undefended, why_not_seen, wider
+from ptaudit.context.epoch_context import EpochContext, groups_of
+from ptaudit.context.observations import Sights, sights, undefended, wider
+from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
+from ptaudit.errors import SpecError
 from ptaudit.games.common.batch_secret import Found
 from ptaudit.games.common.observed_view import HeldOut, ObservedView, asked
-from ptaudit.spec.inference import InferenceGame, ProbedGame
-from ptaudit.tables.row import Row
+from ptaudit.games.common.settings import BatchSecretGame, ProbedGame
+from ptaudit.games.game_play import GamePlay
 from ptaudit.views import View
-from ptaudit.views.knowledge import Knows
+from ptaudit.views.knowledge import Asked, Knows
 from ptaudit.views.sight import Sight
 
-Measure = Callable[["Table"], Found]
+G = TypeVar("G", bound=ProbedGame)
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Table:
     Attributes:
         places: the layers that the view shares, as rows of the tokens.
         sights: what is seen of batches.
-        groups: for each line the rows its adversary may choose from.
-        late: whether her weights are those of the epoch before.
-        wider: what is seen of members and of held-out records after them, see `sights.wider`.
+        groups: for each scope the rows its adversary may choose from.
+        late: whether its weights are those of the epoch before.
+        wider: what is seen of members and of held-out records after them, see `observations.wider`.
     """
 
     places: list[int]
@@ -54,32 +55,44 @@ class Table:
         )  # fmt: skip
 
 
+def players_of(game: BatchSecretGame, view: View, families: Sequence[str], knows: Knows = "none") -> list[Asked]:
+    """Every family, as an adversary who knows the view and as one who does not, where it has a defense."""
+    return asked(families, None if undefended(view) == view else view, game.weights == "late", knows)
+
+
 def play(
-    scene: Scene,
-    game: InferenceGame,
-    view: View,
-    families: Sequence[str],
-    measure: Measure,
-    knows: Knows = "none",
-    of_matrices: Sequence[str] = (),
-) -> list[Row]:
-    """Rows of all layers jointly and of each, by every adversary; static ones too where the view has a defense.
-
-    Those of `of_matrices` play only who knows weights and defense.
-    """
-    places = scene.places(view)
-    lines, late = scene.lines(places), game.weights == "late"
-    players = asked(families, None if undefended(view) == view else view, late, knows)
-    players = [who for who in players if not who.mistaken or who.adversary not in of_matrices]
-    missing = scene.not_captured(view.name, game, players, lambda layer: shared(view, layer))
-    if why := scene.why_not(view, places) or why_not_seen(scene, view, late):
-        return scene.lost(view.name, game, players, lines, why) + missing
-    groups = groups_of(view, len(places))
-    more = cache(partial(wider, scene, view, places))
-    found = measure(Table(places, sights(scene, view, places, late), groups, late, more))
+    sheet: ScoreSheet, game: BatchSecretGame, view: View, players: Sequence[Asked], measure: Callable[[Table], Found]
+) -> list[Scores]:
+    """Scores of all layers jointly and of each, by every player; static ones too where the view has a defense."""
+    context, places, late = sheet.context, sheet.places, game.weights == "late"
+    if why := sheet.why_not(late):
+        return sheet.lost(players, why)
+    more = cache(partial(wider, context, view, places))
+    found = measure(Table(places, sights(context, view, places, late), groups_of(view, len(places)), late, more))
     by_key = {who.key: who for who in players}
-    rows = [row for key, each in found.items() for row in scene.rows(view.name, game, by_key[key], lines, each)]
-    return rows + missing
+    return [sheet.scores(by_key[key], each) for key, each in found.items()] + sheet.not_captured(players)
 
 
-__all__ = ["Found", "Table", "play"]
+class ProbedPlay(GamePlay[G]):
+    """A game that is played by classifiers of what is seen."""
+
+    def check(self, session: Session, game: G) -> None:
+        """Refuses more records of its own than there are."""
+        most = len(session.members) // 2
+        if game.own_records is not None and game.own_records > most:
+            what = f"own_records {game.own_records} is more than half of the {len(session.members)} audited records"
+            raise SpecError(what, where=f"game {game.title}", remedy=f"at most {most}, or audit more records")
+
+    def learns_from_held_out(self, session: Session, game: G) -> bool:
+        """Unless the spec says how many records it has."""
+        return game.own_records is None
+
+    def on_view(self, context: EpochContext, game: G, view: View) -> list[Scores]:
+        """Scores on a view."""
+        sheet = ScoreSheet.of(context, game, view)
+        players = players_of(game, view, game.adversary)
+        return play(sheet, game, view, players, lambda table: self.measure(context, game, view, table))
+
+    def measure(self, context: EpochContext, game: G, view: View, table: Table) -> Found:
+        """What every family finds."""
+        raise NotImplementedError

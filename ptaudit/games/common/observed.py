@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.context.epoch_context import Scene, clipped, groups_of
+from ptaudit.context.epoch_context import EpochContext, clipped, groups_of
 from ptaudit.context.observations import adaptive, why_not_seen
 from ptaudit.games.identity import measure as identity
 from ptaudit.views import View
 from ptaudit.views.sight import Sight
 
 
-def why_not(scene: Scene, view: View, places: list[int]) -> str:
+def why_not(context: EpochContext, view: View, places: list[int]) -> str:
     """Why nothing can be said of a view; empty if something can. Before an encoder is trained for nothing."""
-    if reason := scene.why_not(view, places) or why_not_seen(scene, view):
+    if reason := context.why_not(view, places) or why_not_seen(context, view):
         return reason
-    records = torch.arange(len(scene.inside.loss)) if scene.encoders is None else scene.encoders.left
-    too_few = identity.why_not(scene.inside.values[places][:, records], view, 2)
-    half = "" if scene.encoders is None else "; the other half trains the encoder"
+    records = torch.arange(len(context.inside.loss)) if context.encoders is None else context.encoders.left
+    too_few = identity.why_not(context.inside.values[places][:, records], view, 2)
+    half = "" if context.encoders is None else "; the other half trains the encoder"
     return f"{too_few}{half}" if too_few else ""
 
 
@@ -44,12 +44,12 @@ class Observed:
     sight: Sight | None = None
 
 
-def observe(scene: Scene, view: View, places: list[int]) -> Observed:
+def observe(context: EpochContext, view: View, places: list[int]) -> Observed:
     """Sketches of the layers and of all jointly; or the tokens of the view's encoder."""
-    if scene.encoders is None:
+    if context.encoders is None:
         groups = groups_of(view, len(places))
-        who = adaptive(scene, view, places)
+        who = adaptive(context, view, places)
         return Observed(who.tokens, torch.arange(who.tokens.shape[1]), lambda seen: seen, groups, who.sight)
-    tokens = clipped(view, scene.inside, places)
-    encode = scene.encoders.of(view, tokens, scene.epoch)
-    return Observed(tokens, scene.encoders.left, encode, [[i] for i in range(1 + len(places))])
+    tokens = clipped(view, context.inside, places)
+    encode = context.encoders.of(view, tokens, context.epoch)
+    return Observed(tokens, context.encoders.left, encode, [[i] for i in range(1 + len(places))])

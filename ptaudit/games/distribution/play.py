@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import torch
-
-from ptaudit.auditing.data_checks import column_of
-from ptaudit.context.attribute_encoding import having
-from ptaudit.context.epoch_context import Scene
-from ptaudit.games.common import batch_secret_play as inference
-from ptaudit.games.distribution import measure as distribution
-from ptaudit.spec.inference import DistributionGame
-from ptaudit.spec.play import GameSpec
-from ptaudit.tables.row import Row
+from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.session import Session
+from ptaudit.games.common.batch_secret import Found
+from ptaudit.games.common.batch_secret_play import ProbedPlay, Table
+from ptaudit.games.common.column import check_values, with_property
+from ptaudit.games.distribution.info import DistributionGame
+from ptaudit.games.distribution.measure import measure
 from ptaudit.views import View
 
 
-def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
-    """Rows of all layers jointly and of each, by every adversary."""
-    assert isinstance(game, DistributionGame)
-    session = scene.session
-    every = torch.from_numpy(having(column_of(session, game), game.values))
-    has, others = every[session.members], every[session.others]
+class DistributionPlay(ProbedPlay[DistributionGame]):
+    """All layers jointly and each, by every adversary."""
 
-    def measure(table: inference.Table) -> inference.Found:
-        return distribution.measure(has, game.ratios, table.observed(view, game, scene.seed, others), game.adversary)
+    def measure(self, context: EpochContext, game: DistributionGame, view: View, table: Table) -> Found:
+        """What every family finds."""
+        has, others = with_property(context.session, game)
+        return measure(has, game.ratios, table.observed(view, game, context.seed, others), game.adversary)
 
-    return inference.play(scene, game, view, game.adversary, measure)
+    def check(self, session: Session, game: DistributionGame) -> None:
+        """Refuses properties that do not divide the records."""
+        super().check(session, game)
+        check_values(session, game)
+
+
+PLAY = DistributionPlay()

@@ -2,50 +2,74 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from functools import cache, partial
 
 from ptaudit.attacks.batch import COMBINED
-from ptaudit.context.epoch_context import Scene, groups_of
-from ptaudit.context.layer_patterns import (
-    shared,
-)
-from ptaudit.context.observations import players, sights, why_not_seen, wider
+from ptaudit.context.epoch_context import EpochContext, groups_of
+from ptaudit.context.observations import players, sights, wider
+from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
 from ptaudit.games.common.observed_view import HeldOut, ObservedView, asked
-from ptaudit.games.label import measure as label
-from ptaudit.spec.games import LabelGame
-from ptaudit.spec.play import GameSpec
-from ptaudit.tables.row import Row
+from ptaudit.games.game_play import GamePlay
+from ptaudit.games.label.info import LabelGame
+from ptaudit.games.label.measure import ADVERSARY, measure, measure_sums
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked
 
 
-def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
-    """Rows of all layers jointly and of each; of a static adversary too, where the view has a defense."""
-    assert isinstance(game, LabelGame)
-    places, classes = scene.places(view), scene.session.records.classes
-    lines = scene.lines(places)
-    name = label.ADVERSARY if view.records == 1 else COMBINED
-    missing = scene.not_captured(view.name, game, [name], lambda layer: shared(view, layer))
-    why = scene.why_not(view, places) or why_not_seen(scene, view)
-    why = why or ("the targets are no classes" if classes is None else "")
-    if classes is None or why:
-        return scene.lost(view.name, game, [name], lines, why) + missing
-    groups = groups_of(view, len(places))
-    if view.records > 1:
-        return _sums(scene, game, view, places, groups) + missing
-    rows = []
-    for knowledge, who in players(scene, view, places):
-        name, found = label.measure(who, scene.targets, classes, groups, scene.seed)
-        rows += scene.rows(view.name, game, Asked(name, knowledge), lines, found)
-    return rows + missing
+class LabelPlay(GamePlay[LabelGame]):
+    """All layers jointly and each; a static adversary too, where the view has a defense."""
+
+    def on_view(self, context: EpochContext, game: LabelGame, view: View) -> list[Scores]:
+        """Scores on a view."""
+        sheet, classes = ScoreSheet.of(context, game, view), context.session.records.classes
+        lost = [ADVERSARY if view.records == 1 else COMBINED]
+        why = sheet.why_not() or ("the targets are no classes" if classes is None else "")
+        if classes is None or why:
+            return sheet.lost(lost, why)
+        found = _of_sums(sheet, game, view) if view.records > 1 else _alone(sheet, view, classes)
+        return found + sheet.not_captured(lost)
+
+    def inconclusive(self, session: Session, game: LabelGame) -> Iterator[str]:
+        """Whether records have a class."""
+        if session.records.classes is None:
+            why = session.why_no_classes
+            yield f"Game {game.title} will be inconclusive: {why}, and it is about one class a record."
+
+    def most_bits(self, session: Session, game: LabelGame, view: View, parameters: int) -> float | None:
+        """All classes told apart."""
+        classes = session.records.classes
+        return math.log2(classes) if classes else None
+
+    def learns_from_held_out(self, session: Session, game: LabelGame) -> bool:
+        """It does."""
+        return True
 
 
-def _sums(scene: Scene, game: LabelGame, view: View, places: list[int], groups: list[list[int]]) -> list[Row]:
-    seen, lines = sights(scene, view, places), scene.lines(places)
-    held_out = HeldOut(scene.session.batch(scene.session.others)[1].cpu(), cache(partial(wider, scene, view, places)))
+def _alone(sheet: ScoreSheet, view: View, classes: int) -> list[Scores]:
+    """Scores on records alone."""
+    context, found = sheet.context, []
+    groups = groups_of(view, len(sheet.places))
+    for knowledge, who in players(context, view, sheet.places):
+        name, estimates = measure(who, context.targets, classes, groups, context.seed)
+        found.append(sheet.scores(Asked(name, knowledge), estimates))
+    return found
+
+
+def _of_sums(sheet: ScoreSheet, game: LabelGame, view: View) -> list[Scores]:
+    context, places = sheet.context, sheet.places
+    seen = sights(context, view, places)
+    labels = context.session.batch(context.session.others)[1].cpu()
+    held_out = HeldOut(labels, cache(partial(wider, context, view, places)))
+    groups, most = groups_of(view, len(places)), game.fit_batches
     observed = ObservedView(
-        view, seen.now, seen.known, seen.plain, groups, scene.seed, batches=game.fit_batches, held_out=held_out
+        view, seen.now, seen.known, seen.plain, groups, context.seed, batches=most, held_out=held_out
     )
-    found = label.measure_sums(scene.targets, observed)
+    found = measure_sums(context.targets, observed)
     by_key = {who.key: who for who in asked([COMBINED], seen.plain)}
-    return [row for key, each in found.items() for row in scene.rows(view.name, game, by_key[key], lines, each)]
+    return [sheet.scores(by_key[key], each) for key, each in found.items()]
+
+
+PLAY = LabelPlay()

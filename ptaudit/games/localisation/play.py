@@ -3,106 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
 
-from ptaudit.auditing.data_checks import column_of
 from ptaudit.context.attribute_encoding import attribute_secret
-from ptaudit.context.epoch_context import Line, Scene, joint_line, layer_line
-from ptaudit.context.layer_patterns import (
-    audited,
-)
+from ptaudit.context.epoch_context import EpochContext, Scope
+from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
 from ptaudit.errors import ModelError
+from ptaudit.games.common.column import check_classes, column_of
+from ptaudit.games.common.settings import attribute_of
+from ptaudit.games.game_play import GamePlay
+from ptaudit.games.localisation.info import LocalisationGame
 from ptaudit.games.localisation.measure import METRICS, distances, sensitivities
 from ptaudit.gradients.sensitivity import jacobian_norms
-from ptaudit.spec.catalog import MODEL_VIEW
-from ptaudit.spec.inference import LocalisationGame
-from ptaudit.spec.play import GameSpec
-from ptaudit.spec.secrets import about_attribute, attribute_of
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.tables.row import Row
 from ptaudit.views.joint import mixed
 
 _Of = Literal["input", "target"]
 
 
-def play(scene: Scene, game: GameSpec) -> list[Row]:
-    """Rows of all layers jointly and of each, for every metric."""
-    assert isinstance(game, LocalisationGame)
-    missing = list(_not_captured(scene, game))
-    layers = scene.inside.layers
-    lines = [joint_line(layers, range(len(layers))), *map(layer_line, layers)]
-    if not layers:
-        lost = [inconclusive("no layer is captured")]
-        return [*_rows(scene, game, lines, dict.fromkeys(METRICS, lost)), *missing]
-    found = {
-        "sensitivity": _moved(scene, game, *_place(scene, game)),
-        "input_sensitivity": _moved(scene, game, "input"),
-        **_apart(scene, game),
-    }
-    return [*_rows(scene, game, lines, found), *missing]
+class LocalisationPlay(GamePlay[LocalisationGame]):
+    """All layers jointly and each, for every metric."""
+
+    def on_model(self, context: EpochContext, game: LocalisationGame) -> list[Scores]:
+        """Scores of an epoch, scope by scope, each metric by the one who measures it."""
+        sheet = ScoreSheet.of(context, game)
+        missing = [one for metric, who in METRICS.items() for one in sheet.not_captured([who], [metric])]
+        missing.sort(key=lambda one: one.scopes[0].index)
+        scopes = sheet.scopes
+        if why := sheet.why_not():
+            lost = {metric: [inconclusive(why)] for metric in METRICS}
+            return [*_by_scope(sheet, scopes, lost), *missing]
+        found = {
+            "sensitivity": _moved(context, game, *_place(context, game)),
+            "input_sensitivity": _moved(context, game, "input"),
+            **_apart(context, game),
+        }
+        return [*_by_scope(sheet, scopes, found), *missing]
+
+    def check(self, session: Session, game: LocalisationGame) -> None:
+        """Refuses secrets that are no classes."""
+        check_classes(session, game)
 
 
-def _place(scene: Scene, game: LocalisationGame) -> tuple[_Of, slice | None, str]:
+def _place(context: EpochContext, game: LocalisationGame) -> tuple[_Of, slice | None, str]:
     """What the gradient is differentiated by, which numbers of it, and why it cannot be; empty if it can."""
-    if not about_attribute(game):
+    if not game.about_attribute:
         return "target", None, ""
-    name = attribute_of(game, scene.session.spec)
-    field = scene.session.records.fields.get(name)
+    name = attribute_of(game, context.session.spec)
+    field = context.session.records.fields.get(name)
     if field is None:
         return "input", None, f"`{name}` is no input with few values: there is nothing to differentiate by"
     return "input", slice(field.start, field.start + field.levels.shape[1]), ""
 
 
 def _moved(
-    scene: Scene, game: LocalisationGame, of: _Of, columns: slice | None = None, why_not: str = ""
+    context: EpochContext, game: LocalisationGame, of: _Of, columns: slice | None = None, why_not: str = ""
 ) -> list[Estimate]:
     """Sensitivity of all layers jointly and of each."""
-    session, names = scene.session, [layer.name for layer in scene.inside.layers]
+    session, names = context.session, [layer.name for layer in context.inside.layers]
     try:
         if why_not:
             raise ModelError(why_not)
         norms = jacobian_norms(
-            scene.model,
+            context.model,
             session.loss,
             names,
             *session.batch(session.members[: game.records]),
             of=of,
             columns=columns,
             probes=game.probes,
-            seed=scene.seed,
+            seed=context.seed,
             device=session.device,
         )
     except ModelError as error:
         return [inconclusive(error.what)] * (1 + len(names))
-    return sensitivities(norms, scene.seed)
+    return sensitivities(norms, context.seed)
 
 
-def _apart(scene: Scene, game: LocalisationGame) -> Mapping[str, list[Estimate]]:
+def _apart(context: EpochContext, game: LocalisationGame) -> Mapping[str, list[Estimate]]:
     """Distances between the groups of the members that belong to one, in all layers jointly and in each."""
-    session, device = scene.session, scene.inside.values.device
+    session, device = context.session, context.inside.values.device
     secret = attribute_secret(column_of(session, game)[session.members])
     assert secret.names is not None  # a number is refused before anything is trained
     known = torch.from_numpy(secret.known).to(device)
     groups = torch.from_numpy(secret.values).to(device)[known]
-    tokens = scene.inside.values[:, known].double()
-    return distances(torch.cat([mixed(tokens)[None], tokens]), groups, secret.names, scene.seed)
+    tokens = context.inside.values[:, known].double()
+    return distances(torch.cat([mixed(tokens)[None], tokens]), groups, secret.names, context.seed)
 
 
-def _rows(
-    scene: Scene, game: LocalisationGame, lines: Sequence[Line], found: Mapping[str, Sequence[Estimate]]
-) -> Iterator[Row]:
-    """Rows line by line, each metric by the one who measures it."""
-    for i, line in enumerate(lines):
+def _by_scope(sheet: ScoreSheet, scopes: Sequence[Scope], found: Mapping[str, Sequence[Estimate]]) -> Iterator[Scores]:
+    for i, scope in enumerate(scopes):
         for metric, adversary in METRICS.items():
-            yield from scene.rows(MODEL_VIEW, game, adversary, [line], {metric: [found[metric][i]]})
+            yield sheet.scores(adversary, {metric: [found[metric][i]]}, [scope])
 
 
-def _not_captured(scene: Scene, game: LocalisationGame) -> Iterator[Row]:
-    """Rows of the layers whose gradient could not be read."""
-    for layer in scene.layers:
-        if layer.capture == "none" and audited(scene.session.spec, layer.name):
-            why = replace(inconclusive(""), status=f"not captured: {layer.reason}")
-            yield from _rows(scene, game, [layer_line(layer)], {metric: [why] for metric in METRICS})
+PLAY = LocalisationPlay()

@@ -2,36 +2,62 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import torch
 
-from ptaudit.context.epoch_context import Scene, joint_line, layer_line
-from ptaudit.games.membership import measure as membership
+from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
+from ptaudit.games.game_play import GamePlay
+from ptaudit.games.membership.info import MembershipGame
+from ptaudit.games.membership.measure import LOW_FPRS, MIN_RECORDS, Side, measure, metric
 from ptaudit.sketches.tokens import Tokens
-from ptaudit.spec.catalog import ADVERSARIES, GAMES, MODEL_VIEW
-from ptaudit.spec.model import GameSpec, Spec
+from ptaudit.spec.model import Spec
 from ptaudit.stats.estimate import inconclusive
-from ptaudit.tables.row import Row
+from ptaudit.stats.roc import MIN_FALSE_POSITIVES
 from ptaudit.views.joint import mixed
 
 
-def play(scene: Scene, game: GameSpec) -> list[Row]:
-    """Rows of all layers jointly and of each, by every adversary."""
-    assert scene.outside is not None
-    lines = [layer_line(layer) for layer in scene.inside.layers]
-    lines.append(joint_line(scene.inside.layers, range(len(lines))))
-    sides = [_side(tokens) for tokens in (scene.inside, scene.outside)]
-    joint = len(lines) - 1
-    found = membership.measure(sides[0], sides[1], joint, scene.seed)
-    if reason := who_is_unknown(scene.session.spec):
-        found = {key: dict.fromkeys(one, inconclusive(reason)) for key, one in found.items()}
-    if not scene.inside.layers:
-        unknown = dict.fromkeys(GAMES["membership"], inconclusive("no layer is captured"))
-        found = {key: estimates if key[0] == "loss" else unknown for key, estimates in found.items()}
-    rows: list[Row] = []
-    for adversary, place in sorted(found, key=lambda key: (key[1] != joint, key[1])):
-        one = {metric: [estimate] for metric, estimate in found[adversary, place].items()}
-        rows += scene.rows(MODEL_VIEW, game, adversary, [lines[place]], one)
-    return rows + scene.not_captured(MODEL_VIEW, game, ADVERSARIES["membership"][1:])
+class MembershipPlay(GamePlay[MembershipGame]):
+    """All layers jointly and each, by every adversary."""
+
+    def on_model(self, context: EpochContext, game: MembershipGame) -> list[Scores]:
+        """Scores of an epoch, all layers jointly first."""
+        assert context.outside is not None
+        sheet = ScoreSheet.of(context, game)
+        # Sides have the layers first and all of them jointly last, the sheet the other way round.
+        joint = len(sheet.places)
+        sides = [_side(tokens) for tokens in (context.inside, context.outside)]
+        found = measure(sides[0], sides[1], joint, context.seed)
+        if reason := who_is_unknown(context.session.spec):
+            found = {key: dict.fromkeys(one, inconclusive(reason)) for key, one in found.items()}
+        if why := sheet.why_not():
+            unknown = dict.fromkeys(game.metrics, inconclusive(why))
+            found = {key: estimates if key[0] == "loss" else unknown for key, estimates in found.items()}
+        scopes, scores = sheet.scopes, []
+        for adversary, place in sorted(found, key=lambda key: (key[1] != joint, key[1])):
+            one = {metric: [estimate] for metric, estimate in found[adversary, place].items()}
+            scores.append(sheet.scores(adversary, one, [scopes[0 if place == joint else 1 + place]]))
+        return scores + sheet.not_captured(game.players[1:])
+
+    def inconclusive(self, session: Session, game: MembershipGame) -> Iterator[str]:
+        """Whether it is known who was trained on, and whether there are enough on both sides."""
+        if unknown := who_is_unknown(session.spec):
+            yield f"Game {game.title} will be inconclusive: {unknown}."
+            return
+        n, outside = min(len(session.members), len(session.others)), len(session.others)
+        if n < MIN_RECORDS:
+            yield (
+                f"Game {game.title} will be inconclusive: it needs {MIN_RECORDS} members and as many held-out records, "
+                f"there are {len(session.members)} and {outside}."
+            )
+            return
+        needs = {metric(fpr): math.ceil(MIN_FALSE_POSITIVES / fpr) for fpr in LOW_FPRS}
+        short = [f"{game.title}.{name} needs {needed}" for name, needed in needs.items() if outside < needed]
+        if short:
+            yield f"Will be inconclusive: {' and '.join(short)} held-out records in the audit, there are {outside}."
 
 
 def who_is_unknown(spec: Spec) -> str:
@@ -41,7 +67,10 @@ def who_is_unknown(spec: Spec) -> str:
     return "no index file says which records the checkpoints were trained on: name it in data.members"
 
 
-def _side(tokens: Tokens) -> membership.Side:
+def _side(tokens: Tokens) -> Side:
     values = tokens.values.double()
     norms = torch.cat([tokens.norm_sq, tokens.total_norm_sq[None]])
-    return membership.Side(torch.cat([values, mixed(values)[None]]), norms, tokens.loss)
+    return Side(torch.cat([values, mixed(values)[None]]), norms, tokens.loss)
+
+
+PLAY = MembershipPlay()

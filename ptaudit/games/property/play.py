@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterator
 
-from ptaudit.auditing.data_checks import column_of
-from ptaudit.context.attribute_encoding import having
-from ptaudit.context.epoch_context import Scene
-from ptaudit.games.common import batch_secret_play as inference
-from ptaudit.games.property import measure as property_game
-from ptaudit.spec.inference import PropertyGame
-from ptaudit.spec.play import GameSpec
-from ptaudit.tables.row import Row
+from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.session import Session
+from ptaudit.games.common.batch_secret import Found
+from ptaudit.games.common.batch_secret_play import ProbedPlay, Table
+from ptaudit.games.common.column import check_values, with_property
+from ptaudit.games.property.info import PropertyGame
+from ptaudit.games.property.measure import LEAST_WITH, measure
 from ptaudit.views import View
 
 
-def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
-    """Rows of all layers jointly and of each, by every adversary."""
-    assert isinstance(game, PropertyGame)
-    session = scene.session
-    every = torch.from_numpy(having(column_of(session, game), game.values))
-    has, others = every[session.members], every[session.others]
+class PropertyPlay(ProbedPlay[PropertyGame]):
+    """All layers jointly and each, by every adversary."""
 
-    def measure(table: inference.Table) -> inference.Found:
-        return property_game.measure(has, table.observed(view, game, scene.seed, others), game.adversary)
+    def measure(self, context: EpochContext, game: PropertyGame, view: View, table: Table) -> Found:
+        """What every family finds."""
+        has, others = with_property(context.session, game)
+        return measure(has, table.observed(view, game, context.seed, others), game.adversary)
 
-    return inference.play(scene, game, view, game.adversary, measure)
+    def check(self, session: Session, game: PropertyGame) -> None:
+        """Refuses properties that do not divide the records."""
+        super().check(session, game)
+        check_values(session, game)
+
+    def inconclusive(self, session: Session, game: PropertyGame) -> Iterator[str]:
+        """Whether enough records have the property."""
+        many = int(with_property(session, game)[0].sum())
+        if many < LEAST_WITH:
+            yield (
+                f"Game {game.title} will be inconclusive: it needs {LEAST_WITH} audited records with the property, "
+                f"there are {many}."
+            )
+
+
+PLAY = PropertyPlay()

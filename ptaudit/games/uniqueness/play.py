@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
-from ptaudit.context.epoch_context import Scene, joint_line, layer_line
-from ptaudit.estimators import uniqueness
-from ptaudit.spec.catalog import ADVERSARIES, MODEL_VIEW
-from ptaudit.spec.model import GameSpec
-from ptaudit.tables.row import JOINT, Row
+from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
+from ptaudit.estimators.uniqueness import LEAST_RECORDS, measure, ranks, scores
+from ptaudit.games.game_play import GamePlay
+from ptaudit.games.uniqueness.info import UniquenessGame
+from ptaudit.spec.catalog import JOINT
 from ptaudit.views.joint import mixed
 
-(ADVERSARY,) = ADVERSARIES["uniqueness"]
+(ADVERSARY,) = UniquenessGame.players
 
 
-def play(scene: Scene, game: GameSpec) -> list[Row]:
-    """Rows of all layers jointly and of each."""
-    missing = scene.not_captured(MODEL_VIEW, game, [ADVERSARY])
-    layers = scene.inside.layers
-    lines = [joint_line(layers, range(len(layers))), *map(layer_line, layers)]
-    if not layers:
-        return scene.lost(MODEL_VIEW, game, [ADVERSARY], lines, "no layer is captured") + missing
-    values = scene.inside.values.double()
-    found = uniqueness.measure(torch.cat([mixed(values)[None], values]), scene.seed)
-    if scene.samples is not None and found["top_share"][0].conclusive:
-        rank = uniqueness.ranks(uniqueness.scores(mixed(values)[None]))[0]
-        scene.samples.add(scene.epoch, JOINT, game.title, "rank", rank)
-    return scene.rows(MODEL_VIEW, game, ADVERSARY, lines, found) + missing
+class UniquenessPlay(GamePlay[UniquenessGame]):
+    """All layers jointly and each."""
+
+    def on_model(self, context: EpochContext, game: UniquenessGame) -> list[Scores]:
+        """Scores of an epoch; the rank of every record, where those are kept."""
+        sheet = ScoreSheet.of(context, game)
+        if why := sheet.why_not():
+            return sheet.lost([ADVERSARY], why)
+        values = context.inside.values.double()
+        found = measure(torch.cat([mixed(values)[None], values]), context.seed)
+        if context.samples is not None and found["top_share"][0].conclusive:
+            rank = ranks(scores(mixed(values)[None]))[0]
+            context.samples.add(context.epoch, JOINT, game.title, "rank", rank)
+        return [sheet.scores(ADVERSARY, found), *sheet.not_captured([ADVERSARY])]
+
+    def inconclusive(self, session: Session, game: UniquenessGame) -> Iterator[str]:
+        """Whether there are enough records."""
+        if len(session.members) < LEAST_RECORDS:
+            yield f"Game {game.title} needs {LEAST_RECORDS} audited records, there are {len(session.members)}."
+
+
+PLAY = UniquenessPlay()

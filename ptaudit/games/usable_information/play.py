@@ -3,59 +3,83 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ptaudit.context.attribute_encoding import attribute_secret
-from ptaudit.context.epoch_context import Scene
-from ptaudit.context.layer_patterns import (
-    shared,
-)
+from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
+from ptaudit.errors import SpecError
 from ptaudit.games.common.observed import observe, why_not
-from ptaudit.games.usable_information import measure as usable_information
-from ptaudit.spec.model import GameSpec, UsableInformationGame
+from ptaudit.games.common.settings import attribute_of
+from ptaudit.games.game_play import GamePlay
+from ptaudit.games.usable_information.info import UsableInformationGame
+from ptaudit.games.usable_information.measure import measure
 from ptaudit.stats.estimate import Estimate
-from ptaudit.tables.row import Row
 from ptaudit.views import View
 
 _CLASS = re.compile(r"\bclass (\d+)\b")
 
 
-def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
-    """Rows of all layers jointly and of each, by every family. Records that have no such secret take no part."""
-    assert isinstance(game, UsableInformationGame)
-    places = scene.places(view)
-    lines = scene.lines(places)
-    missing = scene.not_captured(view.name, game, game.family, lambda layer: shared(view, layer))
-    secret, known, names = _label(scene) if game.secret == "label" else _attribute(scene, game)
-    why = why_not(scene, view, places) or ("a label for each record is needed" if secret.dim() > 1 else "")
-    if why:
-        return scene.lost(view.name, game, game.family, lines, why) + missing
-    seen = observe(scene, view, places)
-    records = seen.records[known[seen.records]]
-    found = usable_information.measure(
-        seen.tokens, secret, records, view, seen.encode, seen.groups, game.family, scene.seed, seen.sight
-    )
-    rows = []
-    for family in game.family:
-        named = {metric: [_named(e, names) for e in estimates] for metric, estimates in found[family].items()}
-        rows += scene.rows(view.name, game, family, lines, named)
-    return rows + missing
+class UsableInformationPlay(GamePlay[UsableInformationGame]):
+    """All layers jointly and each, by every family. Records that have no such secret take no part."""
+
+    def on_view(self, context: EpochContext, game: UsableInformationGame, view: View) -> list[Scores]:
+        """Scores on a view."""
+        sheet = ScoreSheet.of(context, game, view)
+        secret, known, names = _label(context) if game.secret == "label" else _attribute(context, game)
+        why = why_not(context, view, sheet.places) or ("a label for each record is needed" if secret.dim() > 1 else "")
+        if why:
+            return sheet.lost(game.family, why)
+        seen = observe(context, view, sheet.places)
+        records = seen.records[known[seen.records]]
+        found = measure(
+            seen.tokens, secret, records, view, seen.encode, seen.groups, game.family, context.seed, seen.sight
+        )
+        scores = []
+        for family in game.family:
+            named = {metric: [_named(e, names) for e in estimates] for metric, estimates in found[family].items()}
+            scores.append(sheet.scores(family, named))
+        return scores + sheet.not_captured(game.family)
+
+    def check(self, session: Session, game: UsableInformationGame) -> None:
+        """A gate on the accuracy of a secret is about classes: with numbers it would match no row."""
+        for gate in session.spec.gates:
+            if gate.game == game.title and gate.measure == "accuracy" and not _of_classes(session, game):
+                raise SpecError(
+                    f"the secret of `{game.title}` is a number, which has no accuracy",
+                    where=f"gate {gate.id}",
+                    remedy=f"gate `{game.title}.bits`",
+                )
+
+    def inconclusive(self, session: Session, game: UsableInformationGame) -> Iterator[str]:
+        """Whether records have one label."""
+        if game.secret == "label" and session.records.targets.dim() > 1:
+            why = session.why_no_classes
+            yield f"Game {game.title} will be inconclusive: {why}, and it is about one label a record."
 
 
-def _label(scene: Scene) -> tuple[Tensor, Tensor, None]:
-    return scene.targets, torch.ones(len(scene.targets), dtype=torch.bool), None
+def _of_classes(session: Session, game: UsableInformationGame) -> bool:
+    if game.secret == "label":
+        targets = session.records.targets
+        return targets.dim() > 1 or not targets.is_floating_point()
+    column = session.records.columns[attribute_of(game, session.spec)]
+    return attribute_secret(column[session.members]).names is not None
 
 
-def _attribute(scene: Scene, game: UsableInformationGame) -> tuple[Tensor, Tensor, Sequence[str] | None]:
+def _label(context: EpochContext) -> tuple[Tensor, Tensor, None]:
+    return context.targets, torch.ones(len(context.targets), dtype=torch.bool), None
+
+
+def _attribute(context: EpochContext, game: UsableInformationGame) -> tuple[Tensor, Tensor, Sequence[str] | None]:
     """The attribute of every record, whether it has one, and what its classes are called."""
-    session = scene.session
-    column = session.records.columns[game.attribute or session.spec.data.attributes[0]]
-    secret = attribute_secret(column[session.members])
-    values = torch.from_numpy(secret.values).to(scene.inside.values.device)
+    session = context.session
+    secret = attribute_secret(session.records.columns[attribute_of(game, session.spec)][session.members])
+    values = torch.from_numpy(secret.values).to(context.inside.values.device)
     return values, torch.from_numpy(secret.known), secret.names
 
 
@@ -64,3 +88,6 @@ def _named(estimate: Estimate, names: Sequence[str] | None) -> Estimate:
     if names is None or estimate.conclusive:
         return estimate
     return replace(estimate, status=_CLASS.sub(lambda found: f"class `{names[int(found[1])]}`", estimate.status))
+
+
+PLAY = UsableInformationPlay()

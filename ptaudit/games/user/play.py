@@ -7,32 +7,56 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ptaudit.context.epoch_context import Scene
+from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.observations import adaptive, before, static
-from ptaudit.games.common import batch_secret_play as inference
+from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
+from ptaudit.errors import DataError
 from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.user import measure as user
-from ptaudit.spec.inference import UserGame
-from ptaudit.spec.play import GameSpec
-from ptaudit.tables.row import Row
+from ptaudit.games.common.batch_secret_play import Table, play, players_of
+from ptaudit.games.game_play import GamePlay
+from ptaudit.games.user.draws import records_of
+from ptaudit.games.user.info import UserGame
+from ptaudit.games.user.measure import ADVERSARIES, COMBINED, measure
 from ptaudit.views import View
 
 
-def play(scene: Scene, game: GameSpec, view: View) -> list[Row]:
-    """Rows of all layers jointly and of each, by every adversary."""
-    assert isinstance(game, UserGame)
-    session = scene.session
+class UserPlay(GamePlay[UserGame]):
+    """All layers jointly and each, by every adversary; `combined` only knowing weights and defense."""
+
+    def on_view(self, context: EpochContext, game: UserGame, view: View) -> list[Scores]:
+        """Scores on a view."""
+        players = players_of(game, view, ADVERSARIES)
+        players = [who for who in players if not who.mistaken or who.adversary != COMBINED]
+        sheet = ScoreSheet.of(context, game, view)
+        return play(sheet, game, view, players, lambda table: _measure(context, game, view, table))
+
+    def check(self, session: Session, game: UserGame) -> None:
+        """Refuses views that show more records of a user than users have."""
+        assert session.spec.data.user is not None
+        _, count = np.unique(session.records.columns[session.spec.data.user][session.members], return_counts=True)
+        for view in session.views:
+            needed = records_of(view) + 1
+            if (count >= needed).sum() < 2:
+                what = (
+                    f"view `{view.name}` shows {needed - 1} records of one user, and the adversary has another one: of "
+                    f"{len(count)} users among the audited members the largest has {count.max()}"
+                )
+                remedy = "lower batch_size or rounds, or audit more records"
+                raise DataError(what, where=f"game {game.title}", remedy=remedy)
+
+
+def _measure(context: EpochContext, game: UserGame, view: View, table: Table) -> Found:
+    session, groups, k, seed = context.session, table.groups, game.candidates, context.seed
     assert session.spec.data.user is not None
     column = session.records.columns[session.spec.data.user][session.members]
     users = torch.from_numpy(np.unique(column, return_inverse=True)[1])
+    known = (before(context) if table.late else None) or context
+    who, unaware = adaptive(known, view, table.places), static(context, view, table.places, table.late)
+    if table.late:  # it prepares on what it computes, and plays on what is shown now
+        who = replace(who, sight=table.sights.now, known=table.sights.known, algebra=None, late=True)
+    found = measure(who, users, groups, k, seed)
+    return found if unaware is None else found | measure(unaware, users, groups, k, seed)
 
-    def measure(table: inference.Table) -> Found:
-        groups, k, seed = table.groups, game.candidates, scene.seed
-        known = (before(scene) if table.late else None) or scene
-        who, unaware = adaptive(known, view, table.places), static(scene, view, table.places, table.late)
-        if table.late:  # it prepares on what it computes, and plays on what is shown now
-            who = replace(who, sight=table.sights.now, known=table.sights.known, algebra=None, late=True)
-        found = user.measure(who, users, groups, k, seed)
-        return found if unaware is None else found | user.measure(unaware, users, groups, k, seed)
 
-    return inference.play(scene, game, view, user.ADVERSARIES, measure, of_matrices=(user.COMBINED,))
+PLAY = UserPlay()
