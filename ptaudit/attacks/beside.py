@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.calibration import log_prior
 from ptaudit.attacks.evidence import EVERY, Evidence, Statistic
 from ptaudit.attacks.stacking import Stack, fit_stack
 
@@ -29,7 +30,7 @@ class Scored:
     @property
     def ratios(self) -> Tensor:
         """Log of posterior over prior, `(P, G, K)`."""
-        return self.log_q - self.prior.double().clamp_min(1e-300).log()
+        return self.log_q - log_prior(self.prior)
 
 
 def answer(

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch.choice import Choice, answer, choose_setting, log_prior
-from ptaudit.attacks.calibration import at, unseen
+from ptaudit.attacks.batch.choice import Choice, answer, choose_setting
+from ptaudit.attacks.calibration import at, log_prior, unseen
 from ptaudit.attacks.densities import sub_tokens
 from ptaudit.attacks.nuisance_density import (
     STUDENT_DEGREES,

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from usable_cases import ask, coin, exact_bits, gaussian, two_classes
 
 from ptaudit.attacks.usable import FAMILIES, knn, linear, mlp
-from ptaudit.attacks.usable.feature_maps import compressed, direction, looked, plain
+from ptaudit.attacks.usable.family import compressed, direction, looked, plain
 from ptaudit.attacks.usable.folds import FOLDS, cross_predictions, split
 
 # The folds

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch import forest, gaussian, noted, predictors
+from ptaudit.attacks.batch import forest, gaussian, noted
 from ptaudit.attacks.batch.choice import answer, choose_setting
 from ptaudit.attacks.batch.fit_observations import Block, Family, Seen, Shown
 from ptaudit.attacks.batch.opinion import Opinion, Versions, best, stacked
@@ -18,9 +18,9 @@ from ptaudit.estimators.pairing import derangement
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "likelihood-ratio": gaussian.likelihoods,
-        "linear": predictors.predictor(linear.FAMILY),
-        "mlp": predictors.predictor(mlp.FAMILY),
-        "knn": predictors.predictor(knn.FAMILY),
+        "linear": linear.FAMILY.ratios,
+        "mlp": mlp.FAMILY.ratios,
+        "knn": knn.FAMILY.ratios,
         "forest": forest.votes,
     }
 )
@@ -185,8 +185,5 @@ def _flat(views: Tensor) -> Tensor:
 def _versions(some: Seen, generator: torch.Generator) -> Versions:
     """The secrets, and the secrets of other games in their place."""
     order = derangement(len(some.secret), generator).to(some.secret.device)
-    share = some.share
-    if share is None:
-        share = torch.nn.functional.one_hot(some.secret, some.prior.shape[1])
-    share = share.float()
+    share = some.shares
     return Versions(torch.stack([some.secret, some.secret[order]]), torch.stack([share, share[order]]))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class Seen:
     share: Tensor | None = None
     random: bool = False
     records: int = 1000
+
+    @property
+    def shares(self) -> Tensor:
+        """Probability of every value given who is in the batch, `(G, K)`, float32."""
+        share = one_hot(self.secret, self.prior.shape[1]) if self.share is None else self.share
+        return share.float()
 
 
 @dataclass(frozen=True)

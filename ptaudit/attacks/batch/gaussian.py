@@ -20,7 +20,7 @@ from torch.nn.functional import one_hot
 from ptaudit.attacks.densities import SUB_TOKENS, sub_tokens
 from ptaudit.attacks.model_selection import coordinates_of
 from ptaudit.attacks.nuisance_density import RADIAL_DEGREES, cholesky, ledoit_wolf, log_density, shrinkage, whitened
-from ptaudit.attacks.usable.feature_maps import plain
+from ptaudit.attacks.usable.family import plain
 
 _LEAST_WITHIN = 1e-4
 """Least share of the scatter in a direction that is left within the classes."""

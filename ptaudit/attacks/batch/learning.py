@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.batch import noted
-from ptaudit.attacks.batch.choice import answer, choose_setting, log_prior
+from ptaudit.attacks.batch.choice import answer, choose_setting
 from ptaudit.attacks.batch.fit_observations import Block, Seen
+from ptaudit.attacks.calibration import log_prior
 from ptaudit.stats.detection import tells_more
 
 FAMILY = "linear"
@@ -43,16 +44,10 @@ def tells_better(more: Seen, fit: Seen, choose: Seen, seed: int) -> bool:
     for some in (more, fit):
         block, asked = max(zip(some.blocks, choose.blocks), key=_width)
         n = min(len(more.secret), len(fit.secret))
-        known, shares = block.values[0, :n], _shares(some)[None, :n]
+        known, shares = block.values[0, :n], some.shares[None, :n]
         ratios = noted.ratios(known, shares, asked.values.flatten(0, 1), FAMILY, seed)[0]
         told.append(float(_bits(ratios, choose).mean()))
     return told[0] > told[1]
-
-
-def _shares(fit: Seen) -> Tensor:
-    if fit.share is None:
-        return torch.nn.functional.one_hot(fit.secret, fit.prior.shape[1]).float()
-    return fit.share.float()
 
 
 def _width(pair: tuple[Block, Block]) -> int:
@@ -63,7 +58,7 @@ def _gains(fit: Seen, choose: Seen, pair: tuple[Block, Block], seed: int) -> boo
     known, asked = pair[0].values[0], pair[1].values.flatten(0, 1)
     if known.shape[1] == 0:
         return False
-    shares = _shares(fit)
+    shares = fit.shares
     half = len(known) // 2
     more, less = (
         _bits(noted.ratios(known[:n], shares[None, :n], asked, FAMILY, seed)[0], choose) for n in (len(known), half)

@@ -15,7 +15,7 @@ import torch
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from torch import Tensor
 
-from ptaudit.attacks.usable.feature_maps import looked
+from ptaudit.attacks.usable.family import looked
 from ptaudit.attacks.usable.linear import logistic_path
 from ptaudit.attacks.usable.mlp import class_path
 

@@ -14,8 +14,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.usable.family import Family
-from ptaudit.attacks.usable.feature_maps import looked
+from ptaudit.attacks.usable.family import Family, looked
 
 FOLDS = 4
 """Folds, where the caller has none of her own."""

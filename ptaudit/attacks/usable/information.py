@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ptaudit.attacks.usable import classes, knn, linear, mlp, numbers
+from ptaudit.attacks.usable import knn, linear, mlp, scores
 from ptaudit.attacks.usable.family import Family
 from ptaudit.attacks.usable.folds import Folds, cross_predictions, given, split
 from ptaudit.estimators.pairing import mismatched
@@ -109,7 +109,7 @@ def _play(
     """Every version of the secret, as many layers at a time as memory bears."""
     width = int(versions[0].max()) + 1 if discrete else versions[0].shape[1]
     hidden = torch.stack([one_hot(secret, width) if discrete else secret for secret in versions])
-    score = classes.play if discrete else numbers.play
+    score = scores.of_classes if discrete else scores.of_numbers
     cells = len(versions) * family.settings * tokens.shape[1] * folds.count * width
     parts = []
     for some in torch.split(tokens, max(1, _CELLS // cells)):

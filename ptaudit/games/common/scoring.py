@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.attacks.batch.choice import LEAST_PRIOR, log_prior
-from ptaudit.attacks.calibration import at, top_hit
+from ptaudit.attacks.calibration import LEAST_PRIOR, at, log_prior, top_hit
 from ptaudit.games.common.answers import Answers
 from ptaudit.games.common.crossfit import CEILING_SHARE
 from ptaudit.games.common.one_vs_rest import LEAST_TARGETS, Claim, claims_of, placements, power, weights_of
@@ -25,11 +24,10 @@ from ptaudit.games.common.resampling_units import Cast, cast_of, errors, strange
 from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.roc import LOW_FPRS, tpr_name
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-
-LOW_FPRS = (0.01, 0.001)
 
 NOT_FINITE = "gradients that are not finite"
 
@@ -100,11 +98,6 @@ def score(
             for line, estimate in zip(fine.tolist(), row):
                 found[name][line] = estimate
     return found
-
-
-def tpr_name(fpr: float) -> str:
-    """Name of the TPR at a false-positive rate."""
-    return f"tpr_at_fpr_{fpr:g}"
 
 
 def entropy(prior: Tensor) -> float:

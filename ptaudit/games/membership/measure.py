@@ -22,7 +22,7 @@ from ptaudit.attacks.threshold import calibrate, fit_gradient_likelihood, shuffl
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.permutation import derangement
-from ptaudit.stats.roc import auc_estimate, tpr_at_fpr_estimate
+from ptaudit.stats.roc import LOW_FPRS, auc_estimate, tpr_at_fpr_estimate, tpr_name
 
 Array = NDArray[np.float64]
 Halves = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -31,7 +31,6 @@ Key = tuple[str, int]
 Lines = dict[str, Estimate]
 """One estimate for each metric."""
 
-LOW_FPRS = (0.01, 0.001)
 MIN_RECORDS = 40
 """Fewest members, and fewest non-members."""
 
@@ -77,11 +76,6 @@ def measure(members: Side, others: Side, joint: int, seed: int = 0) -> dict[Key,
     scores = _scores((members, others), halves, joint)
     found = _estimates(scores, halves, seed)
     return {key: _learned(lines) if key[0] == "gradient-likelihood" else lines for key, lines in found.items()}
-
-
-def metric(fpr: float) -> str:
-    """Name of the TPR at a false-positive rate."""
-    return f"tpr_at_fpr_{fpr:g}"
 
 
 def _halves(side: Side, seed: int) -> Halves:
@@ -153,7 +147,7 @@ def _estimates(scores: Mapping[Key, tuple[Array, Array]], halves: Sequence[Halve
             "auc": auc_estimate(inside, outside, seed=seed, null=nulls[i]),
             "bits": bits[i].clipped(0.0, 1.0),
             "accuracy": right[i].clipped(0.0, 1.0),
-            **{metric(f): tpr_at_fpr_estimate(inside, outside, f, seed=seed, null=f) for f in LOW_FPRS},
+            **{tpr_name(f): tpr_at_fpr_estimate(inside, outside, f, seed=seed, null=f) for f in LOW_FPRS},
         }
     return {key: found.get(key, lost) for key in scores}
 
@@ -216,5 +210,5 @@ def _shuffled_auc(scores: Sequence[Array], member: NDArray[np.bool_], seed: int)
 
 
 def _all_inconclusive(reason: str, n: int) -> Lines:
-    names = ("auc", "bits", "accuracy", *(metric(fpr) for fpr in LOW_FPRS))
+    names = ("auc", "bits", "accuracy", *(tpr_name(fpr) for fpr in LOW_FPRS))
     return {name: replace(inconclusive(reason, ceiling=1.0), n=n) for name in names}

@@ -22,10 +22,11 @@ from ptaudit.attacks.two_covariance import Setting, Shown
 from ptaudit.attacks.users import UserPosterior, fit
 from ptaudit.games.common.answers import Answers, Batches, starved_of
 from ptaudit.games.common.crossfit import data_limited
-from ptaudit.games.common.scoring import LOW_FPRS, METRICS, score, tpr_name
+from ptaudit.games.common.scoring import METRICS, score
 from ptaudit.games.user.draws import Drawn, draw, halves, halves_of, parts, records_of
 from ptaudit.games.user.matrices import Told, Users, answer
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.roc import LOW_FPRS, tpr_name
 from ptaudit.views.aggregate import sums
 from ptaudit.views.knowledge import Asked
 from ptaudit.views.sight import Sight, TokenSight, look
