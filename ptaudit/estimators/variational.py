@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -62,30 +63,40 @@ class _Read:
         return cls(ready.pairs(index), record[index], rivals(record[index], None if side is None else side[index]))
 
 
-def measured(bound: Bound, pairs: Pairs, seed: int, critic: str, plan: Plan = PLAN) -> list[Measured]:
-    """Measure every problem that can be measured.
+class Variational(Protocol):
+    """An estimator by a trained critic."""
 
-    Args:
-        bound: what is estimated.
-        pairs: P problems.
-        seed: of everything drawn.
-        critic: a name in `CRITICS`.
-        plan: how long and how fast to train.
+    def __call__(self, pairs: Pairs, seed: int, *, critic: str = "separable", plan: Plan = PLAN) -> list[Measured]:
+        """Mutual information in bits of every problem that can be measured.
 
-    Raises:
-        ValueError: for an unknown critic.
-    """
-    if critic not in CRITICS:
-        raise ValueError(f"unknown critic {critic!r}: one of {', '.join(CRITICS)}")
-    pairs = replace(pairs, y=pairs.y.expand(len(pairs.x), *pairs.y.shape[1:]))
-    records = len(torch.unique(pairs.record[pairs.part == REPORT]))
-    reasons = list(_reasons(pairs))
-    fine = torch.tensor([p for p, reason in enumerate(reasons) if reason is None], dtype=torch.int64)
-    found: Iterator[Measured] = iter(())
-    if len(fine):
-        some = replace(pairs, x=pairs.x[fine.to(pairs.x.device)], y=pairs.y[fine.to(pairs.y.device)])
-        found = iter(_measured(bound, some, seed, CRITICS[critic], plan))
-    return [next(found) if reason is None else unknown(reason, records) for reason in reasons]
+        Args:
+            pairs: P problems with at least 30 records to train on, 10 to stop by and 10 to report.
+            seed: of first weights, batches, mismatched pairs and resamples.
+            critic: a name in `CRITICS`.
+            plan: how long and how fast to train.
+
+        Raises:
+            ValueError: for an unknown critic.
+        """
+
+
+def estimator(bound: Bound) -> Variational:
+    """What estimates by a bound."""
+
+    def measure(pairs: Pairs, seed: int, *, critic: str = "separable", plan: Plan = PLAN) -> list[Measured]:
+        if critic not in CRITICS:
+            raise ValueError(f"unknown critic {critic!r}: one of {', '.join(CRITICS)}")
+        pairs = replace(pairs, y=pairs.y.expand(len(pairs.x), *pairs.y.shape[1:]))
+        records = len(torch.unique(pairs.record[pairs.part == REPORT]))
+        reasons = list(_reasons(pairs))
+        fine = torch.tensor([p for p, reason in enumerate(reasons) if reason is None], dtype=torch.int64)
+        found: Iterator[Measured] = iter(())
+        if len(fine):
+            some = replace(pairs, x=pairs.x[fine.to(pairs.x.device)], y=pairs.y[fine.to(pairs.y.device)])
+            found = iter(_measured(bound, some, seed, CRITICS[critic], plan))
+        return [next(found) if reason is None else unknown(reason, records) for reason in reasons]
+
+    return measure
 
 
 def _reasons(pairs: Pairs) -> Iterator[str | None]:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from ptaudit.attacks.batch import Seen, Shown, prepare
+from ptaudit.attacks.batch import Observed, Seen, Shown, prepare
 from ptaudit.games.common.answers import Answers, Batches
 from ptaudit.games.common.scoring import score
 from ptaudit.views.aggregate import draw_others
@@ -62,7 +62,7 @@ class World:
         cut = 2 * len(hers) // 3
         fit, choose, played = (self.draw(p, g) for p, g in zip((hers[:cut], hers[cut:], theirs), games))
         shown = Shown(self.views(played), played.prior)
-        log_q, null = prepare(self.seen(fit), self.seen(choose), shown, [[0]], family, seed)
+        log_q, null = prepare(Observed(self.seen(fit), self.seen(choose), shown), [[0]], family, seed)
         wrong = played.secret[torch.randperm(len(played.secret), generator=self.generator)]
         return Answers(log_q, null, wrong, played)
 

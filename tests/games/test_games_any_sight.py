@@ -10,6 +10,7 @@ from identity_truth import gaussian, student
 from torch import Tensor
 
 from ptaudit.attacks.known import Known
+from ptaudit.attacks.observed_density import every_record
 from ptaudit.games.common import pairs
 from ptaudit.games.identity import measure as identity
 from ptaudit.games.label import measure as label
@@ -284,7 +285,7 @@ def test_pairs_on_a_sight_are_the_sums_that_it_shows(rounds):
     tokens, parts = gaussian(64, 3, 60)[None], [torch.arange(40), torch.arange(40, 64)]
     view = View("v", 4, rounds)
     plain, seen = (
-        pairs.draw(tokens, parts, [2, 1], view, torch.Generator().manual_seed(0), sight)
+        pairs.draw(every_record(tokens, 0.0, sight), parts, [2, 1], view, torch.Generator().manual_seed(0))
         for sight in (None, TokenSight(tokens))
     )
     assert torch.allclose(plain.views, seen.views)
@@ -296,9 +297,8 @@ def test_usable_information_on_a_sight():
     everyone = torch.arange(N)
 
     def bits(sight):
-        found = usable_information.measure(
-            tokens, labels, everyone, View("v", 2), lambda seen: seen, [[0]], ["linear"], 0, sight
-        )
+        encoded = pairs.Encoded(tokens, everyone, View("v", 2), lambda seen: seen, [[0]], sight)
+        found = usable_information.measure(encoded, labels, ["linear"])
         return found["linear"]["bits"][0].value
 
     plain, signed, blind = bits(None), bits(Sign(tokens)), bits(Blind(tokens))
@@ -312,9 +312,8 @@ def test_mutual_information_on_a_sight():
     everyone = torch.arange(N)
 
     def bits(sight):
-        found = mutual_information.measure(
-            tokens, tokens[0].float(), everyone, View("v", 2), lambda seen: seen, [math.inf], {"gaussian": {}}, 0, sight
-        )
+        encoded = pairs.Encoded(tokens, everyone, View("v", 2), lambda seen: seen, [[0]], sight)
+        found = mutual_information.measure(encoded, tokens[0].float(), [math.inf], {"gaussian": {}})
         return found["gaussian"]["bits"][0].value
 
     plain, signed, blind = bits(None), bits(Sign(tokens)), bits(Other(tokens))

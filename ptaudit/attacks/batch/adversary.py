@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptaudit.attacks.batch import forest, gaussian, noted
 from ptaudit.attacks.batch.choice import answer, choose_setting
-from ptaudit.attacks.batch.fit_observations import Block, Family, Seen, Shown
+from ptaudit.attacks.batch.fit_observations import Block, Family, Observed, Seen, Shown
 from ptaudit.attacks.batch.opinion import Opinion, Versions, best, stacked
 from ptaudit.attacks.usable import knn, linear, mlp
 from ptaudit.estimators.pairing import derangement
@@ -46,10 +46,8 @@ _CELLS = 1 << 25
 """Most numbers of the observations that are looked at together."""
 
 
-def prepare(
-    fit: Seen, choose: Seen, played: Shown | Seen, groups: Sequence[Sequence[int]], family: str, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Prepare an adversary on her own games and let her answer for the played ones.
+def prepare(observed: Observed, groups: Sequence[Sequence[int]], family: str, seed: int) -> tuple[Tensor, Tensor]:
+    """Prepare an adversary on its own games and let it answer for the played ones.
 
     A posterior is fitted to single rounds of `fit` for every row and block, its log-ratios over the prior are summed
     over the rounds; setting, row or block of the group, and calibration are those that are best on the games of
@@ -57,9 +55,7 @@ def prepare(
     family: nothing learned gives 0 bits.
 
     Args:
-        fit: games to fit on.
-        choose: games to choose and calibrate on, of other records, with as many rounds as the played ones.
-        played: the reported games.
+        observed: games to fit on, to choose and calibrate on, and the reported ones.
         groups: for each line the rows that the adversary chooses from; the blocks of these layers go with them.
         family: `combined` or one of `FAMILIES`.
         seed: of the fits and of the shuffled secrets.
@@ -74,15 +70,16 @@ def prepare(
     """
     if family not in (COMBINED, *FAMILIES):
         raise ValueError(f"unknown family {family!r}: one of {', '.join((COMBINED, *FAMILIES))}")
-    finite = torch.stack([torch.isfinite(g.views).all(-1).all(-1).all(0) for g in (fit, choose, played)]).all(0)
+    fit, choose, played = observed.games
+    finite = torch.stack([torch.isfinite(g.views).all(-1).all(-1).all(0) for g in observed.games]).all(0)
     generator = torch.Generator().manual_seed(seed)
     own, asked = (_versions(some, generator) for some in (fit, choose))
     opinions: list[Opinion] = []
     of_sketches, of_numbers = _families(family, fit)
     for name in of_sketches:
-        opinions += _of_sketches((fit, choose, played), finite, (own, asked), name, seed)
+        opinions += _of_sketches(observed, finite, (own, asked), name, seed)
     for name in of_numbers:
-        opinions += _of_blocks((fit, choose, played), (own, asked), name, seed)
+        opinions += _of_blocks(observed, (own, asked), name, seed)
     lines = []
     for group in groups:
         mine = [one for one in opinions if set(one.rows) <= set(group)]
@@ -110,15 +107,17 @@ def _families(family: str, fit: Seen) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def _of_sketches(
-    games: tuple[Seen, Seen, Shown | Seen], finite: Tensor, versions: tuple[Versions, Versions], family: str, seed: int
+    observed: Observed, finite: Tensor, versions: tuple[Versions, Versions], family: str, seed: int
 ) -> list[Opinion]:
     """What a family says of the sketches in every row."""
-    fit, choose, played = games
+    fit, choose, played = observed.games
     rows = fit.views.shape[1]
-    cells = sum(some.views.shape[0] * some.views.shape[2] * some.views.shape[3] for some in games)
+    cells = sum(some.views.shape[0] * some.views.shape[2] * some.views.shape[3] for some in observed.games)
     found = []
     for some in torch.split(torch.arange(rows), max(1, _CELLS // cells)):
-        known, tried, shown = (torch.where(finite[some, None, None], g.views[:, some].double(), 0.0) for g in games)
+        known, tried, shown = (
+            torch.where(finite[some, None, None], g.views[:, some].double(), 0.0) for g in observed.games
+        )
         peak = known.abs().amax((0, 2, 3)).clamp_min(1e-200)[:, None, None]
         first, rest = _flat(known) / peak, torch.cat([_flat(tried), _flat(shown)], 1) / peak
         secrets = versions[0].secret.repeat(1, len(known))
@@ -127,11 +126,9 @@ def _of_sketches(
     return found
 
 
-def _of_blocks(
-    games: tuple[Seen, Seen, Shown | Seen], versions: tuple[Versions, Versions], family: str, seed: int
-) -> list[Opinion]:
+def _of_blocks(observed: Observed, versions: tuple[Versions, Versions], family: str, seed: int) -> list[Opinion]:
     """What a family says of the numbers in every block."""
-    fit, choose, played = games
+    fit, choose, played = observed.games
     found = []
     every = family != "boosting" and (family != "mlp" or len(fit.secret) >= ENOUGH)
     for known, tried, shown in zip(fit.blocks, choose.blocks, played.blocks):

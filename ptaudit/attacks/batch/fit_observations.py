@@ -66,6 +66,26 @@ class Shown:
     blocks: tuple[Block, ...] = ()
 
 
+@dataclass(frozen=True)
+class Observed:
+    """Observed games of three disjoint parts of the records.
+
+    Attributes:
+        fit: to fit on.
+        choose: to choose and calibrate on, with as many rounds as the played ones.
+        played: the reported ones.
+    """
+
+    fit: Seen
+    choose: Seen
+    played: Shown | Seen
+
+    @property
+    def games(self) -> tuple[Seen, Seen, Shown | Seen]:
+        """All three."""
+        return self.fit, self.choose, self.played
+
+
 class Family(Protocol):
     """Fits single observations of R rows and says what other observations speak for, at A settings."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch import COMBINED, Seen, Shown, prepare
+from ptaudit.attacks.batch import COMBINED, Observed, Seen, Shown, prepare
 from ptaudit.attacks.batch.learning import learns_more, tells_better
 from ptaudit.attacks.batch.reading import Kept, read, screen
 from ptaudit.games.common.answers import Answers, Batches, starved_of
@@ -101,7 +101,7 @@ def measure(
             learning = COMBINED in families and way == "adaptive"
             starved = learns_more(fit, choose, observed.groups, seed) if learning else []
             for family in families:
-                log_q, null = prepare(fit, choose, shown, observed.groups, family, seed)
+                log_q, null = prepare(Observed(fit, choose, shown), observed.groups, family, seed)
                 mine = starved if family == COMBINED else []
                 found[Asked(family, way)] = Answers(log_q, null, wrong, half.played, mine)
         return found

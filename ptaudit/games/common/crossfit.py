@@ -144,17 +144,16 @@ def estimates(
     found = from_matrix(
         per_record, null=null.double().mean(-1).cpu().numpy(), ceiling=list(ceilings), seed=seed, extra_variance=extra
     )
-    return [_closed(estimate, targets, least) for estimate in found]
+    return [closed(one, targets, least) if one.conclusive else one for one in found]
 
 
-def _closed(estimate: Estimate, targets: int, least: float) -> Estimate:
-    """Near the ceiling the few games that were not won say little of those to come: the rule of three widens."""
-    if not estimate.conclusive:
-        return estimate
+def closed(estimate: Estimate, games: int, least: float) -> Estimate:
+    """Near the ceiling the few of so many games that were not won say little of those to come: the rule of three widens
+    the interval, which is then clipped to [least, ceiling]."""
     lo = estimate.lo
     if estimate.value >= CEILING_SHARE * estimate.ceiling:
-        lo = min(lo, rule_of_three(estimate.ceiling, targets))
-    return replace(estimate, lo=lo, n=targets).clipped(least, estimate.ceiling)
+        lo = min(lo, rule_of_three(estimate.ceiling, games))
+    return replace(estimate, lo=lo, n=games).clipped(least, estimate.ceiling)
 
 
 def data_limited(metrics: Mapping[str, list[Estimate]], starved: Sequence[bool]) -> dict[str, list[Estimate]]:

@@ -18,10 +18,9 @@ from torch import Tensor
 
 from ptaudit.attacks.calibration import LEAST_PRIOR, at, log_prior, top_hit
 from ptaudit.games.common.answers import Answers
-from ptaudit.games.common.crossfit import CEILING_SHARE
+from ptaudit.games.common.crossfit import closed
 from ptaudit.games.common.one_vs_rest import LEAST_TARGETS, Claim, claims_of, placements, power, weights_of
 from ptaudit.games.common.resampling_units import Cast, cast_of, errors, strangers
-from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import LOW_FPRS, tpr_name
@@ -162,23 +161,17 @@ def _means(
         low = 0.0 if clip or name in ("accuracy", "auc") else -math.inf
         mine = found[i * lines : (i + 1) * lines]
         reason = "needs 3 targets" if name != "auc" else _no_auc(len(values[0].claims))
-        rows[name] = [_closed(estimate, reason, ceiling, low, apart, size) for estimate in mine]
+        rows[name] = [
+            replace(closed(one, apart, low), n=size) if one.conclusive
+            else inconclusive(reason, ceiling=ceiling, n=size)
+            for one in mine
+        ]  # fmt: skip
     return rows
 
 
 def _no_auc(claims: int) -> str:
     sides = "either secret" if claims == 1 else f"{LEAST_TARGETS} targets with and without a value of the secret"
     return f"needs games with {sides} in both halves"
-
-
-def _closed(estimate: Estimate, reason: str, ceiling: float, low: float, apart: int, size: int) -> Estimate:
-    """Clipped; near the ceiling the few games that were lost say little of those to come: the rule of three widens."""
-    if not estimate.conclusive:
-        return inconclusive(reason, ceiling=ceiling, n=size)
-    lo = estimate.lo
-    if estimate.value >= CEILING_SHARE * ceiling:
-        lo = min(lo, rule_of_three(ceiling, apart))
-    return replace(estimate, lo=lo, n=size).clipped(low, ceiling)
 
 
 def _powers(values: Sequence[Values], games: Sequence[Index], seed: int) -> dict[str, list[Estimate]]:
