@@ -44,7 +44,7 @@ def answer(
         secret: their secrets, `(G,)`.
         played: the games that are asked for.
         groups: for each line the layers whose statistics it may use.
-        once: whether both are looks of their own at a random view, of which only one may count.
+        once: whether both are observations of their own at a random view, of which only one may count.
     """
     known, asked = (sum(evidence.scores(one) for one in some.rounds) for some in (choose, played))
     assert isinstance(known, Tensor)

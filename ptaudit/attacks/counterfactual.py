@@ -1,11 +1,11 @@
 """White-box likelihood of one field of a record whose other fields are known.
 
 The adversary computes the token that the record would have with each value of the field. What is left of the observed
-batch when that token is taken out is the other records and the noise, whose density she fits on batches of her own
-records: there she knows the value, and so what was left. Where nothing is left (one record, no noise) the answer is
+batch when that token is taken out is the other records and the noise, whose density it fits on batches of its own
+records: there it knows the value, and so what was left. Where nothing is left (one record, no noise) the answer is
 exact: the values whose token is the one observed.
 
-Where a view does not add up, a value has a second picture beside its token: what the view shows of the record alone,
+Where a view does not add up, a value has a second feature beside its token: what the view shows of the record alone,
 with that value (as in `observed_density`). It is one more row, held against the same observation.
 """
 
@@ -23,7 +23,7 @@ from ptaudit.attacks.calibration import at, log_prior, unseen
 from ptaudit.attacks.densities import sub_tokens
 from ptaudit.attacks.nuisance_density import (
     STUDENT_DEGREES,
-    Interference,
+    NuisanceDensity,
     fit_gaussian,
     fit_noise,
     log_density,
@@ -77,7 +77,7 @@ class Belief:
 
 
 @dataclass(frozen=True)
-class Density:
+class RestDensity:
     """What is left of a batch: how much of the target's token is in it, `(R,)`, and the density of the rest.
 
     Attributes:
@@ -87,7 +87,7 @@ class Density:
     """
 
     share: Tensor
-    rest: Interference
+    rest: NuisanceDensity
     coordinates: Tensor
 
     def distances(self, asked: CandidateGames) -> list[Tensor]:
@@ -104,7 +104,7 @@ class Density:
         distances, k = self.distances(asked), len(self.coordinates)
         return [torch.stack([log_density(one, nu, k) for one in distances]).sum(0) for nu in self.rest.tails]
 
-    def at(self, row: int) -> Density:
+    def at(self, row: int) -> RestDensity:
         """That of one row."""
         return replace(self, share=self.share[row : row + 1], rest=self.rest.at([row]))
 
@@ -114,9 +114,9 @@ class Density:
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near each value's picture is to what is seen, with no share and no density of a rest.
+    """How near each value's feature is to what is seen, with no share and no density of a rest.
 
-    For views that show a record alone nearly as she computes it, so that no rest is left to fit a density to.
+    For views that show a record alone nearly as it computes it, so that no rest is left to fit a density to.
     """
 
     def scores(self, asked: CandidateGames) -> list[Tensor]:
@@ -129,7 +129,7 @@ class Nearness:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChosenRow:
     """What was chosen for a line.
 
     Attributes:
@@ -141,7 +141,7 @@ class Line:
     """
 
     row: int
-    density: Density | Nearness | None
+    density: RestDensity | Nearness | None
     tail: int
     real: Choice
     shuffled: Choice
@@ -153,10 +153,10 @@ class Prepared:
 
     Attributes:
         lines: what was chosen for each.
-        unseen: chance that a game shows what none of hers did, see `calibration.unseen`.
+        unseen: chance that a game shows what none of its own did, see `calibration.unseen`.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[ChosenRow, ...]
     unseen: float
 
     def answer(self, asked: CandidateGames) -> tuple[Tensor, Tensor]:
@@ -187,7 +187,7 @@ def prepare(
         belief: what it takes the view to be.
     """
     exact, choose_secret = nothing_left(fit), choose.secret
-    densities: list[Density | Nearness] = [*fitted(fit, belief)]
+    densities: list[RestDensity | Nearness] = [*fitted(fit, belief)]
     if belief.replayed:
         exact &= not belief.late
         densities.append(Nearness())
@@ -207,11 +207,11 @@ def prepare(
         place = int(real.setting[row])
         density, tail = settings[place]
         null = choose_setting(ratios[place : place + 1, row : row + 1], choose.prior, choose_wrong)
-        lines.append(Line(row, None if exact[row] else density.at(row), tail, _first(real, row), null))
+        lines.append(ChosenRow(row, None if exact[row] else density.at(row), tail, _first(real, row), null))
     return Prepared(tuple(lines), unseen(1, len(choose_secret)))
 
 
-def fitted(fit: CandidateGames, belief: Belief) -> list[Density]:
+def fitted(fit: CandidateGames, belief: Belief) -> list[RestDensity]:
     """The densities of the family: Gaussians and Student-t on sub-tokens and on all coordinates."""
     token, view = true_token(fit), fit.views[0]
     found = []
@@ -219,7 +219,7 @@ def fitted(fit: CandidateGames, belief: Belief) -> list[Density]:
     left = view - share[:, None, None] * token
     k = left.shape[-1]
     if belief.noise is not None:
-        found.append(Density(share, fit_noise(left, belief.noise), torch.arange(k)))
+        found.append(RestDensity(share, fit_noise(left, belief.noise), torch.arange(k)))
     for coordinates in sub_tokens(k):
         some = left[..., coordinates]
         rests = [fit_gaussian(some, 1, 0.0, refine) for refine in (False, True)]
@@ -227,7 +227,7 @@ def fitted(fit: CandidateGames, belief: Belief) -> list[Density]:
         for nu in STUDENT_DEGREES:
             before = next_student(some, before, nu)
             rests.append(before)
-        found += [Density(share, rest, coordinates) for rest in rests]
+        found += [RestDensity(share, rest, coordinates) for rest in rests]
     return found
 
 
@@ -275,7 +275,7 @@ def nearest(asked: CandidateGames, unseen: float) -> Tensor:
 
     Args:
         asked: the games.
-        unseen: share of the prior where no value's token is the one observed: then what she sees is not what she knows.
+        unseen: share of the prior where no value's token is the one observed: then what it sees is not what it knows.
     """
     apart, prior = distances_apart(asked), log_prior(asked.prior)
     least = apart.amin(-1, keepdim=True)

@@ -15,7 +15,7 @@ from ptaudit.attacks.nuisance_density import (
     PLAIN_DEGREES,
     RADIAL_DEGREES,
     STUDENT_DEGREES,
-    Interference,
+    NuisanceDensity,
     fit_gaussian,
     fit_noise,
     next_student,
@@ -30,7 +30,7 @@ SUB_TOKENS = (16, 64)
 
 _GAUSSIANS = 2
 
-Density = Interference | Gained
+Density = NuisanceDensity | Gained
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Own:
     records too come after all others, in the same order.
 
     Attributes:
-        tokens: of its own records, `(R, n, k)`; where they are observed, their pictures, see `observed_density`.
+        tokens: of its own records, `(R, n, k)`; where they are observed, their features, see `observed_density`.
         view: batch size, rounds and noise.
         observed: its own records as batches of them are shown, where a view is more than the sum of tokens and noise.
         further: tokens of records of another kind, `(R, M, k)`; None where it has none.
@@ -54,7 +54,7 @@ class Own:
 
     @functools.cached_property
     def sets(self) -> list[Tensor]:
-        """Coordinates to look at; of pictures those of the one, then those of the other."""
+        """Coordinates to look at; of features those of the one, then those of the other."""
         k = self.tokens.shape[-1]
         if self.observed is not None:
             return [c + start for start in (0, k // 2) for c in sub_tokens(k // 2)]
@@ -111,7 +111,7 @@ def sub_tokens(k: int) -> list[Tensor]:
     return [sub_token(k, size) for size in SUB_TOKENS if size < k] + [torch.arange(k)]
 
 
-def fits(tokens: Tensor, view: View, sets: Sequence[Tensor], seed: int) -> Callable[[int, Rows], Interference]:
+def fits(tokens: Tensor, view: View, sets: Sequence[Tensor], seed: int) -> Callable[[int, Rows], NuisanceDensity]:
     """Densities fitted on the given tokens `(R, n, k)` when they are first asked for, by place and rows.
 
     Places are set by set of coordinates; within a set, see `tails_of`. A Student-t starts from the one before it.
@@ -130,7 +130,7 @@ def fits(tokens: Tensor, view: View, sets: Sequence[Tensor], seed: int) -> Calla
         return add_noise(sums(seen(place, rows), drawn), view.noise_std, generator)
 
     @functools.cache
-    def fitted(place: int, rows: Rows) -> Interference:
+    def fitted(place: int, rows: Rows) -> NuisanceDensity:
         if view.others == 0:
             return fit_noise(rows_of(tokens, rows), view.noise_std)
         kind = place % kinds

@@ -18,7 +18,7 @@ from torch import Tensor
 from ptaudit.attacks.calibration import calibrated_gain, shifted, top_hit, unseen
 from ptaudit.attacks.densities import sub_tokens
 from ptaudit.attacks.model_selection import FOLD_GAMES, Fitted, FoldGames, Member, Rows, choose, coordinates_of, rows_of
-from ptaudit.attacks.nuisance_density import RADIAL_DEGREES, Interference, cholesky, ledoit_wolf, refined
+from ptaudit.attacks.nuisance_density import RADIAL_DEGREES, NuisanceDensity, cholesky, ledoit_wolf, refined
 from ptaudit.attacks.observed_density import (
     Effort,
     ObservedRecords,
@@ -32,12 +32,12 @@ from ptaudit.views.aggregate import draw_others
 from ptaudit.views.view import View
 
 CENTRES = ("seen", "token", "alone", "sums")
-"""Ways to fit what a sight shows, see `sighted`: class means of what is shown; a gain times the class means of either
-picture, placed and scattered as what is shown; all as the tokens add up, but for the gain."""
+"""Ways to fit what a sight shows, see `observed_density`: class means of what is shown; a gain times the class means of
+either feature, placed and scattered as what is shown; all as the tokens add up, but for the gain."""
 
 
 @dataclass(frozen=True)
-class Look:
+class TokenMap:
     """What is looked at: some coordinates of the token, as they are or brought to unit length."""
 
     coordinates: Tensor
@@ -54,7 +54,7 @@ class Discriminant:
     """Class centres `(R, C, d)` and the common scatter around them."""
 
     centres: Tensor
-    around: Interference
+    around: NuisanceDensity
 
     def distances(self, views: Tensor) -> Tensor:
         """Squared Mahalanobis distances to the class centres, `(R, G, d)` -> `(R, G, C)`, float32."""
@@ -67,18 +67,19 @@ class Discriminant:
 
 @dataclass(frozen=True)
 class ClassPosterior:
-    """A fitted and calibrated adversary for R rows: chosen members with what they look at, and class frequencies."""
+    """A fitted and calibrated adversary for R rows: chosen members with what they look at, and class
+    frequencies."""
 
-    fitted: Fitted[tuple[Look, Discriminant]]
+    fitted: Fitted[tuple[TokenMap, Discriminant]]
     prior: Tensor
 
     def play(self, views: Sequence[Tensor], secret: Tensor, wrong: Tensor) -> Tensor:
         """Bits over the prior, hits and null bits of each game: `(3, R, G)`."""
         fitted = self.fitted
         out = self.prior.new_zeros(3, len(fitted.bits), len(secret))
-        for mine, member, (look, model) in fitted.parts:
+        for mine, member, (feature_map, model) in fitted.parts:
             part = list(mine)
-            scores = member.scores([model.distances(look(rows_of(view, mine))) for view in views])
+            scores = member.scores([model.distances(feature_map(rows_of(view, mine))) for view in views])
             low = shifted(scores)
             out[0, part] = calibrated_gain(low, self.prior, fitted.real.at(part), secret)
             out[1, part] = top_hit(scores + self.prior.log(), secret)
@@ -91,7 +92,7 @@ class Labelled:
     """Records whose class the adversary knows.
 
     Attributes:
-        tokens: `(R, n, k)`; where they are observed their pictures, `(R, n, 2k)`, see `observed_density`.
+        tokens: `(R, n, k)`; where they are observed their features, `(R, n, 2k)`, see `observed_density`.
         labels: class of each record, `(n,)`.
         classes: number of classes C.
         observed: the same records as batches of them are shown, where a view is more than the sum of tokens and noise.
@@ -137,7 +138,7 @@ def fit_discriminant(tokens: Tensor, labels: Tensor, classes: int, others: int, 
     centres, mean = _class_means(tokens, labels, classes)
     scatter = ledoit_wolf(tokens - centres[:, labels]) + others * ledoit_wolf(tokens - mean)
     scatter.diagonal(dim1=-2, dim2=-1).add_(noise * noise)
-    around = Interference(torch.zeros_like(mean[:, 0]), cholesky(scatter), RADIAL_DEGREES)
+    around = NuisanceDensity(torch.zeros_like(mean[:, 0]), cholesky(scatter), RADIAL_DEGREES)
     return Discriminant(centres + others * mean, around)
 
 
@@ -148,27 +149,28 @@ def _class_means(tokens: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, 
     return (one_hot.T @ tokens + mean) / (one_hot.sum(0)[:, None] + 1.0), mean
 
 
-def fits(own: Labelled, view: View, looks: Sequence[Look]) -> Callable[[int, Rows], Discriminant]:
-    """Models fitted on the given records when they are first asked for, by look and rows."""
+def fits(own: Labelled, view: View, maps: Sequence[TokenMap]) -> Callable[[int, Rows], Discriminant]:
+    """Models fitted on the given records when they are first asked for, by feature map and rows."""
 
     @functools.cache
     def fitted(place: int, rows: Rows) -> Discriminant:
-        seen = looks[place](rows_of(own.tokens, rows))
+        seen = maps[place](rows_of(own.tokens, rows))
         return fit_discriminant(seen, own.labels, own.classes, view.others, view.noise_std)
 
     return fitted
 
 
 def observed_fits(
-    own: Labelled, records: ObservedRecords, view: View, looks: Sequence[Look], seed: int
+    own: Labelled, records: ObservedRecords, view: View, maps: Sequence[TokenMap], seed: int
 ) -> Callable[[int, Rows], Discriminant]:
-    """Models fitted on batches of the given records as they are shown; looks come in fours, one for each of `CENTRES`.
+    """Models fitted on batches of the given records as they are shown; feature maps come in fours, one for each of
+    `CENTRES`.
 
     Args:
-        own: the records, as pictures.
+        own: the records, as features.
         records: the same ones as batches of them are shown.
         view: batch size.
-        looks: each once for every one of `CENTRES`.
+        maps: each once for every one of `CENTRES`.
         seed: of the batches.
     """
     tokens, labels, classes = own.tokens, own.labels, own.classes
@@ -179,17 +181,17 @@ def observed_fits(
 
     @functools.cache
     def fitted(place: int, rows: Rows) -> Discriminant:
-        seen, kind = looks[place](rows_of(shown, rows)), CENTRES[place % len(CENTRES)]
+        seen, kind = maps[place](rows_of(shown, rows)), CENTRES[place % len(CENTRES)]
         if kind == "seen":
             return fit_discriminant(seen, about, classes, 0, 0.0)
-        picture = looks[place](rows_of(tokens.chunk(2, -1)[kind == "alone"], rows))
-        gain = gain_of(picture[:, members[:, 0].to(picture.device)], seen)[:, None, None]
-        sums = fit_discriminant(picture, labels, classes, view.others, 0.0)
+        feature = maps[place](rows_of(tokens.chunk(2, -1)[kind == "alone"], rows))
+        gain = gain_of(feature[:, members[:, 0].to(feature.device)], seen)[:, None, None]
+        sums = fit_discriminant(feature, labels, classes, view.others, 0.0)
         centres, factor = gain * sums.centres, gain.abs().clamp_min(1e-200) * sums.around.factor
         if kind != "sums":
             centres = centres + (seen - centres[:, about]).mean(1, keepdim=True)
             factor = refined(factor, seen - centres[:, about])
-        return Discriminant(centres, Interference(torch.zeros_like(centres[:, 0]), factor, RADIAL_DEGREES))
+        return Discriminant(centres, NuisanceDensity(torch.zeros_like(centres[:, 0]), factor, RADIAL_DEGREES))
 
     return fitted
 
@@ -203,15 +205,17 @@ def fit(own: Labelled, view: View, generator: torch.Generator) -> ClassPosterior
         generator: of the games it plays against itself.
     """
     rows, n, k = own.tokens.shape
-    looks = _looks(k, view) if own.observed is None else [one for one in _looks(k // 2, view) for _ in CENTRES]
-    family = [Member(i, len(look.coordinates), nu) for i, look in enumerate(looks) for nu in RADIAL_DEGREES]
+    maps = _token_maps(k, view) if own.observed is None else [one for one in _token_maps(k // 2, view) for _ in CENTRES]
+    family = [
+        Member(i, len(feature_map.coordinates), nu) for i, feature_map in enumerate(maps) for nu in RADIAL_DEGREES
+    ]
     half = n // 2
     folds = own.at(slice(half)), own.at(slice(half, 2 * half))
 
     def fitted(some: Labelled) -> Callable[[int, Rows], Discriminant]:
         if some.observed is None:
-            return fits(some, view, looks)
-        return observed_fits(some, some.observed, view, looks, int(torch.randint(2**62, (), generator=generator)))
+            return fits(some, view, maps)
+        return observed_fits(some, some.observed, view, maps, int(torch.randint(2**62, (), generator=generator)))
 
     def games(model: Callable[[int, Rows], Discriminant], known: Labelled, played: Labelled) -> list[FoldGames]:
         found, labels = [], played.labels
@@ -219,15 +223,15 @@ def fit(own: Labelled, view: View, generator: torch.Generator) -> ClassPosterior
 
             def distances(place: int, rows: Rows, views: Sequence[Tensor] = role.views) -> list[Tensor]:
                 discriminant = model(place, rows)
-                return [discriminant.distances(looks[place](rows_of(view, rows))) for view in views]
+                return [discriminant.distances(maps[place](rows_of(view, rows))) for view in views]
 
             mine, secret = labels[role.targets], role.games.secret
             found.append(FoldGames(distances, known.prior, mine[secret], mine[(secret + 1) % len(mine)]))
         return found
 
-    def refit() -> Callable[[int, Rows], tuple[Look, Discriminant]]:
+    def refit() -> Callable[[int, Rows], tuple[TokenMap, Discriminant]]:
         final = fitted(own)
-        return lambda place, rows: (looks[place], final(place, rows))
+        return lambda place, rows: (maps[place], final(place, rows))
 
     every = tuple(range(rows))
     whole, chosen = map(fitted, folds)
@@ -236,7 +240,9 @@ def fit(own: Labelled, view: View, generator: torch.Generator) -> ClassPosterior
     return ClassPosterior(choose((first, second), family, rows, unseen(view.others, n), refit), own.prior)
 
 
-def _looks(k: int, view: View) -> list[Look]:
+def _token_maps(k: int, view: View) -> list[TokenMap]:
     """Directions are tried only where a view is one record without noise: a sum has no direction of its own."""
     alone = view.others == 0 and view.noise_std == 0.0
-    return [Look(coordinates, unit) for coordinates in sub_tokens(k) for unit in ((False, True) if alone else (False,))]
+    return [
+        TokenMap(coordinates, unit) for coordinates in sub_tokens(k) for unit in ((False, True) if alone else (False,))
+    ]

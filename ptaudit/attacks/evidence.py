@@ -108,7 +108,7 @@ class Algebra:
     own: Candidates
 
     def reader(self, view: View, generator: torch.Generator) -> Read:
-        """What is seen of batches in one round; of several looks at one batch the mean."""
+        """What is seen of batches in one round; of several observations of one batch the mean."""
         seen = self.seen
         if view.fixed_batch and isinstance(seen, TokenSight):
             seen = seen.quieter(view.rounds)

@@ -1,4 +1,4 @@
-"""What an adversary who computes gradients herself works with on one view."""
+"""What an adversary who computes gradients itself works with on one view."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Known:
     """A view of N audited records as an adversary knows it.
 
     Attributes:
-        tokens: of the records for R rows, `(R, N, k)` float64, as she believes the view to show them; clipped already
+        tokens: of the records for R rows, `(R, N, k)` float64, as it believes the view to show them; clipped already
             where it clips.
-        view: batch size, rounds, clipping and noise as she believes them to be.
+        view: batch size, rounds, clipping and noise as it believes them to be.
         sight: what the games are played on; None for sums of the tokens and the noise of the view.
-        known: what she prepares on, in the same rows as `sight`: the same one, or one of earlier weights; None for sums
+        known: what it prepares on, in the same rows as `sight`: the same one, or one of earlier weights; None for sums
             of the tokens (static, where there is a sight).
         algebra: the view as matrices; None for who is wrong about the view, or knows tokens alone.
         further: held-out records as its own, where the view adds up and they were read.

@@ -1,8 +1,8 @@
 """Densities and class centres on any sight: fitted on batches of the adversary's own records, as they are shown.
 
 Where a view does not add up (pruned or signed gradients, federated updates), what hides a record cannot be computed
-from tokens. She plays batches of her own instead. A record has two pictures: its token, and what the view shows of the
-record alone; what is shown of a batch is a gain times the picture of the target, and a rest. Which picture, which gain
+from tokens. It plays batches of its own instead. A record has two features: its token, and what the view shows of the
+record alone; what is shown of a batch is a gain times the feature of the target, and a rest. Which feature, which gain
 and which density of the rest are learned, so an adversary who sees nothing finds a gain of nearly nothing.
 """
 
@@ -19,7 +19,7 @@ from ptaudit.attacks.model_selection import Rows, coordinates_of, roles, rows_of
 from ptaudit.attacks.nuisance_density import (
     RADIAL_DEGREES,
     STUDENT_DEGREES,
-    Interference,
+    NuisanceDensity,
     fit_gaussian,
     next_student,
     refined,
@@ -30,16 +30,16 @@ from ptaudit.views.sight import Sight, look
 from ptaudit.views.view import View
 
 FIT_GAMES = 1024
-"""Most batches of her own on which the rest is fitted."""
+"""Most batches of its own on which the rest is fitted."""
 
 GAMES_PER_RECORD = 0.25
 """Those batches for each record: more hold the same records again, and look surer of the rest than they are."""
 
 BLUR = 1e-3
-"""Least spread of the rest, in units of the pictures': a view may show the target and nothing else."""
+"""Least spread of the rest, in units of the features': a view may show the target and nothing else."""
 
 TAILS: tuple[tuple[float, ...], ...] = (RADIAL_DEGREES, RADIAL_DEGREES, *((nu,) for nu in STUDENT_DEGREES))
-"""The tails tried on each density of the rest: the Gaussian of sums of pictures as it is (but for the gain), that one
+"""The tails tried on each density of the rest: the Gaussian of sums of features as it is (but for the gain), that one
 fitted to the rest, then the Student-t."""
 
 _GAUSSIANS = 2
@@ -141,13 +141,13 @@ def in_both_roles(records: Records, effort: Effort, view: View, generator: torch
 
 @dataclass(frozen=True)
 class Gained:
-    """Density of the rest when a gain times a candidate's picture is taken out, for R rows."""
+    """Density of the rest when a gain times a candidate's feature is taken out, for R rows."""
 
-    rest: Interference
+    rest: NuisanceDensity
     gain: Tensor
 
     def distances(self, views: Tensor, candidates: Tensor) -> Tensor:
-        """See `Interference.distances`."""
+        """See `NuisanceDensity.distances`."""
         return self.rest.distances(views, self.gain[:, None, None] * candidates)
 
     def at(self, rows: Sequence[int]) -> Gained:
@@ -158,7 +158,7 @@ class Gained:
 def blurred(tokens: Tensor, view: View, sight: Sight) -> tuple[Tensor, View, Sight]:
     """A view of one record without noise for an adversary who is wrong about it: tokens of unit size, a little noise.
 
-    What she believes leaves no room for doubt; with this she names the nearest candidate.
+    What it believes leaves no room for doubt; with this it names the nearest candidate.
     """
     size = torch.linalg.vector_norm(tokens, dim=-1).median(1).values.clamp_min(1e-200)
     return tokens / size[:, None, None], replace(view, noise_std=BLUR), _Sized(sight, size)
@@ -185,8 +185,8 @@ class _Sized:
         return self.sight.read(members, generator)
 
 
-def pictures(tokens: Tensor, sight: Sight, generator: torch.Generator) -> Tensor:
-    """The two pictures of every record side by side: its token and what is shown of it alone, `(R, N, 2k)`."""
+def features(tokens: Tensor, sight: Sight, generator: torch.Generator) -> Tensor:
+    """The two features of every record side by side: its token and what is shown of it alone, `(R, N, 2k)`."""
     return torch.cat([tokens, alone(tokens.shape[1], sight, generator).to(tokens)], -1)
 
 
@@ -196,17 +196,17 @@ def alone(records: int, sight: Sight, generator: torch.Generator) -> Tensor:
 
 
 def doubled(views: Sequence[Tensor]) -> list[Tensor]:
-    """What is shown, twice: to be held against each of the two pictures."""
+    """What is shown, twice: to be held against each of the two features."""
     return [torch.cat([view, view], -1) for view in views]
 
 
 def fit_games(records: int, per_record: float = GAMES_PER_RECORD) -> int:
-    """Number of batches of her own records on which she fits what is shown."""
+    """Number of batches of its own records on which it fits what is shown."""
     return min(FIT_GAMES, max(32, int(per_record * records)))
 
 
 def gain_of(known: Tensor, shown: Tensor) -> Tensor:
-    """Gain of what is shown in the pictures of the targets, `(R, G, d)` each: `(R,)`.
+    """Gain of what is shown in the features of the targets, `(R, G, d)` each: `(R,)`.
 
     Least squares in which games weigh the less the larger they are: a few giants do not decide it.
     """
@@ -229,17 +229,17 @@ def fits(
     view: View,
     sets: Sequence[Tensor],
     seed: int,
-    start: Callable[[int, Rows], Interference] | None,
+    start: Callable[[int, Rows], NuisanceDensity] | None,
 ) -> Callable[[int, Rows], Gained]:
     """Densities of the rest fitted when they are first asked for, by place and rows; see `likelihood_ratio.fits`.
 
     Args:
-        tokens: pictures of the given records, `(R, n, 2k)`.
+        tokens: features of the given records, `(R, n, 2k)`.
         own: the same records, as batches of them are shown.
         view: batch size.
-        sets: coordinates of the pictures.
+        sets: coordinates of the features.
         seed: of the batches.
-        start: densities of sums of the others' pictures at the same places: an estimate is shrunk toward the shape of
+        start: densities of sums of the others' features at the same places: an estimate is shrunk toward the shape of
             these, and is right with few batches where the view nearly adds up. None where there are no others.
     """
     kinds = len(TAILS)
@@ -269,18 +269,18 @@ def fits(
         if kind == 0:
             shape = start(place + 1, rows)
             factor = shape.factor * gain.abs().clamp_min(1e-200)[:, None, None]
-            return Gained(Interference(gain[:, None] * shape.mean, factor, RADIAL_DEGREES), gain)
+            return Gained(NuisanceDensity(gain[:, None] * shape.mean, factor, RADIAL_DEGREES), gain)
         shape = _moved(start(place, rows), left)
         if kind == 1:
             mean = left.mean(1)
-            return Gained(Interference(mean, refined(shape.factor, left - mean[:, None]), RADIAL_DEGREES), gain)
+            return Gained(NuisanceDensity(mean, refined(shape.factor, left - mean[:, None]), RADIAL_DEGREES), gain)
         return Gained(next_student(left, shape, STUDENT_DEGREES[kind - _GAUSSIANS]), gain)
 
     return fitted
 
 
-def _moved(shape: Interference, points: Tensor) -> Interference:
+def _moved(shape: NuisanceDensity, points: Tensor) -> NuisanceDensity:
     """A density of the same shape at the place and of the size of some points."""
     centre = points.median(1).values
     spread = shape.whiten(points - centre[:, None]).square().sum(-1).median(1).values / points.shape[-1]
-    return Interference(centre, shape.factor * spread.clamp_min(1e-200).sqrt()[:, None, None], shape.tails)
+    return NuisanceDensity(centre, shape.factor * spread.clamp_min(1e-200).sqrt()[:, None, None], shape.tails)

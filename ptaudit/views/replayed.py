@@ -212,15 +212,15 @@ def why_not(view: View, model: nn.Module, classes: int | None) -> str:
 def fitted(
     view: View, source: Source, inputs: Inputs, targets: Tensor, members: Tensor, secrets: Tensor, seed: int
 ) -> View:
-    """The view with a perturbation whose probe the defender has fitted on batches of her own records.
+    """The view with a perturbation whose probe the defender has fitted on batches of its own records.
 
     Args:
         view: its defense is a `Perturb`.
         source: model and loss (`TokenReader.source`).
         inputs: the defender's records (n, ...), none of them audited.
         targets: (n, ...).
-        members: her batches, indices of these records, `(G, m)`; some hundred.
-        secrets: what she guards in each, `(G,)`, int64.
+        members: its batches, indices of these records, `(G, m)`; some hundred.
+        secrets: what it guards in each, `(G,)`, int64.
         seed: of what is random in a pass.
     """
     assert isinstance(view.defense, Perturb)

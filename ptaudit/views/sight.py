@@ -18,12 +18,12 @@ class Sight(Protocol):
 
     @property
     def random(self) -> bool:
-        """Whether two looks at one batch differ."""
+        """Whether two observations of one batch differ."""
 
     def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
         """The same batches as matrices, see `BatchSums.read`; of none where only sketches are known.
 
-        What is random in the view is drawn anew: who looks both ways must not count both looks as two.
+        What is random in the view is drawn anew: who looks both ways must not count both observations as two.
         """
 
     def see(self, members: Tensor, generator: torch.Generator) -> Tensor:
@@ -62,7 +62,7 @@ class TokenSight:
         return iter(()) if self.sums is None else self.sums.read(members, generator)
 
     def quieter(self, rounds: int) -> TokenSight:
-        """The mean of so many looks at one batch."""
+        """The mean of so many observations of one batch."""
         quiet = self.noise_std / rounds**0.5
         return replace(self, noise_std=quiet, sums=self.sums and replace(self.sums, noise_std=quiet))
 

@@ -259,7 +259,7 @@ def test_the_scale_of_tokens_and_noise_cancels():
 
 def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
     """Records of the games never overlap those of the fit, nor targets those that hide them."""
-    seen, shown = [], identity_family.Table.shown
+    seen, shown = [], identity_family.IdentityGames.shown
     n, k = 320, 4
     tokens = gaussian(n, k, 79)[None]
 
@@ -275,7 +275,7 @@ def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
         return shown(table, targets, fillers, *rest)
 
     monkeypatch.setattr(identity_family, "fit", watched_fit)
-    monkeypatch.setattr(identity_family.Table, "shown", watched_shown)
+    monkeypatch.setattr(identity_family.IdentityGames, "shown", watched_shown)
     identity_bits(tokens[0], 4, seed=0)
     known, targets = set(), set()
     for call in seen:

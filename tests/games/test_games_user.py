@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.nuisance_density import GAUSSIAN
-from ptaudit.attacks.two_covariance import Setting, Shown, Summed, TwoCovariance, UserMember, fit_two_covariance
+from ptaudit.attacks.two_covariance import Setting, Summed, TwoCovariance, UserBatches, UserMember, fit_two_covariance
 from ptaudit.games.user import draws as user_draws
 from ptaudit.games.user import measure as user
 from ptaudit.views import View, sums
@@ -118,9 +118,9 @@ def test_a_sum_has_the_density_of_the_model():
     eye = torch.eye(3, dtype=torch.float64)[None]
     known, observed = (torch.randn(1, 4, 3, generator=generator, dtype=torch.float64) for _ in range(2))
     count, m, noise = torch.tensor([1, 2, 5, 9]), 3, 0.7
-    shown = Shown(observed, known, count, observed, torch.arange(4)[None], torch.ones(4, dtype=torch.bool))
+    shown = UserBatches(observed, known, count, observed, torch.arange(4)[None], torch.ones(4, dtype=torch.bool))
     two = TwoCovariance(mean[None], eye, eye, b[None])
-    setting = Setting(m, others=2, batch=2, noise=noise, sighted=False)
+    setting = Setting(m, others=2, batch=2, noise=noise, observed_view=False)
     model = Summed(two, setting, torch.ones(1, dtype=torch.float64), torch.zeros(1, 3, dtype=torch.float64))
     scores = UserMember(0, 3, GAUSSIAN).scores(model(shown))[0]
     for game in range(4):
@@ -223,7 +223,7 @@ def test_what_is_known_of_a_user_leaves_out_the_batch():
     table = torch.unique(users, return_inverse=True)[1]
     generator = torch.Generator().manual_seed(0)
     drawn = user_draws.draw(table, torch.arange(60), View("v", 2), 8, 100, generator)
-    shown = user._shown(drawn, tokens, table, TokenSight(tokens), View("v", 2), generator)
+    shown = user._user_batches(drawn, tokens, table, TokenSight(tokens), View("v", 2), generator)
     assert shown.count.tolist() == [4] * 60
     for game in range(60):
         own = tokens[0, table == drawn.user[game]].sum(0)

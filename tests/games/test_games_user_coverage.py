@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ptaudit.attacks.known import Known
-from ptaudit.games.common.resampling_units import cast_of
+from ptaudit.games.common.resampling_units import resampling_units_of
 from ptaudit.games.user import measure as user
 from ptaudit.views import View
 
@@ -38,17 +38,17 @@ def test_rivals_are_in_the_cast():
         both = torch.cat([games.unit[:, None], games.rivals], 1)
         assert all(len(set(row)) == 4 for row in both.tolist())
         # The candidates of a game stand in the order of the set: those with the same candidates have all positions.
-        cast = cast_of(games)
-        assert set(cast.fillers.tolist()) == set(games.rivals.flatten().tolist()) <= set(cast.units.tolist())
-        assert cast.held.nnz == games.rivals.numel()
-        assert cast.size == len(cast.units) == cast.apart
+        resampled = resampling_units_of(games)
+        assert set(resampled.fillers.tolist()) == set(games.rivals.flatten().tolist()) <= set(resampled.units.tolist())
+        assert resampled.held.nnz == games.rivals.numel()
+        assert resampled.size == len(resampled.units) == resampled.apart
 
 
 def test_without_rivals_nothing_fills():
     tokens, owner = uneven(80, 0)
     half = user.play(Known(tokens, View("v", 2)), owner, [[0]], 4, 0)["likelihood-ratio"][0].batches
     alone = type(half)(half.members, half.secret, half.prior, half.unit)
-    assert cast_of(alone).held.nnz == 0
+    assert resampling_units_of(alone).held.nnz == 0
 
 
 def test_intervals_of_users_hold_the_truth():

@@ -6,6 +6,6 @@ whole games; see `prepare`.
 """
 
 from ptaudit.attacks.batch.adversary import COMBINED, FAMILIES, prepare
-from ptaudit.attacks.batch.fit_observations import Block, Observed, Seen, Shown
+from ptaudit.attacks.batch.observations import Block, FitObservations, ObservedGames, TestObservations
 
-__all__ = ["COMBINED", "FAMILIES", "Block", "Observed", "Seen", "Shown", "prepare"]
+__all__ = ["COMBINED", "FAMILIES", "Block", "FitObservations", "ObservedGames", "TestObservations", "prepare"]

@@ -1,4 +1,4 @@
-"""One prepared adversary: fitted on her own batches, chosen and calibrated on others, asked about the reported ones."""
+"""One prepared adversary: fitted on its own batches, chosen and calibrated on others, asked about the reported ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ptaudit.attacks.batch import forest, gaussian, noted
 from ptaudit.attacks.batch.choice import answer, choose_setting
-from ptaudit.attacks.batch.fit_observations import Block, Family, Observed, Seen, Shown
+from ptaudit.attacks.batch.observations import Block, FitObservations, ObservedGames, PosteriorFamily, TestObservations
 from ptaudit.attacks.batch.opinion import Opinion, Versions, best, stacked
 from ptaudit.attacks.usable import knn, linear, mlp
 from ptaudit.estimators.pairing import derangement
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
+FAMILIES: Mapping[str, PosteriorFamily] = MappingProxyType(
     {
         "likelihood-ratio": gaussian.likelihoods,
         "linear": linear.FAMILY.ratios,
@@ -46,7 +46,7 @@ _CELLS = 1 << 25
 """Most numbers of the observations that are looked at together."""
 
 
-def prepare(observed: Observed, groups: Sequence[Sequence[int]], family: str, seed: int) -> tuple[Tensor, Tensor]:
+def prepare(observed: ObservedGames, groups: Sequence[Sequence[int]], family: str, seed: int) -> tuple[Tensor, Tensor]:
     """Prepare an adversary on its own games and let it answer for the played ones.
 
     A posterior is fitted to single rounds of `fit` for every row and block, its log-ratios over the prior are summed
@@ -92,7 +92,7 @@ def prepare(observed: Observed, groups: Sequence[Sequence[int]], family: str, se
     return real, null
 
 
-def _families(family: str, fit: Seen) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _families(family: str, fit: FitObservations) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The families that look at sketches, and those that look at numbers."""
     if family != COMBINED:
         return (family,), (family,) if family in noted.NOTED else ()
@@ -107,7 +107,7 @@ def _families(family: str, fit: Seen) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def _of_sketches(
-    observed: Observed, finite: Tensor, versions: tuple[Versions, Versions], family: str, seed: int
+    observed: ObservedGames, finite: Tensor, versions: tuple[Versions, Versions], family: str, seed: int
 ) -> list[Opinion]:
     """What a family says of the sketches in every row."""
     fit, choose, played = observed.games
@@ -126,7 +126,7 @@ def _of_sketches(
     return found
 
 
-def _of_blocks(observed: Observed, versions: tuple[Versions, Versions], family: str, seed: int) -> list[Opinion]:
+def _of_blocks(observed: ObservedGames, versions: tuple[Versions, Versions], family: str, seed: int) -> list[Opinion]:
     """What a family says of the numbers in every block."""
     fit, choose, played = observed.games
     found = []
@@ -145,7 +145,7 @@ def _of_blocks(observed: Observed, versions: tuple[Versions, Versions], family: 
 
 def _opinions(
     ratios: Tensor,
-    games: tuple[Seen, Shown | Seen],
+    games: tuple[FitObservations, TestObservations | FitObservations],
     asked: Versions,
     rows: Sequence[tuple[int, ...]],
     numbers: bool = False,
@@ -159,9 +159,9 @@ def _opinions(
     )
     every = torch.arange(len(rows), device=own.device)
     parts = []
-    for hers, told, secret in zip(own, theirs, asked.secret):
-        choice = choose_setting(hers, choose.prior, secret)
-        chosen = (hers[choice.setting, every].float(), told[choice.setting, every].float())
+    for ratio, told, secret in zip(own, theirs, asked.secret):
+        choice = choose_setting(ratio, choose.prior, secret)
+        chosen = (ratio[choice.setting, every].float(), told[choice.setting, every].float())
         parts.append((*chosen, answer(told, played.prior, choice), choice.bits))
     tried, shown, log_q, bits = (torch.stack(same) for same in zip(*parts))
     return [
@@ -179,7 +179,7 @@ def _flat(views: Tensor) -> Tensor:
     return views.transpose(0, 1).flatten(1, 2)
 
 
-def _versions(some: Seen, generator: torch.Generator) -> Versions:
+def _versions(some: FitObservations, generator: torch.Generator) -> Versions:
     """The secrets, and the secrets of other games in their place."""
     order = derangement(len(some.secret), generator).to(some.secret.device)
     share = some.shares

@@ -1,7 +1,7 @@
-"""What an adversary notes of the matrices of batches: numbers of each layer, and which of them she keeps.
+"""What an adversary notes of the matrices of batches: numbers of each layer, and which of them it keeps.
 
 Wide layers have more numbers than there are batches to learn from. Those that vary most on the first of the batches
-that she fits on are kept; what she notes of any other batch has no part in that choice.
+that it fits on are kept; what it notes of any other batch has no part in that choice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch.fit_observations import Block
+from ptaudit.attacks.batch.observations import Block
 from ptaudit.attacks.decode import MOST, Decoder
 from ptaudit.attacks.magnitudes import column_numbers, row_numbers
 from ptaudit.gradients.batches import Matrices
@@ -105,7 +105,7 @@ def read(
 def _averaged(
     sight: Sight, members: Tensor, view: View, kept: dict[int, Kept], generator: torch.Generator
 ) -> dict[int, Notes]:
-    """Notes of every round; those of several looks at one batch are averaged to one."""
+    """Notes of every round; those of several observations of one batch are averaged to one."""
     if not view.fixed_batch or view.rounds == 1:
         return _notes(sight, members, kept, generator)
     if isinstance(sight, TokenSight):

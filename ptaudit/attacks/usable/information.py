@@ -35,7 +35,7 @@ RECORDS_PER_FOLD = 10
 _NEAR_CEILING = 0.99
 _CELLS = 1 << 25
 
-Played = tuple[Tensor, Tensor]
+FoldScores = tuple[Tensor, Tensor]
 """Scores of every record `(metrics, L, N)`, and mean bits on the choosing folds `(L, folds)`."""
 
 
@@ -105,7 +105,7 @@ def measure(
 
 def _play(
     tokens: Tensor, versions: Sequence[Tensor], folds: Folds, family: Family, discrete: bool, seed: int
-) -> list[Played]:
+) -> list[FoldScores]:
     """Every version of the secret, as many layers at a time as memory bears."""
     width = int(versions[0].max()) + 1 if discrete else versions[0].shape[1]
     hidden = torch.stack([one_hot(secret, width) if discrete else secret for secret in versions])
@@ -121,7 +121,7 @@ def _play(
     ]
 
 
-def _of_groups(played: Played, groups: Sequence[Sequence[int]], folds: Folds) -> Tensor:
+def _of_groups(played: FoldScores, groups: Sequence[Sequence[int]], folds: Folds) -> Tensor:
     """In each fold the scores of the layer that was best on the choosing ones: `(metrics, groups, N)`."""
     scored, bits = played
     every, rows = torch.arange(scored.shape[-1], device=bits.device), []

@@ -1,7 +1,7 @@
 """The attribute game, input form: what is the value of one input field of one record of the batch?
 
-The adversary knows the rest of the record, its label and the weights, so she can compute the token that it would have
-with each value. What she would guess without the gradient is the value that the rest of the record suggests (see
+The adversary knows the rest of the record, its label and the weights, so it can compute the token that it would have
+with each value. What it would guess without the gradient is the value that the rest of the record suggests (see
 `attacks.imputation`); only bits over that guess count.
 """
 
@@ -32,13 +32,13 @@ class Counterfactuals:
     """What the adversary works with.
 
     Attributes:
-        sight: what batches of her own records look like to her.
+        sight: what batches of its own records look like to it.
         candidates: token of every record with each of A values of the field, `(A, R, N, k)`; that of its own value is
-            the record's own. Clipped where what she believes to see is clipped.
-        linear: whether what she believes to see of a batch is the sum of its tokens (and noise).
+            the record's own. Clipped where what it believes to see is clipped.
+        linear: whether what it believes to see of a batch is the sum of its tokens (and noise).
         noise_std: of that noise.
-        alone: what she believes to be shown of every record in a batch of its own with each value, `(A, R, N, k)`; that
-            of its own value is what `sight` shows of it. For views that do not add up: a second picture of each value.
+        alone: what it believes to be shown of every record in a batch of its own with each value, `(A, R, N, k)`; that
+            of its own value is what `sight` shows of it. For views that do not add up: a second feature of each value.
         algebra: the view as matrices, and gradients of `A * N` records: all with the first value, then the second.
     """
 
@@ -98,7 +98,7 @@ def _answers(
     noise = knows.noise_std if knows.linear and view.others == 0 and knows.noise_std > 0.0 else None
     if noise is not None and view.fixed_batch:
         noise /= view.rounds**0.5
-    if knows.alone is not None:  # the rows of the second picture come after those of the tokens
+    if knows.alone is not None:  # the rows of the second feature come after those of the tokens
         rows = views.shape[1]
         groups = [[*group, *(rows + row for row in group)] for group in groups]
     belief = Belief(knows.linear, noise, knows.alone is not None, observed.late)
@@ -122,7 +122,7 @@ def _answers(
 
 
 def _rounds(batches: Batches, algebra: Algebra, view: View, generator: torch.Generator) -> list[list[Statistic]]:
-    """Algebraic statistics of every value in each round; of several looks at one batch those of their mean."""
+    """Algebraic statistics of every value in each round; of several observations of one batch those of their mean."""
     count = batches.prior.shape[1]
     members = batches.members[:1] if view.fixed_batch else batches.members
     versions = batches.members[0, :, 0, None] + torch.arange(count) * algebra.records(count)
@@ -131,7 +131,7 @@ def _rounds(batches: Batches, algebra: Algebra, view: View, generator: torch.Gen
 
 
 def _asked(knows: Counterfactuals, batches: Batches, views: Tensor) -> CandidateGames:
-    """Games as she finds them: what is seen, and the pictures that their targets might have."""
+    """Games as it finds them: what is seen, and the features that their targets might have."""
     targets = batches.members[0, :, 0].to(knows.candidates.device)
     candidates = knows.candidates[:, :, targets].double()
     if knows.alone is not None:

@@ -1,6 +1,6 @@
 """The attribute game, latent form: what is the sensitive value of one record of the batch?
 
-The adversary knows nothing of the record; what she would guess without the gradient are the frequencies of the values.
+The adversary knows nothing of the record; what it would guess without the gradient are the frequencies of the values.
 The form for attributes that are inputs of the model is in `known_rest`.
 """
 

@@ -19,8 +19,8 @@ class Batches:
         unit: what is resampled, `(G,)`: the target record or the user; -1 where all records of a batch are alike.
         rivals: units of the other candidates of each game, `(G, K-1)`; None where the values are no units.
         share: probability of every value given the records of the first round's batch, `(G, K)`: where the secret is
-            the value of one of them, the share of the batch that has it. An adversary knows who is in her own batches,
-            and what she learns from such shares is less noisy than from the secrets. None where the batch says all.
+            the value of one of them, the share of the batch that has it. An adversary knows who is in its own batches,
+            and what it learns from such shares is less noisy than from the secrets. None where the batch says all.
     """
 
     members: Tensor

@@ -1,7 +1,7 @@
 """Games about a secret of a batch, played by classifiers of what is seen of it: attribute, property, distribution.
 
 The adversary owns records of one half of the audited ones, knows their secrets and makes batches of them: on two thirds
-her classifiers are fitted, on the rest chosen and calibrated. She plays on batches of the other half, and the halves
+its classifiers are fitted, on the rest chosen and calibrated. It plays on batches of the other half, and the halves
 change places. No record is in more than one of the three parts, neither as a target nor among those that hide one.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch import COMBINED, Observed, Seen, Shown, prepare
+from ptaudit.attacks.batch import COMBINED, FitObservations, ObservedGames, TestObservations, prepare
 from ptaudit.attacks.batch.learning import learns_more, tells_better
 from ptaudit.attacks.batch.reading import Kept, read, screen
 from ptaudit.games.common.answers import Answers, Batches, starved_of
@@ -46,12 +46,12 @@ SUMMED = 1 << 19
 LEAST_RECORDS = 80
 LEAST_OWN = 24
 OWN_PER_MEMBER = 6
-"""Fewest records of the adversary's own for each record of a batch: those that she chooses on fill two batches."""
+"""Fewest records of the adversary's own for each record of a batch: those that it chooses on fill two batches."""
 
 
 @dataclass(frozen=True)
 class Half:
-    """The games of one half: hers to fit on (of one round) and to choose on, and those that are played."""
+    """The games of one half: its own to fit on (of one round) and to choose on, and those that are played."""
 
     fit: Batches
     choose: Batches
@@ -89,19 +89,21 @@ def measure(
         look_again, found = int(torch.randint(2**62, (), generator=generator)), {}
         for way, known in ways.items():
             kept = screen(known, half.fit.members[0], generator)
-            fit, choose = (_seen(known, batches, view, kept, generator) for batches in (half.fit, half.choose))
+            fit, choose = (
+                _fit_observations(known, batches, view, kept, generator) for batches in (half.fit, half.choose)
+            )
             # Every way looks at the same played games, and keeps other numbers of them.
             blocks = read(observed.now, half.played.members, view, kept, torch.Generator().manual_seed(look_again))
-            shown = Shown(views, half.played.prior.to(views.device), blocks)
+            shown = TestObservations(views, half.played.prior.to(views.device), blocks)
             if way == "adaptive" and held_out is not None and sight is not None and kept:
                 drawn = held_out.batches(draw, half.fit, n, games_of(view, observed.batches, 1), generator)
-                tried = _seen(sight, drawn.first(TRIED), view, kept, generator)
+                tried = _fit_observations(sight, drawn.first(TRIED), view, kept, generator)
                 if tells_better(tried, fit, choose, seed):
-                    fit = _seen(sight, drawn, view, kept, generator)
+                    fit = _fit_observations(sight, drawn, view, kept, generator)
             learning = COMBINED in families and way == "adaptive"
             starved = learns_more(fit, choose, observed.groups, seed) if learning else []
             for family in families:
-                log_q, null = prepare(Observed(fit, choose, shown), observed.groups, family, seed)
+                log_q, null = prepare(ObservedGames(fit, choose, shown), observed.groups, family, seed)
                 mine = starved if family == COMBINED else []
                 found[Asked(family, way)] = Answers(log_q, null, wrong, half.played, mine)
         return found
@@ -169,12 +171,12 @@ def draw_halves(draw: Draw, strata: Tensor, observed: ObservedView, generator: t
     )
     halves = []
     for mine in (0, 1):
-        hers, theirs = (torch.nonzero(side == one).squeeze(1) for one in (mine, 1 - mine))
-        hers = hers[spread(strata[hers], generator)[: observed.own]]
-        third = dealt(strata[hers], 3, generator) == 2
-        single = draw(hers[~third], fit, generator)
+        own, theirs = (torch.nonzero(side == one).squeeze(1) for one in (mine, 1 - mine))
+        own = own[spread(strata[own], generator)[: observed.own]]
+        third = dealt(strata[own], 3, generator) == 2
+        single = draw(own[~third], fit, generator)
         single = replace(single, members=single.members[:1])
-        halves.append(Half(single, draw(hers[third], choose, generator), draw(theirs, played, generator)))
+        halves.append(Half(single, draw(own[third], choose, generator), draw(theirs, played, generator)))
     return halves
 
 
@@ -207,7 +209,7 @@ def mismatched(batches: Batches, generator: torch.Generator) -> Tensor:
 
 
 def observe(sight: Sight, batches: Batches, view: View, generator: torch.Generator) -> Tensor:
-    """What is seen of the games, `(r, R, G, k)`; several looks at the same batch are averaged to one.
+    """What is seen of the games, `(r, R, G, k)`; several observations of the same batch are averaged to one.
 
     The mean is all that rounds of one batch tell where only noise sets them apart; their others are the same, so
     their likelihoods must not be multiplied.
@@ -219,13 +221,15 @@ def observe(sight: Sight, batches: Batches, view: View, generator: torch.Generat
     return look(sight, batches.members.expand(view.rounds, -1, -1), generator).mean(0, keepdim=True)
 
 
-def _seen(sight: Sight, batches: Batches, view: View, kept: dict[int, Kept], generator: torch.Generator) -> Seen:
+def _fit_observations(
+    sight: Sight, batches: Batches, view: View, kept: dict[int, Kept], generator: torch.Generator
+) -> FitObservations:
     views = observe(sight, batches, view, generator)
     share = None if batches.share is None else batches.share.to(views.device)
     blocks = read(sight, batches.members, view, kept, generator)
     records = len(torch.unique(batches.members))
     secret, prior = batches.secret.to(views.device), batches.prior.to(views.device)
-    return Seen(views, secret, prior, blocks, share, sight.random, records)
+    return FitObservations(views, secret, prior, blocks, share, sight.random, records)
 
 
 def _at(values: Tensor, secret: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class Scores:
     adversary: str
 
 
-Played = tuple[Tensor, Tensor]
+QuarterScores = tuple[Tensor, Tensor]
 """Scores of the targets of a quarter, influence of the one that fills the batches: `(3 or 4, groups, q)` each."""
 
 
@@ -57,7 +57,9 @@ def quarters(records: int, generator: torch.Generator) -> Tensor:
     return torch.randperm(records, generator=generator)[: 4 * quarter].view(4, quarter)
 
 
-def crossfit(order: Tensor, play: Callable[[Tensor, Sequence[tuple[Tensor, Tensor]]], Sequence[Played]]) -> Tensor:
+def crossfit(
+    order: Tensor, play: Callable[[Tensor, Sequence[tuple[Tensor, Tensor]]], Sequence[QuarterScores]]
+) -> Tensor:
     """Play both halves.
 
     Args:
@@ -100,7 +102,7 @@ def filler_influence(rest: Tensor, others: Tensor, fillers: int) -> Tensor:
     return rounds * per_batch * mean * (1.0 - noise / spread).clamp_min(0.0).sqrt()
 
 
-def credited(scored: Tensor, per_target: int, others: Tensor, fillers: int) -> Played:
+def credited(scored: Tensor, per_target: int, others: Tensor, fillers: int) -> QuarterScores:
     """What games `(..., G)` say of their targets, each of whom has so many side by side, and of those who hide them.
 
     Args:
@@ -135,7 +137,7 @@ def estimates(
         ceilings: one for each group.
         targets: number of distinct targets.
         seed: seed of the resamples.
-        least: 0 for an adversary who has the prior in her family, minus infinity for one who is wrong about her view.
+        least: 0 for an adversary who has the prior in its family, minus infinity for one who is wrong about its view.
     """
     per_record = values.double().cpu().numpy()
     half = per_record.shape[1] // 2

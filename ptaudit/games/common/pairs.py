@@ -20,7 +20,7 @@ from ptaudit.views.view import View
 
 
 @dataclass(frozen=True)
-class Drawn:
+class EncodedBatches:
     """G batches.
 
     Attributes:
@@ -39,7 +39,7 @@ class Drawn:
 
 def draw(
     records: Records, parts: Sequence[Tensor], per_target: Sequence[int], view: View, generator: torch.Generator
-) -> Drawn:
+) -> EncodedBatches:
     """Every record of a part is the target of some batches, with others of the same part.
 
     Args:
@@ -57,7 +57,7 @@ def draw(
             record.append(targets[games.secret])
             part.append(torch.full_like(games.secret, number))
             half.append(torch.full_like(games.secret, side))
-    return Drawn(torch.cat(views, 1), torch.cat(record), torch.cat(part), torch.cat(half))
+    return EncodedBatches(torch.cat(views, 1), torch.cat(record), torch.cat(part), torch.cat(half))
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Encoded:
         """Why nothing can be measured; empty if something can."""
         return why_not(self.tokens[:, self.records], self.view, 2)
 
-    def draw(self, shares: Sequence[float], per_target: Sequence[int], generator: torch.Generator) -> Drawn:
+    def draw(self, shares: Sequence[float], per_target: Sequence[int], generator: torch.Generator) -> EncodedBatches:
         """Encoded batches of random parts of the records; one for each record where all of a record are the same."""
         quiet = self.view.others == 0 and self.view.noise_std == 0.0 and self.sight is None
         times = [1] * len(shares) if quiet else per_target

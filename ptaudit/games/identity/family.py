@@ -33,11 +33,12 @@ LEAST_HALF = 10
 
 
 @dataclass(frozen=True)
-class Table:
+class IdentityGames:
     """What the game is played with.
 
     Attributes:
-        who: the adversary and what is seen; with a sight that it knows, its tokens are pictures, see `sighted`.
+        who: the adversary and what is seen; with a sight that it knows, its tokens are features, see
+            `observed_density`.
         groups: for each reported line the rows that the adversary may use.
         k: number of candidates K.
         seed: of noise on whole gradients.
@@ -119,20 +120,20 @@ class Table:
         view = self.view
         if view.noise_std == 0.0:
             return Grams.of(layers, view.records)
-        # Of several looks at one batch the mean has less noise.
+        # Of several observations of one batch the mean has less noise.
         std = view.noise_std * (view.rounds**-0.5 if view.fixed_batch else 1.0)
         return Grams.under_noise(layers, std, torch.Generator().manual_seed(self.seed))
 
-    def fit(self, own: Tensor, generator: torch.Generator) -> Families:
+    def fit(self, own: Tensor, generator: torch.Generator) -> FittedFamilies:
         """Fit, choose and weigh on some records; and, of densities alone, on half of them, where a line that uses
         nothing else leaves something to find and half are enough."""
         family, half = self._fit(own, generator), len(own) // 2
         if not any(family.starving) or half < LEAST_HALF * self.view.records * self.view.batches:
-            return Families(self, family, None, generator)
+            return FittedFamilies(self, family, None, generator)
         less = self._fit(own[:half], torch.Generator().manual_seed(self.seed), with_matrices=False)
-        return Families(self, family, less, generator)
+        return FittedFamilies(self, family, less, generator)
 
-    def _fit(self, own: Tensor, generator: torch.Generator, with_matrices: bool = True) -> Family:
+    def _fit(self, own: Tensor, generator: torch.Generator, with_matrices: bool = True) -> FittedFamily:
         view, algebra, half = self.view, self.who.algebra, len(own) // 2
         observed = ObservedRecords(self.who.known, own) if self.who.known is not None else None
         share = min(1.0, 2 * len(own) / self.tokens.shape[1])
@@ -157,7 +158,7 @@ class Table:
         whole = tuple(row for density in densities[2] for row in density.rows)
         real = fit_combined(trials, found, self.groups, least, once, whole)
         null = fit_combined(trials, found, self.groups, least, once, whole, null_of=real)
-        return Family(self, posterior, (real, null), densities[2], read, known[2] if known else None)
+        return FittedFamily(self, posterior, (real, null), densities[2], read, known[2] if known else None)
 
     def batches(self, members: Tensor) -> Tensor:
         """Batches of every round, `(r, G, m)`; a batch that all rounds show is looked at once."""
@@ -185,7 +186,7 @@ def _with_more(
 
 
 @dataclass(frozen=True)
-class Family:
+class FittedFamily:
     """A fitted family.
 
     Attributes:
@@ -197,7 +198,7 @@ class Family:
         own: candidates as the adversary computes them, beside batches of its own records.
     """
 
-    table: Table
+    table: IdentityGames
     posterior: Posterior
     fitted: tuple[Combined, Combined]
     densities: Sequence[WholeDensity | CountedDensity]
@@ -222,7 +223,7 @@ class Family:
 
         Args:
             targets: the candidates, `(K,)`.
-            shown: `Table.shown` of them.
+            shown: `IdentityGames.shown` of them.
             batches: records of each batch of theirs, `(r, G, m)`.
         """
         sketches = self.posterior.scores(shown, self.table.tokens[:, targets])
@@ -234,7 +235,7 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Families:
+class FittedFamilies:
     """The family fitted to all of the adversary's records, and its densities fitted to half of them.
 
     Attributes:
@@ -244,9 +245,9 @@ class Families:
         generator: of what is random in the view.
     """
 
-    table: Table
-    every: Family
-    half: Family | None
+    table: IdentityGames
+    every: FittedFamily
+    half: FittedFamily | None
     generator: torch.Generator
 
     def answer(self, targets: Tensor, fillers: Tensor, games: Games) -> list[Answer]:

@@ -1,11 +1,11 @@
 """The identity game: which one of K candidate records was in the batch of m?
 
-White-box: the adversary knows the weights, so she can compute the token of any candidate. Exactly one candidate is in
+White-box: the adversary knows the weights, so it can compute the token of any candidate. Exactly one candidate is in
 the batch; candidates and the other m-1 records come from disjoint quarters of the records, and the adversary is fitted
 on the other half. Score: log2 K minus the adversary's cross-entropy, in bits; a lower bound on I(S;O).
 
 A view that does not add up is played on a sight of it. The adaptive adversary prepares on such a sight too; the static
-one prepares on sums of tokens and is then wrong about what she sees, so her bits may be negative.
+one prepares on sums of tokens and is then wrong about what it sees, so its bits may be negative.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ptaudit.attacks.known import Known
 from ptaudit.attacks.likelihood_ratio import rival_losses
 from ptaudit.attacks.model_selection import FOLD_GAMES
 from ptaudit.attacks.nuisance_density import squared_distances
-from ptaudit.attacks.observed_density import alone, blurred, pictures
+from ptaudit.attacks.observed_density import alone, blurred, features
 from ptaudit.games.common.crossfit import (
-    Played,
+    QuarterScores,
     Scores,
     credited,
     crossfit,
@@ -33,7 +33,7 @@ from ptaudit.games.common.crossfit import (
     quarters,
     spread_over,
 )
-from ptaudit.games.identity.family import Table
+from ptaudit.games.identity.family import IdentityGames
 from ptaudit.stats.channel import channel_bits
 from ptaudit.stats.detection import tells_more
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -47,7 +47,7 @@ RECORDS_PER_MEMBER = 20
 ADVISED_PER_MEMBER = 32
 
 FIT_BATCHES = 4 * FOLD_GAMES
-"""Batches of her own records on which an adversary chooses and calibrates."""
+"""Batches of its own records on which an adversary chooses and calibrates."""
 
 GAMES_PER_QUARTER = 512
 """Games played with the targets of one quarter of the records."""
@@ -75,7 +75,7 @@ def measure(
         parameters: gradient dimensions behind each group; None where they are not known.
         candidates: most candidates K.
         seed: seed of the split, the draws, the noise and the resamples.
-        fit_batches: batches of her own records on which she chooses and calibrates.
+        fit_batches: batches of its own records on which it chooses and calibrates.
 
     Returns:
         The adversary's name, and for `bits` and `accuracy` (of naming the record) one estimate for each group. The
@@ -120,14 +120,14 @@ def play(who: Known, groups: Sequence[Sequence[int]], k: int, seed: int, fit_bat
         if who.known is sight and (alike := _repeatable(sight, tokens.shape[1], generator)) is not None:
             return _exact(alike, order, groups, k)
     if who.known is not None:
-        who = replace(who, tokens=pictures(tokens, who.known, generator))
+        who = replace(who, tokens=features(tokens, who.known, generator))
     elif sight is not None and _quiet(view):
         tokens, view, sight = blurred(tokens, view, sight)
         who = replace(who, tokens=tokens, view=view, sight=sight)
-    table = Table(who, groups, k, seed, fit_batches)
+    table = IdentityGames(who, groups, k, seed, fit_batches)
     full = [True] * len(groups)
 
-    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
+    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[QuarterScores]:
         families = table.fit(own, generator)
         full[:] = [one and two for one, two in zip(full, families.every.full)]
         return [play_quarter(families.answer, *pair, view, k, generator) for pair in pairs]
@@ -145,7 +145,7 @@ def play_quarter(
     view: View,
     k: int,
     generator: torch.Generator,
-) -> Played:
+) -> QuarterScores:
     """Play all candidate sets of one quarter.
 
     Args:

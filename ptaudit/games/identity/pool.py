@@ -15,7 +15,7 @@ from torch import Tensor
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.attacks.pool import Pool, gram_of
 from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
-from ptaudit.games.common.crossfit import Played, crossfit, estimates, quarters
+from ptaudit.games.common.crossfit import QuarterScores, crossfit, estimates, quarters
 from ptaudit.games.identity.measure import noise_ceiling, play_quarter, too_few
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import Games, draw_games
@@ -63,7 +63,7 @@ def _play(algebra: Algebra, view: View, k: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     order = quarters(algebra.records(1), generator)
 
-    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
+    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[QuarterScores]:
         one, two = own.view(2, -1)
         tried = []
         for targets, fillers in ((one[:k], two), (two[:k], one)):

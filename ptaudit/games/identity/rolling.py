@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.calibration import Calibration, Grid, best_point, calibrated_gain, mean_bits, uniform
-from ptaudit.attacks.nuisance_density import Interference, fit_gaussian, log_density
-from ptaudit.games.common.crossfit import Played, credited, crossfit, estimates, quarters
+from ptaudit.attacks.nuisance_density import NuisanceDensity, fit_gaussian, log_density
+from ptaudit.games.common.crossfit import QuarterScores, credited, crossfit, estimates, quarters
 from ptaudit.games.identity.measure import why_not
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games, observe
@@ -61,7 +61,7 @@ def rolling_bits(tokens: Tensor, batch_size: int = BATCH, seed: int = 0, noise: 
         return [inconclusive(reason, ceiling=ceiling, n=n)] * rows
     generator = torch.Generator().manual_seed(seed)
 
-    def play_half(known: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
+    def play_half(known: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[QuarterScores]:
         mine = tokens[:, known]
         half = mine.shape[1] // 2
         folds = mine[:, :half], mine[:, half : 2 * half]
@@ -74,14 +74,14 @@ def rolling_bits(tokens: Tensor, batch_size: int = BATCH, seed: int = 0, noise: 
     return [replace(e, status="saturated") if e.conclusive and e.value > ceiling - 1.0 else e for e in found]
 
 
-def _family(tokens: Tensor, view: View) -> list[tuple[Interference, Tensor]]:
+def _family(tokens: Tensor, view: View) -> list[tuple[NuisanceDensity, Tensor]]:
     """Gaussians on evenly spread coordinates, with these."""
     k = tokens.shape[-1]
     sets = [torch.linspace(0, k - 1, dim).round().long() for dim in dict.fromkeys(min(dim, k) for dim in _DIMS)]
     return [(fit_gaussian(tokens[..., some], view.others, view.noise_std), some) for some in sets]
 
 
-def _scores(family: Sequence[tuple[Interference, Tensor]], seen: Tensor, candidates: Tensor) -> Iterator[Tensor]:
+def _scores(family: Sequence[tuple[NuisanceDensity, Tensor]], seen: Tensor, candidates: Tensor) -> Iterator[Tensor]:
     """Log-likelihoods `(R, G, K)` of every member, less the largest of each game."""
     for density, some in family:
         distances = density.distances(seen[..., some], candidates[..., some])
@@ -116,12 +116,12 @@ def _choose(tables: Sequence[Tensor]) -> tuple[_Adversary, _Adversary]:
 def _quarter(
     candidates: Tensor,
     fillers: Tensor,
-    family: Sequence[tuple[Interference, Tensor]],
+    family: Sequence[tuple[NuisanceDensity, Tensor]],
     real: _Adversary,
     null: _Adversary,
     view: View,
     generator: torch.Generator,
-) -> Played:
+) -> QuarterScores:
     """Scores of the targets of a quarter, and the influence of the records that fill the batches: `(3, R, q)` each."""
     rows, k, _ = candidates.shape
     per_target = max(1, _GAMES // k)

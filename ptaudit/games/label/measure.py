@@ -1,7 +1,7 @@
 """The label game: of which class is one record of the batch?
 
 The adversary knows the weights, class frequencies and labelled records of the same population; the batch holds the
-target and m-1 others. Score: bits over the class frequencies, which she would guess without the gradient.
+target and m-1 others. Score: bits over the class frequencies, which it would guess without the gradient.
 
 Of more than one record the sum tells at most how many of each class there are, so it is the attribute game about the
 class (`measure_sums`), with what exact class counts allow as its ceiling.
@@ -20,10 +20,10 @@ from torch import Tensor
 from ptaudit.attacks.batch import COMBINED
 from ptaudit.attacks.discriminant import Labelled, fit
 from ptaudit.attacks.known import Known
-from ptaudit.attacks.observed_density import ObservedRecords, every_record, pictures
+from ptaudit.attacks.observed_density import ObservedRecords, every_record, features
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.common.crossfit import GAMES_PER_QUARTER, Played, credited, crossfit, estimates, quarters
+from ptaudit.games.common.crossfit import GAMES_PER_QUARTER, QuarterScores, credited, crossfit, estimates, quarters
 from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.games.identity.measure import why_not
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -116,10 +116,10 @@ def play(who: Known, labels: Tensor, classes: int, groups: Sequence[Sequence[int
     generator = torch.Generator().manual_seed(seed)
     order = quarters(tokens.shape[1], generator)
     if known is not None:
-        tokens = pictures(tokens, known, generator)
+        tokens = features(tokens, known, generator)
     every = every_record(tokens, view.noise_std, sight)
 
-    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
+    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[QuarterScores]:
         observed = ObservedRecords(known, own) if known else None
         posterior = fit(Labelled(tokens[:, own], labels[own], classes, observed), view, generator)
         chosen, results = posterior.fitted.best(groups), []

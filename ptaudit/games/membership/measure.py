@@ -104,7 +104,7 @@ def _scores(sides: tuple[Side, Side], halves: Sequence[Halves], joint: int) -> M
 
 
 @dataclass(frozen=True)
-class _Played:
+class _CrossScored:
     """One score after the game: threshold and posterior of each half come from the other.
 
     Attributes:
@@ -154,7 +154,7 @@ def _estimates(scores: Mapping[Key, tuple[Array, Array]], halves: Sequence[Halve
 
 def _play(
     scores: tuple[Array, Array], halves: Sequence[Halves], truth: Sequence[NDArray[np.bool_]], seed: int
-) -> _Played:
+) -> _CrossScored:
     normal, bits, right, null_bits = [], [], [], []
     by_half = [np.concatenate([side[h[half]] for side, h in zip(scores, halves)]) for half in range(2)]
     for half, (score, member) in enumerate(zip(by_half, truth)):
@@ -168,7 +168,7 @@ def _play(
         mixed = member[derangement(len(member), shuffle)]
         null_bits.append(_balanced(blind.bits(score, mixed), mixed))
     z, b, r, null = (np.concatenate(part) for part in (normal, bits, right, null_bits))
-    return _Played(z, b, r, float(null.mean()))
+    return _CrossScored(z, b, r, float(null.mean()))
 
 
 def _balanced(values: Array | NDArray[np.bool_], member: NDArray[np.bool_]) -> Array:

@@ -1,10 +1,10 @@
 """The user game: of which of K users are the m records of a batch?
 
-The adversary has other records of each candidate and all records of other users, from which she learns how users differ
-and how the records of one user do. Half of the users are hers, the other half are the candidates, and they change
-places. Score: log2 K minus her cross-entropy, in bits. The unit of resampling is the user.
+The adversary has other records of each candidate and all records of other users, from which it learns how users differ
+and how the records of one user do. Half of the users are its own, the other half are the candidates, and they change
+places. Score: log2 K minus its cross-entropy, in bits. The unit of resampling is the user.
 
-Of each candidate as many records are hidden from her as are in a batch, so their number tells nothing. Other clients of
+Of each candidate as many records are hidden from it as are in a batch, so their number tells nothing. Other clients of
 a secure aggregation send batches of users of their own, who are no candidates.
 """
 
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.known import Known
-from ptaudit.attacks.observed_density import pictures
-from ptaudit.attacks.two_covariance import Setting, Shown
+from ptaudit.attacks.observed_density import features
+from ptaudit.attacks.two_covariance import Setting, UserBatches
 from ptaudit.attacks.users import UserPosterior, fit
 from ptaudit.games.common.answers import Answers, Batches, starved_of
 from ptaudit.games.common.crossfit import data_limited
 from ptaudit.games.common.scoring import METRICS, score
-from ptaudit.games.user.draws import Drawn, draw, halves, halves_of, parts, records_of
+from ptaudit.games.user.draws import UserDraws, draw, halves, halves_of, parts, records_of
 from ptaudit.games.user.matrices import Told, Users, answer
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import LOW_FPRS, tpr_name
@@ -105,7 +105,7 @@ def play(
     generator = torch.Generator().manual_seed(seed)
     table = torch.unique(users, return_inverse=True)[1]
     count = torch.bincount(table)
-    at_hand = tokens if known is None else pictures(tokens, known, generator)
+    at_hand = tokens if known is None else features(tokens, known, generator)
     played_on = who.sight or TokenSight(tokens, view.noise_std)
     own_sight = known or TokenSight(tokens, view.noise_std)
     both = halves(count, records_of(view), generator)
@@ -115,11 +115,11 @@ def play(
         folds = halves_of(mine, count, records_of(view), generator)
         own = [torch.nonzero(torch.isin(table, fold)).flatten() for fold in folds]
         own_games = [
-            _shown(draw(table, fold, view, k, FIT_GAMES, generator), at_hand, table, own_sight, view, generator)
+            _user_batches(draw(table, fold, view, k, FIT_GAMES, generator), at_hand, table, own_sight, view, generator)
             for fold in folds
         ]
         drawn = draw(table, theirs, view, k, PLAY_GAMES, generator)
-        shown = _shown(drawn, at_hand, table, played_on, view, generator)
+        shown = _user_batches(drawn, at_hand, table, played_on, view, generator)
         batches = _batches(drawn, table)
         records = torch.cat(own)
         places = torch.arange(len(own[0])), torch.arange(len(own[0]), len(records))
@@ -136,7 +136,7 @@ def play(
 
 
 def _answers(
-    posterior: UserPosterior, shown: Shown, batches: Batches, groups: Sequence[Sequence[int]]
+    posterior: UserPosterior, shown: UserBatches, batches: Batches, groups: Sequence[Sequence[int]]
 ) -> tuple[Answers, list[float]]:
     """Answers for every line, and bits on the adversary's own games."""
     log_q, null = posterior.answer(shown)
@@ -155,14 +155,16 @@ def _better(sketched: Answers, bits: Sequence[float], told: Sequence[Told | None
     return Answers(log_q, null, sketched.wrong, sketched.batches, starved)
 
 
-def _setting(view: View, sighted: bool) -> Setting:
+def _setting(view: View, observed_view: bool) -> Setting:
     rounds = view.batches
     # Rounds are added up; those that show one batch are averaged.
     noise = view.noise_std * (view.rounds**-0.5 if view.fixed_batch else view.rounds**0.5)
-    return Setting(rounds * view.batch_size, rounds * (view.users - 1), view.batch_size, noise, sighted)
+    return Setting(rounds * view.batch_size, rounds * (view.users - 1), view.batch_size, noise, observed_view)
 
 
-def _shown(drawn: Drawn, tokens: Tensor, table: Tensor, sight: Sight, view: View, generator: torch.Generator) -> Shown:
+def _user_batches(
+    drawn: UserDraws, tokens: Tensor, table: Tensor, sight: Sight, view: View, generator: torch.Generator
+) -> UserBatches:
     """What the adversary sees of some batches and knows of their users."""
     views = look(sight, drawn.members, generator)
     observed = (views.mean(0) if view.fixed_batch else views.sum(0)).to(tokens)
@@ -173,11 +175,11 @@ def _shown(drawn: Drawn, tokens: Tensor, table: Tensor, sight: Sight, view: View
     known = (total[:, drawn.user] - mine) / left[:, None]
     fixed = drawn.members[:1] if view.fixed_batch else drawn.members
     batch = sums(tokens, fixed.transpose(0, 1).flatten(1)) if view.users > 1 else mine
-    return Shown(observed, known, left, batch, drawn.sets, drawn.kept)
+    return UserBatches(observed, known, left, batch, drawn.sets, drawn.kept)
 
 
-def _batches(drawn: Drawn, table: Tensor) -> Batches:
-    """The games in the order of the sets; a user is named by a record of hers."""
+def _batches(drawn: UserDraws, table: Tensor) -> Batches:
+    """The games in the order of the sets; a user is named by a record of theirs."""
     first = torch.full((int(table.max()) + 1,), len(table)).scatter_reduce(0, table, torch.arange(len(table)), "amin")
     game = drawn.sets.flatten()[drawn.kept]
     size = drawn.sets.shape[1]

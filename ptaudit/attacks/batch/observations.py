@@ -1,4 +1,4 @@
-"""Observed batches, with and without their secrets, and what a family of posteriors over them is."""
+"""ObservedGames batches, with and without their secrets, and what a family of posteriors over them is."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Observed games whose secrets the adversary knows: her own.
+class FitObservations:
+    """ObservedGames games whose secrets the adversary knows: its own.
 
     Attributes:
-        views: what she saw in each of r rounds, `(r, R, G, k)`, float64: sketches of L layers, then joint ones.
+        views: what it saw in each of r rounds, `(r, R, G, k)`, float64: sketches of L layers, then joint ones.
         secret: value of the secret, `(G,)` int64, 0..K-1.
         prior: probability of every value without the gradient, `(G, K)`.
-        blocks: what she noted of the gradients as matrices, where those are known.
+        blocks: what it noted of the gradients as matrices, where those are known.
         share: probability of every value given who is in the batch, `(G, K)`, float32; None where the secret is that.
-        random: whether sketches and matrices are two looks, at what is drawn for each anew.
-        records: how many records her games hold, of which the share of the prior depends.
+        random: whether sketches and matrices are two observations, of what is drawn for each anew.
+        records: how many records its games hold, of which the share of the prior depends.
     """
 
     views: Tensor
@@ -52,8 +52,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Observed games whose secrets are asked for.
+class TestObservations:
+    """ObservedGames games whose secrets are asked for.
 
     Attributes:
         views: `(r, R, G, k)`, float64.
@@ -67,8 +67,8 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Observed:
-    """Observed games of three disjoint parts of the records.
+class ObservedGames:
+    """ObservedGames games of three disjoint parts of the records.
 
     Attributes:
         fit: to fit on.
@@ -76,17 +76,17 @@ class Observed:
         played: the reported ones.
     """
 
-    fit: Seen
-    choose: Seen
-    played: Shown | Seen
+    fit: FitObservations
+    choose: FitObservations
+    played: TestObservations | FitObservations
 
     @property
-    def games(self) -> tuple[Seen, Seen, Shown | Seen]:
+    def games(self) -> tuple[FitObservations, FitObservations, TestObservations | FitObservations]:
         """All three."""
         return self.fit, self.choose, self.played
 
 
-class Family(Protocol):
+class PosteriorFamily(Protocol):
     """Fits single observations of R rows and says what other observations speak for, at A settings."""
 
     def __call__(self, known: Tensor, secrets: Tensor, values: int, unseen: Tensor, seed: int) -> Tensor:
