@@ -17,7 +17,7 @@ from ptaudit.auditing.checkpoint_alarm import alarm
 from ptaudit.auditing.checkpoints import CheckpointEntry, checkpoint_entries
 from ptaudit.auditing.columns import ColumnEntry, column_entries
 from ptaudit.auditing.cost_estimate import games_seconds, once
-from ptaudit.auditing.cost_probe import Probe
+from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.defended_runs import of_arms
 from ptaudit.auditing.doubts import doubts, sentences
 from ptaudit.auditing.foretold import foretold
@@ -99,7 +99,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         prove(defended)
     step, training = _training_seconds(session, model, seed)
     alarms = _alarms(session, model, seed)
-    probe = Probe.of(session, model, reader)
+    probe = CostProbe.of(session, model, reader)
     layers = layer_entries(reader.layers)  # which may have changed: of more records, more may reach a layer
     games = games_seconds(probe)
     epochs, seeds = len(spec.audited_epochs), len(spec.train.all_seeds)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from ptaudit.attacks.whole import noisy_cells, root_of
-from ptaudit.auditing.cost_probe import Probe
+from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.defended_runs import of_arms
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.observations import undefended
@@ -70,7 +70,7 @@ class Kind:
         return abs(next(sizes) - next(sizes)) + 2.0 * (self.key[5:] != other.key[5:])
 
 
-def games_seconds(probe: Probe) -> float:
+def games_seconds(probe: CostProbe) -> float:
     """Seconds of the games of one epoch, in the training as it is and in those with a defense.
 
     Every game is played once, on the largest view that adds up, and on single records, which takes little; then on
@@ -117,19 +117,19 @@ def _in_order(every: Sequence[Kind], count: Counter[tuple[object, ...]]) -> list
     return [*first, *sorted(others, key=lambda kind: (-count[kind.key], kind.view.records))]
 
 
-def _needs_other_model(probe: Probe, kind: Kind) -> bool:
+def _needs_other_model(probe: CostProbe, kind: Kind) -> bool:
     """Whether a defense is about a model that is trained with it alone, as an information bottleneck is."""
     if kind.session is probe.session or kind.view.linear:
         return False
     return bool(why_not_shown(kind.view, probe.model, probe.session.records.classes))
 
 
-def _looking(kind: Kind, probe: Probe) -> float:
+def _looking(kind: Kind, probe: CostProbe) -> float:
     """Seconds of taking the gradients of batches, where a view does not add up."""
     return 0.0 if kind.view.linear else kind.players * BATCHES * kind.view.records * probe.read_seconds
 
 
-def _kind_seconds(probe: Probe, kind: Kind) -> float:
+def _kind_seconds(probe: CostProbe, kind: Kind) -> float:
     """Of all layers and records: of many layers along the line through two samples, of few in proportion."""
     layers = len(probe.places(kind.view))
     if not layers:
@@ -147,7 +147,7 @@ def _kind_seconds(probe: Probe, kind: Kind) -> float:
     return more + (layers - some) * each + _roots_seconds(probe, kind, layers)
 
 
-def _played(probe: Probe, kind: Kind, layers: int) -> float:
+def _played(probe: CostProbe, kind: Kind, layers: int) -> float:
     """With some of the layers, and all records; larger batches than were read for take as much longer."""
     view = probe.smaller(kind.view)
     context = probe.context(kind.session, view, layers)
@@ -180,7 +180,7 @@ def _alone(game: GameSpec, view: View) -> list[tuple[GameSpec, float]]:
     return [(game, 1.0)] if whole else parts
 
 
-def _roots_seconds(probe: Probe, kind: Kind, layers: int) -> float:
+def _roots_seconds(probe: CostProbe, kind: Kind, layers: int) -> float:
     """What the identity game takes beyond its growth for the roots of inner products of all records, under noise."""
     n, few = len(kind.session.members), len(probe.inside.loss)
     if not play_of(kind.game).multiplies_all(kind.game) or not kind.view.noise_std or n <= 2 * few:
@@ -191,7 +191,7 @@ def _roots_seconds(probe: Probe, kind: Kind, layers: int) -> float:
     return layers * once(lambda: root_of(rows @ rows.T))[1] * (n / few) ** 3
 
 
-def _model_seconds(probe: Probe, game: GameSpec) -> float:
+def _model_seconds(probe: CostProbe, game: GameSpec) -> float:
     """Of a game on the model, on tokens of no record: as many as it needs, if there will be so many."""
     session, inside = probe.session, probe.inside
     if not game.on_model:

@@ -31,7 +31,7 @@ _FIRST = 16
 
 
 @dataclass(frozen=True)
-class Probe:
+class CostProbe:
     """What was read of the first audited records, from which samples of an epoch are made.
 
     Attributes:
@@ -55,7 +55,7 @@ class Probe:
     gradient_seconds: float
 
     @classmethod
-    def of(cls, session: Session, model: nn.Module, reader: TokenReader) -> Probe:
+    def of(cls, session: Session, model: nn.Module, reader: TokenReader) -> CostProbe:
         """Read as many records as the views need, unless that takes long."""
         for _ in range(2):  # the first call pays for kernels and buffers
             began = time.perf_counter()

@@ -20,7 +20,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from ptaudit.auditing.overhead_budget import Purse
+from ptaudit.auditing.overhead_budget import OverheadBudget
 from ptaudit.auditing.recent_tokens import Window
 from ptaudit.errors import RunFolderError
 from ptaudit.escape import from_csv
@@ -82,7 +82,7 @@ class LiveRow:
 class LiveWatch:
     """Looks on while a model is trained; a `StepWatch` of the trainer.
 
-    Every pass of the bare training pays into a purse; a pass is captured, and the game played on the window, when there
+    Every pass of the bare training adds to a budget; a pass is captured, and the game played on the window, when there
     is enough for it. The capture's own cost is measured: what a captured pass takes more than the bare ones around it.
 
     Args:
@@ -113,7 +113,7 @@ class LiveWatch:
         self._model, self._layers = model, layers
         self._seed, self._epoch_of, self._write = seed, epoch_of, write
         self.begin(proven)
-        self.purse = Purse(budget)
+        self.budget = OverheadBudget(budget)
         self.rows: tuple[LiveRow, ...] = ()
         self.passes, self.captures = 0, 0
         self.noise, self.obstacle = 0.0, ""
@@ -133,22 +133,22 @@ class LiveWatch:
         began = self._now()
         if not look:
             yield
-            self.purse.earn(self._now() - began, len(index))
+            self.budget.earn(self._now() - began, len(index))
         else:
             try:
                 with self.reader.capture(len(index), factor) as seen:
                     yield
             except BaseException:
-                self.purse.pay(_IN_VAIN, self._now() - began)
+                self.budget.pay(_IN_VAIN, self._now() - began)
                 raise
             self.captures += 1
             if not seen.tokens.mixed:
                 self.window.add(index.tolist(), seen.tokens)
-            self.purse.pay_for_pass(_CAPTURE, self._now() - began, len(index))
+            self.budget.pay_for_pass(_CAPTURE, self._now() - began, len(index))
         if self._wants_to_play():
             began = self._now()
             self._play(step)
-            self.purse.pay(_PLAY, self._now() - began)
+            self.budget.pay(_PLAY, self._now() - began)
 
     def headline(self) -> str:
         """The worst few layers in bits, all jointly first; empty as long as nothing is known."""
@@ -161,21 +161,21 @@ class LiveWatch:
 
     def summary(self) -> str:
         """One line at the end."""
-        cost = f"{self.captures} of {self.passes} passes, overhead {self.purse.overhead:.1%}"
+        cost = f"{self.captures} of {self.passes} passes, overhead {self.budget.overhead:.1%}"
         return f"live: {cost}; {self.headline() or 'too few records to say what leaked'}"
 
     def wants(self, records: int) -> bool:
         """Whether to capture a pass of so many records.
 
-        While the game is due, the purse saves up for it; what cannot be added up is not captured at all.
+        While the game is due, the budget is saved for it; what cannot be added up is not captured at all.
         """
         due = records > 0 and not self._mute() and not self._is_due()
-        return due and bool(self.reader.sketched) and self.purse.affords(_CAPTURE)
+        return due and bool(self.reader.sketched) and self.budget.affords(_CAPTURE)
 
     def _wants_to_play(self) -> bool:
         if reason := self._mute():
             return reason != self._said
-        return self._is_due() and self.purse.affords(_PLAY)
+        return self._is_due() and self.budget.affords(_PLAY)
 
     def _mute(self) -> str:
         if self.obstacle or self.reader.mixes:
@@ -203,7 +203,7 @@ class LiveWatch:
             for info in self.reader.layers:
                 if info.capture == "none" and not info.unused:
                     found[info.name] = inconclusive(f"not captured: {info.reason}")
-        epoch, overhead = self._epoch_of(step), self.purse.overhead
+        epoch, overhead = self._epoch_of(step), self.budget.overhead
         self.rows = tuple(LiveRow(step, epoch, name, bits, overhead) for name, bits in found.items())
         self._write(self.rows)
 

@@ -1,4 +1,4 @@
-"""What looking on may cost: a purse that fills with the time of the bare training and pays for what was measured."""
+"""What looking on may cost: a budget that grows with the time of the bare training and pays for what was measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WARM_UP = 3
 _RECENT = 15
 
 
-class Purse:
+class OverheadBudget:
     """Keeps the seconds spent on looking within a share of the seconds of the bare training.
 
     Args:

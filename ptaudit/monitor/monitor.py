@@ -168,7 +168,7 @@ class Monitor:
     @property
     def overhead(self) -> float:
         """Seconds spent on looking, as a share of those of the bare passes so far; without `setup`."""
-        return self._live.purse.overhead
+        return self._live.budget.overhead
 
     def __str__(self) -> str:
         live = self._live

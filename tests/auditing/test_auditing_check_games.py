@@ -110,3 +110,26 @@ def test_an_attribute_that_is_an_input_where_the_sample_is_too_small(tmp_path):
     report = check(spec(tmp_path, audit=audit))
     assert report.audited == 60
     assert report.estimate_seconds["games"] > 0
+
+
+def test_a_rare_level_of_an_input_is_no_matter_of_the_sample_that_is_timed(tmp_path):
+    """Few records have it, and none of the first that are timed: what is learned of these is not for all of them."""
+    rows = [f"{(37 * i) % 101},{'rare' if i % 150 == 149 else 'common'},{i % 2}" for i in range(900)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,flag,y", *rows]) + "\n")
+    model = "from torch import nn\ndef net():\n    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))\n"
+    changes = {
+        "data": {"source": "csv:t.csv", "label": "y", "attributes": ["flag"]},
+        "audit__records": 400,
+        "audit__views": [{"name": "pair", "batch_size": 2}],
+        "audit__games": ["attribute"],
+    }
+    path = write_spec(tmp_path, **changes)
+    (tmp_path / "models.py").write_text(model)
+    report = check(path)
+    assert report.estimate_seconds["games"] > 0
+    assert (
+        call(
+            "run", path, "--out", tmp_path / "run", "-q", "--set", "train.epochs=1", "--set", "audit.epochs=[1]"
+        ).exit_code
+        == 0
+    )

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ptaudit.auditing import live
 from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.auditing.live import COLUMNS, MIXED, LiveLog, LiveRow, LiveWatch, publish
-from ptaudit.auditing.overhead_budget import Purse
+from ptaudit.auditing.overhead_budget import OverheadBudget
 from ptaudit.auditing.recent_tokens import Window
 from ptaudit.gradients.layers import LayerInfo
 from ptaudit.sketches.live import LiveTokens
@@ -108,31 +108,31 @@ def test_memory_is_flat():
 
 
 def test_the_purse_stays_within_its_budget_and_uses_it():
-    purse = Purse(0.1)
+    budget = OverheadBudget(0.1)
     looked = 0
     for _ in range(400):
-        if purse.affords("capture"):
-            purse.pay_for_pass("capture", 1.3, 32)
+        if budget.affords("capture"):
+            budget.pay_for_pass("capture", 1.3, 32)
             looked += 1
         else:
-            purse.earn(1.0, 32)
-        if looked % 8 == 7 and purse.affords("play"):
-            purse.pay("play", 0.5)
+            budget.earn(1.0, 32)
+        if looked % 8 == 7 and budget.affords("play"):
+            budget.pay("play", 0.5)
             looked += 1
-    assert 0.09 < purse.overhead <= 0.101
-    assert purse.bare == pytest.approx(400, rel=0.01)
+    assert 0.09 < budget.overhead <= 0.101
+    assert budget.bare == pytest.approx(400, rel=0.01)
 
 
 def test_the_purse_is_in_debt_after_what_cost_more_than_expected():
-    purse = Purse(0.1)
+    budget = OverheadBudget(0.1)
     for _ in range(5):
-        purse.earn(1.0, 32)
-    assert purse.affords("capture")  # its cost is not known yet
-    purse.pay_for_pass("capture", 3.0, 32)
-    assert not purse.affords("capture")
+        budget.earn(1.0, 32)
+    assert budget.affords("capture")  # its cost is not known yet
+    budget.pay_for_pass("capture", 3.0, 32)
+    assert not budget.affords("capture")
     waited = 0
-    while not purse.affords("capture"):
-        purse.earn(1.0, 32)
+    while not budget.affords("capture"):
+        budget.earn(1.0, 32)
         waited += 1
     assert 30 <= waited <= 36  # two seconds of debt and two for the next, less what was saved before
 

@@ -11,7 +11,7 @@ from audit_case import ONE_VIEW, call, write_spec
 
 from ptaudit.auditing import check
 from ptaudit.auditing import cost_estimate as price
-from ptaudit.auditing.cost_probe import ENOUGH, Probe
+from ptaudit.auditing.cost_probe import ENOUGH, CostProbe
 from ptaudit.auditing.opening import open_session
 from ptaudit.spec.load import load
 from ptaudit.views import View
@@ -25,10 +25,10 @@ def deep(layers=3):
 """
 
 
-def probe_of(path: Path) -> Probe:
+def probe_of(path: Path) -> CostProbe:
     session = open_session(load(path), torch.device("cpu"))
     model = session.model(0)
-    return Probe.of(session, model, session.reader(model))
+    return CostProbe.of(session, model, session.reader(model))
 
 
 def deep(folder: Path, **changes: object) -> Path:

@@ -1,0 +1,113 @@
+"""What all trainings of an audit found, as one run: the tables, and the manifest that says how they came about."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+from ptaudit.auditing.code import sources
+from ptaudit.auditing.defended_runs import Arm, table_of
+from ptaudit.auditing.run_key import model_digest, versions
+from ptaudit.auditing.seed import SeedRun
+from ptaudit.auditing.threat_model import threat_model
+from ptaudit.auditing.training import training_versions
+from ptaudit.context.session import Session
+from ptaudit.spec.load import dump
+from ptaudit.tables.run import EpochEntry, Run
+from ptaudit.tables.seeds import pool
+from ptaudit.tables.table import Table
+
+
+def assemble(session: Session, seeds: Sequence[SeedRun], arms: Sequence[Arm], started: str) -> Run:
+    """What all seeds found, with and without defenses, as one run."""
+    spec = session.spec
+    text = dump(spec)
+    diverged = seeds[-1].diverged
+    tables = [table_of(i, seeds, arms) for i in range(len(seeds))]
+    found = pool(tables) if len(tables) > 1 else tables[0]
+    position = {line: i for i, line in enumerate(dict.fromkeys((r.epoch, r.view, r.game) for r in tables[0]))}
+    rows = sorted(found, key=lambda r: (r.epoch, position.get((r.epoch, r.view, r.game), 0)))
+    manifest = {
+        **versions(),
+        **training_versions(spec),
+        "device": str(session.device),
+        "seeds": [] if spec.replay else list(spec.train.all_seeds[: len(seeds)]),
+        "audit_seed": spec.audit.seed,
+        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "model_sha256": model_digest(spec),
+        "code_sha256": sources(spec),
+        "data_sha256": session.records.digest(),
+        "split_sha256": session.split.digest(),
+        **_checkpoints(session),
+        "records": len(session.members),
+        "members": len(session.split.members),
+        "held_out": len(session.split.held_out),
+        "started": started,
+        "finished": now(),
+        "status": f"diverged: {diverged.what}" if diverged else "complete",
+        "threat_model": list(threat_model(spec)),
+        "warnings": list(dict.fromkeys((*(w for seed in seeds for w in seed.warnings), *_of_arms(seeds, arms)))),
+        **({"alarms": alarms} if (alarms := [seed.alarm for seed in seeds if seed.alarm]) else {}),
+        **({"defenses": [asdict(arm.entry) for arm in arms]} if arms else {}),
+        **_majority(session),
+    }
+    every = [*seeds, *(seed for arm in arms for seed in arm.seeds)]
+    seconds = {phase: sum(seed.seconds.get(phase, 0.0) for seed in every) for phase in _phases(every)}
+    several = tuple(map(Table.of, tables)) if len(tables) > 1 else ()
+    return Run(spec.name, Table.of(rows), seeds[0].layers, _epochs(seeds), manifest, seconds, text, seeds=several)
+
+
+def _majority(session: Session) -> dict[str, float]:
+    """Accuracy on held-out records of always naming the most frequent class: what an accuracy is worth."""
+    targets = session.records.targets[torch.from_numpy(session.split.held_out)]
+    if session.records.classes is None:
+        return {}
+    return {"held_out_majority": float(torch.bincount(targets.flatten()).max()) / len(targets)}
+
+
+def _phases(seeds: Sequence[SeedRun]) -> list[str]:
+    """Training, capture, games; then each game by its name."""
+    return list(dict.fromkeys(phase for seed in seeds for phase in seed.seconds))
+
+
+def _of_arms(seeds: Sequence[SeedRun], arms: Sequence[Arm]) -> Iterator[str]:
+    """What must be known of the trainings with a defense, and not of the training as it is."""
+    known = {warning for seed in seeds for warning in seed.warnings}
+    for arm in arms:
+        for warning in arm.seeds[0].warnings:
+            if warning not in known:
+                yield f"Defense {arm.entry.title}: {warning}"
+        if arm.entry.status != "ok":
+            yield f"Defense {arm.entry.title}: {arm.entry.status}."
+
+
+def _checkpoints(session: Session) -> dict[str, Any]:
+    """For the manifest: the files that were walked over."""
+    saved = session.spec.replay.saved if session.spec.replay else {}
+    entries = [
+        {"epoch": epoch, "file": str(path), "sha256": session.checkpoints[epoch]} for epoch, path in saved.items()
+    ]
+    return {"checkpoints": entries} if entries else {}
+
+
+def _epochs(seeds: Sequence[SeedRun]) -> tuple[EpochEntry, ...]:
+    """The training of all seeds, averaged; an epoch that not every seed reached is left out."""
+    entries = []
+    for same in zip(*(seed.stats for seed in seeds)):
+        numbers = [[s.train_loss, s.train_accuracy, s.held_out_loss, s.held_out_accuracy] for s in same]
+        loss, accuracy, held_out_loss, held_out_accuracy = (float(mean) for mean in np.mean(numbers, axis=0))
+        spent = math.nan if same[0].epsilon is None else same[0].epsilon
+        entries.append(EpochEntry(same[0].epoch, same[0].step, loss, accuracy, held_out_loss, held_out_accuracy, spent))
+    return tuple(entries)
+
+
+def now() -> str:
+    """The time as manifests have it: UTC, in seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

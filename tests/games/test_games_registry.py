@@ -1,0 +1,152 @@
+"""A game of somebody else's: two small files and a line in the registry are all that an audit needs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from ptaudit.cli import app
+from ptaudit.games.registry import GAMES
+from ptaudit.spec.model import rebuild
+
+INFO = '''
+from typing import Annotated, ClassVar, Literal
+from pydantic import Field
+from ptaudit.spec.game import Titled
+
+class LengthGame(Titled):
+    """`length`: is the gradient of a batch longer than most?"""
+
+    name: Literal["length"]
+    """Which game."""
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Of batches, how many are short."""
+    metrics: ClassVar[tuple[str, ...]] = ("bits",)
+    players: ClassVar[tuple[str, ...]] = ("ruler",)
+
+    def threat(self, spec):
+        return f"Length: holds a ruler of {self.share:g}."
+'''
+PLAY = """
+from ptaudit.context.scores import ScoreSheet
+from ptaudit.errors import SpecError
+from ptaudit.games.game_play import GamePlay
+from ptaudit.stats.estimate import Estimate
+
+class LengthPlay(GamePlay):
+    def on_view(self, context, game, view):
+        sheet = ScoreSheet.of(context, game, view)
+        if why := sheet.why_not():
+            return sheet.lost(["ruler"], why)
+        norms = [context.inside.total_norm_sq, *context.inside.norm_sq[sheet.places]]
+        n = len(norms[0])
+        found = [Estimate(v := float((x > x.quantile(game.share)).double().mean()), v, v, 0.0, 1.0, n) for x in norms]
+        return [sheet.scores("ruler", {"bits": found}), *sheet.not_captured(["ruler"])]
+
+    def check(self, session, game):
+        if len(session.members) < 16:
+            raise SpecError("rulers need 16 records", where=f"game {game.title}")
+
+    def inconclusive(self, session, game):
+        yield f"Game {game.title} says little of {len(session.members)} records."
+
+PLAY = LengthPlay()
+"""
+MODEL = """
+from torch import nn
+def net():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
+"""
+SPEC = {
+    "version": 1,
+    "name": "measured",
+    "model": {"entry": "model.py:net"},
+    "data": {"source": "sklearn:digits", "limit": 160},
+    "train": {"epochs": 1, "batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.1}},
+    "audit": {
+        "epochs": [1],
+        "tokens": {"dim": 16},
+        "views": [{"name": "pair", "batch_size": 2}],
+        "games": [{"name": "length", "id": "long", "share": 0.25}],
+    },
+    "gates": [{"id": "short", "metric": "long.bits", "view": "pair", "over": "joint", "max": 0.5}],
+}
+
+
+@pytest.fixture
+def length_game(tmp_path, monkeypatch):
+    """The game in a package of its own, and in the registry while the test runs."""
+    package = tmp_path / "length_game"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "info.py").write_text(INFO)
+    (package / "play.py").write_text(PLAY)
+    monkeypatch.syspath_prepend(tmp_path)
+    from length_game.info import LengthGame
+
+    monkeypatch.setitem(GAMES, "length", LengthGame)
+    rebuild()
+    yield
+    del GAMES["length"]
+    rebuild()
+    GAMES["length"] = LengthGame  # for monkeypatch to take away
+    for name in [name for name in sys.modules if name.startswith("length_game")]:
+        del sys.modules[name]
+
+
+def call(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def write(folder: Path, **games: object) -> Path:
+    (folder / "model.py").write_text(MODEL)
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump({**SPEC, "audit": {**SPEC["audit"], **games}}))
+    return path
+
+
+def test_a_new_game_is_checked_played_gated_reported_and_in_the_schema(length_game, tmp_path):
+    spec, run = write(tmp_path), tmp_path / "run"
+    assert "Game long says little of 80 records." in call("check", spec)
+    assert "short" in call("run", spec, "--out", run, "--device", "cpu", code=1)  # 0.75 is above 0.5
+    rows = pd.read_csv(run / "leakage.csv")
+    assert set(rows.game) == {"long"}
+    assert set(rows.adversary) == {"ruler"}
+    assert rows[rows.layer == "*"].value.tolist() == pytest.approx([0.75])
+    assert len(rows) == 3
+    assert json.loads((run / "gates.json").read_text())[0]["outcome"] == "fail"
+    shown = call("show", run, "--format", "md")
+    assert "long.bits" in shown
+    assert "Length: holds a ruler of 0.25." in shown
+    game = json.loads(call("schema"))["$defs"]["LengthGame"]
+    assert set(game["properties"]) == {"name", "id", "share"}
+
+
+@pytest.mark.parametrize(
+    ("games", "line"),
+    [
+        ([{"name": "length", "shore": 0.5}], "unknown key `shore` in `audit.games.0` (did you mean `share`?)"),
+        ([{"name": "length", "share": 2.0}], "`audit.games.0.share`: expected a number below 1.0, given 2.0"),
+        (["lenght"], "unknown game `lenght` (did you mean `length`?)"),
+        ([{"name": "length", "candidates": 2}], "`candidates` is not used by game `length` (remove it)"),
+    ],
+)
+def test_mistakes_in_a_new_game_are_told_like_those_in_others(length_game, tmp_path, games, line):
+    assert line in call("check", write(tmp_path, games=games), code=2).replace("\n", " ")
+
+
+def test_what_its_records_must_be_like_is_found_before_training(length_game, tmp_path):
+    assert "rulers need 16 records" in call("check", write(tmp_path, records=10), code=2)
+
+
+def test_without_it_nothing_knows_the_name(tmp_path):
+    assert "unknown game `length`" in call("check", write(tmp_path), code=2)
+    assert "length" not in GAMES
