@@ -22,12 +22,11 @@ from ptaudit.attacks.batch.choice import Choice, answer, choose_setting
 from ptaudit.attacks.calibration import at, log_prior, unseen
 from ptaudit.attacks.densities import sub_tokens
 from ptaudit.attacks.nuisance_density import (
-    STUDENT_DEGREES,
     NuisanceDensity,
     fit_gaussian,
     fit_noise,
+    fit_student,
     log_density,
-    next_student,
     whitened,
 )
 
@@ -222,11 +221,7 @@ def fitted(fit: CandidateGames, belief: Belief) -> list[RestDensity]:
         found.append(RestDensity(share, fit_noise(left, belief.noise), torch.arange(k)))
     for coordinates in sub_tokens(k):
         some = left[..., coordinates]
-        rests = [fit_gaussian(some, 1, 0.0, refine) for refine in (False, True)]
-        before = None
-        for nu in STUDENT_DEGREES:
-            before = next_student(some, before, nu)
-            rests.append(before)
+        rests = [*(fit_gaussian(some, 1, 0.0, refine) for refine in (False, True)), *fit_student(some)]
         found += [RestDensity(share, rest, coordinates) for rest in rests]
     return found
 

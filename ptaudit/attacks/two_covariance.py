@@ -48,14 +48,14 @@ class Setting:
         others: batches of other clients, all rounds together.
         batch: records in each of those.
         noise: standard deviation of the noise on all that is seen.
-        observed_view: whether tokens are features and the view is learned, see `observed_density`.
+        learned: whether tokens are features and the view is learned, see `observed_density`.
     """
 
     records: int
     others: int
     batch: int
     noise: float
-    observed_view: bool
+    learned: bool
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,8 @@ def fit(
     """
     rows, n, k = tokens.shape
     # The angle to a user's mean is a likelihood too (von Mises-Fisher), and no record is too heavy for it.
-    tails = NEAREST_TAILS if adversary == "nearest" else NEAREST_TAILS + SUM_TAILS + REST_TAILS * setting.observed_view
-    half = k // 2 if setting.observed_view else k
+    tails = NEAREST_TAILS if adversary == "nearest" else NEAREST_TAILS + SUM_TAILS + REST_TAILS * setting.learned
+    half = k // 2 if setting.learned else k
     sets = [torch.arange(half)] if adversary == "nearest" else sub_tokens(half)
     sets = [c + start for start in range(0, k, half) for c in sets]
     kinds = len(tails)
@@ -100,7 +100,7 @@ def fit(
                 return Nearest(kind % 2 == 0, NEAREST_SCALES[kind // 2])
             c = sets[place // kinds]
             seen = coordinates_of(rows_of(tokens, asked)[:, own], c)
-            some = shown.at(asked, c, setting.observed_view)
+            some = shown.at(asked, c, setting.learned)
             return _model(seen, numbered, some, kind - len(NEAREST_TAILS), setting)
 
         return fitted
@@ -108,7 +108,7 @@ def fit(
     def fold_games(model: Callable[[int, Rows], Model], shown: UserBatches) -> FoldGames:
         @functools.lru_cache(maxsize=1)
         def observed(which: int, asked: Rows) -> UserBatches:
-            return shown.at(asked, sets[which], setting.observed_view)
+            return shown.at(asked, sets[which], setting.learned)
 
         def distances(place: int, asked: Rows) -> list[Tensor]:
             return model(place, asked)(observed(place // kinds, asked))
@@ -123,7 +123,7 @@ def fit(
         final = models(torch.cat(list(folds)), joined(games))
         return lambda place, asked: (sets[place // kinds], final(place, asked))
 
-    return UserPosterior(choose(([first], [second]), family, rows, unseen(hiding, n), refit), setting.observed_view)
+    return UserPosterior(choose(([first], [second]), family, rows, unseen(hiding, n), refit), setting.learned)
 
 
 def joined(games: Sequence[UserBatches]) -> UserBatches:
@@ -136,7 +136,7 @@ def joined(games: Sequence[UserBatches]) -> UserBatches:
 def _model(tokens: Tensor, users: Tensor, shown: UserBatches, kind: int, setting: Setting) -> Model:
     """One of the kinds of a likelihood: Gaussian and robust sum, density of the rest."""
     two = fit_two_covariance(tokens, users, robust=kind == 1)
-    if not setting.observed_view:
+    if not setting.learned:
         return Summed(two, setting, torch.ones_like(two.mean[:, 0]), torch.zeros_like(two.mean))
     gain = gain_of(shown.batch, shown.observed)
     # A view that shows nothing of its batch has no gain: what is left then says nothing either.

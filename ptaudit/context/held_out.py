@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import torch
 
+from ptaudit.attacks.known import Further
 from ptaudit.context.epoch_context import EpochContext, clip_factor, clipped
 from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.views import View
-from ptaudit.views.further import Further
 from ptaudit.views.joint import Joint
 from ptaudit.views.sight import TokenSight
 

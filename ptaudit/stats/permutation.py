@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,20 +22,3 @@ def derangement(n: int, generator: np.random.Generator) -> NDArray[np.int64]:
         order = generator.permutation(n)
         if not np.any(order == own):
             return order.astype(np.int64)
-
-
-def permutation_null(
-    statistic: Callable[[NDArray[np.int64]], float], n: int, *, draws: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """The statistic with the secrets deranged; its mean is the `null` that is reported.
-
-    Args:
-        statistic: takes an index (n,) of which record's secret each record is given.
-        n: number of records.
-        draws: number of derangements.
-        generator: source of randomness.
-
-    Returns:
-        Values of the statistic, shape (draws,).
-    """
-    return np.array([statistic(derangement(n, generator)) for _ in range(draws)], dtype=np.float64)

@@ -73,12 +73,6 @@ def subspace_distance(tokens: Array, group: Index, seed: int) -> list[Estimate]:
     return [_of_layer(np.asarray(layer, np.float64), group, seed) for layer in tokens]
 
 
-def principal_angles(one: Array, two: Array) -> Array:
-    """Principal angles in radians, ascending, of the spans of orthonormal columns `(k, q)` and `(k, q)`: `(q,)`."""
-    angles: Array = np.arccos(np.clip(np.linalg.svd(one.T @ two, compute_uv=False), 0.0, 1.0))
-    return angles
-
-
 def _of_layer(tokens: Array, group: Index, seed: int) -> Estimate:
     n = len(group)
     if not np.isfinite(tokens).all():

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ptaudit.attacks.batch import FitObservations, ObservedGames, TestObservations, prepare
-from ptaudit.games.common.answers import Answers, Batches
+from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.scoring import score
 from ptaudit.views.aggregate import draw_others
 

@@ -5,12 +5,11 @@ from identity_truth import exact_bits, gaussian
 
 from ptaudit.attacks.densities import Own
 from ptaudit.attacks.evidence import Algebra, Candidates
-from ptaudit.attacks.known import Known
+from ptaudit.attacks.known import Further, Known
 from ptaudit.attacks.likelihood_ratio import fit
 from ptaudit.games.identity.measure import measure
 from ptaudit.gradients import Dense
 from ptaudit.gradients.batches import BatchSums
-from ptaudit.views.further import Further
 from ptaudit.views.sight import TokenSight
 from ptaudit.views.view import View
 

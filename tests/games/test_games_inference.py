@@ -8,8 +8,8 @@ from inference_truth import SignSight, Wrapped, attribute_bits, observed, plante
 
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.common import batch_secret as inference
-from ptaudit.games.common import parts
-from ptaudit.games.common.answers import Batches
+from ptaudit.games.common import batches as parts
+from ptaudit.games.common.batches import Batches
 from ptaudit.games.common.observed_view import asked
 from ptaudit.games.property import measure as property
 from ptaudit.views import View

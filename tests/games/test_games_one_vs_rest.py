@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from ptaudit.games.attribute import latent as attribute
-from ptaudit.games.common.answers import Answers, Batches
+from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.scoring import score
 from ptaudit.stats.roc import auc
 from ptaudit.views import View

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from secret_games import World, exact_bits, spots
 from sklearn.metrics import roc_auc_score
 
-from ptaudit.games.common.answers import Answers, Batches
+from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.resampling_units import resampling_units_of
 from ptaudit.games.common.scoring import LOW_FPRS, score
 from ptaudit.stats.roc import auc_estimate

@@ -120,7 +120,7 @@ def test_a_sum_has_the_density_of_the_model():
     count, m, noise = torch.tensor([1, 2, 5, 9]), 3, 0.7
     shown = UserBatches(observed, known, count, observed, torch.arange(4)[None], torch.ones(4, dtype=torch.bool))
     two = TwoCovariance(mean[None], eye, eye, b[None])
-    setting = Setting(m, others=2, batch=2, noise=noise, observed_view=False)
+    setting = Setting(m, others=2, batch=2, noise=noise, learned=False)
     model = Summed(two, setting, torch.ones(1, dtype=torch.float64), torch.zeros(1, 3, dtype=torch.float64))
     scores = UserMember(0, 3, GAUSSIAN).scores(model(shown))[0]
     for game in range(4):

@@ -17,8 +17,8 @@ from ptaudit.attacks.beside import Scored
 from ptaudit.attacks.counterfactual import Belief, CandidateGames, prepare
 from ptaudit.attacks.evidence import Algebra, Evidence, Statistic, statistics_of
 from ptaudit.games.attribute.latent import drawing, why_not_values
-from ptaudit.games.common.answers import Answers, Batches
 from ptaudit.games.common.batch_secret import Found, Half, draw_halves, lost, observe, scored, why_not
+from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.observed_view import ObservedView, asked
 from ptaudit.views.knowledge import Asked
 from ptaudit.views.sight import Sight

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.imputation import impute, predict
-from ptaudit.context.attribute_encoding import attribute_secret
 from ptaudit.context.counterfactual import counterfactual, counterfactual_alone, counterfactual_gradients
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.memo import Key
 from ptaudit.context.observations import before, undefended
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
+from ptaudit.data.attribute_encoding import attribute_secret
 from ptaudit.data.records import Field
 from ptaudit.errors import SpecError
 from ptaudit.games.attribute import known_rest, latent

@@ -16,10 +16,9 @@ from torch import Tensor
 from ptaudit.attacks.batch import COMBINED, FitObservations, ObservedGames, TestObservations, prepare
 from ptaudit.attacks.batch.learning import learns_more, tells_better
 from ptaudit.attacks.batch.reading import Kept, read, screen
-from ptaudit.games.common.answers import Answers, Batches, starved_of
+from ptaudit.games.common.batches import Answers, Batches, dealt, spread, starved_of
 from ptaudit.games.common.crossfit import data_limited
 from ptaudit.games.common.observed_view import Draw, ObservedView, asked
-from ptaudit.games.common.parts import dealt, spread
 from ptaudit.games.common.scoring import score
 from ptaudit.games.identity.measure import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.stats.estimate import Estimate, inconclusive

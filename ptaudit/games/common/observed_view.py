@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.games.common.answers import Batches
+from ptaudit.games.common.batches import Batches
 from ptaudit.views.knowledge import Asked, Knowledge, Knows
 from ptaudit.views.sight import Sight
 from ptaudit.views.view import View

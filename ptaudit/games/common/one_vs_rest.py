@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from ptaudit.games.common.answers import Answers
+from ptaudit.games.common.batches import Answers
 from ptaudit.games.common.resampling_units import ResamplingUnits
 from ptaudit.stats.binomial import clopper_pearson
 from ptaudit.stats.bootstrap import DRAWS, resample_weights

@@ -16,7 +16,7 @@ from scipy import stats
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from ptaudit.games.common.answers import Batches
+from ptaudit.games.common.batches import Batches
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.attacks.calibration import LEAST_PRIOR, at, log_prior, top_hit
-from ptaudit.games.common.answers import Answers
+from ptaudit.games.common.batches import Answers
 from ptaudit.games.common.crossfit import closed
 from ptaudit.games.common.one_vs_rest import LEAST_TARGETS, OneVsRest, one_vs_rest_of, placements, power, weights_of
 from ptaudit.games.common.resampling_units import ResamplingUnits, errors, independent_games, resampling_units_of

@@ -11,10 +11,9 @@ from scipy.stats import binom
 from torch import Tensor
 
 from ptaudit.games.common import batch_secret
-from ptaudit.games.common.answers import Batches
 from ptaudit.games.common.batch_secret import Found, lost, why_not
+from ptaudit.games.common.batches import Batches, distinct
 from ptaudit.games.common.observed_view import Draw, ObservedView
-from ptaudit.games.common.parts import distinct
 from ptaudit.games.identity.measure import RECORDS_PER_MEMBER
 from ptaudit.views.view import View
 

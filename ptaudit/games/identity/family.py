@@ -61,12 +61,17 @@ class IdentityGames:
         """Batch size, rounds and noise."""
         return self.who.view
 
+    @property
+    def _whole(self) -> Candidates | None:
+        """Whole gradients, where what is seen is their sum."""
+        who = self.who
+        return who.algebra.own if who.algebra is not None and who.known is None and who.sight is None else None
+
     @cached_property
     def grams(self) -> Grams | None:
         """Inner products of whole gradients, where they say more than spans do."""
-        if self.who.algebra is None or not self.view.linear or self.who.known is not None or self.who.sight is not None:
-            return None
-        return self._grams(self.who.algebra.own.layers)
+        own = self._whole
+        return None if own is None or not self.view.linear else self._grams(own.layers)
 
     @cached_property
     def wider_grams(self) -> Grams | None:
@@ -103,12 +108,10 @@ class IdentityGames:
     @cached_property
     def count_numbers(self) -> Tensor | None:
         """What the last layer shows of class counts, where nothing hides it."""
-        view, algebra = self.view, self.who.algebra
-        if algebra is None or algebra.own.classes is None or not view.others or view.noise_std > 0.0 or not self.joint:
+        view, own = self.view, self._whole
+        if own is None or own.classes is None or not view.others or view.noise_std > 0.0 or not self.joint:
             return None
-        if self.who.known is not None or self.who.sight is not None:
-            return None
-        return numbers_of(algebra.own.layers[-1], len(algebra.own.classes))
+        return numbers_of(own.layers[-1], len(own.classes))
 
     def count_reader(self, own: Tensor) -> CountReader | None:
         """What tells how many records of each class are in a batch, as own records have it; None where nothing does."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.calibration import Calibration, Grid, best_point, calibrated_gain, mean_bits, uniform
+from ptaudit.attacks.densities import sub_token
 from ptaudit.attacks.nuisance_density import NuisanceDensity, fit_gaussian, log_density
 from ptaudit.games.common.crossfit import QuarterScores, credited, crossfit, estimates, quarters
 from ptaudit.games.identity.measure import why_not
@@ -77,7 +78,7 @@ def rolling_bits(tokens: Tensor, batch_size: int = BATCH, seed: int = 0, noise: 
 def _family(tokens: Tensor, view: View) -> list[tuple[NuisanceDensity, Tensor]]:
     """Gaussians on evenly spread coordinates, with these."""
     k = tokens.shape[-1]
-    sets = [torch.linspace(0, k - 1, dim).round().long() for dim in dict.fromkeys(min(dim, k) for dim in _DIMS)]
+    sets = [sub_token(k, dim) for dim in dict.fromkeys(min(dim, k) for dim in _DIMS)]
     return [(fit_gaussian(tokens[..., some], view.others, view.noise_std), some) for some in sets]
 
 

@@ -21,6 +21,7 @@ from ptaudit.attacks.batch import COMBINED
 from ptaudit.attacks.discriminant import Labelled, fit
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import ObservedRecords, every_record, features
+from ptaudit.estimators.pairing import entropy
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.common.batch_secret import Found
 from ptaudit.games.common.crossfit import GAMES_PER_QUARTER, QuarterScores, credited, crossfit, estimates, quarters
@@ -56,12 +57,11 @@ def measure(
         The bits of the static adversary are not clipped below.
     """
     name = ADVERSARY
-    share = torch.bincount(labels, minlength=classes).double() / len(labels)
-    entropy = float(-(share[share > 0] * share[share > 0].log2()).sum())
-    reason = why_not(who.tokens, who.view, 2) or ("" if entropy > 0 else "one class only")
+    top = entropy(labels)
+    reason = why_not(who.tokens, who.view, 2) or ("" if top > 0 else "one class only")
     if reason:
         lost = {
-            "bits": inconclusive(reason, ceiling=entropy, n=len(labels)),
+            "bits": inconclusive(reason, ceiling=top, n=len(labels)),
             "accuracy": inconclusive(reason, ceiling=1.0),
         }
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
@@ -69,10 +69,12 @@ def measure(
     bits, hits, null = values
     # Games are played by the records of whole quarters: their own class frequencies are what a guess can reach.
     found = torch.bincount(labelled, minlength=classes).double() / len(labelled)
-    ceiling = float(-(found[found > 0] * found[found > 0].log2()).sum())
     guess = torch.full_like(hits, float(found.max()))
     n = len(labelled)
-    tops, least = [min(ceiling, math.log2(classes))] * len(groups), 0.0 if who.knowledge == "adaptive" else -math.inf
+    tops, least = (
+        [min(entropy(labelled), math.log2(classes))] * len(groups),
+        0.0 if who.knowledge == "adaptive" else -math.inf,
+    )
     return name, {
         "bits": estimates(bits, null, tops, n, seed, least),
         "accuracy": estimates(hits, guess, [1.0] * len(groups), n, seed),

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from ptaudit.games.common import batch_secret
-from ptaudit.games.common.answers import Batches
 from ptaudit.games.common.batch_secret import Found, cycled, lost, why_not
+from ptaudit.games.common.batches import Batches, with_others
 from ptaudit.games.common.observed_view import Draw, ObservedView
-from ptaudit.games.common.parts import with_others
 from ptaudit.views.view import View
 
 LEAST_WITH = 24

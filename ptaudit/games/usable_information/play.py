@@ -9,10 +9,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ptaudit.context.attribute_encoding import attribute_secret
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
+from ptaudit.data.attribute_encoding import attribute_secret
 from ptaudit.errors import SpecError
 from ptaudit.games.common.observed import observe, why_not
 from ptaudit.games.common.settings import attribute_of

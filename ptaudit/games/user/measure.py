@@ -20,7 +20,7 @@ from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import features
 from ptaudit.attacks.two_covariance import Setting, UserBatches
 from ptaudit.attacks.users import UserPosterior, fit
-from ptaudit.games.common.answers import Answers, Batches, starved_of
+from ptaudit.games.common.batches import Answers, Batches, starved_of
 from ptaudit.games.common.crossfit import data_limited
 from ptaudit.games.common.scoring import METRICS, score
 from ptaudit.games.user.draws import UserDraws, draw, halves, halves_of, parts, records_of
@@ -155,11 +155,11 @@ def _better(sketched: Answers, bits: Sequence[float], told: Sequence[Told | None
     return Answers(log_q, null, sketched.wrong, sketched.batches, starved)
 
 
-def _setting(view: View, observed_view: bool) -> Setting:
+def _setting(view: View, learned: bool) -> Setting:
     rounds = view.batches
     # Rounds are added up; those that show one batch are averaged.
     noise = view.noise_std * (view.rounds**-0.5 if view.fixed_batch else view.rounds**0.5)
-    return Setting(rounds * view.batch_size, rounds * (view.users - 1), view.batch_size, noise, observed_view)
+    return Setting(rounds * view.batch_size, rounds * (view.users - 1), view.batch_size, noise, learned)
 
 
 def _user_batches(
