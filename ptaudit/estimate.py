@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ptaudit.array_input import numbers_of, side_of
 from ptaudit.attacks.known import Known
+from ptaudit.attacks.observed_density import Effort
 from ptaudit.attacks.usable import FAMILIES
 from ptaudit.attacks.usable import measure as measure_usable
 from ptaudit.estimators import ESTIMATORS
@@ -69,7 +70,7 @@ def identity_bits(
     if batch_size < 1 or rounds < 1 or candidates < 2 or not noise >= 0.0:
         raise ValueError("batch_size and rounds must be at least 1, candidates at least 2, noise at least 0")
     view = View("tokens", batch_size, rounds, noise_std=noise)
-    adversary, found = identity.measure(Known(matrix[None], view), [[0]], [None], candidates, seed)
+    adversary, found = identity.measure(Known(matrix[None], view), [[0]], [None], Effort(candidates), seed)
     bits = found["bits"][0]
     return bits if noise > 0.0 or adversary == "exact" else limited_by_sketch(bits)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ptaudit.attacks.calibration import calibrated_gain, shifted, top_hit, unseen
 from ptaudit.attacks.densities import sub_tokens
-from ptaudit.attacks.model_selection import FOLD_GAMES, Fitted, FoldGames, Member, Rows, choose, coordinates_of, rows_of
+from ptaudit.attacks.model_selection import Fitted, FoldGames, Member, Rows, choose, coordinates_of, rows_of
 from ptaudit.attacks.nuisance_density import RADIAL_DEGREES, NuisanceDensity, cholesky, ledoit_wolf, refined
 from ptaudit.attacks.observed_density import (
     Effort,
@@ -219,7 +219,7 @@ def fit(own: Labelled, view: View, generator: torch.Generator) -> ClassPosterior
 
     def games(model: Callable[[int, Rows], Discriminant], known: Labelled, played: Labelled) -> list[FoldGames]:
         found, labels = [], played.labels
-        for role in in_both_roles(played.records(view.noise_std), Effort(n, FOLD_GAMES), view, generator):
+        for role in in_both_roles(played.records(view.noise_std), Effort(n), view, generator):
 
             def distances(place: int, rows: Rows, views: Sequence[Tensor] = role.views) -> list[Tensor]:
                 discriminant = model(place, rows)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ptaudit.attacks.calibration import Calibration, at, shifted, uniform, unseen
 from ptaudit.attacks.densities import Density, Own
-from ptaudit.attacks.model_selection import FOLD_GAMES, Fitted, FoldGames, Rows, choose, coordinates_of, rows_of
+from ptaudit.attacks.model_selection import Fitted, FoldGames, Rows, choose, coordinates_of, rows_of
 from ptaudit.attacks.observed_density import Effort, SummedRecords, doubled, in_both_roles
 
 
@@ -95,7 +95,7 @@ def distances_of(density: Density, views: Sequence[Tensor], candidates: Tensor, 
     return [density.distances(coordinates_of(view, coordinates), known) for view in views]
 
 
-def fit(own: Own, generator: torch.Generator, candidates: int = 256, batches: int = 4 * FOLD_GAMES) -> Posterior:
+def fit(own: Own, generator: torch.Generator, effort: Effort) -> Posterior:
     """Fit, choose and calibrate on the adversary's records, of which there are at least 4; see `model_selection`.
 
     Densities of a sum are fitted to further records too where that names more of its own: training sets members apart,
@@ -104,15 +104,13 @@ def fit(own: Own, generator: torch.Generator, candidates: int = 256, batches: in
     Args:
         own: its records, and the view.
         generator: of the games it plays against itself.
-        candidates: most candidates in those games.
-        batches: of those games, all together.
+        effort: how many games that are.
     """
     rows, n, _ = own.tokens.shape
     every, half = tuple(range(rows)), n // 2
     seeds = torch.randint(2**62, (3,), generator=generator).tolist()
     folds = slice(half), slice(half, 2 * half)
     whole, chosen = (own.densities(fold, seed) for fold, seed in zip(folds, seeds))
-    effort = Effort(candidates, batches // 4)
     first = _fold_games(lambda place, asked: whole(place, every).at(asked), own, folds[1], effort, generator)
     second = _fold_games(chosen, own, folds[0], effort, generator)
     wider = own.further is not None and bool(own.view.others) and _names_more(first, own, every)

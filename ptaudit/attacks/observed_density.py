@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.model_selection import Rows, coordinates_of, roles, rows_of
+from ptaudit.attacks.model_selection import FOLD_GAMES, Rows, coordinates_of, roles, rows_of
 from ptaudit.attacks.nuisance_density import (
     RADIAL_DEGREES,
     STUDENT_DEGREES,
@@ -107,10 +107,10 @@ def every_record(tokens: Tensor, noise: float, sight: Sight | None) -> Records:
 
 @dataclass(frozen=True)
 class Effort:
-    """How an adversary plays against itself: most candidates, and games in each fold and role."""
+    """How an adversary plays against itself: most candidates, and batches in both folds and roles together."""
 
-    candidates: int
-    games: int
+    candidates: int = 256
+    batches: int = 4 * FOLD_GAMES
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def in_both_roles(records: Records, effort: Effort, view: View, generator: torch
     half = records.count // 2
     some = min(half, effort.candidates)
     for known, fillers in roles(torch.arange(half), torch.arange(half, 2 * half)):
-        games = draw_games(some, half, max(1, effort.games // some), view, generator)
+        games = draw_games(some, half, max(1, effort.batches // 4 // some), view, generator)
         yield RoleGames(known[:some], fillers, games, records.games(known[:some], fillers, games, generator))
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
+from ptaudit.attacks.observed_density import Effort
 from ptaudit.games.identity import measure as identity
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.sketches.reader import TokenReader
@@ -65,7 +66,7 @@ def measured(records, m, noise=0.0, clip=None, seed=0, candidates=256, rounds=1,
     own = Candidates(kept, noise)
     shown = TokenSight(tokens, noise, BatchSums(kept, noise)) if sight is None else sight
     who = Known(tokens, view, sight, sight, Algebra(shown, own) if algebra else None)
-    _, found = identity.measure(who, groups, [None] * len(groups), candidates, seed)
+    _, found = identity.measure(who, groups, [None] * len(groups), Effort(candidates), seed)
     return found["bits"]
 
 

@@ -10,7 +10,7 @@ from identity_truth import gaussian, student
 from torch import Tensor
 
 from ptaudit.attacks.known import Known
-from ptaudit.attacks.observed_density import every_record
+from ptaudit.attacks.observed_density import Effort, every_record
 from ptaudit.games.common import pairs
 from ptaudit.games.identity import measure as identity
 from ptaudit.games.label import measure as label
@@ -84,7 +84,7 @@ class Watched:
 
 
 def play(tokens, view, sight=None, known=None, candidates=128, seed=0):
-    name, found = identity.measure(Known(tokens, view, sight, known), [[0]], [None], candidates, seed)
+    name, found = identity.measure(Known(tokens, view, sight, known), [[0]], [None], Effort(candidates), seed)
     return name, found["bits"][0]
 
 
@@ -221,7 +221,7 @@ def test_she_prepares_on_records_that_are_not_played():
     """What is seen in each half: first each record alone, then hers in batches, then the games, all disjoint."""
     tokens = gaussian(N, 4, 52)[None]
     sight, known = Watched(Sign(tokens)), Watched(Sign(tokens))
-    identity.measure(Known(tokens, View("v", 4), sight, known), [[0]], [None], 64, 0)
+    identity.measure(Known(tokens, View("v", 4), sight, known), [[0]], [None], Effort(64))
     alone, *own = known.seen
     assert alone.shape == (N, 1)
     hers = [set(members.flatten().tolist()) for members in own]
@@ -237,7 +237,7 @@ def test_sight_of_several_rows_and_groups():
     tokens = torch.stack([gaussian(N, 16, 53), gaussian(N, 16, 54), torch.zeros(N, 16, dtype=torch.float64)])
     sight = Sign(tokens)
     _, found = identity.measure(
-        Known(tokens, View("v", 4), sight, sight), [[0, 1, 2], [0], [1], [2]], [None] * 4, 64, 0
+        Known(tokens, View("v", 4), sight, sight), [[0, 1, 2], [0], [1], [2]], [None] * 4, Effort(64)
     )
     joint, one, two, dead = (e.value for e in found["bits"])
     assert joint >= 0.8 * max(one, two) > 0.0

@@ -9,6 +9,7 @@ from identity_truth import gaussian, log_normal, student
 from ptaudit.attacks import observed_density
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.likelihood_ratio import fit
+from ptaudit.attacks.observed_density import Effort
 from ptaudit.estimate import identity_bits
 from ptaudit.games.common.crossfit import quarters
 from ptaudit.games.identity import family as identity_family
@@ -17,7 +18,7 @@ from ptaudit.views import View, draw_games, observe, sums
 
 
 def measured(tokens, view, groups, parameters=None, candidates=256, seed=0):
-    return identity.measure(Known(tokens, view), groups, parameters or [None] * len(groups), candidates, seed)
+    return identity.measure(Known(tokens, view), groups, parameters or [None] * len(groups), Effort(candidates), seed)
 
 
 # Nulls
@@ -28,7 +29,7 @@ def measured(tokens, view, groups, parameters=None, candidates=256, seed=0):
 def test_shuffled_secrets_give_nothing(tokens, m, s):
     """The adversary of the null is calibrated on shuffled games, with another member's place as the secret."""
     view = View("v", m, noise_std=s)
-    scores = identity.play(Known(tokens(512, 16, 41)[None], view), [[0]], 128, seed=2)
+    scores = identity.play(Known(tokens(512, 16, 41)[None], view), [[0]], Effort(128), seed=2)
     null = scores.values[2, 0]
     error = float(null.std()) / math.sqrt(len(null))
     assert abs(float(null.mean())) <= max(2.0 * error, 0.005)
@@ -310,8 +311,8 @@ def test_a_line_that_more_records_would_raise_is_data_limited():
 def test_what_half_of_the_records_lose_is_what_the_other_half_gain():
     """The gain is the difference to the game with half as many records of the adversary's own, but for the draws."""
     tokens = spread(1600, 64)
-    gain = float(identity.play(Known(tokens, View("v", 8)), [[0]], 64, 0).values[3].mean())
-    known = float(identity.play(Known(tokens, View("v", 8)), [[0]], 64, 0).values[0].mean())
-    less = float(identity.play(Known(tokens[:, :800], View("v", 8)), [[0]], 64, 0).values[0].mean())
+    gain = float(identity.play(Known(tokens, View("v", 8)), [[0]], Effort(64), 0).values[3].mean())
+    known = float(identity.play(Known(tokens, View("v", 8)), [[0]], Effort(64), 0).values[0].mean())
+    less = float(identity.play(Known(tokens[:, :800], View("v", 8)), [[0]], Effort(64), 0).values[0].mean())
     assert gain == pytest.approx(known - less, abs=0.15)
     assert gain > 0.1

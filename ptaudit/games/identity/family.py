@@ -18,7 +18,7 @@ from ptaudit.attacks.evidence import Candidates, Read, statistics_of
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.likelihood_ratio import Posterior, Trial, fit
 from ptaudit.attacks.model_selection import sum_of
-from ptaudit.attacks.observed_density import ObservedRecords, doubled, every_record
+from ptaudit.attacks.observed_density import Effort, ObservedRecords, doubled, every_record
 from ptaudit.attacks.whole import Grams, WholeDensity, further_of
 from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.stats.estimate import NEARLY_ALL
@@ -40,16 +40,14 @@ class IdentityGames:
         who: the adversary and what is seen; with a sight that it knows, its tokens are features, see
             `observed_density`.
         groups: for each reported line the rows that the adversary may use.
-        k: number of candidates K.
+        effort: number of candidates K, and batches of its own records on which it chooses and calibrates.
         seed: of noise on whole gradients.
-        fit_batches: batches of its own records on which it chooses and calibrates.
     """
 
     who: Known
     groups: Sequence[Sequence[int]]
-    k: int
+    effort: Effort
     seed: int
-    fit_batches: int
 
     @property
     def tokens(self) -> Tensor:
@@ -142,7 +140,7 @@ class IdentityGames:
         share = min(1.0, 2 * len(own) / self.tokens.shape[1])
         further = None if self.who.further is None else self.who.further.some(share)
         prepared = Own(self.tokens[:, own], view, observed, further)
-        posterior = fit(prepared, generator, self.k, self.fit_batches)
+        posterior = fit(prepared, generator, self.effort)
         read = None
         if with_matrices and algebra is not None and algebra.own.readable:
             read = algebra.reader(view, generator)

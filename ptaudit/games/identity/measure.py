@@ -20,9 +20,8 @@ from torch import Tensor
 from ptaudit.attacks.calibration import Calibration, calibrated_gain, top_hit, uniform
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.likelihood_ratio import rival_losses
-from ptaudit.attacks.model_selection import FOLD_GAMES
 from ptaudit.attacks.nuisance_density import squared_distances
-from ptaudit.attacks.observed_density import alone, blurred, features
+from ptaudit.attacks.observed_density import Effort, alone, blurred, features
 from ptaudit.games.common.crossfit import (
     QuarterScores,
     Scores,
@@ -46,8 +45,7 @@ RECORDS_PER_MEMBER = 20
 
 ADVISED_PER_MEMBER = 32
 
-FIT_BATCHES = 4 * FOLD_GAMES
-"""Batches of its own records on which an adversary chooses and calibrates."""
+EFFORT = Effort()
 
 GAMES_PER_QUARTER = 512
 """Games played with the targets of one quarter of the records."""
@@ -63,9 +61,8 @@ def measure(
     who: Known,
     groups: Sequence[Sequence[int]],
     parameters: Sequence[int | None],
-    candidates: int = 256,
+    effort: Effort = EFFORT,
     seed: int = 0,
-    fit_batches: int = FIT_BATCHES,
 ) -> tuple[str, dict[str, list[Estimate]]]:
     """Play the game for several rows at once and say what it means.
 
@@ -73,9 +70,8 @@ def measure(
         who: the adversary and what is seen.
         groups: for each reported row, the rows of the tokens that the adversary may choose from.
         parameters: gradient dimensions behind each group; None where they are not known.
-        candidates: most candidates K.
+        effort: most candidates K, and batches of its own records on which it chooses and calibrates.
         seed: seed of the split, the draws, the noise and the resamples.
-        fit_batches: batches of its own records on which it chooses and calibrates.
 
     Returns:
         The adversary's name, and for `bits` and `accuracy` (of naming the record) one estimate for each group. The
@@ -83,13 +79,13 @@ def measure(
     """
     tokens, view = who.tokens, who.view
     n = tokens.shape[1]
-    k = min(candidates, n // 4)
+    k = min(effort.candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
     name = "exact" if _quiet(view) and not who.sight else "combined" if who.algebra else "likelihood-ratio"
     if reason := why_not(tokens, view, k):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
-    scores = play(who, groups, k, seed, fit_batches)
+    scores = play(who, groups, replace(effort, candidates=k), seed)
     bits, hits, null, more = scores.values
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
     found = estimates(bits, null, ceilings, scores.targets, seed, least=-math.inf if who.knowledge == "static" else 0.0)
@@ -109,9 +105,9 @@ def noise_ceiling(view: View, parameters: int | None) -> float:
     return channel_bits(view.noise_std, view.clip, parameters, view.rounds)
 
 
-def play(who: Known, groups: Sequence[Sequence[int]], k: int, seed: int, fit_batches: int = FIT_BATCHES) -> Scores:
+def play(who: Known, groups: Sequence[Sequence[int]], effort: Effort, seed: int) -> Scores:
     """The scores of every record; see `measure`. Needs `RECORDS_PER_MEMBER` records per batch member."""
-    tokens, view, sight = who.tokens, who.view, who.sight
+    tokens, view, sight, k = who.tokens, who.view, who.sight, effort.candidates
     generator = torch.Generator().manual_seed(seed)
     order = quarters(tokens.shape[1], generator)
     if _quiet(view):
@@ -124,7 +120,7 @@ def play(who: Known, groups: Sequence[Sequence[int]], k: int, seed: int, fit_bat
     elif sight is not None and _quiet(view):
         tokens, view, sight = blurred(tokens, view, sight)
         who = replace(who, tokens=tokens, view=view, sight=sight)
-    table = IdentityGames(who, groups, k, seed, fit_batches)
+    table = IdentityGames(who, groups, effort, seed)
     full = [True] * len(groups)
 
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[QuarterScores]:
