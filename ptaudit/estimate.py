@@ -14,7 +14,7 @@ from torch import Tensor
 from ptaudit.array_input import numbers_of, side_of
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import Effort
-from ptaudit.attacks.usable import FAMILIES
+from ptaudit.attacks.usable import FAMILIES, LabelledTokens
 from ptaudit.attacks.usable import measure as measure_usable
 from ptaudit.estimators import ESTIMATORS
 from ptaudit.estimators import uniqueness as leave_one_out
@@ -141,7 +141,7 @@ def usable_information(
     n = _same_length(seen, hidden, ("tokens", "secret"))
     if not seen.is_floating_point():
         seen = torch.nn.functional.one_hot(seen).double()
-    return measure_usable(seen[None], hidden, torch.arange(n), [[0]], family, seed)["bits"][0]
+    return measure_usable(LabelledTokens(seen[None], hidden, torch.arange(n)), [[0]], family, seed)["bits"][0]
 
 
 def uniqueness(tokens: ArrayLike | Tensor) -> NDArray[np.float64]:

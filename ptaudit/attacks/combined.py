@@ -140,27 +140,35 @@ class Trials:
         return tuple(i for i, own in enumerate(self.layers) if own == layer)
 
 
-def fit_combined(
-    played: Sequence[Trial],
-    algebra: Sequence[Sequence[Sequence[Statistic]]],
-    groups: Sequence[Sequence[int]],
-    least: tuple[float, float],
-    once: bool,
-    whole: tuple[int, ...] = (),
-    null_of: Combined | None = None,
-) -> Combined:
-    """Fit the family of every line.
+@dataclass(frozen=True)
+class OwnGames:
+    """Games that an adversary has played against itself, and what may be made of them.
 
-    Args:
+    Attributes:
         played: the trials of the likelihood ratio.
         algebra: `algebra_of` these trials; empty where no matrices are seen.
-        groups: for each line the rows of the sketches that it may use; rows are layers, then joint ones.
         least: smallest shares of the prior: of sketches alone, and of all.
         once: whether the view is random, so that sketches of layers, of all of them, and matrices are observations of
             their own, of which only one may count.
         whole: the layer of the last rows of the trials' scores, see `Trials`.
+    """
+
+    played: Sequence[Trial]
+    algebra: Sequence[Sequence[Sequence[Statistic]]]
+    least: tuple[float, float]
+    once: bool
+    whole: tuple[int, ...] = ()
+
+
+def fit_combined(own: OwnGames, groups: Sequence[Sequence[int]], null_of: Combined | None = None) -> Combined:
+    """Fit the family of every line.
+
+    Args:
+        own: games to fit on.
+        groups: for each line the rows of the sketches that it may use; rows are layers, then joint ones.
         null_of: fit to shuffled secrets instead, for the null of this family.
     """
+    played, algebra, once = own.played, own.algebra, own.once
     secrets = [(trial.secret + (null_of is not None)) % len(trial.candidates) for trial in played]
     sketches = torch.cat([trial.scores for trial in played], 1)
     evidence = scores = None
@@ -168,7 +176,7 @@ def fit_combined(
         pools = [Pooled.of(algebra[part], secrets[part]) for part in (slice(None), *FOLDS)]
         evidence, *by_fold = (Evidence.fit(one.found, one.secret, one.repeats) for one in pools)
         scores = _held_out(by_fold, algebra)
-    trials = Trials(sketches, scores, evidence.layers if evidence else (), whole, torch.cat(secrets), least)
+    trials = Trials(sketches, scores, evidence.layers if evidence else (), own.whole, torch.cat(secrets), own.least)
     fit = _once if once else _together
     single = {group[0]: fit(trials, group[0]) for group in groups if len(group) == 1}
 

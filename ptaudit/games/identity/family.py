@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ptaudit.attacks.calibration import unseen
 from ptaudit.attacks.class_counts import CountedDensity, CountReader, numbers_of
-from ptaudit.attacks.combined import Combined, algebra_of, fit_combined
+from ptaudit.attacks.combined import Combined, OwnGames, algebra_of, fit_combined
 from ptaudit.attacks.densities import Own
 from ptaudit.attacks.evidence import Candidates, Read, statistics_of
 from ptaudit.attacks.known import Known
@@ -157,8 +157,9 @@ class IdentityGames:
         seen = 1.0 / (len(own) + 1)
         least = max(unseen(view.others, len(own)), seen), seen
         whole = tuple(row for density in densities[2] for row in density.rows)
-        real = fit_combined(trials, found, self.groups, least, once, whole)
-        null = fit_combined(trials, found, self.groups, least, once, whole, null_of=real)
+        games = OwnGames(trials, found, least, once, whole)
+        real = fit_combined(games, self.groups)
+        null = fit_combined(games, self.groups, null_of=real)
         return FittedFamily(self, posterior, (real, null), densities[2], read, known[2] if known else None)
 
     def batches(self, members: Tensor) -> Tensor:

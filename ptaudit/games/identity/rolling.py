@@ -36,10 +36,19 @@ _GAMES = 256
 
 @dataclass(frozen=True)
 class _Adversary:
-    """What was chosen for each of R rows on its own records: a member of the family, and its calibration."""
+    """What was fitted for R rows, and chosen for each on its own records.
 
+    Attributes:
+        family: Gaussians on evenly spread coordinates, with these.
+        member: which one of the family and of the tails, `(R,)`.
+        real: its calibration by the true secret.
+        null: by a shuffled one.
+    """
+
+    family: list[tuple[NuisanceDensity, Tensor]]
     member: Tensor
-    calibration: Calibration
+    real: Calibration
+    null: Calibration
 
 
 def rolling_bits(tokens: Tensor, batch_size: int = BATCH, seed: int = 0, noise: float = 0.0) -> list[Estimate]:
@@ -66,9 +75,9 @@ def rolling_bits(tokens: Tensor, batch_size: int = BATCH, seed: int = 0, noise: 
         mine = tokens[:, known]
         half = mine.shape[1] // 2
         folds = mine[:, :half], mine[:, half : 2 * half]
-        real, null = _choose([_own_games(*pair, view, generator) for pair in (folds, folds[::-1])])
-        family = _family(mine, view)
-        return [_quarter(tokens[:, own], tokens[:, rest], family, real, null, view, generator) for own, rest in pairs]
+        chosen = _choose([_own_games(*pair, view, generator) for pair in (folds, folds[::-1])])
+        adversary = _Adversary(_family(mine, view), *chosen)
+        return [_quarter(adversary, tokens[:, own], tokens[:, rest], view, generator) for own, rest in pairs]
 
     bits, _, null = crossfit(quarters(n, generator), play_half)
     found = estimates(bits, null, [ceiling] * rows, 4 * k, seed)
@@ -105,23 +114,17 @@ def _own_games(known: Tensor, played: Tensor, view: View, generator: torch.Gener
     return torch.stack(tables, 2)
 
 
-def _choose(tables: Sequence[Tensor]) -> tuple[_Adversary, _Adversary]:
+def _choose(tables: Sequence[Tensor]) -> tuple[Tensor, Calibration, Calibration]:
     """The best member by the true secret; for it the best calibration by the true and by the shuffled one."""
     mean = torch.stack(list(tables)).mean(0)
     member = mean[0].flatten(2).amax(2).argmax(1)
     rows = torch.arange(len(member), device=member.device)
-    real, null = (_Adversary(member, best_point(table[rows, member], _GRID)[0]) for table in mean)
-    return real, null
+    real, null = (best_point(table[rows, member], _GRID)[0] for table in mean)
+    return member, real, null
 
 
 def _quarter(
-    candidates: Tensor,
-    fillers: Tensor,
-    family: Sequence[tuple[NuisanceDensity, Tensor]],
-    real: _Adversary,
-    null: _Adversary,
-    view: View,
-    generator: torch.Generator,
+    adversary: _Adversary, candidates: Tensor, fillers: Tensor, view: View, generator: torch.Generator
 ) -> QuarterScores:
     """Scores of the targets of a quarter, and the influence of the records that fill the batches: `(3, R, q)` each."""
     rows, k, _ = candidates.shape
@@ -130,11 +133,9 @@ def _quarter(
     seen = observe(candidates, fillers, games, view.noise_std, generator)[0]
     secret = games.secret.to(candidates.device)
     scored, prior = candidates.new_zeros(3, rows, len(secret)), uniform(k, candidates)
-    for place, scores in enumerate(_scores(family, seen, candidates)):
-        mine = (real.member == place).nonzero().flatten()
-        for line, adversary, right in ((0, real, secret), (2, null, (secret + 1) % k)):
+    for place, scores in enumerate(_scores(adversary.family, seen, candidates)):
+        mine = (adversary.member == place).nonzero().flatten()
+        for line, calibration, right in ((0, adversary.real, secret), (2, adversary.null, (secret + 1) % k)):
             if len(mine):
-                scored[line, mine] = calibrated_gain(
-                    scores[mine], prior, adversary.calibration.at(mine.tolist()), right
-                )
+                scored[line, mine] = calibrated_gain(scores[mine], prior, calibration.at(mine.tolist()), right)
     return credited(scored, per_target, games.others, fillers.shape[1])

@@ -38,7 +38,5 @@ def measure(
         lost = dict.fromkeys(metrics, [inconclusive(reason, n=len(encoded.records))] * len(groups))
         return dict.fromkeys(families, lost)
     drawn = encoded.draw([1 / FOLDS] * FOLDS, [PER_TARGET] * FOLDS, torch.Generator().manual_seed(seed))
-    seen, about = drawn.views, secret[drawn.record]
-    return {
-        family: usable.measure(seen, about, drawn.record, groups, family, seed, folds=drawn.part) for family in families
-    }
+    told = usable.LabelledTokens(drawn.views, secret[drawn.record], drawn.record, drawn.part)
+    return {family: usable.measure(told, groups, family, seed) for family in families}
