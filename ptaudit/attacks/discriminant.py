@@ -32,8 +32,8 @@ from ptaudit.views.aggregate import draw_others
 from ptaudit.views.view import View
 
 CENTRES = ("seen", "token", "alone", "sums")
-"""Ways to fit what a sight shows, see `observed_density`: class means of what is shown; a gain times the class means of
-either feature, placed and scattered as what is shown; all as the tokens add up, but for the gain."""
+"""Ways to fit what an observation shows, see `observed_density`: class means of what is shown; a gain times the class
+means of either feature, placed and scattered as what is shown; all as the tokens add up, but for the gain."""
 
 
 @dataclass(frozen=True)

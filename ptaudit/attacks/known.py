@@ -10,7 +10,7 @@ from torch import Tensor
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.views.knowledge import Knowledge
-from ptaudit.views.sight import Sight
+from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
 
 
@@ -22,7 +22,7 @@ class Further:
     use has to be tried on members.
 
     Attributes:
-        tokens: of each of them, `(R, M, k)` float64, as `TokenSight.tokens` are of members.
+        tokens: of each of them, `(R, M, k)` float64, as `TokenObservation.tokens` are of members.
         read: gradients of the first so many as matrices, by layer.
     """
 
@@ -46,9 +46,9 @@ class Known:
         tokens: of the records for R rows, `(R, N, k)` float64, as it believes the view to show them; clipped already
             where it clips.
         view: batch size, rounds, clipping and noise as it believes them to be.
-        sight: what the games are played on; None for sums of the tokens and the noise of the view.
-        known: what it prepares on, in the same rows as `sight`: the same one, or one of earlier weights; None for sums
-            of the tokens (static, where there is a sight).
+        observation: what the games are played on; None for sums of the tokens and the noise of the view.
+        known: what it prepares on, in the same rows as `observation`: the same one, or one of earlier weights; None for
+            sums of the tokens (static, where there is an observation).
         algebra: the view as matrices; None for who is wrong about the view, or knows tokens alone.
         further: held-out records as its own, where the view adds up and they were read.
         late: whether it prepares on weights of the epoch before.
@@ -56,8 +56,8 @@ class Known:
 
     tokens: Tensor
     view: View
-    sight: Sight | None = None
-    known: Sight | None = None
+    observation: Observation | None = None
+    known: Observation | None = None
     algebra: Algebra | None = None
     further: Further | None = None
     late: bool = False
@@ -65,6 +65,6 @@ class Known:
     @property
     def knowledge(self) -> Knowledge:
         """What it knows of the view."""
-        if self.sight is not None and self.known is None:
+        if self.observation is not None and self.known is None:
             return "static"
         return "late" if self.late else "adaptive"

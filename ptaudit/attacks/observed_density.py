@@ -1,4 +1,4 @@
-"""Densities and class centres on any sight: fitted on batches of the adversary's own records, as they are shown.
+"""Densities and class centres on any observation: fitted on batches of the adversary's own records, as they are shown.
 
 Where a view does not add up (pruned or signed gradients, federated updates), what hides a record cannot be computed
 from tokens. It plays batches of its own instead. A record has two features: its token, and what the view shows of the
@@ -26,7 +26,7 @@ from ptaudit.attacks.nuisance_density import (
 )
 from ptaudit.gradients.batches import Matrices
 from ptaudit.views.aggregate import Games, draw_games, draw_others, observe
-from ptaudit.views.sight import Sight, look
+from ptaudit.views.observation import Observation, observe_rounds
 from ptaudit.views.view import View
 
 FIT_GAMES = 1024
@@ -69,14 +69,14 @@ class SummedRecords:
 
 @dataclass(frozen=True)
 class ObservedRecords:
-    """Some of the records of a sight, which are known by their place among these.
+    """Some of the records of an observation, which are known by their place among these.
 
     Attributes:
-        sight: of all records.
+        observation: of all records.
         records: which they are, `(n,)`.
     """
 
-    sight: Sight
+    observation: Observation
     records: Tensor
 
     @property
@@ -86,11 +86,11 @@ class ObservedRecords:
 
     def at(self, places: slice | Tensor) -> ObservedRecords:
         """Some of these."""
-        return ObservedRecords(self.sight, self.records[places])
+        return ObservedRecords(self.observation, self.records[places])
 
     def batches(self, members: Tensor, generator: torch.Generator) -> Tensor:
         """What is shown of batches, `(r, G, m)` -> `(r, R, G, k)`."""
-        return look(self.sight, self.records[members], generator)
+        return observe_rounds(self.observation, self.records[members], generator)
 
     def games(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
         """What is shown in each round of games, `(R, G, k)`."""
@@ -100,9 +100,13 @@ class ObservedRecords:
 Records = SummedRecords | ObservedRecords
 
 
-def every_record(tokens: Tensor, noise: float, sight: Sight | None) -> Records:
-    """All records of a sight; left out, of sums of tokens `(R, N, k)` and noise."""
-    return SummedRecords(tokens, noise) if sight is None else ObservedRecords(sight, torch.arange(tokens.shape[1]))
+def every_record(tokens: Tensor, noise: float, observation: Observation | None) -> Records:
+    """All records of an observation; left out, of sums of tokens `(R, N, k)` and noise."""
+    return (
+        SummedRecords(tokens, noise)
+        if observation is None
+        else ObservedRecords(observation, torch.arange(tokens.shape[1]))
+    )
 
 
 @dataclass(frozen=True)
@@ -155,44 +159,44 @@ class Gained:
         return Gained(self.rest.at(rows), self.gain[list(rows)])
 
 
-def blurred(tokens: Tensor, view: View, sight: Sight) -> tuple[Tensor, View, Sight]:
+def blurred(tokens: Tensor, view: View, observation: Observation) -> tuple[Tensor, View, Observation]:
     """A view of one record without noise for an adversary who is wrong about it: tokens of unit size, a little noise.
 
     What it believes leaves no room for doubt; with this it names the nearest candidate.
     """
     size = torch.linalg.vector_norm(tokens, dim=-1).median(1).values.clamp_min(1e-200)
-    return tokens / size[:, None, None], replace(view, noise_std=BLUR), _Sized(sight, size)
+    return tokens / size[:, None, None], replace(view, noise_std=BLUR), _Sized(observation, size)
 
 
 @dataclass(frozen=True)
 class _Sized:
-    """A sight in units of a size for each row."""
+    """An observation in units of a size for each row."""
 
-    sight: Sight
+    observation: Observation
     size: Tensor
 
     @property
     def random(self) -> bool:
-        """See `Sight.random`."""
-        return self.sight.random
+        """See `Observation.random`."""
+        return self.observation.random
 
-    def see(self, members: Tensor, generator: torch.Generator) -> Tensor:
-        """See `Sight.see`."""
-        return self.sight.see(members, generator) / self.size[:, None, None]
+    def observe(self, members: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Observation.observe`."""
+        return self.observation.observe(members, generator) / self.size[:, None, None]
 
     def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
-        """See `Sight.read`; matrices have the size that they have."""
-        return self.sight.read(members, generator)
+        """See `Observation.read`; matrices have the size that they have."""
+        return self.observation.read(members, generator)
 
 
-def features(tokens: Tensor, sight: Sight, generator: torch.Generator) -> Tensor:
+def features(tokens: Tensor, observation: Observation, generator: torch.Generator) -> Tensor:
     """The two features of every record side by side: its token and what is shown of it alone, `(R, N, 2k)`."""
-    return torch.cat([tokens, alone(tokens.shape[1], sight, generator).to(tokens)], -1)
+    return torch.cat([tokens, alone(tokens.shape[1], observation, generator).to(tokens)], -1)
 
 
-def alone(records: int, sight: Sight, generator: torch.Generator) -> Tensor:
-    """What a sight shows of each record in a batch of its own, `(R, N, k)`."""
-    return sight.see(torch.arange(records)[:, None], generator)
+def alone(records: int, observation: Observation, generator: torch.Generator) -> Tensor:
+    """What an observation shows of each record in a batch of its own, `(R, N, k)`."""
+    return observation.observe(torch.arange(records)[:, None], generator)
 
 
 def doubled(views: Sequence[Tensor]) -> list[Tensor]:

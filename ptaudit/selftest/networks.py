@@ -24,7 +24,7 @@ from ptaudit.sketches.tokens import Tokens
 from ptaudit.stats.estimate import Estimate
 from ptaudit.views import View
 from ptaudit.views.joint import mixed
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 DIM, SMALL = 64, 16
 """Numbers of a sketch, and of one that holds next to nothing of a batch."""
@@ -97,7 +97,7 @@ def algebraic_leak() -> Answer:
     reader = _reader(net, inputs, targets, SMALL)
     values, groups = view_tokens(view, reader.read(inputs, targets), [0])
     kept = reader.gradients(inputs, targets)
-    whole = Algebra(TokenSight(values, sums=BatchSums(kept)), Candidates(kept))
+    whole = Algebra(TokenObservation(values, sums=BatchSums(kept)), Candidates(kept))
     alone, both = (
         identity.measure(Known(values, view, algebra=algebra), groups, [None, None], Effort(128))[1]["bits"][1]
         for algebra in (None, whole)

@@ -17,8 +17,8 @@ from ptaudit.games.identity import measure as identity
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.views.joint import Joint
-from ptaudit.views.replayed import ReplayedSight
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
+from ptaudit.views.replayed import ReplayedObservation
 from ptaudit.views.view import View
 
 N, K = 640, 64
@@ -56,10 +56,10 @@ def scores(m, defense=None, rounds=1):
     rows = joint.rows(layers)
     groups = [list(range(len(rows))), *([i] for i in range(len(layers)))]
     if defense is None:
-        algebra = Algebra(TokenSight(rows, 0.0, BatchSums(kept)), own)
+        algebra = Algebra(TokenObservation(rows, 0.0, BatchSums(kept)), own)
         return identity.play(Known(rows, view, algebra=algebra), groups, Effort(K), 0).values[0]
     names = [layer.name for layer in tokens.layers]
-    seen = ReplayedSight.of(reader, x, y, names, view, joint, 10, kept=kept)
+    seen = ReplayedObservation.of(reader, x, y, names, view, joint, 10, kept=kept)
     return identity.play(Known(rows, view, seen, seen, Algebra(seen, own)), groups, Effort(K), 0).values[0]
 
 

@@ -1,4 +1,4 @@
-"""Planted secrets in Gaussian tokens, the exact bits about them, and sights that are not linear."""
+"""Planted secrets in Gaussian tokens, the exact bits about them, and observations that are not linear."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from identity_truth import gaussian
 from scipy.stats import binom, norm
 
 from ptaudit.games.common.observed_view import ObservedView
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 
 def planted(n, k, distance, share, seed):
@@ -72,21 +72,21 @@ class OnlySketches:
 
 
 @dataclass(frozen=True)
-class SignSight(OnlySketches):
+class SignObservation(OnlySketches):
     """The signs of the sum, at a fixed size: what signed gradients show."""
 
     tokens: torch.Tensor
     size: float = 1.0
 
-    def see(self, members, generator):
-        return self.size * TokenSight(self.tokens).see(members, generator).sign()
+    def observe(self, members, generator):
+        return self.size * TokenObservation(self.tokens).observe(members, generator).sign()
 
 
 @dataclass(frozen=True)
 class Wrapped(OnlySketches):
-    """A sight of which nothing is known."""
+    """An observation of which nothing is known."""
 
-    inner: TokenSight
+    inner: TokenObservation
 
-    def see(self, members, generator):
-        return self.inner.see(members, generator)
+    def observe(self, members, generator):
+        return self.inner.observe(members, generator)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from identity_truth import gaussian
-from inference_truth import SignSight
+from inference_truth import SignObservation
 from input_attribute_case import N, bits, coins, measured, moved, own
 
 from ptaudit.games.attribute.known_rest import Counterfactuals
@@ -12,7 +12,7 @@ from ptaudit.games.attribute.known_rest import Counterfactuals
 def signs(distance, seed=13):
     """Tokens, values, and what signs show of records alone with each value, `(2, 1, N, k)`."""
     candidates, secret = moved(gaussian(N, 32, seed), distance), coins()
-    return candidates, secret, SignSight(own(candidates, secret)), candidates.sign()
+    return candidates, secret, SignObservation(own(candidates, secret)), candidates.sign()
 
 
 def test_signs_of_one_record_give_its_field_back_exactly():
@@ -46,7 +46,7 @@ def test_among_others_a_second_picture_is_not_worse(m):
 @pytest.mark.parametrize("m", [1, 4])
 def test_a_view_that_shows_nothing_gives_nothing(m):
     candidates, secret, now, alone = signs(8.0)
-    now = SignSight(now.tokens, 0.0)
+    now = SignObservation(now.tokens, 0.0)
     found = bits(
         candidates, secret, m, now=now, known=Counterfactuals(now, candidates, linear=False, alone=0.0 * alone)
     )
@@ -76,7 +76,7 @@ def test_a_little_that_she_cannot_compute_leaves_the_nearest_picture():
 def test_with_late_weights_no_picture_is_taken_for_the_very_thing_shown():
     candidates, secret, now, _ = signs(4.0)
     shifted = candidates + 0.1 * gaussian(N, 32, 21)
-    late = SignSight(own(shifted, secret))
+    late = SignObservation(own(shifted, secret))
     knows = Counterfactuals(late, shifted, linear=False, alone=shifted.sign())
     found = measured(candidates, secret, now=now, known=knows)["late-likelihood-ratio"]["bits"][0]
     assert 0.3 < found.value < 1.0

@@ -11,7 +11,7 @@ from ptaudit.attacks.observed_density import Effort
 from ptaudit.games.identity.measure import measure
 from ptaudit.gradients import Dense
 from ptaudit.gradients.batches import BatchSums
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 
 K, M = 64, 8
@@ -76,7 +76,7 @@ def test_where_they_give_a_covariance_its_full_rank_all_layers_say_no_less_than_
     own, more = ([[Dense(torch.randn(m, *size, generator=generator))] for size in ((5, 70), (4, 9))] for m in (n, most))
     tokens, other = (torch.randn(4, m, 16, generator=generator, dtype=torch.float64) for m in (n, most))
     further = Further(other, lambda records: [[Dense(one.values[:records]) for one in layer] for layer in more])
-    algebra = Algebra(TokenSight(tokens, sums=BatchSums(own)), Candidates(own))
+    algebra = Algebra(TokenObservation(tokens, sums=BatchSums(own)), Candidates(own))
     groups = [[0, 1, 2, 3], [0], [1]]
     for seed in range(2):
         known = Known(tokens, view, algebra=algebra, further=further)

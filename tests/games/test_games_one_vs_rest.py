@@ -12,7 +12,7 @@ from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.scoring import score
 from ptaudit.stats.roc import auc
 from ptaudit.views import View
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 RACE = (0.855, 0.096, 0.031, 0.01, 0.008)
 SKEWED = (0.5, 0.3, 0.2)
@@ -145,8 +145,8 @@ def alarms(runs):
     for run in range(runs):
         generator = torch.Generator().manual_seed(run)
         secret = drawn(prior, 1000, generator)[1]
-        sight = TokenSight(torch.randn(1, 1000, 8, generator=generator, dtype=torch.float64))
-        play = attribute.measure(secret, observed(View("v"), sight, seed=run), ["linear", "mlp"])
+        observation = TokenObservation(torch.randn(1, 1000, 8, generator=generator, dtype=torch.float64))
+        play = attribute.measure(secret, observed(View("v"), observation, seed=run), ["linear", "mlp"])
         found.append([[e["auc"][0].lo > 0.5, e["auc"][0].value] for e in play.values()])
     rate, value = np.mean(found, 0).T
     return rate.max(), np.abs(value - 0.5).max()

@@ -11,7 +11,7 @@ from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.property import measure as property
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import Factors
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 
 N, CATEGORIES = 900, 5
@@ -22,7 +22,7 @@ ROWS, VIEW = [[0, 1, 2, 3], [0], [1]], View("v", 4)
 class Processed:
     """Whole gradients of a view after something that needs no record: its sketches are those of what is left."""
 
-    inner: TokenSight
+    inner: TokenObservation
     what: str
     random = False
 
@@ -38,7 +38,7 @@ class Processed:
         least = whole.abs().quantile(float(self.what), dim=1, keepdim=True)
         return torch.where(whole.abs() >= least, whole, 0.0)
 
-    def see(self, members, generator):
+    def observe(self, members, generator):
         layers = [
             torch.cat(same).flatten(1).double()
             for same in zip(*([x[0] for x in p] for p in self.read(members, generator)))
@@ -68,7 +68,7 @@ def network():
     kept = [Factors(left[:, None].contiguous(), right[:, None].contiguous()) for left, right in layers]
     flat = [torch.einsum("ni,nj->nij", *pair).flatten(1).double() for pair in layers]
     rows = [part @ mixing(part.shape[1]) for part in flat]
-    return kind, TokenSight(torch.stack([*rows, sum(rows), sum(rows)]), 0.0, BatchSums([[one] for one in kept]))
+    return kind, TokenObservation(torch.stack([*rows, sum(rows), sum(rows)]), 0.0, BatchSums([[one] for one in kept]))
 
 
 def played(game, kind, seen):

@@ -1,4 +1,5 @@
-"""The user game: known answers of planted users, nulls, who may know what, statuses, sights that do not add up."""
+"""The user game: known answers of planted users, nulls, who may know what, statuses, observations that do not add
+up."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from ptaudit.attacks.two_covariance import Setting, Summed, TwoCovariance, UserB
 from ptaudit.games.user import draws as user_draws
 from ptaudit.games.user import measure as user
 from ptaudit.views import View, sums
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 U, C, K = 300, 8, 16
 
@@ -54,8 +55,8 @@ def exact_bits(known: int, m: int, k: int, beta: float, variance: float, candida
     return math.log2(candidates) + total / sets / math.log(2.0)
 
 
-def measured(tokens, users, view, sight=None, known=None, groups=((0,),), seed=0):
-    return user.measure(Known(tokens, view, sight, known), users, groups, seed=seed)
+def measured(tokens, users, view, observation=None, known=None, groups=((0,),), seed=0):
+    return user.measure(Known(tokens, view, observation, known), users, groups, seed=seed)
 
 
 def bits(*args, **options):
@@ -72,7 +73,7 @@ class Sign:
     def __init__(self, tokens: Tensor, size: float = 1.0) -> None:
         self.tokens, self.size = tokens, size
 
-    def see(self, members, generator):
+    def observe(self, members, generator):
         return self.size * sums(self.tokens, members).sign()
 
 
@@ -174,8 +175,8 @@ def test_shuffled_users_give_nothing():
 
 def test_a_batch_of_another_user_gives_nothing():
     tokens, users = planted(6, K, 0.8, 6)
-    wrong = TokenSight(tokens.roll(1, 1))
-    assert bits(tokens, users, View("v", 2), sight=wrong, known=wrong).value <= 0.01
+    wrong = TokenObservation(tokens.roll(1, 1))
+    assert bits(tokens, users, View("v", 2), observation=wrong, known=wrong).value <= 0.01
 
 
 # Who knows what
@@ -223,7 +224,7 @@ def test_what_is_known_of_a_user_leaves_out_the_batch():
     table = torch.unique(users, return_inverse=True)[1]
     generator = torch.Generator().manual_seed(0)
     drawn = user_draws.draw(table, torch.arange(60), View("v", 2), 8, 100, generator)
-    shown = user._user_batches(drawn, tokens, table, TokenSight(tokens), View("v", 2), generator)
+    shown = user._user_batches(drawn, tokens, table, TokenObservation(tokens), View("v", 2), generator)
     assert shown.count.tolist() == [4] * 60
     for game in range(60):
         own = tokens[0, table == drawn.user[game]].sum(0)
@@ -231,7 +232,7 @@ def test_what_is_known_of_a_user_leaves_out_the_batch():
         assert set(drawn.members[0, game].tolist()) == set(drawn.hidden[game].tolist())
 
 
-# Statuses, tails, sights
+# Statuses, tails, observations
 
 
 def test_too_few_users_are_named():
@@ -266,8 +267,8 @@ def test_giants_and_dead_rows_do_no_harm():
 def test_signs_are_read_best_by_who_prepares_on_them():
     tokens, users = planted(C, K, 0.6, 1)
     view, signs = View("v", 2), Sign(tokens, 20.0)
-    adaptive = measured(tokens, users, view, sight=signs, known=signs)
-    static = measured(tokens, users, view, sight=signs)
+    adaptive = measured(tokens, users, view, observation=signs, known=signs)
+    static = measured(tokens, users, view, observation=signs)
     assert set(static) == {"static-likelihood-ratio", "static-nearest"}
     learned, fixed = adaptive["likelihood-ratio"]["bits"][0], static["static-likelihood-ratio"]["bits"][0]
     assert fixed.value < learned.lo
@@ -278,22 +279,22 @@ def test_a_static_adversary_may_be_worse_than_no_adversary():
     """A view turned round: who believes in it names the wrong user, who prepares on it finds the gain of -1."""
 
     class Turned:
-        def see(self, members, generator):
+        def observe(self, members, generator):
             return -sums(tokens, members)
 
     tokens, users = planted(C, K, 0.6, 1)
-    view, sight = View("v", 2), Turned()
-    fixed = bits_of(measured(tokens, users, view, sight=sight))
+    view, observation = View("v", 2), Turned()
+    fixed = bits_of(measured(tokens, users, view, observation=observation))
     assert fixed.hi < 0.0
     assert fixed.draws.mean() == pytest.approx(fixed.value, abs=0.1)
-    learned = bits(tokens, users, view, sight=sight, known=sight)
+    learned = bits(tokens, users, view, observation=observation, known=observation)
     assert learned.value == pytest.approx(bits(tokens, users, view).value, rel=0.05)
 
 
-def test_what_adds_up_is_read_as_well_on_a_sight():
+def test_what_adds_up_is_read_as_well_on_a_observation():
     tokens, users = planted(C, K, 0.6, 1)
-    sight = TokenSight(tokens)
-    seen = bits(tokens, users, View("v", 2), sight=sight, known=sight)
+    observation = TokenObservation(tokens)
+    seen = bits(tokens, users, View("v", 2), observation=observation, known=observation)
     assert seen.value == pytest.approx(bits(tokens, users, View("v", 2)).value, rel=0.05)
 
 

@@ -14,7 +14,7 @@ from ptaudit.games.user import measure as user
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import Factors
 from ptaudit.views import View
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 U, RECORDS, CATEGORIES, UNITS, K = 240, 4, 60, 10, 16
 
@@ -37,7 +37,7 @@ def play(view: View, *, shuffled: bool = False):
     layer = Factors(errors[:, None], inputs[:, None])
     mixing = torch.randn(UNITS * inputs.shape[1], 24, generator=g, dtype=torch.float64)
     tokens = torch.einsum("ni,nj->nij", errors, inputs).flatten(1).double() @ mixing
-    seen = TokenSight(tokens[None].repeat(3, 1, 1), 0.0, BatchSums([[layer]]))
+    seen = TokenObservation(tokens[None].repeat(3, 1, 1), 0.0, BatchSums([[layer]]))
     users = owner[torch.randperm(n, generator=g)] if shuffled else owner
     algebra = Algebra(seen, Candidates([[layer]]))
     found = user.measure(Known(seen.tokens, view, algebra=algebra), users, [[0, 1, 2], [0]], K)

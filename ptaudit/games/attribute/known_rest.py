@@ -21,7 +21,7 @@ from ptaudit.games.common.batch_secret import Found, Half, draw_halves, lost, ob
 from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.observed_view import ObservedView, asked
 from ptaudit.views.knowledge import Asked
-from ptaudit.views.sight import Sight
+from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
 
 ADVERSARY = "likelihood-ratio"
@@ -32,17 +32,18 @@ class Counterfactuals:
     """What the adversary works with.
 
     Attributes:
-        sight: what batches of its own records look like to it.
+        observation: what batches of its own records look like to it.
         candidates: token of every record with each of A values of the field, `(A, R, N, k)`; that of its own value is
             the record's own. Clipped where what it believes to see is clipped.
         linear: whether what it believes to see of a batch is the sum of its tokens (and noise).
         noise_std: of that noise.
         alone: what it believes to be shown of every record in a batch of its own with each value, `(A, R, N, k)`; that
-            of its own value is what `sight` shows of it. For views that do not add up: a second feature of each value.
+            of its own value is what `observation` shows of it. For views that do not add up: a second feature of each
+        value.
         algebra: the view as matrices, and gradients of `A * N` records: all with the first value, then the second.
     """
 
-    sight: Sight
+    observation: Observation
     candidates: Tensor
     linear: bool = True
     noise_std: float = 0.0
@@ -93,7 +94,7 @@ def _answers(
     """Log-posteriors of the played games, real and null, `(P, G, A)` each."""
     view = observed.view
     lines = groups = observed.groups
-    fit, choose = (_asked(knows, b, observe(knows.sight, b, view, generator)) for b in (half.fit, half.choose))
+    fit, choose = (_asked(knows, b, observe(knows.observation, b, view, generator)) for b in (half.fit, half.choose))
     wrong = guessed(half.choose.prior, generator)
     noise = knows.noise_std if knows.linear and view.others == 0 and knows.noise_std > 0.0 else None
     if noise is not None and view.fixed_batch:

@@ -103,7 +103,7 @@ def _input(context: EpochContext, game: AttributeGame, view: View, table: Table)
     name = attribute_of(game, session.spec)
     codes = session.records.fields[name].codes[session.members]
     prior = torch.from_numpy(_prior(context, name))
-    about, seen = _known_scene(context, table), table.sights
+    about, seen = _known_scene(context, table), table.observations
     noisy = view.noise_std > 0.0
     # A view that does not add up is taken to show a record's own token, or what it shows of the record alone, and
     # something else.

@@ -24,7 +24,7 @@ from ptaudit.games.identity.measure import ADVISED_PER_MEMBER, RECORDS_PER_MEMBE
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.threads import side_by_side
 from ptaudit.views.knowledge import Asked
-from ptaudit.views.sight import Sight, TokenSight, look
+from ptaudit.views.observation import Observation, TokenObservation, observe_rounds
 from ptaudit.views.view import View
 
 Found = dict[str, dict[str, list[Estimate]]]
@@ -80,7 +80,7 @@ def measure(
     generator = torch.Generator().manual_seed(seed)
     halves = draw_halves(draw, strata, observed, generator)
     ways = observed.ways
-    sight = None if held_out is None or "adaptive" not in ways else held_out.sight()
+    observation = None if held_out is None or "adaptive" not in ways else held_out.observation()
 
     def play_half(half: Half, its_own: int) -> dict[Asked, Answers]:
         generator = torch.Generator().manual_seed(its_own)
@@ -94,11 +94,11 @@ def measure(
             # Every way looks at the same played games, and keeps other numbers of them.
             blocks = read(observed.now, half.played.members, view, kept, torch.Generator().manual_seed(look_again))
             shown = TestObservations(views, half.played.prior.to(views.device), blocks)
-            if way == "adaptive" and held_out is not None and sight is not None and kept:
+            if way == "adaptive" and held_out is not None and observation is not None and kept:
                 drawn = held_out.batches(draw, half.fit, n, games_of(view, observed.batches, 1), generator)
-                tried = _fit_observations(sight, drawn.first(TRIED), view, kept, generator)
+                tried = _fit_observations(observation, drawn.first(TRIED), view, kept, generator)
                 if tells_better(tried, fit, choose, seed):
-                    fit = _fit_observations(sight, drawn, view, kept, generator)
+                    fit = _fit_observations(observation, drawn, view, kept, generator)
             learning = COMBINED in families and way == "adaptive"
             starved = learns_more(fit, choose, observed.groups, seed) if learning else []
             for family in families:
@@ -108,7 +108,7 @@ def measure(
         return found
 
     seeds = torch.randint(2**62, (len(halves),), generator=generator).tolist()
-    together = all(isinstance(one, TokenSight) for one in (observed.now, *ways.values()))
+    together = all(isinstance(one, TokenObservation) for one in (observed.now, *ways.values()))
     played = list((side_by_side if together else map)(play_half, halves, seeds))
     return scored({who: [half[who] for half in played] for who in played[0]}, n, seed, ceiling)
 
@@ -207,28 +207,28 @@ def mismatched(batches: Batches, generator: torch.Generator) -> Tensor:
 # What is seen
 
 
-def observe(sight: Sight, batches: Batches, view: View, generator: torch.Generator) -> Tensor:
+def observe(observation: Observation, batches: Batches, view: View, generator: torch.Generator) -> Tensor:
     """What is seen of the games, `(r, R, G, k)`; several observations of the same batch are averaged to one.
 
     The mean is all that rounds of one batch tell where only noise sets them apart; their others are the same, so
     their likelihoods must not be multiplied.
     """
     if not view.fixed_batch or view.rounds == 1:
-        return look(sight, batches.members, generator)
-    if isinstance(sight, TokenSight):
-        return look(sight.quieter(view.rounds), batches.members, generator)
-    return look(sight, batches.members.expand(view.rounds, -1, -1), generator).mean(0, keepdim=True)
+        return observe_rounds(observation, batches.members, generator)
+    if isinstance(observation, TokenObservation):
+        return observe_rounds(observation.quieter(view.rounds), batches.members, generator)
+    return observe_rounds(observation, batches.members.expand(view.rounds, -1, -1), generator).mean(0, keepdim=True)
 
 
 def _fit_observations(
-    sight: Sight, batches: Batches, view: View, kept: dict[int, Kept], generator: torch.Generator
+    observation: Observation, batches: Batches, view: View, kept: dict[int, Kept], generator: torch.Generator
 ) -> FitObservations:
-    views = observe(sight, batches, view, generator)
+    views = observe(observation, batches, view, generator)
     share = None if batches.share is None else batches.share.to(views.device)
-    blocks = read(sight, batches.members, view, kept, generator)
+    blocks = read(observation, batches.members, view, kept, generator)
     records = len(torch.unique(batches.members))
     secret, prior = batches.secret.to(views.device), batches.prior.to(views.device)
-    return FitObservations(views, secret, prior, blocks, share, sight.random, records)
+    return FitObservations(views, secret, prior, blocks, share, observation.random, records)
 
 
 def _at(values: Tensor, secret: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def observe(context: EpochContext, view: View, places: list[int]) -> Encoded:
         groups = groups_of(view, len(places))
         who = adaptive(context, view, places)
         every = torch.arange(who.tokens.shape[1])
-        return Encoded(who.tokens, every, view, lambda seen: seen, groups, who.sight)
+        return Encoded(who.tokens, every, view, lambda seen: seen, groups, who.observation)
     tokens = clipped(view, context.inside, places)
     encode = context.encoders.of(view, tokens, context.epoch)
     return Encoded(tokens, context.encoders.left, view, encode, [[i] for i in range(1 + len(places))])

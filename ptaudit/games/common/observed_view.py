@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptaudit.games.common.batches import Batches
 from ptaudit.views.knowledge import Asked, Knowledge, Knows
-from ptaudit.views.sight import Sight
+from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
 
 Draw = Callable[[Tensor, int, torch.Generator], Batches]
@@ -28,11 +28,12 @@ class HeldOut:
 
     Attributes:
         secret: of each of them what the game's `measure` asks of the audited ones, `(M, ...)`.
-        sight: what is seen of batches of audited records and of these after them; None where that is not to be had.
+        observation: what is seen of batches of audited records and of these after them; None where that is not to be
+            had.
     """
 
     secret: Tensor
-    sight: Callable[[], Sight | None]
+    observation: Callable[[], Observation | None]
 
     def batches(self, draw: Draw, like: Batches, audited: int, games: int, generator: torch.Generator) -> Batches:
         """Batches of the records of others and of the held-out ones, of one round."""
@@ -60,9 +61,9 @@ class ObservedView:
     """
 
     view: View
-    now: Sight
-    known: Sight
-    plain: Sight | None
+    now: Observation
+    known: Observation
+    plain: Observation | None
     groups: Sequence[Sequence[int]]
     seed: int = 0
     late: bool = False
@@ -71,9 +72,9 @@ class ObservedView:
     held_out: HeldOut | None = None
 
     @property
-    def ways(self) -> dict[Knowledge, Sight]:
+    def ways(self) -> dict[Knowledge, Observation]:
         """What its own batches look like to each kind of adversary."""
-        first: dict[Knowledge, Sight] = {"late" if self.late else "adaptive": self.known}
+        first: dict[Knowledge, Observation] = {"late" if self.late else "adaptive": self.known}
         return first if self.plain is None else first | {"static": self.plain}
 
     def with_held_out(self, own: Tensor) -> Tensor:

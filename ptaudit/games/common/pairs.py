@@ -15,7 +15,7 @@ from torch import Tensor
 from ptaudit.attacks.observed_density import Records, every_record
 from ptaudit.games.identity.measure import why_not
 from ptaudit.views.aggregate import draw_games
-from ptaudit.views.sight import Sight
+from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
 
 
@@ -70,7 +70,7 @@ class Encoded:
         view: batch size, rounds and noise.
         encode: from what is seen of G batches, `(R, G, k)`, to observations `(rows, G, w)`.
         groups: for each reported line, the rows of the observations that belong to it.
-        sight: what is seen of batches, where it is no sum of tokens and noise.
+        observation: what is seen of batches, where it is no sum of tokens and noise.
     """
 
     tokens: Tensor
@@ -78,7 +78,7 @@ class Encoded:
     view: View
     encode: Callable[[Tensor], Tensor]
     groups: list[list[int]]
-    sight: Sight | None = None
+    observation: Observation | None = None
 
     def why_not(self) -> str:
         """Why nothing can be measured; empty if something can."""
@@ -86,9 +86,9 @@ class Encoded:
 
     def draw(self, shares: Sequence[float], per_target: Sequence[int], generator: torch.Generator) -> EncodedBatches:
         """Encoded batches of random parts of the records; one for each record where all of a record are the same."""
-        quiet = self.view.others == 0 and self.view.noise_std == 0.0 and self.sight is None
+        quiet = self.view.others == 0 and self.view.noise_std == 0.0 and self.observation is None
         times = [1] * len(shares) if quiet else per_target
-        every = every_record(self.tokens, self.view.noise_std, self.sight)
+        every = every_record(self.tokens, self.view.noise_std, self.observation)
         drawn = draw(every, split(self.records, shares, generator), times, self.view, generator)
         return replace(drawn, views=self.encode(drawn.views).float())
 

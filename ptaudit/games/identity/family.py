@@ -37,7 +37,7 @@ class IdentityGames:
     """What the game is played with.
 
     Attributes:
-        who: the adversary and what is seen; with a sight that it knows, its tokens are features, see
+        who: the adversary and what is seen; with an observation that it knows, its tokens are features, see
             `observed_density`.
         groups: for each reported line the rows that the adversary may use.
         effort: number of candidates K, and batches of its own records on which it chooses and calibrates.
@@ -63,7 +63,7 @@ class IdentityGames:
     def _whole(self) -> Candidates | None:
         """Whole gradients, where what is seen is their sum."""
         who = self.who
-        return who.algebra.own if who.algebra is not None and who.known is None and who.sight is None else None
+        return who.algebra.own if who.algebra is not None and who.known is None and who.observation is None else None
 
     @cached_property
     def grams(self) -> Grams | None:
@@ -168,7 +168,7 @@ class IdentityGames:
 
     def shown(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
         """Sketches of what is seen in each round, `(R, G, k)`."""
-        records = every_record(self.tokens, self.view.noise_std, self.who.sight)
+        records = every_record(self.tokens, self.view.noise_std, self.who.observation)
         seen = records.games(targets, fillers, games, generator)
         return doubled(seen) if self.who.known is not None else seen
 

@@ -4,8 +4,8 @@ White-box: the adversary knows the weights, so it can compute the token of any c
 the batch; candidates and the other m-1 records come from disjoint quarters of the records, and the adversary is fitted
 on the other half. Score: log2 K minus the adversary's cross-entropy, in bits; a lower bound on I(S;O).
 
-A view that does not add up is played on a sight of it. The adaptive adversary prepares on such a sight too; the static
-one prepares on sums of tokens and is then wrong about what it sees, so its bits may be negative.
+A view that does not add up is played on an observation of it. The adaptive adversary prepares on such an observation
+too; the static one prepares on sums of tokens and is then wrong about what it sees, so its bits may be negative.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from ptaudit.stats.channel import channel_bits
 from ptaudit.stats.detection import tells_more
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import Games, draw_games
-from ptaudit.views.sight import Sight
+from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
 
 RECORDS_PER_MEMBER = 20
@@ -81,7 +81,7 @@ def measure(
     n = tokens.shape[1]
     k = min(effort.candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
-    name = "exact" if _quiet(view) and not who.sight else "combined" if who.algebra else "likelihood-ratio"
+    name = "exact" if _quiet(view) and not who.observation else "combined" if who.algebra else "likelihood-ratio"
     if reason := why_not(tokens, view, k):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
@@ -107,19 +107,19 @@ def noise_ceiling(view: View, parameters: int | None) -> float:
 
 def play(who: Known, groups: Sequence[Sequence[int]], effort: Effort, seed: int) -> Scores:
     """The scores of every record; see `measure`. Needs `RECORDS_PER_MEMBER` records per batch member."""
-    tokens, view, sight, k = who.tokens, who.view, who.sight, effort.candidates
+    tokens, view, observation, k = who.tokens, who.view, who.observation, effort.candidates
     generator = torch.Generator().manual_seed(seed)
     order = quarters(tokens.shape[1], generator)
     if _quiet(view):
-        if sight is None:
+        if observation is None:
             return _exact(tokens, order, groups, k)
-        if who.known is sight and (alike := _repeatable(sight, tokens.shape[1], generator)) is not None:
+        if who.known is observation and (alike := _repeatable(observation, tokens.shape[1], generator)) is not None:
             return _exact(alike, order, groups, k)
     if who.known is not None:
         who = replace(who, tokens=features(tokens, who.known, generator))
-    elif sight is not None and _quiet(view):
-        tokens, view, sight = blurred(tokens, view, sight)
-        who = replace(who, tokens=tokens, view=view, sight=sight)
+    elif observation is not None and _quiet(view):
+        tokens, view, observation = blurred(tokens, view, observation)
+        who = replace(who, tokens=tokens, view=view, observation=observation)
     table = IdentityGames(who, groups, effort, seed)
     full = [True] * len(groups)
 
@@ -209,12 +209,12 @@ def _quiet(view: View) -> bool:
     return view.others == 0 and view.noise_std == 0.0
 
 
-def _repeatable(sight: Sight, records: int, generator: torch.Generator) -> Tensor | None:
-    """What a sight shows of every record alone, if that has nothing random in it: `(R, N, k)`, float64."""
+def _repeatable(observation: Observation, records: int, generator: torch.Generator) -> Tensor | None:
+    """What an observation shows of every record alone, if that has nothing random in it: `(R, N, k)`, float64."""
     few = torch.arange(min(records, 16))[:, None]
-    if not torch.equal(sight.see(few, generator), sight.see(few, generator)):
+    if not torch.equal(observation.observe(few, generator), observation.observe(few, generator)):
         return None
-    return alone(records, sight, generator).double()
+    return alone(records, observation, generator).double()
 
 
 def _same_token(tokens: Tensor) -> Tensor:

@@ -114,12 +114,12 @@ def ceiling(labels: Tensor, m: int, rounds: int = 1) -> float:
 
 def play(who: Known, labels: Tensor, classes: int, groups: Sequence[Sequence[int]], seed: int) -> tuple[Tensor, Tensor]:
     """Scores of every record, `(3, groups, n)`, and the labels of those records."""
-    tokens, view, sight, known = who.tokens, who.view, who.sight, who.known
+    tokens, view, observation, known = who.tokens, who.view, who.observation, who.known
     generator = torch.Generator().manual_seed(seed)
     order = quarters(tokens.shape[1], generator)
     if known is not None:
         tokens = features(tokens, known, generator)
-    every = every_record(tokens, view.noise_std, sight)
+    every = every_record(tokens, view.noise_std, observation)
 
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[QuarterScores]:
         observed = ObservedRecords(known, own) if known else None

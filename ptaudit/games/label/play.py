@@ -8,7 +8,7 @@ from functools import cache, partial
 
 from ptaudit.attacks.batch import COMBINED
 from ptaudit.context.epoch_context import EpochContext, groups_of
-from ptaudit.context.observations import players, sights, wider
+from ptaudit.context.observations import observations, players, wider
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.games.common.observed_view import HeldOut, ObservedView, asked
@@ -60,7 +60,7 @@ def _alone(sheet: ScoreSheet, view: View, classes: int) -> list[Scores]:
 
 def _of_sums(sheet: ScoreSheet, game: LabelGame, view: View) -> list[Scores]:
     context, places = sheet.context, sheet.places
-    seen = sights(context, view, places)
+    seen = observations(context, view, places)
     labels = context.session.batch(context.session.others)[1].cpu()
     held_out = HeldOut(labels, cache(partial(wider, context, view, places)))
     groups, most = groups_of(view, len(places)), game.fit_batches

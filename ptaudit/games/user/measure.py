@@ -29,7 +29,7 @@ from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import LOW_FPRS, tpr_name
 from ptaudit.views.aggregate import sums
 from ptaudit.views.knowledge import Asked
-from ptaudit.views.sight import Sight, TokenSight, look
+from ptaudit.views.observation import Observation, TokenObservation, observe_rounds
 from ptaudit.views.view import View
 
 COMBINED = "combined"
@@ -106,8 +106,8 @@ def play(
     table = torch.unique(users, return_inverse=True)[1]
     count = torch.bincount(table)
     at_hand = tokens if known is None else features(tokens, known, generator)
-    played_on = who.sight or TokenSight(tokens, view.noise_std)
-    own_sight = known or TokenSight(tokens, view.noise_std)
+    played_on = who.observation or TokenObservation(tokens, view.noise_std)
+    own_observation = known or TokenObservation(tokens, view.noise_std)
     both = halves(count, records_of(view), generator)
     k = max(2, min(candidates, *(int((count[half] > records_of(view)).sum()) // parts(view) for half in both)))
     found: dict[str, list[Answers]] = {name: [] for name in ADVERSARIES}
@@ -115,7 +115,9 @@ def play(
         folds = halves_of(mine, count, records_of(view), generator)
         own = [torch.nonzero(torch.isin(table, fold)).flatten() for fold in folds]
         own_games = [
-            _user_batches(draw(table, fold, view, k, FIT_GAMES, generator), at_hand, table, own_sight, view, generator)
+            _user_batches(
+                draw(table, fold, view, k, FIT_GAMES, generator), at_hand, table, own_observation, view, generator
+            )
             for fold in folds
         ]
         drawn = draw(table, theirs, view, k, PLAY_GAMES, generator)
@@ -163,10 +165,10 @@ def _setting(view: View, learned: bool) -> Setting:
 
 
 def _user_batches(
-    drawn: UserDraws, tokens: Tensor, table: Tensor, sight: Sight, view: View, generator: torch.Generator
+    drawn: UserDraws, tokens: Tensor, table: Tensor, observation: Observation, view: View, generator: torch.Generator
 ) -> UserBatches:
     """What the adversary sees of some batches and knows of their users."""
-    views = look(sight, drawn.members, generator)
+    views = observe_rounds(observation, drawn.members, generator)
     observed = (views.mean(0) if view.fixed_batch else views.sum(0)).to(tokens)
     count = torch.bincount(table)[drawn.user]
     total = tokens.new_zeros(len(tokens), int(table.max()) + 1, tokens.shape[-1]).index_add_(1, table, tokens)

@@ -54,7 +54,7 @@ def _measure(context: EpochContext, game: UserGame, view: View, table: Table) ->
     known = (before(context) if table.late else None) or context
     who, unaware = adaptive(known, view, table.places), static(context, view, table.places, table.late)
     if table.late:  # it prepares on what it computes, and plays on what is shown now
-        who = replace(who, sight=table.sights.now, known=table.sights.known, algebra=None, late=True)
+        who = replace(who, observation=table.observations.now, known=table.observations.known, algebra=None, late=True)
     found = measure(who, users, groups, k, seed)
     return found if unaware is None else found | measure(unaware, users, groups, k, seed)
 
