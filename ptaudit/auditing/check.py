@@ -30,8 +30,8 @@ from ptaudit.context.layer_patterns import shared
 from ptaudit.context.make_view import make_view
 from ptaudit.context.session import Session
 from ptaudit.errors import ModelError
+from ptaudit.games.common.crossfit import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.games.game_play import play_of
-from ptaudit.games.identity.measure import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.gate import reachable
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.base import Part

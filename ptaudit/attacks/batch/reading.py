@@ -6,7 +6,7 @@ that it fits on are kept; what it notes of any other batch has no part in that c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor
 from ptaudit.attacks.batch.observations import Block
 from ptaudit.attacks.decode import MOST, Decoder
 from ptaudit.attacks.magnitudes import column_numbers, row_numbers
-from ptaudit.gradients.batches import Matrices
 from ptaudit.gradients.matrices import Factors
 from ptaudit.views.observation import Observation, TokenObservation
 from ptaudit.views.view import View
@@ -124,20 +123,21 @@ def _averaged(
 def _notes(
     observation: Observation, members: Tensor, kept: dict[int, Kept], generator: torch.Generator
 ) -> dict[int, Notes]:
-    rounds = [_noted(observation.read(batch, generator), kept) for batch in members]
+    """Notes of every round, `(r, G, f)`, piece by piece."""
+    rounds = [
+        [
+            {place: notes_of(piece[place], mine) for place, mine in kept.items()}
+            for piece in observation.read(batch, generator)
+        ]
+        for batch in members
+    ]
     return {
-        place: Notes(*(torch.stack(same) for same in zip(*((one[place].rows, one[place].columns) for one in rounds))))
+        place: Notes(*(
+            torch.stack([torch.cat([getattr(piece[place], side) for piece in pieces]) for pieces in rounds])
+            for side in ("rows", "columns")
+        ))
         for place in kept
-    }
-
-
-def _noted(pieces: Iterator[Matrices], kept: dict[int, Kept]) -> dict[int, Notes]:
-    """Notes of one round, `(G, f)`, piece by piece."""
-    parts = [{place: notes_of(matrices[place], mine) for place, mine in kept.items()} for matrices in pieces]
-    return {
-        place: Notes(*(torch.cat(same) for same in zip(*((one[place].rows, one[place].columns) for one in parts))))
-        for place in kept
-    }
+    }  # fmt: skip
 
 
 def notes_of(layer: Sequence[Tensor], kept: Kept) -> Notes:

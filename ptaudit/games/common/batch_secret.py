@@ -17,10 +17,9 @@ from ptaudit.attacks.batch import COMBINED, FitObservations, ObservedGames, Test
 from ptaudit.attacks.batch.learning import learns_more, tells_better
 from ptaudit.attacks.batch.reading import Kept, read, screen
 from ptaudit.games.common.batches import Answers, Batches, dealt, spread, starved_of
-from ptaudit.games.common.crossfit import data_limited
+from ptaudit.games.common.crossfit import data_limited, too_few
 from ptaudit.games.common.observed_view import Draw, ObservedView, asked
 from ptaudit.games.common.scoring import score
-from ptaudit.games.identity.measure import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.threads import side_by_side
 from ptaudit.views.knowledge import Asked
@@ -144,16 +143,12 @@ def why_not(n_records: int, view: View, own: int | None = None, what: str = "rec
         own: most records the adversary owns.
         what: what those records are called.
     """
-    rounds = view.batches
-    needed = max(RECORDS_PER_MEMBER * view.records * rounds, LEAST_RECORDS)
-    many = f" in {rounds} rounds" if rounds > 1 else ""
-    batch = f"batches of {view.records}{many}"
-    if n_records < needed:
-        advised = max(ADVISED_PER_MEMBER * view.records * rounds, LEAST_RECORDS)
-        return f"needs {needed} {what} for {batch}, has {n_records} ({advised} advised)"
+    if reason := too_few(n_records, view, LEAST_RECORDS, what):
+        return reason
+    rounds = f" in {view.batches} rounds" if view.batches > 1 else ""
     least = max(OWN_PER_MEMBER * view.records, LEAST_OWN)
     if own is not None and own < least:
-        return f"needs {least} records of the adversary's own for {batch}, she has {own}"
+        return f"needs {least} records of the adversary's own for batches of {view.records}{rounds}, she has {own}"
     return ""
 
 

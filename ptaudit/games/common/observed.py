@@ -6,8 +6,8 @@ import torch
 
 from ptaudit.context.epoch_context import EpochContext, clipped, groups_of
 from ptaudit.context.observations import adaptive, why_not_seen
+from ptaudit.games.common import crossfit
 from ptaudit.games.common.pairs import Encoded
-from ptaudit.games.identity import measure as identity
 from ptaudit.views import View
 
 
@@ -16,7 +16,7 @@ def why_not(context: EpochContext, view: View, places: list[int]) -> str:
     if reason := context.why_not(view, places) or why_not_seen(context, view):
         return reason
     records = torch.arange(len(context.inside.loss)) if context.encoders is None else context.encoders.left
-    too_few = identity.why_not(context.inside.values[places][:, records], view, 2)
+    too_few = crossfit.why_not(context.inside.values[places][:, records], view)
     half = "" if context.encoders is None else "; the other half trains the encoder"
     return f"{too_few}{half}" if too_few else ""
 

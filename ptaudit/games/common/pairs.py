@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.observed_density import Records, every_record
-from ptaudit.games.identity.measure import why_not
+from ptaudit.games.common.crossfit import why_not
 from ptaudit.views.aggregate import draw_games
 from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
@@ -82,7 +82,7 @@ class Encoded:
 
     def why_not(self) -> str:
         """Why nothing can be measured; empty if something can."""
-        return why_not(self.tokens[:, self.records], self.view, 2)
+        return why_not(self.tokens[:, self.records], self.view)
 
     def draw(self, shares: Sequence[float], per_target: Sequence[int], generator: torch.Generator) -> EncodedBatches:
         """Encoded batches of random parts of the records; one for each record where all of a record are the same."""

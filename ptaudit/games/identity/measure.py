@@ -31,6 +31,7 @@ from ptaudit.games.common.crossfit import (
     estimates,
     quarters,
     spread_over,
+    why_not,
 )
 from ptaudit.games.identity.family import IdentityGames
 from ptaudit.stats.channel import channel_bits
@@ -39,11 +40,6 @@ from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import Games, draw_games
 from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
-
-RECORDS_PER_MEMBER = 20
-"""Fewest records for each record of a batch; fewer make the game inconclusive."""
-
-ADVISED_PER_MEMBER = 32
 
 EFFORT = Effort()
 
@@ -82,7 +78,7 @@ def measure(
     k = min(effort.candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
     name = "exact" if _quiet(view) and not who.observation else "combined" if who.algebra else "likelihood-ratio"
-    if reason := why_not(tokens, view, k):
+    if reason := why_not(tokens, view):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
     scores = play(who, groups, replace(effort, candidates=k), seed)
@@ -126,7 +122,7 @@ def play(who: Known, groups: Sequence[Sequence[int]], effort: Effort, seed: int)
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[QuarterScores]:
         families = table.fit(own, generator)
         full[:] = [one and two for one, two in zip(full, families.every.full)]
-        return [play_quarter(families.answer, *pair, view, k, generator) for pair in pairs]
+        return [play_quarter(families.answer, pair, view, k, generator) for pair in pairs]
 
     values = crossfit(order, play_half)
     return Scores(
@@ -136,8 +132,7 @@ def play(who: Known, groups: Sequence[Sequence[int]], effort: Effort, seed: int)
 
 def play_quarter(
     asked: Callable[[Tensor, Tensor, Games], list[tuple[Tensor, Tensor]]],
-    targets: Tensor,
-    fillers: Tensor,
+    pair: tuple[Tensor, Tensor],
     view: View,
     k: int,
     generator: torch.Generator,
@@ -147,12 +142,12 @@ def play_quarter(
     Args:
         asked: for candidates, fillers and games the scores `(P, G, K)` and shares of the prior `(P,)` of the adversary,
             of the same one fitted to shuffled secrets, and where asked for of one fitted to half of its records.
-        targets: records of the quarter.
-        fillers: records of the other quarter.
+        pair: records of the quarter, and of the other quarter, which fill the batches.
         view: the view.
         k: number of candidates K.
         generator: of the draws.
     """
+    targets, fillers = pair
     sets = targets[: _targets(len(targets), k)].view(-1, k)
     per_target = max(1, GAMES_PER_QUARTER // sets.numel())
     values, influences = [], []
@@ -224,24 +219,6 @@ def _same_token(tokens: Tensor) -> Tensor:
     # A matrix product finds distances to 1e-8 of the norms in float64.
     same: Tensor = squared_distances(tokens, tokens) <= near.square()
     return same.sum(-1).to(tokens.dtype)
-
-
-def why_not(tokens: Tensor, view: View, k: int) -> str:
-    """Why the game cannot be played, in words with the number needed; empty if it can."""
-    if reason := too_few(tokens.shape[1], view, k):
-        return reason
-    return "" if bool(torch.isfinite(tokens).all()) else "gradients that are not finite"
-
-
-def too_few(n: int, view: View, k: int) -> str:
-    """Why n records are too few, in words with the number needed; empty if they are enough."""
-    batches = view.records * view.batches
-    needed, advised = RECORDS_PER_MEMBER * batches, ADVISED_PER_MEMBER * batches
-    if n < needed or k < 2:
-        rounds = f" in {view.rounds} rounds" if batches > view.records else ""
-        batch = f"batches of {view.records}{rounds}"
-        return f"needs {max(needed, 8)} records for {batch}, has {n} ({max(advised, 8)} advised)"
-    return ""
 
 
 def _status(estimate: Estimate, scores: Scores, group: int, top: float, dim: int, parameters: int | None) -> str:

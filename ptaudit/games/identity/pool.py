@@ -15,8 +15,8 @@ from torch import Tensor
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.attacks.pool import Pool, gram_of
 from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
-from ptaudit.games.common.crossfit import QuarterScores, crossfit, estimates, quarters
-from ptaudit.games.identity.measure import noise_ceiling, play_quarter, too_few
+from ptaudit.games.common.crossfit import QuarterScores, crossfit, estimates, quarters, too_few
+from ptaudit.games.identity.measure import noise_ceiling, play_quarter
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import Games, draw_games
 from ptaudit.views.view import View
@@ -46,7 +46,7 @@ def measure(
     k = min(candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
     lines = len(parameters)
-    if reason := too_few(n, view, k) or ("" if all(algebra.own.layers) else "a layer is known as a sketch only"):
+    if reason := too_few(n, view) or ("" if all(algebra.own.layers) else "a layer is known as a sketch only"):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return {metric: [estimate] * lines for metric, estimate in lost.items()}
     values = _play(algebra, view, k, seed)
@@ -75,7 +75,7 @@ def _play(algebra: Algebra, view: View, k: int, seed: int) -> Tensor:
             scores = _scores(algebra, view, members, fillers, games, generator)
             return [_answer(stacks, scores) for stacks in fitted]
 
-        return [play_quarter(asked, *pair, view, k, generator) for pair in pairs]
+        return [play_quarter(asked, pair, view, k, generator) for pair in pairs]
 
     return crossfit(order, play_half)
 

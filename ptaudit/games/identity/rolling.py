@@ -18,8 +18,7 @@ from torch import Tensor
 from ptaudit.attacks.calibration import Calibration, Grid, best_point, calibrated_gain, mean_bits, uniform
 from ptaudit.attacks.densities import sub_token
 from ptaudit.attacks.nuisance_density import NuisanceDensity, fit_gaussian, log_density
-from ptaudit.games.common.crossfit import QuarterScores, credited, crossfit, estimates, quarters
-from ptaudit.games.identity.measure import why_not
+from ptaudit.games.common.crossfit import QuarterScores, credited, crossfit, estimates, quarters, why_not
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games, observe
 from ptaudit.views.view import View
@@ -67,7 +66,7 @@ def rolling_bits(tokens: Tensor, batch_size: int = BATCH, seed: int = 0, noise: 
     k = n // 4
     ceiling = math.log2(k) if k > 1 else math.nan
     tokens = tokens.double()
-    if reason := why_not(tokens, view, k):
+    if reason := why_not(tokens, view):
         return [inconclusive(reason, ceiling=ceiling, n=n)] * rows
     generator = torch.Generator().manual_seed(seed)
 

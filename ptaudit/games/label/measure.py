@@ -24,9 +24,16 @@ from ptaudit.attacks.observed_density import ObservedRecords, every_record, feat
 from ptaudit.estimators.pairing import entropy
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.common.crossfit import GAMES_PER_QUARTER, QuarterScores, credited, crossfit, estimates, quarters
+from ptaudit.games.common.crossfit import (
+    GAMES_PER_QUARTER,
+    QuarterScores,
+    credited,
+    crossfit,
+    estimates,
+    quarters,
+    why_not,
+)
 from ptaudit.games.common.observed_view import ObservedView
-from ptaudit.games.identity.measure import why_not
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games
 
@@ -58,7 +65,7 @@ def measure(
     """
     name = ADVERSARY
     top = entropy(labels)
-    reason = why_not(who.tokens, who.view, 2) or ("" if top > 0 else "one class only")
+    reason = why_not(who.tokens, who.view) or ("" if top > 0 else "one class only")
     if reason:
         lost = {
             "bits": inconclusive(reason, ceiling=top, n=len(labels)),
