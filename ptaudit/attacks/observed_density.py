@@ -63,7 +63,7 @@ class SummedRecords:
         return self.tokens.shape[1]
 
     def games(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
-        """What is shown in each round of games, `(R, G, k)`; see `views.aggregate.observe`."""
+        """What is shown in each round of games, `(R, G, k)`; see `aggregate.observe`."""
         return observe(self.tokens[:, targets], self.tokens[:, fillers], games, self.noise, generator)
 
 
@@ -235,7 +235,7 @@ def fits(
     seed: int,
     start: Callable[[int, Rows], NuisanceDensity] | None,
 ) -> Callable[[int, Rows], Gained]:
-    """Densities of the rest fitted when they are first asked for, by place and rows; see `likelihood_ratio.fits`.
+    """Densities of the rest fitted when they are first asked for, by place and rows; see `densities.fits`.
 
     Args:
         tokens: features of the given records, `(R, n, 2k)`.

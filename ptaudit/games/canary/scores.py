@@ -76,8 +76,8 @@ def known_others(
     assert view.clip is not None, "only a view that clips has noise"
     most = gaussian_mu(view.noise_std / view.clip, adjacency, view.rounds)
     mu = np.asarray(distance, np.float64) * math.sqrt(view.rounds) / view.noise_std
-    played, rehearsed = _ratios(float(mu.max()), games, [seed, 0]), _ratios(float(mu.max()), games, [seed, 1])
-    raw = choose_threshold(*rehearsed, delta)
+    played, own_games = _ratios(float(mu.max()), games, [seed, 0]), _ratios(float(mu.max()), games, [seed, 1])
+    raw = choose_threshold(*own_games, delta)
     bounds = [
         gaussian_dp(Threshold.fixed(0.0), *played, delta=delta, adjacency=adjacency),
         clopper_pearson(raw, *played, delta=delta, adjacency=adjacency),
@@ -186,7 +186,7 @@ def _play(
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     own = tokens.others[torch.from_numpy(known).to(tokens.others.device)]
     apart = max(view.others + 1, round(_REHEARSED * len(own)))
-    rehearsed, fitted = own[:apart], own[apart:]
+    own_games, fitted = own[:apart], own[apart:]
     mean = fitted.mean(0)
     scatter = view.others * ledoit_wolf((fitted - mean)[None])[0]
     scatter.diagonal().add_(1e-12 * scatter.diagonal().mean() + 1e-200)
@@ -203,7 +203,7 @@ def _play(
         ratio = ((seen + own - centre) * weight[canary]).sum(-1).sum(0)
         return ratio.cpu().numpy(), secret.bool().numpy(), hiding.view(rounds, len(canary), -1)
 
-    reference, truth, _ = ratios(rehearsed)
+    reference, truth, _ = ratios(own_games)
     score, secret, hiding = ratios(tokens.others[torch.from_numpy(others).to(tokens.others.device)])
     if not (np.isfinite(reference).all() and np.isfinite(score).all()):
         return _HalfScores({"bits": np.full(len(score), np.nan)}, {}, math.nan)

@@ -22,7 +22,7 @@ from ptaudit.attacks.discriminant import Labelled, fit
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import ObservedRecords, every_record, features
 from ptaudit.estimators.pairing import entropy
-from ptaudit.games.attribute import latent as attribute
+from ptaudit.games.attribute import latent
 from ptaudit.games.common.batch_secret import Found
 from ptaudit.games.common.crossfit import (
     GAMES_PER_QUARTER,
@@ -89,13 +89,13 @@ def measure(
 
 
 def measure_sums(labels: Tensor, observed: ObservedView) -> Found:
-    """Play the game where what is seen is made of more than one record; see `attribute.measure`.
+    """Play the game where what is seen is made of more than one record; see `latent.measure`.
 
     Returns:
         For each adversary `bits` and `accuracy`. The ceiling of the bits is what exact class counts allow.
     """
     top = ceiling(labels, observed.view.records, observed.view.batches)
-    found = attribute.measure(labels, observed, [COMBINED], top)
+    found = latent.measure(labels, observed, [COMBINED], top)
     return {name: {metric: metrics[metric] for metric in ("bits", "accuracy")} for name, metrics in found.items()}
 
 
