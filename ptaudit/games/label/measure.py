@@ -63,10 +63,8 @@ def measure(
         entropy of the class frequencies; the null of the accuracy is the frequency of the most frequent class.
         The bits of the static adversary are not clipped below.
     """
-    name = ADVERSARY
-    top = entropy(labels)
-    reason = why_not(who.tokens, who.view) or ("" if top > 0 else "one class only")
-    if reason:
+    name, top = ADVERSARY, entropy(labels)
+    if reason := why_not(who.tokens, who.view) or ("" if top > 0 else "one class only"):
         lost = {
             "bits": inconclusive(reason, ceiling=top, n=len(labels)),
             "accuracy": inconclusive(reason, ceiling=1.0),
@@ -78,10 +76,8 @@ def measure(
     found = torch.bincount(labelled, minlength=classes).double() / len(labelled)
     guess = torch.full_like(hits, float(found.max()))
     n = len(labelled)
-    tops, least = (
-        [min(entropy(labelled), math.log2(classes))] * len(groups),
-        0.0 if who.knowledge == "adaptive" else -math.inf,
-    )
+    tops = [min(entropy(labelled), math.log2(classes))] * len(groups)
+    least = 0.0 if who.knowledge == "adaptive" else -math.inf
     return name, {
         "bits": estimates(bits, null, tops, n, seed, least),
         "accuracy": estimates(hits, guess, [1.0] * len(groups), n, seed),
