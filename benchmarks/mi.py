@@ -47,9 +47,8 @@ from mi_tables import PEER, RAW, page  # noqa: E402
 from page import fill  # noqa: E402
 
 from ptaudit.estimate import random_parts  # noqa: E402
-from ptaudit.estimators import ESTIMATORS  # noqa: E402
 from ptaudit.estimators.base import Pairs  # noqa: E402
-from ptaudit.estimators.names import OPTIONS  # noqa: E402
+from ptaudit.estimators.registry import ESTIMATORS  # noqa: E402
 from ptaudit.stats.estimate import Estimate  # noqa: E402
 
 PAGE = ROOT / "docs" / "mutual-information.md"
@@ -139,7 +138,8 @@ def _units(tasks: Sequence[Sampler], sizes: Sequence[int], options: argparse.Nam
     """From small to large, so that a killed run leaves whole tables."""
     for n in sizes:
         for estimator in options.estimators:
-            kinds = OPTIONS[estimator]["critic"].words if "critic" in OPTIONS.get(estimator, {}) else ("",)
+            options = ESTIMATORS[estimator].options if estimator in ESTIMATORS else {}
+            kinds = options["critic"].words if "critic" in options else ("",)
             for critic in kinds:
                 for seed in range(1 if critic or options.quick else SEEDS.get(n, 1)):
                     played = [task for task in tasks if _plays(estimator, critic, task)]

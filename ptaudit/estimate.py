@@ -16,9 +16,9 @@ from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import Effort
 from ptaudit.attacks.usable import FAMILIES, LabelledTokens
 from ptaudit.attacks.usable import measure as measure_usable
-from ptaudit.estimators import ESTIMATORS
 from ptaudit.estimators import uniqueness as leave_one_out
 from ptaudit.estimators.base import REPORT, STOP, TRAIN, Pairs
+from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.games.identity import measure as identity
 from ptaudit.spec.base import nearest
 from ptaudit.stats.estimate import Estimate

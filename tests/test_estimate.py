@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ptaudit.estimate import Estimate, identity_bits, mutual_information, uniqueness, usable_information
-from ptaudit.estimators import ESTIMATORS
 from ptaudit.estimators.base import REPORT, STOP, TRAIN, Measured
+from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.stats.estimate import inconclusive
 
 TOKENS = np.random.default_rng(0).normal(size=(256, 16))

@@ -139,7 +139,7 @@ def test_every_game_metric_and_adversary_is_in_the_table():
     table = README[README.index("| game | secret |") : README.index("Identity and label are played")]
     for game, settings in GAMES.items():
         (row,) = (line for line in table.splitlines() if line.startswith(f"| {game} |"))
-        names = {part for name in settings.players for part in name.split("/")}
+        names = {part for name in settings.all_players() for part in name.split("/")}
         missing = {f"`{name}`" for name in (*settings.metrics, *names)} - set(re.findall(r"`[^`]+`", row))
         assert not missing
 

@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from ptaudit.errors import PtauditError
-from ptaudit.spec.catalog import ESTIMATORS, JOINT
+from ptaudit.estimators.registry import ESTIMATORS
+from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.row import is_silent
 from ptaudit.tables.table import Table
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.report.cells import NOISE_NOTE, noise_cell
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import Block, Cell, Column, Document, Facts, Grid, Lines, Marks, drop_blank_columns
@@ -15,7 +16,7 @@ from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import conclusion_cell, gate_grid
 from ptaudit.report.summary import heats, summarise
 from ptaudit.report.words import adversary_text, count, interval_text, number, percent, share, shares
-from ptaudit.spec.catalog import ESTIMATORS, JOINT, NOISE_HALF
+from ptaudit.spec.catalog import JOINT, NOISE_HALF
 from ptaudit.tables.columns import first_of, keys, places_of, series_of
 from ptaudit.tables.defenses import defense_lines
 from ptaudit.tables.localisation import localisation_sheet

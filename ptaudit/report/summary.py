@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.report.caveats import caveats
 from ptaudit.report.facts import facts
 from ptaudit.report.words import plural, share, shares
-from ptaudit.spec.catalog import ESTIMATORS, JOINT
+from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.ranking import noise_halves, noise_of, rank
 from ptaudit.tables.row import Row
 from ptaudit.tables.table import Table, strongest

@@ -18,15 +18,6 @@ NOISE_HALF = "noise_half"
 NO_DEFENSE = "none"
 """`trained_with` of the training as the spec has it, without any of `defenses`."""
 
-CRITICS = ("infonce", "nwj", "mine", "smile")
-"""Estimators of mutual information that train a network."""
-
-NEIGHBOURS = ("ksg", "sliced")
-"""Estimators of mutual information that count neighbours."""
-
-ESTIMATORS = ("ksg", "gaussian", "sliced", *CRITICS)
-"""Estimators of mutual information."""
-
 CHANNEL = "gaussian-channel"
 """The upper bound on mutual information that known noise gives."""
 

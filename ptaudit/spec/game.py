@@ -32,7 +32,7 @@ class GameSpec(Part):
     metrics: ClassVar[tuple[str, ...]] = ()
     """What it reports, the one that stands for it first."""
     players: ClassVar[tuple[str, ...]] = ()
-    """Every adversary, or estimator, that can play it."""
+    """Those that can play it, where they are no registry, see `all_players`."""
     of_part: ClassVar[str] = ""
     """The part of the spec that asks for it; without one, `audit.games` does."""
     uses_held_out: ClassVar[bool] = False
@@ -59,6 +59,11 @@ class GameSpec(Part):
     """Power of the records with which its time grows on batches, whose number is held."""
     reads_model: ClassVar[bool] = False
     """Whether it takes gradients through the whole model, whatever layers are audited."""
+
+    @classmethod
+    def all_players(cls) -> tuple[str, ...]:
+        """Every adversary, or estimator, that can play it."""
+        return cls.players
 
     @property
     def title(self) -> str:

@@ -22,7 +22,7 @@ def check_gate(gate: GateSpec, at: Loc, spec: Spec) -> None:
     known = [f"{title}.{metric}" for title, name in names.items() for metric in GAMES[name].metrics]
     if gate.metric not in known:
         raise fault(f"unknown metric `{gate.metric}`", at=(*at, "metric"), remedy=nearest(gate.metric, known))
-    players = GAMES[names[gate.game]].players
+    players = GAMES[names[gate.game]].all_players()
     if gate.adversary is not None and gate.adversary not in players:
         what = f"game `{gate.game}` has no adversary `{gate.adversary}`"
         raise fault(what, at=(*at, "adversary"), remedy=nearest(gate.adversary, players))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ptaudit.games.canary.info import CanaryGame
+from ptaudit.games.registry import GAMES
 from ptaudit.spec.audit import AuditSpec, Every, GateSpec, LiveSpec, TokenSpec, UpdateSpec, ViewSpec
 from ptaudit.spec.base import FAULT, Label, Part, fault, unique
 from ptaudit.spec.canaries import CanarySpec, check_canaries
@@ -227,5 +228,6 @@ def _first(error: ValidationError) -> str:
 
 def rebuild() -> None:
     """Make the parts of the spec anew from the registries, after something was added to one."""
-    for part in (AuditSpec, Spec):
+    parts: tuple[type[Part], ...] = (*GAMES.values(), AuditSpec, Spec)
+    for part in parts:
         part.model_rebuild(force=True)

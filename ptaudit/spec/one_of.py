@@ -1,4 +1,4 @@
-"""A part of the spec that is told apart by its `name`, as a type made from a registry."""
+"""Types of the spec that are made from registries: a part that is told apart by its `name`, or a name alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 from ptaudit.spec.base import Part, by_name, name_tag
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OneOf:
     """Annotation of a field whose value is a part of a registry: `Annotated[Base, OneOf(registry, "game", ...)]`.
 
@@ -50,3 +50,13 @@ class OneOf:
         if self.refuse is not None and isinstance(value, Mapping):
             self.refuse(value)
         return by_name(value, self.parts(), self.noun)
+
+
+@dataclass(frozen=True, eq=False)
+class NameIn:
+    """Annotation of a text that is a name of a registry: `Annotated[str, NameIn(registry)]`."""
+
+    names: Mapping[str, object]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.literal_schema(list(self.names))

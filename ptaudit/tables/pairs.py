@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ptaudit.errors import RunFolderError
-from ptaudit.spec.catalog import ESTIMATORS, FAMILIES
+from ptaudit.estimators.registry import ESTIMATORS
+from ptaudit.spec.catalog import FAMILIES
 from ptaudit.stats.simultaneous import Z, sidak_bounds, simultaneous_bounds, spread
 from ptaudit.stats.welch import two_sided_p, welch
 from ptaudit.tables.columns import Remarks, Words

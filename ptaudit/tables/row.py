@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ptaudit.spec.catalog import ESTIMATORS, NO_DEFENSE, NOISE_HALF
+from ptaudit.estimators.registry import ESTIMATORS
+from ptaudit.spec.catalog import NO_DEFENSE, NOISE_HALF
 from ptaudit.stats.estimate import NOT_COMPARABLE, Estimate
 
 Key = tuple[int, str, str, str, str, str, str, str, str]

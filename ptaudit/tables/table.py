@@ -8,7 +8,8 @@ from typing import Self
 
 import numpy as np
 
-from ptaudit.spec.catalog import ESTIMATORS, NO_DEFENSE
+from ptaudit.estimators.registry import ESTIMATORS
+from ptaudit.spec.catalog import NO_DEFENSE
 from ptaudit.tables.columns import Array, Column, Columns, Mask, Places, best_of, columns_of, first_of, keys
 from ptaudit.tables.row import COLUMNS, Row, is_number
 

@@ -11,7 +11,6 @@ import torch
 from critic_problems import normal, parts
 from scipy import stats
 
-from ptaudit.estimators import ESTIMATORS
 from ptaudit.estimators.base import STOP, TRAIN, Pairs
 from ptaudit.estimators.bounds import rivals
 from ptaudit.estimators.critics import CRITICS, Joint, Separable
@@ -20,6 +19,7 @@ from ptaudit.estimators.infonce import InfoNCE
 from ptaudit.estimators.infonce import measure as infonce
 from ptaudit.estimators.mine import DonskerVaradhan
 from ptaudit.estimators.nwj import NWJ
+from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.estimators.smile import Smile
 from ptaudit.estimators.start import start, true_correlations
 from ptaudit.estimators.training import Part, Plan, train

@@ -8,12 +8,11 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from ptaudit.estimators import ESTIMATORS
 from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.knn import derangements
-from ptaudit.estimators.names import OPTIONS, complaint
 from ptaudit.estimators.pairing import derangement, entropy, first_of_each, mismatched, near_ceiling, samples, why_not
 from ptaudit.estimators.reduce import few, normal_scores, principal, standardised
+from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.stats.estimate import Estimate
 
 
@@ -138,12 +137,11 @@ def test_components_are_white_leading_and_without_rounding():
 
 def test_the_registry_is_complete_ordered_and_knows_its_options():
     assert list(ESTIMATORS) == ["ksg", "gaussian", "sliced", "infonce", "nwj", "mine", "smile"]
-    assert complaint("ksg", {"neighbours": 5}) is None
-    assert "unknown estimator 'kgs'" in complaint("kgs", {})
-    assert "it takes neighbours" in complaint("ksg", {"k": 5})
-    assert "at least 1" in complaint("ksg", {"neighbours": 0})
-    assert "integer" in complaint("sliced", {"projections": True})
-    assert "separable, joint" in complaint("mine", {"critic": "both"})
+    assert ESTIMATORS["ksg"].complaint({"neighbours": 5}) is None
+    assert "it takes neighbours" in ESTIMATORS["ksg"].complaint({"k": 5})
+    assert "at least 1" in ESTIMATORS["ksg"].complaint({"neighbours": 0})
+    assert "integer" in ESTIMATORS["sliced"].complaint({"projections": True})
+    assert "separable, joint" in ESTIMATORS["mine"].complaint({"critic": "both"})
     with pytest.raises(ValueError, match="critic"):
         ESTIMATORS["ksg"](None, 0, critic="joint")
 
@@ -154,14 +152,14 @@ def test_defaults_of_the_options_are_those_of_the_functions():
     for name in ("ksg", "gaussian", "sliced"):
         known = inspect.signature(importlib.import_module(f"ptaudit.estimators.{name}").measure).parameters
         found = {key: known[key].default for key in list(known)[2:]}
-        assert found == {key: option.default for key, option in OPTIONS[name].items()}
+        assert found == {key: option.default for key, option in ESTIMATORS[name].options.items()}
 
 
 def test_names_are_known_without_torch():
     import subprocess
     import sys
 
-    code = "import sys, ptaudit.estimators.names; sys.exit('torch' in sys.modules)"
+    code = "import sys, ptaudit.estimators.registry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

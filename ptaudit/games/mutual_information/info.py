@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ptaudit.estimators.registry import ESTIMATORS, taking
 from ptaudit.games.common.settings import listed
 from ptaudit.spec.base import Count, unique
-from ptaudit.spec.catalog import CHANNEL, CRITICS, ESTIMATORS, NEIGHBOURS
+from ptaudit.spec.catalog import CHANNEL
 from ptaudit.spec.game import GameSpec, Loc, Titled, cannot_play, no_noise
+from ptaudit.spec.one_of import NameIn
 
 if TYPE_CHECKING:
     from ptaudit.spec.audit import GateSpec, ViewSpec
     from ptaudit.spec.model import Spec
 
-Estimator = Literal["ksg", "gaussian", "sliced", "infonce", "nwj", "mine", "smile"]
+Estimator = Annotated[str, NameIn(ESTIMATORS)]
 
 
 class MutualInformationGame(Titled):
@@ -38,8 +40,12 @@ class MutualInformationGame(Titled):
     """Neighbours that the k-NN estimators look at."""
 
     metrics: ClassVar[tuple[str, ...]] = ("bits", "matched_minus_mismatched_bits", "upper_bits")
-    players: ClassVar[tuple[str, ...]] = (*ESTIMATORS, CHANNEL)
     needs_encoder: ClassVar[bool] = True
+
+    @classmethod
+    def all_players(cls) -> tuple[str, ...]:
+        """Every estimator, and the bound of the noise."""
+        return (*ESTIMATORS, CHANNEL)
 
     @property
     def adversaries(self) -> tuple[str, ...]:
@@ -49,12 +55,12 @@ class MutualInformationGame(Titled):
     def idle(self) -> Mapping[str, str]:
         """Settings of estimators that are not asked."""
         asked = ", ".join(f"`{name}`" for name in self.estimator)
-        found = {} if set(self.estimator) & set(CRITICS) else {"critic": asked}
-        return found if set(self.estimator) & set(NEIGHBOURS) else {**found, "neighbours": asked}
+        return {option: asked for option in ("critic", "neighbours") if not taking(option) & set(self.estimator)}
 
     def alone(self) -> list[tuple[GameSpec, float]]:
         """Each estimator alone; of those that train a network the steps are given."""
-        return [(self.model_copy(update={"estimator": [e]}), 0.5 if e in CRITICS else 1.0) for e in self.estimator]
+        critics = taking("critic")
+        return [(self.model_copy(update={"estimator": [e]}), 0.5 if e in critics else 1.0) for e in self.estimator]
 
     def at_least_identity(self, bare: bool) -> bool:
         """I(X;G) is; of what the label tells only without noise, up to its own ceiling."""

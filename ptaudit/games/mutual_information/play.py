@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.scores import Scores, ScoreSheet
-from ptaudit.estimators.names import OPTIONS
+from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.games.common.observed import observe, why_not
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.identity.measure import noise_ceiling
@@ -40,7 +40,7 @@ class MutualInformationPlay(GamePlay[MutualInformationGame]):
 
 def _options(game: MutualInformationGame, estimator: str) -> dict[str, int | str]:
     """What the spec says of an estimator's options; the others are as the estimator has them."""
-    return {name: getattr(game, name) for name in OPTIONS[estimator] if hasattr(game, name)}
+    return {name: getattr(game, name) for name in ESTIMATORS[estimator].options if hasattr(game, name)}
 
 
 PLAY = MutualInformationPlay()
