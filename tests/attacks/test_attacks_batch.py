@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 
-from ptaudit.attacks.batch import FAMILIES, FitObservations, ObservedGames, TestObservations, prepare
+from ptaudit.attacks.batch import FAMILIES, FitObservations, ObservedGames, PlayedObservations, prepare
 from ptaudit.attacks.batch.choice import answer, choose_setting
 from ptaudit.attacks.batch.gaussian import likelihoods
 
@@ -129,7 +129,7 @@ def test_unequal_priors_change_the_answer_and_not_what_was_learned():
     views = drawn(1, 1, 400, 4, seed=9)
     even, uneven = torch.full((400, 2), 0.5).double(), torch.tensor([0.9, 0.1]).double().expand(400, -1)
     one, two = (
-        prepare(ObservedGames(fit, choose, TestObservations(views, prior)), ((0,),), "likelihood-ratio", 0)[0][0]
+        prepare(ObservedGames(fit, choose, PlayedObservations(views, prior)), ((0,),), "likelihood-ratio", 0)[0][0]
         for prior in (even, uneven)
     )
     assert float(one[:, 1].exp().mean()) > 0.25

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from ptaudit.attacks.batch import FitObservations, ObservedGames, TestObservations, prepare
+from ptaudit.attacks.batch import FitObservations, ObservedGames, PlayedObservations, prepare
 from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.scoring import score
 from ptaudit.views.aggregate import draw_others
@@ -61,7 +61,7 @@ class World:
     def half(self, hers, theirs, family, games, seed):
         cut = 2 * len(hers) // 3
         fit, choose, played = (self.draw(p, g) for p, g in zip((hers[:cut], hers[cut:], theirs), games))
-        shown = TestObservations(self.views(played), played.prior)
+        shown = PlayedObservations(self.views(played), played.prior)
         log_q, null = prepare(ObservedGames(self.seen(fit), self.seen(choose), shown), [[0]], family, seed)
         wrong = played.secret[torch.randperm(len(played.secret), generator=self.generator)]
         return Answers(log_q, null, wrong, played)

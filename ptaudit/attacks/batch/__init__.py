@@ -6,6 +6,6 @@ whole games; see `prepare`.
 """
 
 from ptaudit.attacks.batch.adversary import COMBINED, FAMILIES, prepare
-from ptaudit.attacks.batch.observations import Block, FitObservations, ObservedGames, TestObservations
+from ptaudit.attacks.batch.observations import Block, FitObservations, ObservedGames, PlayedObservations
 
-__all__ = ["COMBINED", "FAMILIES", "Block", "FitObservations", "ObservedGames", "TestObservations", "prepare"]
+__all__ = ["COMBINED", "FAMILIES", "Block", "FitObservations", "ObservedGames", "PlayedObservations", "prepare"]

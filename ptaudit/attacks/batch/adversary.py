@@ -10,7 +10,13 @@ from torch import Tensor
 
 from ptaudit.attacks.batch import forest, gaussian, noted
 from ptaudit.attacks.batch.choice import answer, choose_setting
-from ptaudit.attacks.batch.observations import Block, FitObservations, ObservedGames, PosteriorFamily, TestObservations
+from ptaudit.attacks.batch.observations import (
+    Block,
+    FitObservations,
+    ObservedGames,
+    PlayedObservations,
+    PosteriorFamily,
+)
 from ptaudit.attacks.batch.opinion import Opinion, Versions, best, stacked
 from ptaudit.attacks.usable import knn, linear, mlp
 from ptaudit.estimators.pairing import derangement
@@ -145,7 +151,7 @@ def _of_blocks(observed: ObservedGames, versions: tuple[Versions, Versions], fam
 
 def _opinions(
     ratios: Tensor,
-    games: tuple[FitObservations, TestObservations | FitObservations],
+    games: tuple[FitObservations, PlayedObservations | FitObservations],
     asked: Versions,
     rows: Sequence[tuple[int, ...]],
     numbers: bool = False,

@@ -52,7 +52,7 @@ class FitObservations:
 
 
 @dataclass(frozen=True)
-class TestObservations:
+class PlayedObservations:
     """ObservedGames games whose secrets are asked for.
 
     Attributes:
@@ -78,10 +78,10 @@ class ObservedGames:
 
     fit: FitObservations
     choose: FitObservations
-    played: TestObservations | FitObservations
+    played: PlayedObservations | FitObservations
 
     @property
-    def games(self) -> tuple[FitObservations, FitObservations, TestObservations | FitObservations]:
+    def games(self) -> tuple[FitObservations, FitObservations, PlayedObservations | FitObservations]:
         """All three."""
         return self.fit, self.choose, self.played
 

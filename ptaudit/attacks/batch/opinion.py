@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch.observations import FitObservations, TestObservations
+from ptaudit.attacks.batch.observations import FitObservations, PlayedObservations
 from ptaudit.attacks.stacking import Stack, fit_stack
 
 MOST = 24
@@ -65,7 +65,7 @@ def best(opinions: Sequence[Opinion]) -> Tensor:
 def stacked(
     opinions: Sequence[Opinion],
     asked: Versions,
-    games: tuple[FitObservations, TestObservations | FitObservations],
+    games: tuple[FitObservations, PlayedObservations | FitObservations],
     rounds: int,
 ) -> Tensor:
     """Log-posteriors of all opinions as one, `(V, G, K)` float64.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch import COMBINED, FitObservations, ObservedGames, TestObservations, prepare
+from ptaudit.attacks.batch import COMBINED, FitObservations, ObservedGames, PlayedObservations, prepare
 from ptaudit.attacks.batch.learning import learns_more, tells_better
 from ptaudit.attacks.batch.reading import Kept, read, screen
 from ptaudit.games.common.batches import Answers, Batches, dealt, spread, starved_of
@@ -92,7 +92,7 @@ def measure(
             )
             # Every way looks at the same played games, and keeps other numbers of them.
             blocks = read(observed.now, half.played.members, view, kept, torch.Generator().manual_seed(look_again))
-            shown = TestObservations(views, half.played.prior.to(views.device), blocks)
+            shown = PlayedObservations(views, half.played.prior.to(views.device), blocks)
             if way == "adaptive" and held_out is not None and observation is not None and kept:
                 drawn = held_out.batches(draw, half.fit, n, games_of(view, observed.batches, 1), generator)
                 tried = _fit_observations(observation, drawn.first(TRIED), view, kept, generator)
