@@ -25,7 +25,7 @@ from ptaudit.auditing.recent_tokens import Window
 from ptaudit.errors import RunFolderError
 from ptaudit.escape import from_csv
 from ptaudit.files import write_whole
-from ptaudit.games.identity.measure import RECORDS_PER_MEMBER
+from ptaudit.games.common.crossfit import RECORDS_PER_MEMBER
 from ptaudit.games.identity.rolling import BATCH, rolling_bits
 from ptaudit.gradients.layers import LayerInfo
 from ptaudit.sketches.live import LiveReader

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from ptaudit.attacks.observed_density import every_record
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.games.common.pairs import draw, split
@@ -71,12 +72,14 @@ class Encoders:
         return self._of[name].encode
 
     def _fit(self, encoder: Encoder, view: View, tokens: Tensor, epoch: int) -> Fitted:
+        records = every_record(tokens, view.noise_std, None)
+
         def batches(part: Tensor) -> Callable[[torch.Generator], Tensor]:
             size = max(2 * view.batch_size, 2 * BATCH)
 
             def some(generator: torch.Generator) -> Tensor:
                 chosen = part[torch.randperm(len(part), generator=generator)[:size]]
-                return draw(tokens, [chosen], [1], view, generator).views[:, :BATCH].float()
+                return draw(records, [chosen], [1], view, generator).views[:, :BATCH].float()
 
             return some
 

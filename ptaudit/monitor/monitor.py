@@ -15,7 +15,7 @@ from torch import nn
 from ptaudit.auditing.live import LiveRow, LiveWatch
 from ptaudit.errors import ModelError, PtauditError, in_one_line
 from ptaudit.escape import terminal
-from ptaudit.games.identity.measure import RECORDS_PER_MEMBER
+from ptaudit.games.common.crossfit import RECORDS_PER_MEMBER
 from ptaudit.games.identity.rolling import BATCH
 from ptaudit.monitor.batch import Batch
 from ptaudit.monitor.fitness import check_model, gradients_of, records_of, tidied

@@ -19,8 +19,8 @@ from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.training_canaries import Planted, scores, spent
 from ptaudit.games.canary.info import CanaryGame
 from ptaudit.games.canary.scores import NO_NOISE, Tokens, known_others, unknown_others
+from ptaudit.games.common.crossfit import why_not as why_too_few
 from ptaudit.games.game_play import GamePlay
-from ptaudit.games.identity.measure import why_not as why_too_few
 from ptaudit.spec.canaries import ATTACK, ONE_RUN, STEP_TESTS, About, CanarySpec, adversary
 from ptaudit.stats.epsilon import Adjacency, Guesses, count_correct, one_run
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -134,7 +134,7 @@ def _without_noise(
         return _lost("canaries are looked for in sums over records, which this view does not show", len(canaries))
     places = context.places(view)
     others = mixed(clipped(view, context.inside, places)) if places else torch.empty(0)
-    if why := context.why_not(view, places) or why_too_few(others[None], view, 2):
+    if why := context.why_not(view, places) or why_too_few(others[None], view):
         return _lost(why, len(canaries))
 
     def tokens(variant: int) -> Tensor:

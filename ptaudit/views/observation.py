@@ -13,20 +13,20 @@ from ptaudit.gradients.batches import BatchSums, Matrices
 from ptaudit.views.aggregate import add_noise, sums
 
 
-class Sight(Protocol):
+class Observation(Protocol):
     """A view of the audited records at one epoch."""
 
     @property
     def random(self) -> bool:
-        """Whether two looks at one batch differ."""
+        """Whether two observations of one batch differ."""
 
     def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
         """The same batches as matrices, see `BatchSums.read`; of none where only sketches are known.
 
-        What is random in the view is drawn anew: who looks both ways must not count both looks as two.
+        What is random in the view is drawn anew: who looks both ways must not count both observations as two.
         """
 
-    def see(self, members: Tensor, generator: torch.Generator) -> Tensor:
+    def observe(self, members: Tensor, generator: torch.Generator) -> Tensor:
         """One observation of every batch.
 
         Args:
@@ -39,7 +39,7 @@ class Sight(Protocol):
 
 
 @dataclass(frozen=True)
-class TokenSight:
+class TokenObservation:
     """A view that adds up: the sum of the records' tokens and noise on it.
 
     Attributes:
@@ -54,23 +54,23 @@ class TokenSight:
 
     @property
     def random(self) -> bool:
-        """See `Sight.random`."""
+        """See `Observation.random`."""
         return self.noise_std > 0.0
 
     def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
-        """See `Sight.read`."""
+        """See `Observation.read`."""
         return iter(()) if self.sums is None else self.sums.read(members, generator)
 
-    def quieter(self, rounds: int) -> TokenSight:
-        """The mean of so many looks at one batch."""
+    def quieter(self, rounds: int) -> TokenObservation:
+        """The mean of so many observations of one batch."""
         quiet = self.noise_std / rounds**0.5
         return replace(self, noise_std=quiet, sums=self.sums and replace(self.sums, noise_std=quiet))
 
-    def see(self, members: Tensor, generator: torch.Generator) -> Tensor:
-        """See `Sight.see`."""
+    def observe(self, members: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Observation.observe`."""
         return add_noise(sums(self.tokens, members), self.noise_std, generator)
 
 
-def look(sight: Sight, members: Tensor, generator: torch.Generator) -> Tensor:
+def observe_rounds(observation: Observation, members: Tensor, generator: torch.Generator) -> Tensor:
     """Every round of every game, `(r, G, m)` -> `(r, R, G, k)`."""
-    return torch.stack([sight.see(batch, generator) for batch in members])
+    return torch.stack([observation.observe(batch, generator) for batch in members])

@@ -12,7 +12,7 @@ from sklearn.covariance import ledoit_wolf as sklearn_ledoit_wolf
 from ptaudit.attacks.nuisance_density import (
     GAUSSIAN,
     STUDENT_DEGREES,
-    Interference,
+    NuisanceDensity,
     cholesky,
     fit_gaussian,
     fit_noise,
@@ -148,7 +148,7 @@ def test_log_density_without_tails_is_the_gaussian():
 
 def test_whitening_gives_the_distance_of_mahalanobis():
     _, scatter = mixed(10, 4)
-    density = Interference(torch.ones(1, 4, dtype=torch.float64), cholesky(scatter[None]), (GAUSSIAN,))
+    density = NuisanceDensity(torch.ones(1, 4, dtype=torch.float64), cholesky(scatter[None]), (GAUSSIAN,))
     views, known = points(1, 3, 4, 7), points(1, 2, 4, 8)
     found = density.distances(views, known)[0]
     inverse = torch.linalg.inv(scatter)

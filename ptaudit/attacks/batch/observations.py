@@ -1,4 +1,4 @@
-"""Observed batches, with and without their secrets, and what a family of posteriors over them is."""
+"""ObservedGames batches, with and without their secrets, and what a family of posteriors over them is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,17 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Observed games whose secrets the adversary knows: her own.
+class FitObservations:
+    """ObservedGames games whose secrets the adversary knows: its own.
 
     Attributes:
-        views: what she saw in each of r rounds, `(r, R, G, k)`, float64: sketches of L layers, then joint ones.
+        views: what it saw in each of r rounds, `(r, R, G, k)`, float64: sketches of L layers, then joint ones.
         secret: value of the secret, `(G,)` int64, 0..K-1.
         prior: probability of every value without the gradient, `(G, K)`.
-        blocks: what she noted of the gradients as matrices, where those are known.
+        blocks: what it noted of the gradients as matrices, where those are known.
         share: probability of every value given who is in the batch, `(G, K)`, float32; None where the secret is that.
-        random: whether sketches and matrices are two looks, at what is drawn for each anew.
-        records: how many records her games hold, of which the share of the prior depends.
+        random: whether sketches and matrices are two observations, of what is drawn for each anew.
+        records: how many records its games hold, of which the share of the prior depends.
     """
 
     views: Tensor
@@ -43,10 +44,16 @@ class Seen:
     random: bool = False
     records: int = 1000
 
+    @property
+    def shares(self) -> Tensor:
+        """Probability of every value given who is in the batch, `(G, K)`, float32."""
+        share = one_hot(self.secret, self.prior.shape[1]) if self.share is None else self.share
+        return share.float()
+
 
 @dataclass(frozen=True)
-class Shown:
-    """Observed games whose secrets are asked for.
+class PlayedObservations:
+    """ObservedGames games whose secrets are asked for.
 
     Attributes:
         views: `(r, R, G, k)`, float64.
@@ -59,7 +66,27 @@ class Shown:
     blocks: tuple[Block, ...] = ()
 
 
-class Family(Protocol):
+@dataclass(frozen=True)
+class ObservedGames:
+    """ObservedGames games of three disjoint parts of the records.
+
+    Attributes:
+        fit: to fit on.
+        choose: to choose and calibrate on, with as many rounds as the played ones.
+        played: the reported ones.
+    """
+
+    fit: FitObservations
+    choose: FitObservations
+    played: PlayedObservations | FitObservations
+
+    @property
+    def games(self) -> tuple[FitObservations, FitObservations, PlayedObservations | FitObservations]:
+        """All three."""
+        return self.fit, self.choose, self.played
+
+
+class PosteriorFamily(Protocol):
     """Fits single observations of R rows and says what other observations speak for, at A settings."""
 
     def __call__(self, known: Tensor, secrets: Tensor, values: int, unseen: Tensor, seed: int) -> Tensor:

@@ -1,4 +1,7 @@
-"""Bits of a Gaussian predictive about a secret that is numbers, calibrated on other folds than the reported one."""
+"""What predictors are worth: bits about a secret that is a class or numbers, chosen and calibrated on other folds.
+
+Of a class the posterior is calibrated, of numbers a Gaussian predictive; both on other folds than the reported one.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.calibration import COARSE, FINE, best_point, calibrated_gain, mean_bits, shifted, top_hit
+from ptaudit.attacks.discriminant import class_prior
 from ptaudit.attacks.usable.folds import Folds
 
 LEAST_VARIANCE = 1e-6
@@ -17,7 +22,41 @@ RECORDS_PER_DIRECTION = 20
 """Of a secret in many coordinates, the leading principal directions: no more than these allow."""
 
 
-def play(answers: Tensor, secret: Tensor, folds: Folds) -> tuple[Tensor, Tensor]:
+def of_classes(answers: Tensor, secret: Tensor, folds: Folds) -> tuple[Tensor, Tensor]:
+    """Score every row.
+
+    The predictor knows class frequencies and answers (1 - share) * p^slope + share * prior: share 1 is the prior, so a
+    predictor that learned nothing gives 0 bits.
+
+    Args:
+        answers: log-probabilities, `(A, L, G, folds, C)`, see `folds.cross_predictions`.
+        secret: `(G,)`.
+        folds: of the rows.
+
+    Returns:
+        Bits and hits, `(2, L, G)`, and mean bits of the choice on the choosing folds, `(L, folds)`.
+    """
+    _, layers, n, _, classes = answers.shape
+    scored, chosen_bits = answers.new_zeros(2, layers, n, dtype=torch.float64), []
+    every = torch.arange(layers, device=answers.device)
+    for fold in range(folds.count):
+        mine = folds.fold == fold
+        theirs = ~mine
+        prior = class_prior(secret[theirs], classes)
+        trial = answers[:, :, theirs, fold] - prior.log().to(answers)
+        by_setting = mean_bits(trial.flatten(0, 1), prior, secret[theirs], COARSE).flatten(1).amax(1)
+        best = by_setting.view(-1, layers).argmax(0)
+        calibration, bits = best_point(mean_bits(trial[best, every], prior, secret[theirs], FINE), FINE)
+        scores = answers[best, every][:, mine][:, :, folds.others(fold)].mean(2) - prior.log().to(answers)
+        low = shifted(scores)
+        scored[0][:, mine] = calibrated_gain(low, prior, calibration, secret[mine])
+        slope = torch.where(calibration.share < 1.0, calibration.slope, 0.0)
+        scored[1][:, mine] = top_hit(slope[:, None, None] * low + prior.log(), secret[mine])
+        chosen_bits.append(bits)
+    return scored, torch.stack(chosen_bits, 1)
+
+
+def of_numbers(answers: Tensor, secret: Tensor, folds: Folds) -> tuple[Tensor, Tensor]:
     """Score every row.
 
     Without tokens the secret is Gaussian with the mean and covariance of the choosing folds. In its principal axes,

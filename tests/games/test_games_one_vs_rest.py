@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from inference_truth import observed
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from ptaudit.games.attribute import latent as attribute
-from ptaudit.games.common.answers import Answers, Batches
+from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.scoring import score
 from ptaudit.stats.roc import auc
 from ptaudit.views import View
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 RACE = (0.855, 0.096, 0.031, 0.01, 0.008)
 SKEWED = (0.5, 0.3, 0.2)
@@ -144,8 +145,8 @@ def alarms(runs):
     for run in range(runs):
         generator = torch.Generator().manual_seed(run)
         secret = drawn(prior, 1000, generator)[1]
-        sight = TokenSight(torch.randn(1, 1000, 8, generator=generator, dtype=torch.float64))
-        play = attribute.measure(secret, View("v"), sight, None, sight, [[0]], ["linear", "mlp"], None, run)
+        observation = TokenObservation(torch.randn(1, 1000, 8, generator=generator, dtype=torch.float64))
+        play = attribute.measure(secret, observed(View("v"), observation, seed=run), ["linear", "mlp"])
         found.append([[e["auc"][0].lo > 0.5, e["auc"][0].value] for e in play.values()])
     rate, value = np.mean(found, 0).T
     return rate.max(), np.abs(value - 0.5).max()
