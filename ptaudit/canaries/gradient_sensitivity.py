@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, grad_and_value, vmap
+from torch.func import grad, grad_and_value
 from torch.utils._pytree import tree_map
 
 from ptaudit.canaries.hypothesis_pair import Question
-from ptaudit.gradients.frozen_state import quiet
+from ptaudit.gradients.agreement import attempt, tolerance
+from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import ROOT
-from ptaudit.training.batch import Inputs, as_real, batched, call, count, mapped, rows, to_device
-from ptaudit.training.loss import PerRecordLoss
+from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses, loss_at, over_records
+from ptaudit.gradients.whole_gradients import by_loop, by_vmap, holds, trainable
+from ptaudit.training.batch import Inputs, as_real, batched, rows, to_device
 
 Gradient = dict[str, Tensor]
 
 _NUMBERS = 1 << 26
 """Numbers of gradients that are held at once."""
 _TINY = 1e-24
+_CHECK_RECORDS = 3
 
 
-class Pull:
+class GradientSensitivity:
     """The norm of what a secret changes in the gradient that is seen: `clip(g(z, 1)) - clip(g(z, 0))`, or `clip(g(z))`.
 
-    Records go through `torch.func` together where the model allows, else one by one. The model is read in evaluation
-    mode and left as found.
+    Records go through `torch.func` together where that gives the gradients of plain autograd, else one by one. The
+    model is read in evaluation mode and left as found.
 
     Args:
         model: the model, on `device`.
@@ -50,10 +53,11 @@ class Pull:
     ) -> None:
         self.question, self.clip = question, clip
         self._model, self._loss, self._device = model, loss, torch.device(device)
-        self._parameters = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-        self._seen = {name for name in self._parameters if seen is None or seen(name.rpartition(".")[0] or ROOT)}
-        self._at_once = max(1, _NUMBERS // (4 * max(1, sum(p.numel() for p in self._parameters.values()))))
-        self._together = True
+        self._weights = {name: p.detach() for name, p in trainable(model).items()}
+        self._seen = sorted(name for name in self._weights if seen is None or seen(name.rpartition(".")[0] or ROOT))
+        self._at_once = max(1, _NUMBERS // (4 * max(1, sum(p.numel() for p in self._weights.values()))))
+        self._gradient = grad(loss_at(model, loss))
+        self._together: bool | None = None
 
     def distances(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """One for each record, `(n,)`, float64, on the CPU."""
@@ -62,7 +66,7 @@ class Pull:
 
     def slopes(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Derivatives of the distances by the inputs, `(n, ...)`, and the distances, `(n,)`."""
-        slope, distance = self._each(grad_and_value(self._distance), inputs, targets)
+        slope, distance = self._each(grad_and_value(self._distance, argnums=1), inputs, targets)
         return slope, distance.double()
 
     def differences(self, inputs: Inputs, targets: Tensor) -> Gradient:
@@ -73,51 +77,52 @@ class Pull:
     def losses(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """Loss of each record as it stands, `(n,)`."""
         with self._reading(), torch.no_grad():
-            return self._loss(call(self._model, to_device(inputs, self._device)), targets.to(self._device)).cpu()
+            return self._records(inputs, targets)().cpu()
 
-    def _distance(self, x: Inputs, y: Tensor) -> Tensor:
-        return _norm(self._difference(x, y))
+    def _distance(self, weights: Mapping[str, Tensor], x: Inputs, y: Tensor) -> Tensor:
+        return _norm(self._difference(weights, x, y))
 
-    def _difference(self, x: Inputs, y: Tensor) -> Gradient:
-        first, *second = (self._clipped(variant, y) for variant in self.question.variants(x))
-        return {name: second[0][name] - first[name] if second else first[name] for name in sorted(self._seen)}
+    def _difference(self, weights: Mapping[str, Tensor], x: Inputs, y: Tensor) -> Gradient:
+        first, *second = (self._clipped(weights, variant, y) for variant in self.question.variants(x))
+        return {name: second[0][name] - first[name] if second else first[name] for name in self._seen}
 
-    def _clipped(self, x: Inputs, y: Tensor) -> Gradient:
-        found = {name: as_real(g) for name, g in grad(self._loss_of)(self._parameters, x, y).items()}
+    def _clipped(self, weights: Mapping[str, Tensor], x: Inputs, y: Tensor) -> Gradient:
+        found = {name: as_real(g) for name, g in self._gradient(weights, x, y).items()}
         if self.clip is None:
             return found
         scale = (self.clip / _norm(found)).clamp(max=1.0)
         return {name: g * scale for name, g in found.items()}
 
-    def _loss_of(self, parameters: Mapping[str, Tensor], x: Inputs, y: Tensor) -> Tensor:
-        one = mapped(lambda leaf: leaf.unsqueeze(0), x)
-        args, named = ((), one) if isinstance(one, dict) else ((one,) if isinstance(one, Tensor) else one, {})
-        output = functional_call(self._model, dict(parameters), args, named)
-        output = output if isinstance(output, Tensor) else getattr(output, "logits", output)
-        return self._loss(output, y.unsqueeze(0)).sum()
-
-    def _each(self, one: Callable[[Any, Tensor], Any], inputs: Inputs, targets: Tensor) -> Any:
-        """A function of one record for every record, on the CPU."""
-        x, y = to_device(inputs, self._device), targets.to(self._device)
-        with self._reading(), torch.no_grad():
+    def _each(self, one: Callable[..., Any], inputs: Inputs, targets: Tensor) -> Any:
+        """A function of the weights and of one record for every record, on the CPU."""
+        records = self._records(inputs, targets)
+        with self._reading():
+            if self._together is None:
+                few = records.some(slice(_CHECK_RECORDS))
+                self._together = holds(by_vmap, few, by_loop(few, nullcontext()), tolerance((), self._device))
             if self._together:
-                try:
-                    return tree_map(Tensor.cpu, vmap(one, chunk_size=self._at_once)(x, y))
-                except torch.OutOfMemoryError:
-                    raise
-                except Exception:  # whatever an operation without a batching rule raises
-                    self._together = False
-            found = [tree_map(Tensor.cpu, one(rows(x, _only(i)), y[i])) for i in range(count(x))]
-            return tree_map(lambda *parts: torch.stack(parts), *found)
+                x, y = records.inputs, records.targets
+                found = attempt(lambda: over_records(one, self._weights, x, y, at_once=self._at_once))
+                if found is not None:
+                    return tree_map(Tensor.cpu, found)
+                self._together = False
+            with torch.no_grad():
+                alone = [tree_map(Tensor.cpu, one(self._weights, *record)) for record in _one_by_one(records)]
+            return tree_map(lambda *parts: torch.stack(parts), *alone)
+
+    def _records(self, inputs: Inputs, targets: Tensor) -> RecordLosses:
+        return RecordLosses(self._model, self._loss, to_device(inputs, self._device), targets.to(self._device))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        with quiet(self._model, self._device), batched():
+        with frozen_state(self._model, self._device), batched():
             yield
 
 
-def _only(i: int) -> Any:
-    return i
+def _one_by_one(records: RecordLosses) -> Iterator[tuple[Inputs, Tensor]]:
+    """Inputs and target of each record, without a dimension of records."""
+    for i in torch.arange(len(records)):
+        yield rows(records.inputs, i), records.targets[i]
 
 
 def _norm(gradient: Gradient) -> Tensor:

@@ -12,7 +12,7 @@ from ptaudit.threads import every_thread
 
 
 @contextmanager
-def quiet(model: nn.Module, device: torch.device) -> Iterator[None]:
+def frozen_state(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Evaluation mode with gradients, on all threads; training flags, buffers and random state are as found afterwards.
 
     Parameter `.grad` fields are not touched by anything in this room (`torch.autograd.grad` does not write them).
@@ -38,9 +38,9 @@ def quiet(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def without_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+def without_gradients(model: nn.Module) -> Iterator[None]:
     """Spares the weight gradients of a backward pass that only needs those of activations."""
-    found = list(parameters)
+    found = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in found:
             parameter.requires_grad_(False)

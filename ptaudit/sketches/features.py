@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import DataError, ModelError
-from ptaudit.gradients.frozen_state import quiet
+from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import find_layers
 from ptaudit.gradients.projection import generator_for, projection
 from ptaudit.training.batch import Inputs, call, count, leaves, rows, to_device
@@ -140,7 +140,7 @@ def _activations(model: nn.Module, inputs: Inputs, dim: int, seed: int, device: 
     n = count(inputs)
     if n < _FEW:
         raise DataError(f"{n} records; at least {_FEW} are needed", where="features: activations")
-    with quiet(model, device), torch.no_grad():
+    with frozen_state(model, device), torch.no_grad():
         batch_dims = _batch_dims(model, inputs, device)
         parts = []
         for start in range(0, n, chunk):

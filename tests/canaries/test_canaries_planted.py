@@ -18,7 +18,7 @@ from ptaudit.auditing.opening import (
     open_session,
 )
 from ptaudit.auditing.run import audit
-from ptaudit.canaries import Pull
+from ptaudit.canaries import GradientSensitivity
 from ptaudit.context.epoch_context import Scene
 from ptaudit.context.session import (
     Session,
@@ -220,7 +220,7 @@ def test_scores_point_at_the_secret(tmp_path: Path) -> None:
     model = session.model(0)
     attribute, *_, membership = session.planted
     for planted in (attribute, membership):
-        pull = Pull(model, session.loss, planted.question)
+        pull = GradientSensitivity(model, session.loss, planted.question)
         found = scores(planted, pull)
         low, *high = planted.question.variants(planted.inputs)
         before = session.loss(model(low), planted.targets).detach()

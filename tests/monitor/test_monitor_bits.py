@@ -224,7 +224,7 @@ def test_a_model_must_show_its_predictions():
     assert set(monitor.table["status"]) == {"inconclusive: the model's output has no row per record"}
 
 
-def test_a_model_that_cannot_be_proven_trains_on():
+def test_a_model_that_cannot_be_checked_trains_on():
     class Picky(nn.Module):
         def __init__(self):
             super().__init__()

@@ -98,7 +98,7 @@ class Mixing(nn.Module):
 WAYS = {
     "by_samplers": [InPlace, Unused, lambda: nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 3))],
     "by_vmap": [OwnParameter, Tied],
-    "one_by_one_watched": [Branching],
+    "by_loop": [Branching],
 }
 MODELS = [(way, make) for way, makes in WAYS.items() for make in makes]
 
@@ -310,7 +310,7 @@ def test_dropout_and_noise_do_not_share_their_randomness(replay):
     assert float(F.cosine_similarity(*moves, dim=0)) > 0.9999
 
 
-def test_the_trial_leaves_no_trace(replay):
+def test_the_gradient_check_leaves_no_trace(replay):
     """Weights, buffers, modes and random numbers are as they were, also of a model that keeps its last output."""
 
     class Keeping(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.canaries import Canaries, Pull, Question, ask, make
+from ptaudit.canaries import Canaries, GradientSensitivity, Question, ask, make
 from ptaudit.context.epoch_context import Line, Scene, clipped, joint_line
 from ptaudit.context.layer_patterns import (
     shared,
@@ -121,7 +121,9 @@ def _make(scene: Scene, view: View, about: About) -> _Made | str:
     if len(source) < spec.count:
         with_value = " with one of both values" if about == "attribute" else ""
         return f"needs {spec.count} held-out records{with_value}, has {len(source)}"
-    pull = Pull(scene.model, session.loss, question, view.clip, lambda layer: shared(view, layer), session.device)
+    pull = GradientSensitivity(
+        scene.model, session.loss, question, view.clip, lambda layer: shared(view, layer), session.device
+    )
     made = make(spec.kinds, session.records, source, pull)
     for kind, canaries in made.items():
         if isinstance(canaries, Canaries) and not np.isfinite(canaries.distance).all():
@@ -159,7 +161,7 @@ def _one_run(scene: Scene, planted: Planted, limit: float, delta: float) -> Metr
     if planted.why_not:
         return dict.fromkeys(names, inconclusive(planted.why_not))
     session, about = scene.session, planted.question.about
-    pull = Pull(scene.model, session.loss, planted.question, device=session.device)
+    pull = GradientSensitivity(scene.model, session.loss, planted.question, device=session.device)
     found = scores(planted, pull)
     if not np.isfinite(found).all():
         return dict.fromkeys(names, replace(inconclusive("losses that are not finite"), n=n))

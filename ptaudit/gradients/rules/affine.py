@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution, Use, by_record, from_gradients
+from ptaudit.gradients.rules.base import Contribution, ModuleCall, by_record, from_gradients
 
 
 def affine(
     layer: Layer,
-    uses: Sequence[Use],
+    calls: Sequence[ModuleCall],
     n: int,
     sketch: LayerSketch | None,
     normalise: Callable[[Tensor], Tensor],
@@ -24,7 +24,7 @@ def affine(
 
     Args:
         layer: the layer, which may own only one of weight and bias.
-        uses: its uses.
+        calls: its calls.
         n: records.
         sketch: its sketch, or None for norms alone.
         normalise: the layer without scale and shift.
@@ -32,14 +32,18 @@ def affine(
     """
     grads: dict[str, Tensor] = {}
     if "weight" in layer.parameters:
-        grads["weight"] = total([reduce(use.grad.float() * normalise(use.input.float())) for use in uses], n)
+        grads["weight"] = total([reduce(call.grad.float() * normalise(call.input.float())) for call in calls], n)
     if "bias" in layer.parameters:
-        grads["bias"] = total([reduce(use.grad.float()) for use in uses], n)
+        grads["bias"] = total([reduce(call.grad.float()) for call in calls], n)
     return from_gradients(grads, sketch)
 
 
 def channel_tokens(
-    layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch, moments: Callable[[Use], tuple[Tensor, Tensor]]
+    layer: Layer,
+    calls: Sequence[ModuleCall],
+    n: int,
+    sketch: LayerSketch,
+    moments: Callable[[ModuleCall], tuple[Tensor, Tensor]],
 ) -> Tensor:
     """Tokens of one scale and shift per channel without building `normalise(x)`.
 
@@ -48,19 +52,19 @@ def channel_tokens(
 
     Args:
         layer: the layer, which may own only one of weight and bias.
-        uses: its uses, (rows, channels, ...).
+        calls: its calls, (rows, channels, ...).
         n: records.
         sketch: its sketch.
         moments: mean and reciprocal standard deviation of a use's input, each (rows, channels) or (channels,).
     """
     weights, biases = [], []
-    for use in uses:
-        g = use.grad.flatten(2) if use.grad.dim() > 2 else use.grad.unsqueeze(2)
-        g, x = g.float(), use.input.reshape(g.shape).float()
+    for call in calls:
+        g = call.grad.flatten(2) if call.grad.dim() > 2 else call.grad.unsqueeze(2)
+        g, x = g.float(), call.input.reshape(g.shape).float()
         shift = g.sum(2)
         biases.append(shift)
         if "weight" in layer.parameters:
-            mean, rstd = moments(use)
+            mean, rstd = moments(call)
             weights.append((torch.linalg.vecdot(g, x) - mean * shift) * rstd)
     parts = {"weight": weights, "bias": biases}
     return sketch({name: total(parts[name], n) for name in layer.parameters})
@@ -72,6 +76,6 @@ def over_channels(x: Tensor) -> Tensor:
 
 
 def total(parts: Sequence[Tensor], n: int) -> Tensor:
-    """Sum over uses and over the rows of a record: (n, *parameter shape)."""
+    """Sum over calls and over the rows of a record: (n, *parameter shape)."""
     summed = [part if len(part) == n else by_record(part, n).sum(1) for part in parts]
     return summed[0] if len(summed) == 1 else torch.stack(summed).sum(0)

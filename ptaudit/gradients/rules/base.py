@@ -19,11 +19,11 @@ MEMORY = 1 << 25
 
 
 class UnsupportedError(Exception):
-    """The rule does not cover this use of the module; the layer is read by a fallback."""
+    """The rule does not cover this call of the module; the layer is read by a fallback."""
 
 
 @dataclass(frozen=True)
-class Use:
+class ModuleCall:
     """One call of a module in the forward pass.
 
     Attributes:
@@ -38,18 +38,18 @@ class Use:
     moments: tuple[Tensor, Tensor] | None = None
 
 
-ContributionOf = Callable[[Layer, Sequence[Use], int, LayerSketch | None], Contribution]
+ContributionOf = Callable[[Layer, Sequence[ModuleCall], int, LayerSketch | None], Contribution]
 """Tokens and squared norms of n records; raises UnsupportedError where it does not apply."""
 
-TokensOf = Callable[[Layer, Sequence[Use], int, LayerSketch], Tensor]
+TokensOf = Callable[[Layer, Sequence[ModuleCall], int, LayerSketch], Tensor]
 """Tokens (n, dim) alone: what is cheap enough for every step of a training."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Turns the uses of a module into per-record tokens, with or without norms.
+    """Turns the calls of a module into per-record tokens, with or without norms.
 
-    The uses are summed: a module that is used several times in one forward pass has one gradient.
+    The calls are summed: a module that is used several times in one forward pass has one gradient.
     """
 
     contribution: ContributionOf
@@ -59,8 +59,8 @@ class Rule:
 def with_norms_only(contribution: ContributionOf) -> Rule:
     """A rule with no cheaper way to tokens than the one that gives the norms too."""
 
-    def tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
-        found, _ = contribution(layer, uses, n, sketch)
+    def tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
+        found, _ = contribution(layer, calls, n, sketch)
         assert found is not None
         return found
 

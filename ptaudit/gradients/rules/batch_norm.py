@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.rules.affine import affine, channel_tokens, over_channels
-from ptaudit.gradients.rules.base import Contribution, UnsupportedError, Use
+from ptaudit.gradients.rules.base import Contribution, ModuleCall, UnsupportedError
 
 
-def batch_norm(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+def batch_norm(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
     """One scale and shift per channel; the sweep runs in eval mode, so the running statistics are used."""
     module = layer.module
     assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
@@ -27,21 +27,21 @@ def batch_norm(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | 
     def normalise(x: Tensor) -> Tensor:
         return F.batch_norm(x, mean.float(), var.float(), eps=module.eps)
 
-    return affine(layer, uses, n, sketch, normalise, over_channels)
+    return affine(layer, calls, n, sketch, normalise, over_channels)
 
 
-def batch_norm_tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
+def batch_norm_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
     """From two sums over positions, with the statistics that the forward pass normalised by."""
     module = layer.module
     assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
 
-    def moments(use: Use) -> tuple[Tensor, Tensor]:
+    def moments(call: ModuleCall) -> tuple[Tensor, Tensor]:
         mean, var = module.running_mean, module.running_var
         if module.training or mean is None or var is None:
-            return use.moments or _moments(use.input.float(), module.eps)
+            return call.moments or _moments(call.input.float(), module.eps)
         return mean.float(), (var.float() + module.eps).rsqrt()
 
-    return channel_tokens(layer, uses, n, sketch, moments)
+    return channel_tokens(layer, calls, n, sketch, moments)
 
 
 def _moments(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.rules.affine import affine, channel_tokens, over_channels
-from ptaudit.gradients.rules.base import Contribution, Use
+from ptaudit.gradients.rules.base import Contribution, ModuleCall
 
 
-def group_norm(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+def group_norm(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
     """One scale and shift per channel."""
     module = layer.module
     assert isinstance(module, nn.GroupNorm)
@@ -22,20 +22,20 @@ def group_norm(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | 
     def normalise(x: Tensor) -> Tensor:
         return F.group_norm(x, module.num_groups, eps=module.eps)
 
-    return affine(layer, uses, n, sketch, normalise, over_channels)
+    return affine(layer, calls, n, sketch, normalise, over_channels)
 
 
-def group_norm_tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
+def group_norm_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
     """From two sums over positions; mean and spread of the groups are those of the forward pass where it kept them."""
     module = layer.module
     assert isinstance(module, nn.GroupNorm)
 
-    def moments(use: Use) -> tuple[Tensor, Tensor]:
-        mean, rstd = use.moments or _moments(use.input.float(), module.num_groups, module.eps)
+    def moments(call: ModuleCall) -> tuple[Tensor, Tensor]:
+        mean, rstd = call.moments or _moments(call.input.float(), module.num_groups, module.eps)
         each = module.num_channels // module.num_groups
         return mean.repeat_interleave(each, 1), rstd.repeat_interleave(each, 1)
 
-    return channel_tokens(layer, uses, n, sketch, moments)
+    return channel_tokens(layer, calls, n, sketch, moments)
 
 
 def _moments(x: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:

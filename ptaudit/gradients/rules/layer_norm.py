@@ -11,15 +11,15 @@ from torch.nn import functional as F
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.rules.affine import affine, total
-from ptaudit.gradients.rules.base import Contribution, UnsupportedError, Use
+from ptaudit.gradients.rules.base import Contribution, ModuleCall, UnsupportedError
 
 
-def layer_norm(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+def layer_norm(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
     """Scale and shift have the normalised shape; positions before it are summed."""
     module = layer.module
     assert isinstance(module, nn.LayerNorm)
     shape = list(module.normalized_shape)
-    if any(use.input.dim() <= len(shape) for use in uses):
+    if any(call.input.dim() <= len(shape) for call in calls):
         raise UnsupportedError("no dimension for records")
 
     def normalise(x: Tensor) -> Tensor:
@@ -28,23 +28,23 @@ def layer_norm(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | 
     def reduce(x: Tensor) -> Tensor:
         return x.reshape(x.shape[0], -1, *shape).sum(1)
 
-    return affine(layer, uses, n, sketch, normalise, reduce)
+    return affine(layer, calls, n, sketch, normalise, reduce)
 
 
-def layer_norm_tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
+def layer_norm_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
     """Normalises with the moments of the forward pass where it kept them, in one temporary."""
     module = layer.module
     assert isinstance(module, nn.LayerNorm)
     shape = module.normalized_shape
-    if any(use.input.dim() <= len(shape) for use in uses):
+    if any(call.input.dim() <= len(shape) for call in calls):
         raise UnsupportedError("no dimension for records")
     weights, biases = [], []
-    for use in uses:
-        g = use.grad.float()
+    for call in calls:
+        g = call.grad.float()
         biases.append(g.reshape(len(g), -1, *shape).sum(1))
         if "weight" in layer.parameters:
-            mean, rstd = use.moments or _moments(use.input.float(), len(shape), module.eps)
-            normal = (use.input - mean).mul_(rstd).mul_(g)
+            mean, rstd = call.moments or _moments(call.input.float(), len(shape), module.eps)
+            normal = (call.input - mean).mul_(rstd).mul_(g)
             weights.append(normal.reshape(len(g), -1, *shape).sum(1))
     parts = {"weight": weights, "bias": biases}
     return sketch({name: total(parts[name], n) for name in layer.parameters})

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution, Rule, UnsupportedError, Use
+from ptaudit.gradients.rules.base import Contribution, ModuleCall, Rule, UnsupportedError
 
 FIRST, SECOND, TIME_MAJOR = "", "records in dimension 1", "rows of all records, time after time"
 CHANNELS = "channels in dimension 1"
@@ -23,26 +23,26 @@ SHARED = "one use for all records"
 
 
 def arranged(rule: Rule, layout: str) -> Rule:
-    """The rule for uses in another layout."""
+    """The rule for calls in another layout."""
     if layout in (FIRST, SHARED):
         return rule
     move = _MOVES[layout]
 
-    def moved(uses: Sequence[Use], n: int) -> list[Use]:
-        return [replace(use, input=move(use.input, n), grad=move(use.grad, n), **_nothing(use)) for use in uses]
+    def moved(calls: Sequence[ModuleCall], n: int) -> list[ModuleCall]:
+        return [replace(call, input=move(call.input, n), grad=move(call.grad, n), **_nothing(call)) for call in calls]
 
-    def contribution(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
-        return rule.contribution(layer, moved(uses, n), n, sketch)
+    def contribution(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
+        return rule.contribution(layer, moved(calls, n), n, sketch)
 
-    def tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
-        return rule.tokens(layer, moved(uses, n), n, sketch)
+    def tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
+        return rule.tokens(layer, moved(calls, n), n, sketch)
 
     return Rule(contribution, tokens)
 
 
-def _nothing(use: Use) -> dict[str, None]:
+def _nothing(call: ModuleCall) -> dict[str, None]:
     """Moments kept by the forward pass are in the old order."""
-    return {"moments": None} if hasattr(use, "moments") else {}
+    return {"moments": None} if hasattr(call, "moments") else {}
 
 
 def _second(x: Tensor, n: int) -> Tensor:

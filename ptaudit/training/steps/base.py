@@ -41,7 +41,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Ground:
+class StepContext:
     """What a way of stepping works on.
 
     Attributes:

@@ -14,13 +14,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from ptaudit.errors import ModelError
+from ptaudit.gradients.opacus_rules import choose_way
+from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.training.accounting import epsilon, noise_multiplier
 from ptaudit.training.epoch_snapshot import StepWatch
 from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.seeding import PRIVACY, derived_seed
 from ptaudit.training.steps.base import Batch
 from ptaudit.training.steps.passes import micro_batch
-from ptaudit.training.steps.per_record import choose_way
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
@@ -73,7 +74,7 @@ class DpSgd:
             expected_batch_size=min(train.batch_size, members),
             generator=self._generator,
         )
-        self._gradients = choose_way(model, loss, trial.inputs, trial.targets)
+        self._gradients = choose_way(self._losses(trial))
 
     def begin(self, epoch: int) -> None:
         """Seed the noise of the epoch."""
@@ -84,12 +85,15 @@ class DpSgd:
         parts = batch.split(micro_batch(self._train))
         losses = []
         for part in parts:
-            found = self._gradients(self._model, self._loss, part.inputs, part.targets, _watched(watch, number, part))
+            found = self._gradients(self._losses(part), _watched(watch, number, part))
             self._clip(found.of, len(part), last=part is parts[-1])
             losses.append(found.losses)
         if not parts:
             self._clip({}, 0, last=True)
         return losses
+
+    def _losses(self, batch: Batch) -> RecordLosses:
+        return RecordLosses(self._model, self._loss, batch.inputs, batch.targets)
 
     def _clip(self, gradients: Mapping[str, torch.Tensor], n: int, *, last: bool) -> None:
         """Adds clipped gradients to those before; after the last ones, noise is added and the step taken."""

@@ -1,4 +1,4 @@
-"""Uses of weights that no module hook sees: calls of `F.linear` with a layer's own parameters.
+"""Calls that no module hook sees, those of `F.linear` with a layer's own parameters.
 
 nn.MultiheadAttention hands its weights, and those of its child `out_proj`, to a function; others call
 `F.linear(x, self.qkv.weight)` themselves. `F.linear` is replaced while a pass runs: the official way to intercept it, a
@@ -16,26 +16,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptaudit.gradients.layers import Layer
-from ptaudit.gradients.rules.base import Use
-from ptaudit.gradients.rules.expanded import Expanded
+from ptaudit.gradients.rules.base import ModuleCall
+from ptaudit.gradients.rules.expanded import expanded_call
 from ptaudit.gradients.rules.projection import Projection, Rows
 
-UseOf = Callable[[Tensor], Use]
-"""The use that a call was, once the gradient of its output is known."""
+ModuleCallOf = Callable[[Tensor], ModuleCall]
+"""The call, once the gradient of its output is known."""
 
 WATCHED = (nn.Linear, nn.MultiheadAttention, nn.Embedding)
 """Layers whose rules know what a projection is."""
 
 
 class Listener(Protocol):
-    """Who wants to know of the uses of a layer."""
+    """Who wants to know of the calls of a layer."""
 
     @property
     def layer(self) -> Layer:
         """The layer."""
 
-    def use(self, output: Tensor, use_of: UseOf) -> Tensor:
-        """Takes note of a use; returns the output that the model goes on with."""
+    def note(self, output: Tensor, call_of: ModuleCallOf) -> Tensor:
+        """Takes note of a call; returns the output that the model goes on with."""
 
 
 @contextmanager
@@ -105,7 +105,7 @@ class _Watch:
         of_weight, of_bias = self._rows(weight), self._rows(bias)
         for listener in {id(x[0]): x[0] for x in (of_weight, of_bias) if x is not None}.values():
             own = [x[1] if x is not None and x[0] is listener else None for x in (of_weight, of_bias)]
-            output = listener.use(output, self._use(input.detach(), *own))
+            output = listener.note(output, self._call(input.detach(), *own))
         return output
 
     def _rows(self, used: Tensor | None) -> tuple[Listener, Rows] | None:
@@ -119,20 +119,20 @@ class _Watch:
         first = int(used.storage_offset() - whole.storage_offset()) // max(1, whole.stride(0))
         return listener, (name, first)
 
-    def _use(self, input: Tensor, weight: Rows | None, bias: Rows | None) -> UseOf:
+    def _call(self, input: Tensor, weight: Rows | None, bias: Rows | None) -> ModuleCallOf:
         records = self._records[-1] if self._records else None
 
-        def use_of(grad: Tensor) -> Use:
+        def call_of(grad: Tensor) -> ModuleCall:
             x, g = (_records_first(tensor, records) for tensor in (input, grad))
             return Projection(x, g, weight=weight, bias=bias)
 
-        return use_of
+        return call_of
 
     def _expanded(self, parameter: nn.Parameter) -> Tensor:
         """The key or value that attention adds for every record, (1, 1, width), once per record."""
         listener, name = self._owners[id(parameter)]
         once_per_record = parameter.expand(1, self._records[-1], -1)
-        output = listener.use(once_per_record, lambda grad: Expanded(grad[0], grad[0], parameter=name))
+        output = listener.note(once_per_record, lambda grad: expanded_call(name, grad[0]))
         output.repeat = lambda *_: output  # type: ignore[method-assign]  # attention repeats it by itself
         return output
 
