@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from ptaudit.gradients.agreement import attempt, tolerance
 from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import ROOT
 from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses, loss_at, over_records
-from ptaudit.gradients.whole_gradients import by_loop, by_vmap, holds, trainable
+from ptaudit.gradients.whole_gradients import holds, one_by_one, side_by_side, trainable
 from ptaudit.training.batch import Inputs, as_real, batched, rows, to_device
 
 Gradient = dict[str, Tensor]
@@ -98,8 +98,9 @@ class GradientSensitivity:
         records = self._records(inputs, targets)
         with self._reading():
             if self._together is None:
-                few = records.some(slice(_CHECK_RECORDS))
-                self._together = holds(by_vmap, few, by_loop(few, nullcontext()), tolerance((), self._device))
+                few, parameters = records.some(slice(_CHECK_RECORDS)), trainable(self._model)
+                alone = one_by_one(few, parameters)
+                self._together = holds(lambda: side_by_side(few, parameters), alone, tolerance((), self._device))
             if self._together:
                 x, y = records.inputs, records.targets
                 found = attempt(lambda: over_records(one, self._weights, x, y, at_once=self._at_once))
@@ -107,8 +108,8 @@ class GradientSensitivity:
                     return tree_map(Tensor.cpu, found)
                 self._together = False
             with torch.no_grad():
-                alone = [tree_map(Tensor.cpu, one(self._weights, *record)) for record in _one_by_one(records)]
-            return tree_map(lambda *parts: torch.stack(parts), *alone)
+                each = [tree_map(Tensor.cpu, one(self._weights, *record)) for record in _each(records)]
+            return tree_map(lambda *parts: torch.stack(parts), *each)
 
     def _records(self, inputs: Inputs, targets: Tensor) -> RecordLosses:
         return RecordLosses(self._model, self._loss, to_device(inputs, self._device), targets.to(self._device))
@@ -119,7 +120,7 @@ class GradientSensitivity:
             yield
 
 
-def _one_by_one(records: RecordLosses) -> Iterator[tuple[Inputs, Tensor]]:
+def _each(records: RecordLosses) -> Iterator[tuple[Inputs, Tensor]]:
     """Inputs and target of each record, without a dimension of records."""
     for i in torch.arange(len(records)):
         yield rows(records.inputs, i), records.targets[i]

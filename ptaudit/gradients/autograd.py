@@ -1,8 +1,8 @@
-"""Plain autograd: the gradient of a batch, and of one record after the other, which all else is held against."""
+"""Plain autograd, which all else is held against."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,6 @@ from ptaudit.training.batch import as_real
 
 Gradients = dict[str, Tensor | None]
 """By parameter path; None where the loss does not depend on the parameter."""
-
-
-def one_by_one(losses: RecordLosses, layers: Sequence[Layer]) -> Iterator[Gradients]:
-    """The gradient of each record alone."""
-    for i in range(len(losses)):
-        yield summed(losses.some(slice(i, i + 1)), layers)
 
 
 def summed(losses: RecordLosses, layers: Sequence[Layer]) -> Gradients:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.gradients.agreement import attempt
-from ptaudit.gradients.autograd import dense, one_by_one
+from ptaudit.gradients.autograd import parameters_of
 from ptaudit.gradients.expand import AXES, WIDEST, fits, layout_of
 from ptaudit.gradients.frozen_state import without_gradients
 from ptaudit.gradients.hooks import Reading
@@ -18,6 +18,7 @@ from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.gradients.rules.base import Contribution, ModuleCall, with_norms_only
 from ptaudit.gradients.rules.expanded import expanded
+from ptaudit.gradients.whole_gradients import one_by_one
 from ptaudit.training.batch import as_real
 
 _Parameter = tuple[Layer, str]
@@ -31,9 +32,9 @@ def find_layouts(losses: RecordLosses, layers: Sequence[Layer], tolerance: float
     small = [layer for layer in layers if layer.size <= WIDEST]
     if not small:
         return {}
-    rows = [dense(small, grads) for grads in one_by_one(losses, small)]
     todo = {layer.path(name): (layer, name) for layer in small for name in layer.parameters}
-    truth = {path: torch.stack([row[path] for row in rows]).float() for path in todo}
+    alone = one_by_one(losses, parameters_of(small)).of
+    truth = {path: as_real(g).float() for path, g in alone.items()}
     axes: dict[str, int] = {}
     for axis in AXES:
         rest = [x for path, x in todo.items() if path not in axes and fits(x[0].parameters[x[1]], axis)]

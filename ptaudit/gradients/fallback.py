@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor
-from torch.func import grad
 
-from ptaudit.gradients.autograd import dense, one_by_one, parameters_of
+from ptaudit.gradients.autograd import parameters_of
 from ptaudit.gradients.layers import Capture, Layer
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.record_losses import RecordLosses, loss_at, over_records
+from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.gradients.rules.base import Contribution, from_gradients, pieces
+from ptaudit.gradients.whole_gradients import Parameters, WholeGradients, one_by_one, side_by_side
 from ptaudit.training.batch import as_real
 
 Sketches = Mapping[str, LayerSketch | None]
 """By layer name; None where only the norm is wanted."""
 
+_Way = Callable[[RecordLosses, Parameters], WholeGradients]
+
 
 def by_vmap(losses: RecordLosses, layers: Sequence[Layer], sketches: Sketches) -> dict[str, Contribution]:
-    """Contributions by layer name from `vmap(grad)` of the functional model, in pieces that bound memory."""
-    weights = {path: p.detach() for path, p in parameters_of(layers).items()}
-    each = grad(loss_at(losses.model, losses.loss))
-    parts = []
-    for s in pieces(len(losses), 2 * sum(p.numel() for p in weights.values())):
-        some = losses.some(s)
-        grads = over_records(each, weights, some.inputs, some.targets)
-        with torch.no_grad():
-            parts.append(_contributions(layers, sketches, {path: as_real(g) for path, g in grads.items()}))
-    return _joined(parts)
+    """Contributions by layer name from all records side by side, in pieces that bound memory."""
+    size = sum(p.numel() for p in parameters_of(layers).values())
+    return _contributions(side_by_side, [losses.some(s) for s in pieces(len(losses), 2 * size)], layers, sketches)
 
 
 def by_loop(losses: RecordLosses, layers: Sequence[Layer], sketches: Sketches) -> dict[str, Contribution]:
     """Contributions by layer name from one forward and backward pass per record."""
-    every = (dense(layers, grads) for grads in one_by_one(losses, layers))
-    return _joined([_contributions(layers, sketches, {path: g[None] for path, g in one.items()}) for one in every])
+    alone = [losses.some(slice(i, i + 1)) for i in range(len(losses))]
+    return _contributions(one_by_one, alone, layers, sketches)
 
 
 def by_fallback(
@@ -50,16 +44,20 @@ def by_fallback(
     return found
 
 
-def _contributions(layers: Sequence[Layer], sketches: Sketches, grads: Mapping[str, Tensor]) -> dict[str, Contribution]:
-    return {
-        layer.name: from_gradients({name: grads[layer.path(name)] for name in layer.parameters}, sketches[layer.name])
-        for layer in layers
-    }
+def _contributions(
+    way: _Way, parts: Iterable[RecordLosses], layers: Sequence[Layer], sketches: Sketches
+) -> dict[str, Contribution]:
+    """The whole gradients of one part at a time are in memory."""
+    parameters = parameters_of(layers)
+    found: dict[str, list[Contribution]] = {layer.name: [] for layer in layers}
+    for part in parts:
+        grads = {path: as_real(g) for path, g in way(part, parameters).of.items()}
+        for layer in layers:
+            own = {name: grads[layer.path(name)] for name in layer.parameters}
+            found[layer.name].append(from_gradients(own, sketches[layer.name]))
+    return {name: _joined(contributions) for name, contributions in found.items()}
 
 
-def _joined(parts: Sequence[dict[str, Contribution]]) -> dict[str, Contribution]:
-    result: dict[str, Contribution] = {}
-    for name in parts[0]:
-        whole = [token for token, _ in (part[name] for part in parts) if token is not None]
-        result[name] = (torch.cat(whole) if whole else None, torch.cat([part[name][1] for part in parts]))
-    return result
+def _joined(parts: Sequence[Contribution]) -> Contribution:
+    tokens = [token for token, _ in parts if token is not None]
+    return torch.cat(tokens) if tokens else None, torch.cat([norm_sq for _, norm_sq in parts])

@@ -17,7 +17,8 @@ from ptaudit.gradients.matrices import Dense, Factors, RecordGradients, UsedRows
 from ptaudit.gradients.per_example_pass import reading_of
 from ptaudit.gradients.projection import Block, LayerSketch, MatrixBlock, VectorBlock, generator_for, projection
 from ptaudit.gradients.rules import rule_for
-from ptaudit.gradients.rules.base import Contribution, ContributionOf, ModuleCall, by_record
+from ptaudit.gradients.rules.base import Contribution, ContributionOf, ModuleCall, all_positions
+from ptaudit.gradients.rules.embedding import looked_up
 from ptaudit.gradients.rules.layout import arranged
 
 WHOLE = 4096
@@ -207,17 +208,12 @@ def _factors(layer: Layer, calls: Sequence[ModuleCall], n: int) -> tuple[Tensor,
     if isinstance(module, nn.Embedding):
         if module.weight.numel() <= WHOLE:
             return None
-        index = torch.cat([by_record(call.input, n).flatten(1) for call in calls], 1)
-        grads = torch.cat([by_record(call.grad, n).flatten(1, -2) for call in calls], 1).float()
-        if module.padding_idx is not None:
-            grads = grads * (index != module.padding_idx)[..., None]
-        return index, grads
+        return looked_up(module, calls, n)
     if not isinstance(module, nn.Linear) or any(call.input.dim() < 2 for call in calls):
         return None
-    left = torch.cat([by_record(call.grad, n).flatten(1, -2) for call in calls], 1).float()
-    right = torch.cat([by_record(call.input, n).flatten(1, -2) for call in calls], 1).float()
-    positions, numbers = left.shape[1], left.shape[1] * (left.shape[2] + right.shape[2])
-    if positions > min(left.shape[2], right.shape[2]) or numbers > FACTORS:
+    left, right = (all_positions(x, n) for x in ([call.grad for call in calls], [call.input for call in calls]))
+    length, rows, columns = left.shape[1], left.shape[2], right.shape[2]
+    if length > min(rows, columns) or length * (rows + columns) > FACTORS:
         return None
     if "bias" in layer.parameters:
         right = torch.cat([right, right.new_ones(*right.shape[:2], 1)], 2)

@@ -1,4 +1,4 @@
-"""The whole gradient of every record by Opacus' rules for layers, for training that clips them one by one."""
+"""The whole gradient of every record of a batch, for training that clips them: by Opacus' rules, or without."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from ptaudit.gradients.agreement import rounding, tolerance
 from ptaudit.gradients.autograd import differentiate, filled
 from ptaudit.gradients.frozen_state import frozen_state, grads_aside, jittered
 from ptaudit.gradients.record_losses import RecordLosses
-from ptaudit.gradients.whole_gradients import Way, WholeGradients, by_loop, by_vmap, holds, trainable
+from ptaudit.gradients.whole_gradients import WholeGradients, holds, one_by_one, side_by_side, trainable
 
 _SAMPLERS: Mapping[type[nn.Module], Callable[[nn.Module, list[Tensor], Tensor], Mapping[nn.Parameter, Tensor]]] = (
     GradSampleModule.GRAD_SAMPLERS
 )
 _SPECIAL = ("padding_idx", "max_norm", "scale_grad_by_freq")  # of embeddings; Opacus' rule knows nothing of them
 _CHECK_RECORDS = 3
+
+
+Way = Callable[[RecordLosses, AbstractContextManager[None]], WholeGradients]
+"""(losses of a batch, watch) -> gradients; the watch is entered around a pass over the summed loss."""
 
 
 def choose_way(losses: RecordLosses) -> Way:
@@ -38,18 +42,41 @@ def choose_way(losses: RecordLosses) -> Way:
         stack.enter_context(grads_aside(few.model.parameters()))
         # A little beside the weights: a branch that a zero switches off would show nothing.
         stack.enter_context(jittered(few.model.parameters()))
-        alone = by_loop(few, nullcontext())
+        alone = one_by_one(few, parameters)
         if not all(bool(g.isfinite().all()) for g in alone.of.values()):
             return by_loop  # nothing can be shown; training is about to say that it diverges
         batch = differentiate(few(), few.model, parameters)
-        gaps = torch.stack([(alone.of[name].sum(0) - filled(g, parameters[name])).norm() for name, g in batch.items()])
+        gaps = torch.stack([(alone.of[path].sum(0) - filled(g, parameters[path])).norm() for path, g in batch.items()])
         if not bool((gaps <= rounding(torch.stack([g.norm() for g in alone.of.values()]), allowed)).all()):
             raise ModelError(
                 "the model mixes the records of a batch: none has a gradient of its own to clip",
                 where="train.defense",
                 remedy="use GroupNorm or LayerNorm instead of statistics over the batch",
             )
-        return next((way for way in (by_samplers, by_vmap) if holds(way, few, alone, allowed)), by_loop)
+        faster = (way for way in (by_samplers, by_vmap) if holds(partial(way, few, nullcontext()), alone, allowed))
+        return next(faster, by_loop)
+
+
+def by_vmap(losses: RecordLosses, watch: AbstractContextManager[None]) -> WholeGradients:
+    """All records side by side; dropout is drawn for every record."""
+    _watch_once(losses, watch)
+    return side_by_side(losses, trainable(losses.model), "different")
+
+
+def by_loop(losses: RecordLosses, watch: AbstractContextManager[None]) -> WholeGradients:
+    """One record after the other."""
+    _watch_once(losses, watch)
+    return one_by_one(losses, trainable(losses.model))
+
+
+def _watch_once(losses: RecordLosses, watch: AbstractContextManager[None]) -> None:
+    """An ordinary pass for who watches, without a trace in weights, gradients or random numbers."""
+    if isinstance(watch, nullcontext):
+        return
+    device = losses.targets.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), watch:
+        torch.autograd.backward(losses().sum())
+    losses.model.zero_grad(set_to_none=True)
 
 
 def by_samplers(losses: RecordLosses, watch: AbstractContextManager[None]) -> WholeGradients:

@@ -1,9 +1,8 @@
-"""The whole gradient of every record of a batch, without a rule for its layers: side by side, or one by one."""
+"""The whole gradient of every record, whatever its layers are: side by side by `torch.func`, or one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,13 +13,16 @@ from ptaudit.gradients.agreement import agrees
 from ptaudit.gradients.autograd import differentiate, filled
 from ptaudit.gradients.record_losses import RecordLosses, loss_at, over_records
 
+Parameters = Mapping[str, nn.Parameter]
+"""By path in the model."""
+
 
 @dataclass(frozen=True)
 class WholeGradients:
     """What a batch of n records gave.
 
     Attributes:
-        of: gradients (n, ...) of the trainable parameters, by name; a parameter that was not used may have none.
+        of: gradients (n, ...) of parameters by path; one that was not used has zeros, or none.
         losses: (n,).
     """
 
@@ -28,53 +30,35 @@ class WholeGradients:
     losses: Tensor
 
 
-Way = Callable[[RecordLosses, AbstractContextManager[None]], WholeGradients]
-"""(losses of a batch, watch) -> gradients; the watch is entered around a pass over the summed loss."""
+def side_by_side(losses: RecordLosses, parameters: Parameters, randomness: str = "error") -> WholeGradients:
+    """By `vmap(grad)` of the model as a function of its weights; see `over_records`."""
+    each = grad_and_value(loss_at(losses.model, losses.loss))
+    weights = {path: p.detach() for path, p in parameters.items()}
+    return WholeGradients(*over_records(each, weights, losses.inputs, losses.targets, randomness=randomness))
 
 
-def holds(way: Way, losses: RecordLosses, alone: WholeGradients, allowed: float) -> bool:
-    """Whether a way gives the gradients that the loop gave, but for rounding: a relative error of `allowed`."""
+def one_by_one(losses: RecordLosses, parameters: Parameters) -> WholeGradients:
+    """By one forward and backward pass for each record: slow, and right for every model."""
+    parts: dict[str, list[Tensor]] = {path: [] for path in parameters}
+    found = []
+    for i in range(len(losses)):
+        own = losses.some(slice(i, i + 1))()
+        for path, g in differentiate(own, losses.model, parameters).items():
+            parts[path].append(filled(g, parameters[path]).detach())
+        found.append(own.detach())
+    return WholeGradients({path: torch.stack(part) for path, part in parts.items()}, torch.cat(found))
+
+
+def holds(way: Callable[[], WholeGradients], alone: WholeGradients, allowed: float) -> bool:
+    """Whether a way gives the gradients that `one_by_one` gave, but for rounding: a relative error of `allowed`."""
 
     def given() -> list[Tensor]:
-        found = way(losses, nullcontext()).of
-        return [found[name] if name in found else torch.zeros_like(g) for name, g in alone.of.items()]
+        found = way().of
+        return [found[path] if path in found else torch.zeros_like(g) for path, g in alone.of.items()]
 
     return agrees(given, list(alone.of.values()), allowed)
 
 
-def by_vmap(losses: RecordLosses, watch: AbstractContextManager[None]) -> WholeGradients:
-    """`vmap(grad)` of the whole model; dropout is drawn for every record."""
-    _watch_once(losses, watch)
-    weights = {name: p.detach() for name, p in trainable(losses.model).items()}
-    each = grad_and_value(loss_at(losses.model, losses.loss))
-    gradients, found = over_records(each, weights, losses.inputs, losses.targets, randomness="different")
-    return WholeGradients(gradients, found)
-
-
-def by_loop(losses: RecordLosses, watch: AbstractContextManager[None]) -> WholeGradients:
-    """One forward and backward pass for each record: slow, and right for every model."""
-    _watch_once(losses, watch)
-    parameters = trainable(losses.model)
-    parts: dict[str, list[Tensor]] = {name: [] for name in parameters}
-    found = []
-    for i in range(len(losses)):
-        own = losses.some(slice(i, i + 1))()
-        for name, g in differentiate(own, losses.model, parameters).items():
-            parts[name].append(filled(g, parameters[name]))
-        found.append(own.detach())
-    return WholeGradients({name: torch.stack(part) for name, part in parts.items()}, torch.cat(found))
-
-
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Its trainable parameters by name."""
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-
-def _watch_once(losses: RecordLosses, watch: AbstractContextManager[None]) -> None:
-    """An ordinary pass for who watches, without a trace in weights, gradients or random numbers."""
-    if isinstance(watch, nullcontext):
-        return
-    device = losses.targets.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), watch:
-        torch.autograd.backward(losses().sum())
-    losses.model.zero_grad(set_to_none=True)
+    """Its trainable parameters by path."""
+    return {path: p for path, p in model.named_parameters() if p.requires_grad}

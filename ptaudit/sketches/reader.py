@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ptaudit.errors import ModelError, in_one_line
 from ptaudit.gradients.agreement import ERRORS, MIXED, tolerance
-from ptaudit.gradients.autograd import one_by_one, summed
+from ptaudit.gradients.autograd import summed
 from ptaudit.gradients.fallback import by_fallback
 from ptaudit.gradients.frozen_state import frozen_state, without_gradients
 from ptaudit.gradients.gradient_check import CHECK_RECORDS, UNUSED_RECORDS, astray, check_layers, still_holds
@@ -219,8 +219,8 @@ class TokenReader:
     def _wake(self, layer: Layer, losses: RecordLosses) -> None:
         """Checks a layer that was unused so far, on the first records that reach it."""
         reached: list[int] = []
-        for i, grads in enumerate(one_by_one(losses, [layer])):
-            if any(map(_any, grads.values())):
+        for i in range(len(losses)):
+            if any(map(_any, summed(losses.some(slice(i, i + 1)), [layer]).values())):
                 reached.append(i)
             if len(reached) == CHECK_RECORDS:
                 break

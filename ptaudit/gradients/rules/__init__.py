@@ -8,18 +8,23 @@ from torch import nn
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.rules.base import ModuleCall, Rule, with_norms_only
-from ptaudit.gradients.rules.batch_norm import batch_norm, batch_norm_tokens
 from ptaudit.gradients.rules.conv import conv, conv_tokens
 from ptaudit.gradients.rules.conv_transpose import conv_transpose, conv_transpose_tokens
 from ptaudit.gradients.rules.embedding import embedding, embedding_tokens
-from ptaudit.gradients.rules.group_norm import group_norm, group_norm_tokens
-from ptaudit.gradients.rules.instance_norm import instance_norm
-from ptaudit.gradients.rules.layer_norm import layer_norm, layer_norm_tokens
 from ptaudit.gradients.rules.layout import FIRST, arranged
 from ptaudit.gradients.rules.linear import linear, linear_tokens
+from ptaudit.gradients.rules.norm import (
+    batch_norm,
+    batch_norm_tokens,
+    group_norm,
+    group_norm_tokens,
+    instance_norm,
+    layer_norm,
+    layer_norm_tokens,
+    rms_norm,
+)
 from ptaudit.gradients.rules.prelu import prelu
 from ptaudit.gradients.rules.projection import Projection, plain, projection, projection_tokens
-from ptaudit.gradients.rules.rms_norm import rms_norm
 from ptaudit.gradients.rules.tied import tied, tied_tokens
 
 PROJECTION, TIED = Rule(projection, projection_tokens), Rule(tied, tied_tokens)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,6 +72,18 @@ def by_record(x: Tensor, n: int) -> Tensor:
     if x.dim() == 0 or x.shape[0] % n:
         raise UnsupportedError(f"{tuple(x.shape)[:1]} rows are not a multiple of {n} records")
     return x.reshape(n, x.shape[0] // n, *x.shape[1:])
+
+
+def positions(x: Tensor, n: int) -> Tensor:
+    """All positions of each record in (rows, ..., features): (n, positions, features) float32."""
+    if x.dim() < 2:
+        raise UnsupportedError("no dimension for records")
+    return by_record(x, n).flatten(1, -2).float()
+
+
+def all_positions(tensors: Iterable[Tensor], n: int) -> Tensor:
+    """Those of several calls, side by side."""
+    return torch.cat([positions(x, n) for x in tensors], dim=1)
 
 
 def pieces(n: int, numbers: int) -> Iterator[slice]:

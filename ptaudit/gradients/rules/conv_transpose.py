@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch, MatrixBlock
-from ptaudit.gradients.rules.base import Contribution, ModuleCall, UnsupportedError, by_record, pieces
+from ptaudit.gradients.rules.base import Contribution, ModuleCall, by_record, pieces
+from ptaudit.gradients.rules.conv import bias_gradient, by_group, check_dimensions, unfold
 from ptaudit.gradients.rules.matrix import ghost_is_cheaper, ghost_norm_sq
 
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -26,7 +27,7 @@ def conv_transpose(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: La
     module = _checked(layer, calls)
     norm_sq = torch.zeros(n, device=module.weight.device)
     if "bias" in layer.parameters:
-        norm_sq = norm_sq + _bias(calls, n).square().sum(1)
+        norm_sq = norm_sq + bias_gradient(calls, n).square().sum(1)
     if "weight" in layer.parameters:
         norm_sq = norm_sq + _norm_sq(module, _swapped(module, calls, n), n)
     return None if sketch is None else conv_transpose_tokens(layer, calls, n, sketch), norm_sq
@@ -35,7 +36,7 @@ def conv_transpose(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: La
 def conv_transpose_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
     """Tokens (n, dim): a small convolution of the output gradient times the projected input."""
     module = _checked(layer, calls)
-    grads = {"bias": _bias(calls, n)} if "bias" in layer.parameters else {}
+    grads = {"bias": bias_gradient(calls, n)} if "bias" in layer.parameters else {}
     total = torch.zeros(n, sketch.dim, device=module.weight.device)
     for block, place in sketch.placed():
         if not isinstance(block, MatrixBlock):
@@ -51,13 +52,8 @@ def conv_transpose_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, ske
 def _checked(layer: Layer, calls: Sequence[ModuleCall]) -> Transposed:
     module = layer.module
     assert isinstance(module, Transposed)
-    if any(call.input.dim() != module.weight.dim() for call in calls):
-        raise UnsupportedError("no dimension for records")
+    check_dimensions(module, calls)
     return module
-
-
-def _bias(calls: Sequence[ModuleCall], n: int) -> Tensor:
-    return torch.stack([by_record(call.grad.float().flatten(2).sum(2), n).sum(1) for call in calls]).sum(0)
 
 
 def _swapped(module: Transposed, calls: Sequence[ModuleCall], n: int) -> list[ModuleCall]:
@@ -91,26 +87,8 @@ def _norm_sq(module: Transposed, calls: Sequence[ModuleCall], n: int) -> Tensor:
     ghost = ghost_is_cheaper(positions, rows, columns)
     norms = []
     for s in pieces(n, max(module.groups * (columns * positions + positions**2 * ghost), module.weight.numel())):
-        a = torch.cat([_patches(module, call, s) for call in calls], dim=2)
-        g = torch.cat([_by_group(module, call.grad[s].flatten(3)) for call in calls], dim=2)
+        a = torch.cat([unfold(module, call, s) for call in calls], dim=2)
+        g = torch.cat([by_group(module, call.grad[s].flatten(3)) for call in calls], dim=2)
         squares = ghost_norm_sq(a, g, False) if ghost else (g @ a.mT).square().sum((1, 2))
         norms.append(squares.view(-1, module.groups).sum(1))
     return torch.cat(norms)
-
-
-def _patches(module: Transposed, call: ModuleCall, s: slice) -> Tensor:
-    """Patches of the padded output gradient: (n * groups, out / groups * kernel, rows * positions)."""
-    x = call.input[s].contiguous()
-    spatial = x.stride()[3:]
-    size = (*x.shape[:3], *module.kernel_size, *call.grad.shape[3:])
-    window = [d * step for d, step in zip(module.dilation, spatial)]
-    stride = (*x.stride()[:3], *window, *[jump * step for jump, step in zip(module.stride, spatial)])
-    patches = x.as_strided(size, stride, x.storage_offset())
-    return _by_group(module, patches.reshape(*x.shape[:2], module.weight[0].numel() * module.groups, -1))
-
-
-def _by_group(module: Transposed, x: Tensor) -> Tensor:
-    """(n, rows, channels, positions) as (n * groups, channels / groups, rows * positions)."""
-    n, rows, channels, positions = x.shape
-    grouped = x.reshape(n, rows, module.groups, channels // module.groups, positions)
-    return grouped.permute(0, 2, 3, 1, 4).reshape(n * module.groups, channels // module.groups, rows * positions)

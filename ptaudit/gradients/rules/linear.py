@@ -9,20 +9,28 @@ from torch import Tensor
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution, ModuleCall, UnsupportedError, by_record, from_gradients, pieces
+from ptaudit.gradients.rules.base import (
+    Contribution,
+    ModuleCall,
+    UnsupportedError,
+    all_positions,
+    by_record,
+    from_gradients,
+    pieces,
+)
 from ptaudit.gradients.rules.matrix import ghost_is_cheaper, ghost_norm_sq
 
 
 def linear(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
     """Positions of all calls are concatenated, so that their cross terms are kept in the norm."""
     bias = "bias" in layer.parameters
-    g = _positions([call.grad for call in calls], n)
+    g = all_positions([call.grad for call in calls], n)
     if "weight" not in layer.parameters:
         return from_gradients({"bias": g.sum(1)}, sketch)
-    a = _positions([call.input for call in calls], n)
-    positions, rows, columns = a.shape[1], g.shape[2], a.shape[2]
-    if ghost_is_cheaper(positions, rows, columns):
-        parts = [ghost_norm_sq(a[s].mT, g[s].mT, bias) for s in pieces(n, positions**2)]
+    a = all_positions([call.input for call in calls], n)
+    length, rows, columns = a.shape[1], g.shape[2], a.shape[2]
+    if ghost_is_cheaper(length, rows, columns):
+        parts = [ghost_norm_sq(a[s].mT, g[s].mT, bias) for s in pieces(n, length**2)]
         return None if sketch is None else _tokens(a, g, sketch), torch.cat(parts)
     return _explicit(a, g, bias, sketch)
 
@@ -30,7 +38,7 @@ def linear(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketc
 def linear_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
     """Both sides projected as flat matrices, then one small product per record."""
     if "weight" not in layer.parameters:
-        return sketch({"bias": _positions([call.grad for call in calls], n).sum(1)})
+        return sketch({"bias": all_positions([call.grad for call in calls], n).sum(1)})
     block = sketch.matrix()
     total: Tensor | None = None
     for call in calls:
@@ -49,13 +57,6 @@ def _projected(x: Tensor, matrix: Tensor, n: int) -> Tensor:
     """(rows, ..., features) by (side, features) to (n, side, positions of a record)."""
     flat = by_record(x, n).flatten(0, -2).float()
     return by_record((matrix @ flat.mT).mT, n).mT
-
-
-def _positions(tensors: Sequence[Tensor], n: int) -> Tensor:
-    """All positions of each record: (n, positions, features)."""
-    if any(x.dim() < 2 for x in tensors):
-        raise UnsupportedError("no dimension for records")
-    return torch.cat([by_record(x, n).flatten(1, -2) for x in tensors], dim=1).float()
 
 
 def _tokens(a: Tensor, g: Tensor, sketch: LayerSketch) -> Tensor:

@@ -9,8 +9,8 @@ from torch import nn
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.affine import over_channels
 from ptaudit.gradients.rules.base import Contribution, ModuleCall, UnsupportedError, by_record, from_gradients
+from ptaudit.gradients.rules.norm import over_channels
 
 
 def prelu(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch, MatrixBlock
-from ptaudit.gradients.rules.base import Contribution, ModuleCall, UnsupportedError, by_record, pieces
+from ptaudit.gradients.rules.base import Contribution, ModuleCall, all_positions, pieces, positions
 from ptaudit.gradients.rules.expanded import Expanded, add_expanded
 from ptaudit.gradients.rules.matrix import ghost_is_cheaper, ghost_norm_sq
 
@@ -71,7 +71,7 @@ def _tokens(calls: Sequence[ModuleCall], n: int, sketch: LayerSketch, small: dic
         if block.bias is not None and block.corner is not None:
             total[:, place] += ((small[block.bias] @ block.left.T).unsqueeze(2) * block.corner).flatten(1)
         for call, start in _of(calls, block.weight):
-            a, g = _positions(call.input, n), _positions(call.grad, n)
+            a, g = positions(call.input, n), positions(call.grad, n)
             left = block.left[:, start : start + g.shape[2]]
             total[:, place] += ((g @ left.T).mT @ (a @ block.right.T)).flatten(1)
     return total
@@ -85,7 +85,7 @@ def _small(layer: Layer, calls: Sequence[ModuleCall], n: int) -> dict[str, Tenso
         if isinstance(call, Expanded):
             add_expanded(grads, call, n)
         elif (bias := _rows(call)[1]) is not None and bias[0] in grads:
-            total = _positions(call.grad, n).sum(1)
+            total = positions(call.grad, n).sum(1)
             grads[bias[0]][:, bias[1] : bias[1] + total.shape[1]] += total
     return grads
 
@@ -103,20 +103,13 @@ def _of(calls: Sequence[ModuleCall], name: str) -> list[tuple[ModuleCall, int]]:
 
 def _norm_sq(found: Sequence[tuple[ModuleCall, int]], shape: torch.Size, n: int) -> Tensor:
     rows, columns = shape
-    a = torch.cat([_positions(call.input, n) for call, _ in found], dim=1)
-    grads = [(_positions(call.grad, n), start) for call, start in found]
+    a = all_positions([call.input for call, _ in found], n)
+    grads = [(positions(call.grad, n), start) for call, start in found]
     g = torch.cat([F.pad(x, (start, rows - start - x.shape[2])) for x, start in grads], dim=1)
-    positions = a.shape[1]
-    if ghost_is_cheaper(positions, rows, columns):
-        return torch.cat([ghost_norm_sq(a[s].mT, g[s].mT, False) for s in pieces(n, positions**2)])
+    length = a.shape[1]
+    if ghost_is_cheaper(length, rows, columns):
+        return torch.cat([ghost_norm_sq(a[s].mT, g[s].mT, False) for s in pieces(n, length**2)])
     return torch.cat([_square(g[s].mT @ a[s]) for s in pieces(n, rows * columns)])
-
-
-def _positions(x: Tensor, n: int) -> Tensor:
-    """All positions of each record: (n, positions, features)."""
-    if x.dim() < 2:
-        raise UnsupportedError("no dimension for records")
-    return by_record(x, n).flatten(1, -2).float()
 
 
 def _square(x: Tensor) -> Tensor:

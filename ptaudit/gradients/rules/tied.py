@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution, ModuleCall, by_record, pieces
-from ptaudit.gradients.rules.embedding import embedding, embedding_tokens
+from ptaudit.gradients.rules.base import Contribution, ModuleCall, pieces, positions
+from ptaudit.gradients.rules.embedding import embedding, embedding_tokens, looked_up
 from ptaudit.gradients.rules.projection import Projection, projection, projection_tokens
 
 
@@ -45,10 +45,8 @@ def _inner(layer: Layer, lookup: ModuleCall, product: Projection, n: int) -> Ten
     """Sum over lookups t and positions s of <g_t, a_s> times the entry of s's output gradient at the row of t."""
     module = layer.module
     assert isinstance(module, nn.Embedding)
-    index, looked = by_record(lookup.input, n).flatten(1), by_record(lookup.grad, n).flatten(1, -2).float()
-    if module.padding_idx is not None:
-        looked = looked * (index != module.padding_idx).unsqueeze(2)
-    a, g = (by_record(x, n).flatten(1, -2).float() for x in (product.input, product.grad))
+    index, looked = looked_up(module, [lookup], n)
+    a, g = (positions(x, n) for x in (product.input, product.grad))
     start = product.weight[1] if product.weight else 0
     parts = []
     for s in pieces(n, index.shape[1] * a.shape[1]):
