@@ -55,7 +55,7 @@ def _gradients(losses: RecordLosses, parameters: Sequence[_Parameter], axis: int
     found, refused = {}, set()
     for layer, name in parameters:
         kind = type(layer.module), name
-        if kind in refused:  # deep networks have dozens of a kind, and each trial is a pass
+        if kind in refused:  # deep networks have dozens of a kind, and each try is a pass
             continue
         alone = _together(losses, [(layer, name)], axis)
         if alone is None:

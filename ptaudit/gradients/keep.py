@@ -70,8 +70,8 @@ class KeptSketch(LayerSketch):
         """The matrices of explicit gradients one after the other, `(n, dim)`."""
         return torch.cat([block(grads) for block in self.blocks], 1)
 
-    def placed(self) -> list[tuple[Block, slice]]:
-        """Every block and its place: one after the other."""
+    def spans(self) -> list[tuple[Block, slice]]:
+        """Every block and its span: one after the other."""
         ends = list(itertools.accumulate(rows * columns for rows, columns in self.sizes))
         return [(block, slice(start, end)) for block, start, end in zip(self.blocks, [0, *ends], ends)]
 

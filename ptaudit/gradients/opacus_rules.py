@@ -22,7 +22,7 @@ _SAMPLERS: Mapping[type[nn.Module], Callable[[nn.Module, list[Tensor], Tensor], 
     GradSampleModule.GRAD_SAMPLERS
 )
 _SPECIAL = ("padding_idx", "max_norm", "scale_grad_by_freq")  # of embeddings; Opacus' rule knows nothing of them
-_CHECK_RECORDS = 3
+CHECK_RECORDS = 3
 
 
 Way = Callable[[RecordLosses, AbstractContextManager[None]], WholeGradients]
@@ -35,7 +35,7 @@ def choose_way(losses: RecordLosses) -> Way:
     Raises:
         ModelError: the model mixes its records, so that none has a gradient of its own.
     """
-    few, parameters = losses.some(slice(_CHECK_RECORDS)), trainable(losses.model)
+    few, parameters = losses.some(slice(CHECK_RECORDS)), trainable(losses.model)
     allowed = tolerance((), losses.targets.device)
     with ExitStack() as stack:
         stack.enter_context(frozen_state(few.model, few.targets.device))

@@ -38,14 +38,14 @@ def conv_transpose_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, ske
     module = _checked(layer, calls)
     grads = {"bias": bias_gradient(calls, n)} if "bias" in layer.parameters else {}
     total = torch.zeros(n, sketch.dim, device=module.weight.device)
-    for block, place in sketch.placed():
+    for block, span in sketch.spans():
         if not isinstance(block, MatrixBlock):
-            total[:, place] += block(grads)
+            total[:, span] += block(grads)
             continue
         for call in _swapped(module, calls, n):
-            total[:, place] += _product(module, call, block)
+            total[:, span] += _product(module, call, block)
         if block.bias is not None and block.corner is not None:
-            total[:, place] += ((grads["bias"] @ block.left.T).unsqueeze(2) * block.corner).flatten(1)
+            total[:, span] += ((grads["bias"] @ block.left.T).unsqueeze(2) * block.corner).flatten(1)
     return total
 
 

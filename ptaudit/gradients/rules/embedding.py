@@ -51,6 +51,6 @@ def _norm_sq(index: Tensor, g: Tensor, entries: int) -> Tensor:
     """Sums what falls on the same entry of the same record, then squares."""
     n = len(index)
     record = torch.arange(n, device=index.device).unsqueeze(1)
-    keys, place = torch.unique((record * entries + index).flatten(), return_inverse=True)
-    rows = g.new_zeros(len(keys), g.shape[2]).index_add_(0, place, g.flatten(0, 1))
+    keys, row = torch.unique((record * entries + index).flatten(), return_inverse=True)
+    rows = g.new_zeros(len(keys), g.shape[2]).index_add_(0, row, g.flatten(0, 1))
     return g.new_zeros(n).index_add_(0, keys // entries, rows.square().sum(1))

@@ -2,7 +2,7 @@
 
 Time-first networks (nn.Transformer and nn.RNN by default) hand (time, records, ...) to their layers, and models that
 fold frames into rows may do so time first; a LayerNorm over channels may move them to the end by itself. Every
-arrangement below is tried by the proof; none is assumed.
+arrangement below is tried by the check; none is assumed.
 """
 
 from __future__ import annotations

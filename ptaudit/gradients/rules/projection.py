@@ -64,16 +64,16 @@ def _whole(layer: Layer, call: ModuleCall) -> bool:
 
 def _tokens(calls: Sequence[ModuleCall], n: int, sketch: LayerSketch, small: dict[str, Tensor]) -> Tensor:
     total = torch.zeros(n, sketch.dim, device=calls[0].grad.device)
-    for block, place in sketch.placed():
+    for block, span in sketch.spans():
         if not isinstance(block, MatrixBlock):
-            total[:, place] += block(small)
+            total[:, span] += block(small)
             continue
         if block.bias is not None and block.corner is not None:
-            total[:, place] += ((small[block.bias] @ block.left.T).unsqueeze(2) * block.corner).flatten(1)
+            total[:, span] += ((small[block.bias] @ block.left.T).unsqueeze(2) * block.corner).flatten(1)
         for call, start in _of(calls, block.weight):
             a, g = positions(call.input, n), positions(call.grad, n)
             left = block.left[:, start : start + g.shape[2]]
-            total[:, place] += ((g @ left.T).mT @ (a @ block.right.T)).flatten(1)
+            total[:, span] += ((g @ left.T).mT @ (a @ block.right.T)).flatten(1)
     return total
 
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Step", "StepContext", "make_step"]
 
-_TRIAL_RECORDS = 4
-
 
 def make_step(context: StepContext, train: TrainSpec) -> Step:
     """The step of the spec.
@@ -39,9 +37,7 @@ def make_step(context: StepContext, train: TrainSpec) -> Step:
         need_opacus()
         from ptaudit.training.steps.dp_sgd import DpSgd
 
-        trial, members = context.batch(context.members[:_TRIAL_RECORDS]), len(context.members)
-        seed, device = context.seed, context.device
-        return DpSgd(context.model, context.loss, train, context.optimizer, trial, members, seed, device)
+        return DpSgd(context, train)
     passes = Passes(context.model, context.loss, train, context.optimizer, context.device)
     change = _change(context, train, passes)
     if change is not None:
