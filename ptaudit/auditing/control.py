@@ -18,11 +18,11 @@ from torch import Tensor
 from ptaudit.context.epoch_context import Scene
 from ptaudit.context.session import Session, both_sides
 from ptaudit.games.membership.play import play
+from ptaudit.model_input import leaves
 from ptaudit.spec.play import GameSpec
 from ptaudit.stats.detection import standard_error
 from ptaudit.stats.estimate import NOT_COMPARABLE
 from ptaudit.tables.row import JOINT, Row
-from ptaudit.training.batch import leaves
 
 ERROR_RATE = 0.01
 """How often members and held-out records of one population are said to differ."""

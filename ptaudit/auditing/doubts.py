@@ -16,8 +16,8 @@ from ptaudit.context.session import Session
 from ptaudit.errors import PtauditError
 from ptaudit.gradients.agreement import ERRORS
 from ptaudit.gradients.frozen_state import frozen_state
+from ptaudit.model_input import call, rows, to_device
 from ptaudit.sketches.tokens import Tokens
-from ptaudit.training.batch import call, rows, to_device
 from ptaudit.training.seeding import seeded
 
 RECORDS_WITHOUT = 0.1

@@ -14,8 +14,8 @@ from ptaudit.auditing.training import label_notes, training_notes
 from ptaudit.context.session import Session
 from ptaudit.context.training_canaries import notes as planted_notes
 from ptaudit.data.tensors import IGNORED
+from ptaudit.model_input import to_device
 from ptaudit.spec.model import Spec
-from ptaudit.training.batch import to_device
 from ptaudit.training.evaluate import MOST_MEMBERS
 from ptaudit.training.forward import trial_forward
 

@@ -17,7 +17,7 @@ from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import ROOT
 from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses, loss_at, over_records
 from ptaudit.gradients.whole_gradients import holds, one_by_one, side_by_side, trainable
-from ptaudit.training.batch import Inputs, as_real, batched, rows, to_device
+from ptaudit.model_input import Inputs, as_real, batched, rows, to_device
 
 Gradient = dict[str, Tensor]
 

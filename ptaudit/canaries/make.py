@@ -14,7 +14,7 @@ from ptaudit.canaries.craft import Search, craft
 from ptaudit.canaries.gradient_sensitivity import GradientSensitivity
 from ptaudit.canaries.space import space_of
 from ptaudit.data import Records
-from ptaudit.training.batch import Inputs, rows
+from ptaudit.model_input import Inputs, rows
 
 MOST_LABELS = 16
 """A crafted record may have any label of so few; of more classes, its own or the one with the largest loss."""

@@ -11,7 +11,7 @@ from torch.autograd.graph import Node
 from ptaudit.gradients.frozen_state import grads_aside
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.record_losses import RecordLosses
-from ptaudit.training.batch import as_real
+from ptaudit.model_input import as_real
 
 Gradients = dict[str, Tensor | None]
 """By parameter path; None where the loss does not depend on the parameter."""

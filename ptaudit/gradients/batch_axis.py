@@ -19,7 +19,7 @@ from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.gradients.rules.base import Contribution, ModuleCall, with_norms_only
 from ptaudit.gradients.rules.expanded import expanded
 from ptaudit.gradients.whole_gradients import one_by_one
-from ptaudit.training.batch import as_real
+from ptaudit.model_input import as_real
 
 _Parameter = tuple[Layer, str]
 

@@ -15,7 +15,7 @@ from ptaudit.gradients.agreement import ERRORS
 from ptaudit.gradients.autograd import parameters_of
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.record_losses import RecordLosses, per_record
-from ptaudit.training.batch import Inputs, as_real, call, leaves, mapped
+from ptaudit.model_input import Inputs, as_real, call, leaves, mapped
 
 Differentiable = list[Tensor]
 """The tensors that are private: floating-point leaves of the inputs, or the target alone."""

@@ -12,7 +12,7 @@ from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.gradients.rules.base import Contribution, from_gradients, pieces
 from ptaudit.gradients.whole_gradients import Parameters, WholeGradients, one_by_one, side_by_side
-from ptaudit.training.batch import as_real
+from ptaudit.model_input import as_real
 
 Sketches = Mapping[str, LayerSketch | None]
 """By layer name; None where only the norm is wanted."""

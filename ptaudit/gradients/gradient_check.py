@@ -23,7 +23,7 @@ from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.gradients.rules import rule_for
 from ptaudit.gradients.rules.base import Contribution, from_gradients
 from ptaudit.gradients.rules.layout import FIRST, MOVED, SHARED
-from ptaudit.training.batch import shapes
+from ptaudit.model_input import shapes
 
 CHECK_RECORDS = 4
 UNUSED_RECORDS = 64

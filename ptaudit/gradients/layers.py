@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ptaudit.errors import ModelError
-from ptaudit.training.batch import as_real
+from ptaudit.model_input import as_real
 
 ROOT = "(root)"
 UNUSED = "unused: receives no gradient"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from ptaudit.errors import ModelError
-from ptaudit.training.batch import Inputs, batched, call, mapped, rows
+from ptaudit.model_input import Inputs, batched, call, mapped, rows
 
 PerRecordLoss = Callable[[Tensor, Tensor], Tensor]
 """(output, target) -> one loss per record, shape (n,)."""

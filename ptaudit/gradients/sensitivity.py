@@ -44,7 +44,7 @@ from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import Layer, find_layers
 from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses, loss_at, over_records
 from ptaudit.gradients.rules.base import pieces
-from ptaudit.training.batch import Inputs, batched, mapped, to_device
+from ptaudit.model_input import Inputs, batched, mapped, to_device
 
 _AT_ONCE = 64
 """Records of a pass: more are no faster on a CPU."""

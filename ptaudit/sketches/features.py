@@ -19,7 +19,7 @@ from ptaudit.errors import DataError, ModelError
 from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import find_layers
 from ptaudit.gradients.projection import generator_for, projection
-from ptaudit.training.batch import Inputs, call, count, leaves, rows, to_device
+from ptaudit.model_input import Inputs, call, count, leaves, rows, to_device
 
 Kind = Literal["activations", "input", "label"]
 

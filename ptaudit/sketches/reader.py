@@ -22,9 +22,9 @@ from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.gradients.per_example_pass import PerExamplePass, per_example_pass, reading_of
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses
+from ptaudit.model_input import Inputs, rows, to_device
 from ptaudit.sketches.chunks import Chunks
 from ptaudit.sketches.tokens import Chunk, Source, Tokens, joined
-from ptaudit.training.batch import Inputs, rows, to_device
 
 
 class TokenReader:

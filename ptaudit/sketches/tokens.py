@@ -12,7 +12,7 @@ from ptaudit.gradients.layers import Layer, LayerInfo
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses
 from ptaudit.gradients.rules.base import Contribution
-from ptaudit.training.batch import Inputs, to_device
+from ptaudit.model_input import Inputs, to_device
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ptaudit.data.records import Records
-from ptaudit.training.batch import call, to_device
+from ptaudit.model_input import call, to_device
 from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.running_metrics import RunningMetrics
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ptaudit.data.tensors import IGNORED
 from ptaudit.errors import DataError, ModelError, PtauditError, first_line
-from ptaudit.training.batch import leaves, to_device
+from ptaudit.model_input import leaves, to_device
 from ptaudit.training.forward import trial_forward
 from ptaudit.training.independence import check_independence
 from ptaudit.training.loss import PerRecordLoss, bce, cross_entropy, mse, scores_in

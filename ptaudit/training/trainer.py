@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ptaudit.data.records import Records
 from ptaudit.data.split import Split
 from ptaudit.errors import ModelError, PtauditError, RunFolderError, TrainingDivergedError, first_line, in_one_line
+from ptaudit.model_input import to_device
 from ptaudit.training.augment import Augment, augment_generator
-from ptaudit.training.batch import to_device
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.training.epoch_snapshot import EpochStats, Moment, Observer, StepWatch
 from ptaudit.training.evaluate import evaluate, members_evaluated

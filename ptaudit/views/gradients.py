@@ -17,8 +17,8 @@ from ptaudit.gradients.agreement import agrees, attempt
 from ptaudit.gradients.autograd import dense, parameters_of, summed
 from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.record_losses import RecordLosses, losses_at, over_records
+from ptaudit.model_input import Inputs, as_real, leaves, mapped, rows, to_device
 from ptaudit.sketches.tokens import Source
-from ptaudit.training.batch import Inputs, as_real, leaves, mapped, rows, to_device
 from ptaudit.views.update import Update
 
 _CHECK_RECORDS = 4

@@ -14,9 +14,9 @@ from ptaudit.gradients.batches import Matrices, at_once
 from ptaudit.gradients.keep import KeptSketch, as_kept, kept_sketch
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.gradients.projection import LayerSketch
+from ptaudit.model_input import Inputs
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Source
-from ptaudit.training.batch import Inputs
 from ptaudit.views.aggregate import sums
 from ptaudit.views.gradients import TABLE_BYTES, BatchGradients
 from ptaudit.views.joint import Joint

@@ -12,8 +12,8 @@ from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import find_layers
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import RecordLosses
+from ptaudit.model_input import mapped
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.training.batch import mapped
 
 N = 6
 PADDED = torch.zeros(N, 5, dtype=torch.bool)

@@ -11,7 +11,7 @@ from torch import nn
 
 from ptaudit.gradients import Dense, Factors, UsedRows
 from ptaudit.gradients.layers import find_layers
-from ptaudit.training.batch import mapped
+from ptaudit.model_input import mapped
 
 N = 6
 

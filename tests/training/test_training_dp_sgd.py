@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from ptaudit.data import Records
 from ptaudit.errors import ModelError, PtauditError, TrainingDivergedError
+from ptaudit.model_input import call
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.training.batch import call
 from ptaudit.training.loss import make_loss
 from ptaudit.training.sampling import epoch_batches
 

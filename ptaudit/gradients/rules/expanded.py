@@ -18,7 +18,7 @@ from ptaudit.gradients.rules.base import (
     from_gradients,
     with_norms_only,
 )
-from ptaudit.training.batch import as_real
+from ptaudit.model_input import as_real
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ptaudit.data.records import Records
-from ptaudit.training.batch import Inputs, rows
+from ptaudit.model_input import Inputs, rows
 from ptaudit.training.epoch_snapshot import StepWatch
 from ptaudit.training.loss import PerRecordLoss
 

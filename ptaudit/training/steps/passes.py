@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from ptaudit.errors import ModelError
-from ptaudit.training.batch import as_real, call
+from ptaudit.model_input import as_real, call
 from ptaudit.training.epoch_snapshot import StepWatch
 from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.steps.base import Batch
