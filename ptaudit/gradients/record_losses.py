@@ -14,7 +14,7 @@ from ptaudit.errors import ModelError
 from ptaudit.model_input import Inputs, batched, call, mapped, rows
 
 PerRecordLoss = Callable[[Tensor, Tensor], Tensor]
-"""(output, target) -> one loss per record, shape (n,)."""
+"""(output (n, ...), target (n, ...)) -> losses (n,). Nothing is averaged over records."""
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ptaudit.data.records import Records
+from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.model_input import call, to_device
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.running_metrics import RunningMetrics
 
 _BATCH = 512

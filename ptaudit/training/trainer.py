@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from ptaudit.data.records import Records
 from ptaudit.data.split import Split
 from ptaudit.errors import ModelError, PtauditError, RunFolderError, TrainingDivergedError, first_line, in_one_line
+from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.model_input import to_device
 from ptaudit.training.augment import Augment, augment_generator
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.training.epoch_snapshot import EpochStats, Moment, Observer, StepWatch
 from ptaudit.training.evaluate import evaluate, members_evaluated
 from ptaudit.training.labels import taught
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.optimizer import make_optimizer, rate_factor
 from ptaudit.training.sampling import epoch_batches, steps_per_epoch
 from ptaudit.training.seeding import NOISE, derived_seed, seeded

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from ptaudit.errors import ModelError
+from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.model_input import as_real, call
 from ptaudit.training.epoch_snapshot import StepWatch
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.steps.base import Batch
 
 if TYPE_CHECKING:
