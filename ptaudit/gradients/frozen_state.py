@@ -64,22 +64,30 @@ def grads_aside(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 
 @contextmanager
-def jittered(parameters: Iterable[nn.Parameter], seed: int = 0) -> Iterator[None]:
-    """Weights a little beside where they are, and exactly as they were afterwards."""
+def restored(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Weights may move inside the block, and are bit for bit as they were afterwards."""
     found = [(parameter, parameter.detach().clone()) for parameter in parameters]
-    generator = torch.Generator().manual_seed(seed)
     try:
-        with torch.no_grad():
-            for parameter, _ in found:
-                kind = torch.complex64 if parameter.is_complex() else torch.float32
-                noise = torch.randn(parameter.shape, generator=generator, dtype=kind)
-                size = 0.1 * parameter.abs().square().mean().sqrt() + 0.01
-                parameter.add_(noise.to(parameter.device, parameter.dtype) * size)
         yield
     finally:
         with torch.no_grad():
             for parameter, copy in found:
                 parameter.copy_(copy)
+
+
+@contextmanager
+def jittered(parameters: Iterable[nn.Parameter], seed: int = 0) -> Iterator[None]:
+    """Weights a little beside where they are."""
+    found = list(parameters)
+    generator = torch.Generator().manual_seed(seed)
+    with restored(found):
+        with torch.no_grad():
+            for parameter in found:
+                kind = torch.complex64 if parameter.is_complex() else torch.float32
+                noise = torch.randn(parameter.shape, generator=generator, dtype=kind)
+                size = 0.1 * parameter.abs().square().mean().sqrt() + 0.01
+                parameter.add_(noise.to(parameter.device, parameter.dtype) * size)
+        yield
 
 
 _Kept = tuple[dict[str, torch.Tensor | None], str, torch.Tensor, torch.Tensor]

@@ -22,7 +22,7 @@ from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.gradients.rules import rule_for
 from ptaudit.gradients.rules.base import Contribution, from_gradients
-from ptaudit.gradients.rules.layout import FIRST, MOVED, SHARED
+from ptaudit.gradients.rules.layout import ARRANGE, FIRST, SHARED
 from ptaudit.model_input import shapes
 
 CHECK_RECORDS = 4
@@ -167,7 +167,7 @@ class GradientCheck:
                 found[layer.name] = Verdict("none", MIXED, doubtful=gap < PLAUSIBLE)
             else:
                 found[layer.name] = self._judged(layer, first, alone[layer.name], bound)
-        for layout in MOVED:
+        for layout in ARRANGE:
             ruled = [layer.name for layer in layers if rule_for(layer.module) and not layer.is_complex]
             self._try(dict.fromkeys(ruled, layout), layers, alone, bound, found)
         for layer in layers:

@@ -134,8 +134,9 @@ class LayerHook:
             return
         try:
             with torch.no_grad(), torch.autocast(found[0][1].device.type, enabled=False):
-                rule, calls = fitting(self.reading.rule, self.layer, [call_of(grad) for call_of, grad in found])
-                self.result = self._way(rule)(self.layer, calls, self._n, self.reading.sketch)
+                calls = [call_of(grad) for call_of, grad in found]
+                rule, fit = fitting(self.reading.rule, self.layer, calls, self._n)
+                self.result = self._way(rule)(self.layer, fit, self._n, self.reading.sketch)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a rule meets what its author did not think of: the layer is read another way

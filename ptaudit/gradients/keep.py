@@ -16,10 +16,8 @@ from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.matrices import Dense, Factors, RecordGradients, UsedRows
 from ptaudit.gradients.per_example_pass import reading_of
 from ptaudit.gradients.projection import Block, LayerSketch, MatrixBlock, VectorBlock, generator_for, projection
-from ptaudit.gradients.rules import rule_for
 from ptaudit.gradients.rules.base import Contribution, ContributionOf, ModuleCall, all_positions
 from ptaudit.gradients.rules.embedding import looked_up
-from ptaudit.gradients.rules.layout import arranged
 
 WHOLE = 4096
 """Layers with at most so many parameters are kept whole."""
@@ -125,11 +123,9 @@ class Keeper:
         """What listens in the place of the layer's rule; only for a layer that has one."""
         found = reading_of(self._layer, self._layout, self.sketch)
         assert found is not None
-        rule = rule_for(self._layer.module)
-        if found.axes is not None or rule is None:
+        if found.axes is not None:
             return found
-        listening = replace(rule, contribution=self._listening(rule.contribution))
-        return replace(found, rule=arranged(listening, self._layout))
+        return replace(found, rule=replace(found.rule, contribution=self._listening(found.rule.contribution)))
 
     def _listening(self, rule: ContributionOf) -> ContributionOf:
         def contribution(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:

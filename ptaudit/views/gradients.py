@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,7 @@ from torch.nn.functional import embedding_bag
 from ptaudit.defenses import Defense
 from ptaudit.gradients.agreement import agrees, attempt
 from ptaudit.gradients.autograd import dense, parameters_of, summed
-from ptaudit.gradients.frozen_state import frozen_state
+from ptaudit.gradients.frozen_state import frozen_state, restored
 from ptaudit.gradients.record_losses import RecordLosses, losses_at, over_records
 from ptaudit.model_input import Inputs, as_real, leaves, mapped, rows, to_device
 from ptaudit.sketches.tokens import Source
@@ -162,7 +161,7 @@ class BatchGradients:
     def _walk(self, losses: RecordLosses) -> Tensor:
         """The mean gradient `(1, d)` along the local steps on one batch."""
         total = torch.zeros(1, self.layout.size, device=self._source.device)
-        with _restored(self._parameters if self._steps > 1 else {}):
+        with restored(self._parameters.values() if self._steps > 1 else ()):
             for step in range(self._steps):
                 found = dense(self._source.layers, summed(losses, self._source.layers))
                 slope = {path: g / len(losses) for path, g in found.items()}
@@ -212,15 +211,3 @@ def _means(table: Tensor, members: Tensor) -> Tensor:
     often = table.new_zeros(len(members), len(table))
     often.scatter_add_(1, members, torch.ones_like(members, dtype=table.dtype))
     return often @ table / members.shape[1]
-
-
-@contextmanager
-def _restored(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
-    """Weights are as they were afterwards."""
-    kept = {path: parameter.detach().clone() for path, parameter in parameters.items()}
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for path, parameter in parameters.items():
-                parameter.copy_(kept[path])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -11,7 +12,7 @@ from ptaudit.gradients.rules.base import ModuleCall, Rule, with_norms_only
 from ptaudit.gradients.rules.conv import conv, conv_tokens
 from ptaudit.gradients.rules.conv_transpose import conv_transpose, conv_transpose_tokens
 from ptaudit.gradients.rules.embedding import embedding, embedding_tokens
-from ptaudit.gradients.rules.layout import FIRST, arranged
+from ptaudit.gradients.rules.layout import ARRANGE, FIRST
 from ptaudit.gradients.rules.linear import linear, linear_tokens
 from ptaudit.gradients.rules.norm import (
     batch_norm,
@@ -58,19 +59,18 @@ def rule_for(module: nn.Module, layout: str = FIRST) -> Rule | None:
     Whether it holds is checked, not assumed; `LayerInfo.layout` says for which layout it did.
     """
     rule = next((RULES[kind] for kind in type(module).__mro__ if kind in RULES), None)
-    return rule and arranged(rule, layout)
+    return rule and replace(rule, arrange=ARRANGE.get(layout))
 
 
-def fitting(rule: Rule, layer: Layer, calls: Sequence[ModuleCall]) -> tuple[Rule, Sequence[ModuleCall]]:
+def fitting(rule: Rule, layer: Layer, calls: Sequence[ModuleCall], n: int) -> tuple[Rule, Sequence[ModuleCall]]:
     """The rule for the calls that a layer was seen to have, and the calls as it takes them.
 
     Weights that `F.linear` was called with are those of a product, whatever module owns them.
     """
-    if not any(isinstance(call, Projection) for call in calls):
-        return rule, calls
-    if isinstance(layer.module, nn.Embedding):
-        return TIED, calls
-    if not isinstance(layer.module, nn.Linear):
-        return rule, calls
-    whole = plain(layer, calls)
-    return (PROJECTION, calls) if whole is None else (rule, whole)
+    if any(isinstance(call, Projection) for call in calls):
+        if isinstance(layer.module, nn.Embedding):
+            return TIED, calls
+        if isinstance(layer.module, nn.Linear):
+            whole = plain(layer, calls)
+            return (PROJECTION, calls) if whole is None else (rule, rule.arranged(whole, n))
+    return rule, rule.arranged(calls, n)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -50,10 +50,23 @@ class Rule:
     """Turns the calls of a module into per-record tokens, with or without norms.
 
     The calls are summed: a module that is used several times in one forward pass has one gradient.
+
+    Attributes:
+        contribution: tokens with norms.
+        tokens: tokens alone.
+        arrange: brings what calls were given, and its gradient, to records in dimension 0; None where they are there.
     """
 
     contribution: ContributionOf
     tokens: TokensOf
+    arrange: Callable[[Tensor, int], Tensor] | None = None
+
+    def arranged(self, calls: Sequence[ModuleCall], n: int) -> Sequence[ModuleCall]:
+        """The calls as the rule takes them; moments kept by the forward pass are in the old order."""
+        move = self.arrange
+        if move is None:
+            return calls
+        return [replace(call, input=move(call.input, n), grad=move(call.grad, n), moments=None) for call in calls]
 
 
 def with_norms_only(contribution: ContributionOf) -> Rule:
