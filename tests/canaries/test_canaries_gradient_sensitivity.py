@@ -166,3 +166,30 @@ def test_numbers_may_be_values_and_name_the_level(tmp_path: Path) -> None:
     assert (low[:, place] > high[:, place]).all()
     fits = question.fitting(records, split.held_out)
     assert set(records.fields["level"].codes[fits]) == {0, 5}
+
+
+class Aliased(nn.Module):
+    """Uses its weight from a list, where `torch.func` does not find it: to that it has no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+        self.net = nn.Linear(3, 2)
+        self.again = [self.scale]
+
+    def forward(self, x):
+        return self.net(torch.tanh(x * self.again[0]))
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_a_weight_that_torch_func_does_not_find_counts(clip: float | None) -> None:
+    torch.manual_seed(0)
+    model, inputs, targets = Aliased(), torch.randn(7, 3), torch.arange(7) % 2
+    sensitivity = GradientSensitivity(model, cross_entropy, Question(), clip)
+    expected = [float(autograd(model, cross_entropy, x, y, clip).norm()) for x, y in zip(inputs, targets)]
+    np.testing.assert_allclose(sensitivity.distances(inputs, targets), expected, rtol=1e-6)
+    step = 1e-2 * torch.eye(3)[1]
+    up, down = (sensitivity.distances(inputs + sign * step, targets) for sign in (1, -1))
+    slope, distance = sensitivity.slopes(inputs, targets)
+    np.testing.assert_allclose(distance, expected, rtol=1e-6)
+    np.testing.assert_allclose(slope[:, 1], (up - down) / 2e-2, rtol=1e-2, atol=1e-3)
