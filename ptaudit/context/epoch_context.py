@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,7 +27,7 @@ from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.catalog import GAMES, NO_DEFENSE, NOISE_HALF
 from ptaudit.spec.model import GameSpec
 from ptaudit.stats.bootstrap import of_low_rank
-from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.estimate import Estimate, inconclusive, not_captured
 from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.row import JOINT, Row, limit
 from ptaudit.tables.status import limited_by_attack
@@ -179,7 +179,7 @@ class Scene:
         rows = []
         for layer in self.layers:
             if layer.capture == "none" and seen(layer.name) and audited(self.session.spec, layer.name):
-                why = replace(inconclusive(""), status=f"not captured: {layer.reason}")
+                why = not_captured(layer.reason)
                 found = the_same([m for m in GAMES[game.name] if m not in ("upper_bits", NOISE_HALF)], why, 1)
                 for adversary in adversaries:
                     rows += self.rows(view, game, adversary, [layer_line(layer)], found)

@@ -70,7 +70,7 @@ class Monitor:
     not how much there is to be found.
 
     On the first pass that is captured it is checked how each layer is read, in evaluation mode on the records of that
-    pass; a layer that fails is `inconclusive` with the reason. The seconds of the check are in `setup`, not in
+    pass; a layer that fails is `not captured`, with the reason. The seconds of the check are in `setup`, not in
     `overhead`.
 
     Records are known by their content (all tensors that the model is given with a row per record), so one that comes

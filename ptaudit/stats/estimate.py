@@ -69,3 +69,8 @@ def inconclusive(reason: str, *, ceiling: float = math.nan, n: int = 0) -> Estim
     """An attack that could not run: never 0 and never "safe"."""
     nan = math.nan
     return Estimate(nan, nan, nan, nan, ceiling, n, f"inconclusive: {reason}")
+
+
+def not_captured(reason: str) -> Estimate:
+    """Of a layer whose gradient could not be read: it leaks, nobody knows how much."""
+    return replace(inconclusive(""), status=f"not captured: {reason}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -21,7 +20,7 @@ from ptaudit.spec.catalog import MODEL_VIEW
 from ptaudit.spec.inference import LocalisationGame
 from ptaudit.spec.play import GameSpec
 from ptaudit.spec.secrets import about_attribute, attribute_of
-from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.estimate import Estimate, inconclusive, not_captured
 from ptaudit.tables.row import Row
 from ptaudit.views.joint import mixed
 
@@ -104,5 +103,5 @@ def _not_captured(scene: Scene, game: LocalisationGame) -> Iterator[Row]:
     """Rows of the layers whose gradient could not be read."""
     for layer in scene.layers:
         if layer.capture == "none" and audited(scene.session.spec, layer.name):
-            why = replace(inconclusive(""), status=f"not captured: {layer.reason}")
+            why = not_captured(layer.reason)
             yield from _rows(scene, game, [layer_line(layer)], {metric: [why] for metric in METRICS})
