@@ -157,27 +157,26 @@ class GradientCheck:
             return dict.fromkeys((layer.name for layer in layers), Verdict("none", reason))
         alone = by_loop(self.losses, layers, self.sketches)
         first = self._one_pass({layer.name: FIRST for layer in layers}, layers)
-        bound = tolerance(layers, self.losses.targets.device, first.half)
+        truth = _Truth(alone, tolerance(layers, self.losses.targets.device, first.half))
         found: dict[str, Verdict] = {}
         for layer in layers:
             gap = mixing(alone[layer.name], _of_batch(layer, batch, self.sketches[layer.name]))
             if not bool(alone[layer.name][1].isfinite().all()):
                 found[layer.name] = Verdict("none", "gradients of the first records are not finite")
-            elif gap > bound:
+            elif gap > truth.bound:
                 found[layer.name] = Verdict("none", MIXED, doubtful=gap < PLAUSIBLE)
             else:
-                found[layer.name] = self._judged(layer, first, alone[layer.name], bound)
+                found[layer.name] = _judged(layer, first, truth)
         for layout in ARRANGE:
             ruled = [layer.name for layer in layers if rule_for(layer.module) and not layer.is_complex]
-            self._try(dict.fromkeys(ruled, layout), layers, alone, bound, found)
+            self._try(dict.fromkeys(ruled, layout), layers, truth, found)
         for layer in layers:
             if isinstance(layer.module, nn.Embedding):
                 with suppress(*ERRORS):  # the model does not take one lookup per record
-                    self._try({layer.name: SHARED}, layers, alone, bound, found)
-        rest = [layer for layer in layers if found[layer.name].capture == "loop"]
-        self._try(find_layouts(self.losses, rest, bound), layers, alone, bound, found)
-        rest = [layer for layer in layers if found[layer.name].capture == "loop"]
-        return found | self._by_vmap(rest, found, alone, bound)
+                    self._try({layer.name: SHARED}, layers, truth, found)
+        self._try(find_layouts(self.losses, _looped(layers, found), truth.bound), layers, truth, found)
+        self._by_vmap(_looped(layers, found), truth, found)
+        return found
 
     def _one_pass(self, layouts: Mapping[str, str], layers: Sequence[Layer]) -> PerExamplePass:
         named = [(layer, layouts[layer.name]) for layer in layers if layer.name in layouts]
@@ -185,62 +184,68 @@ class GradientCheck:
         with without_gradients(self.losses.model):
             return per_example_pass(self.losses, [reading for reading in readings if reading is not None])
 
-    def _judged(self, layer: Layer, one_pass: PerExamplePass, reference: Contribution, bound: float) -> Verdict:
-        gap = disagreement(one_pass.found.get(layer.name), reference)
-        vacuous = not bool(reference[1].any())
-        if layer.is_complex or rule_for(layer.module) is None:
-            kind = type(layer.module).__name__
-            return Verdict("loop", f"no rule for {'complex ' if layer.is_complex else ''}{kind}", vacuous)
-        if layer.name in one_pass.failed:
-            return Verdict("loop", one_pass.failed[layer.name], vacuous)
-        if gap > bound:
-            return Verdict("loop", f"rule: differs from autograd by {gap:.2g}", vacuous, doubtful=gap < PLAUSIBLE)
-        return Verdict("rule", vacuous=vacuous)
-
     def _try(
-        self,
-        layouts: Mapping[str, str],
-        layers: Sequence[Layer],
-        alone: Mapping[str, Contribution],
-        bound: float,
-        found: dict[str, Verdict],
+        self, layouts: Mapping[str, str], layers: Sequence[Layer], truth: _Truth, found: dict[str, Verdict]
     ) -> None:
         """Lifts layers from the loop to a rule in another layout where that agrees."""
-        rest = [layer for layer in layers if layer.name in layouts and found[layer.name].capture == "loop"]
+        rest = [layer for layer in _looped(layers, found) if layer.name in layouts]
         if not rest:
             return
         one_pass = self._one_pass(layouts, rest)
-        for layer in rest:
-            name = layer.name
-            if name in one_pass.found and disagreement(one_pass.found[name], alone[name]) <= bound:
+        for name in (layer.name for layer in rest):
+            if name in one_pass.found and truth.gap(name, one_pass.found) <= truth.bound:
                 found[name] = replace(found[name], capture="rule", reason="", doubtful=False, layout=layouts[name])
 
-    def _by_vmap(
-        self,
-        layers: Sequence[Layer],
-        found: Mapping[str, Verdict],
-        alone: Mapping[str, Contribution],
-        bound: float,
-    ) -> dict[str, Verdict]:
+    def _by_vmap(self, layers: Sequence[Layer], truth: _Truth, found: dict[str, Verdict]) -> None:
         """Lifts layers from the loop to vmap where that agrees; the loop is the reference itself."""
         if not layers:
-            return {}
+            return
+        mapped, why = None, ""
         try:
             mapped = by_vmap(self.losses, layers, self.sketches)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # torch.func raises whatever the operation at hand raises
             why = f"; vmap: {in_one_line(error)}"
-            return {x.name: replace(found[x.name], reason=found[x.name].reason + why) for x in layers}
-        result = {}
-        for layer in layers:
-            verdict, gap = found[layer.name], disagreement(mapped[layer.name], alone[layer.name])
-            if gap <= bound:
-                result[layer.name] = replace(verdict, capture="vmap")
+        for name in (layer.name for layer in layers):
+            verdict, gap = found[name], truth.gap(name, mapped or {})
+            if mapped is None:
+                found[name] = replace(verdict, reason=verdict.reason + why)
+            elif gap <= truth.bound:
+                found[name] = replace(verdict, capture="vmap")
             else:
                 why = f"; vmap: differs from autograd by {gap:.2g}"
-                result[layer.name] = replace(verdict, reason=verdict.reason + why, doubtful=gap < PLAUSIBLE)
-        return result
+                found[name] = replace(verdict, reason=verdict.reason + why, doubtful=gap < PLAUSIBLE)
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """Contributions by one-record autograd, by layer name, and the relative error that rounding explains."""
+
+    alone: Mapping[str, Contribution]
+    bound: float
+
+    def gap(self, name: str, found: Mapping[str, Contribution]) -> float:
+        """How far a layer's contribution is from the truth."""
+        return disagreement(found.get(name), self.alone[name])
+
+
+def _judged(layer: Layer, one_pass: PerExamplePass, truth: _Truth) -> Verdict:
+    """Of the rule for records in dimension 0."""
+    gap, vacuous = truth.gap(layer.name, one_pass.found), not bool(truth.alone[layer.name][1].any())
+    if layer.is_complex or rule_for(layer.module) is None:
+        kind = type(layer.module).__name__
+        return Verdict("loop", f"no rule for {'complex ' if layer.is_complex else ''}{kind}", vacuous)
+    if layer.name in one_pass.failed:
+        return Verdict("loop", one_pass.failed[layer.name], vacuous)
+    if gap > truth.bound:
+        return Verdict("loop", f"rule: differs from autograd by {gap:.2g}", vacuous, doubtful=gap < PLAUSIBLE)
+    return Verdict("rule", vacuous=vacuous)
+
+
+def _looped(layers: Sequence[Layer], found: Mapping[str, Verdict]) -> list[Layer]:
+    """Those for which nothing faster than the loop is known by now."""
+    return [layer for layer in layers if found[layer.name].capture == "loop"]
 
 
 def _of_batch(layer: Layer, batch: Mapping[str, Tensor], sketch: LayerSketch | None) -> Contribution:

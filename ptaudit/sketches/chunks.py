@@ -11,13 +11,10 @@ from ptaudit.errors import PtauditError
 
 
 class Chunks:
-    """Slices of records, one after the other:
+    """Slices of records, one after the other; work on each `with chunks.within_memory():`.
 
-        for part in chunks:
-            with chunks.within_memory():
-                ...
-
-    A part that is too large for the device is tried again, halved, as are all later ones.
+    A part that is too large for the device is tried again, halved, as are all later ones. The last one never holds a
+    single record, of which there are no batch statistics.
 
     Args:
         total: number of records.
@@ -27,26 +24,22 @@ class Chunks:
 
     def __init__(self, total: int, size: int, device: torch.device) -> None:
         self._total, self._size, self._device = total, size, device
-        self._part, self._full = slice(0, 0), False
+        self._part, self._failed = slice(0, 0), False
 
     def __iter__(self) -> Iterator[slice]:
         while self._part.stop < self._total:
-            if self._device.type == "cuda" and self._full:  # by now nobody holds the tensors of what failed
+            if self._failed and self._device.type == "cuda":  # by now nobody holds the tensors of what failed
                 torch.cuda.empty_cache()
-            start, self._full = self._part.stop, False
-            self._part = slice(start, _end(start, self._total, self._size))
+            start, self._failed = self._part.stop, False
+            end = start + self._size
+            self._part = slice(start, end - 1 if self._total - end == 1 and self._size > 2 else min(end, self._total))
             yield self._part
 
     @contextmanager
     def within_memory(self) -> Iterator[None]:
-        """Around the work on a part.
-
-        Raises:
-            PtauditError: not even one record fits.
-        """
+        """Raises PtauditError where not even one record fits."""
         try:
             yield
-            return
         except torch.OutOfMemoryError as error:
             records = self._part.stop - self._part.start
             if records == 1:
@@ -55,11 +48,4 @@ class Chunks:
                     where="audit",
                     remedy="use a device with more memory, or --device cpu",
                 ) from error
-        self._size, self._full = records // 2, True
-        self._part = slice(0, self._part.start)
-
-
-def _end(start: int, total: int, size: int) -> int:
-    """Where a chunk ends: the last one never holds a single record, of which there are no batch statistics."""
-    end = start + size
-    return end - 1 if total - end == 1 and size > 2 else min(end, total)
+            self._size, self._part, self._failed = records // 2, slice(0, self._part.start), True

@@ -24,7 +24,7 @@ from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses
 from ptaudit.model_input import Inputs, rows, to_device
 from ptaudit.sketches.chunks import Chunks
-from ptaudit.sketches.tokens import Chunk, Source, Tokens, joined
+from ptaudit.sketches.tokens import Source, Tokens, joined
 
 
 class TokenReader:
@@ -130,7 +130,11 @@ class TokenReader:
             ModelError: the trainable parameters are not those of `prepare`.
         """
         self._check_unchanged()
-        self._check_again_if_needed(inputs, targets)
+        readings = [replace(r, sketch=self._all_sketches[r.layer.name]) for r in self._readings()]
+        with frozen_state(self._model, self._device):
+            holds = still_holds(self._losses(inputs, targets, slice(CHECK_RECORDS)), readings)
+        if not holds:
+            self.prepare(inputs, targets)
         chunks, parts = Chunks(len(targets), chunk, self._device), []
         with frozen_state(self._model, self._device):
             for part in chunks:
@@ -171,7 +175,7 @@ class TokenReader:
                     keeper.keep(found.get(name), len(losses), name in one_pass.failed)
         return [keepers[name].result() for name in chosen]
 
-    def _read_chunk(self, losses: RecordLosses) -> Chunk:
+    def _read_chunk(self, losses: RecordLosses) -> PerExamplePass:
         one_pass = self._one_pass(losses)
         unused = [layer for layer, info in zip(self._found, self.layers) if info.unused]
         if reached := [x for x in unused if any(_any(one_pass.summed[x.path(name)]) for name in x.parameters)]:
@@ -181,7 +185,8 @@ class TokenReader:
         for name, why in {**self._strays(one_pass, losses.targets.device), **one_pass.failed}.items():
             self._demote(name, why)
         found = {info.name: one_pass.found[info.name] for info in self.layers if info.name in one_pass.found}
-        return Chunk(found | by_fallback(losses, self._captured(), self._sketches), one_pass.loss)
+        found |= by_fallback(losses, self._captured(), self._sketches)
+        return replace(one_pass, summed={}, found=found)
 
     def _one_pass(self, losses: RecordLosses) -> PerExamplePass:
         """What the rules read, and the gradient of the summed loss: from one pass, unless a rule expands what is used.
@@ -240,13 +245,6 @@ class TokenReader:
         """The layers by how they are captured."""
         ways: tuple[Capture, ...] = ("rule", "vmap", "loop", "none")
         return {way: [x for x, info in zip(self._found, self.layers) if info.capture == way] for way in ways}
-
-    def _check_again_if_needed(self, inputs: Inputs, targets: Tensor) -> None:
-        readings = [replace(r, sketch=self._all_sketches[r.layer.name]) for r in self._readings()]
-        with frozen_state(self._model, self._device):
-            holds = still_holds(self._losses(inputs, targets, slice(CHECK_RECORDS)), readings)
-        if not holds:
-            self.prepare(inputs, targets)
 
     def _losses(self, inputs: Inputs, targets: Tensor, part: slice) -> RecordLosses:
         here = to_device(rows(inputs, part), self._device), targets[part].to(self._device)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.gradients.layers import Layer, LayerInfo
+from ptaudit.gradients.per_example_pass import PerExamplePass
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses
-from ptaudit.gradients.rules.base import Contribution
 from ptaudit.model_input import Inputs, to_device
 
 
@@ -47,19 +47,6 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """What was read of n records.
-
-    Attributes:
-        found: contributions by layer name; none where no gradient reached a layer.
-        loss: (n,).
-    """
-
-    found: Mapping[str, Contribution]
-    loss: Tensor
-
-
-@dataclass(frozen=True)
 class Source:
     """What a reader reads, for those who compute gradients of their own and show them as it does.
 
@@ -82,7 +69,7 @@ class Source:
         return RecordLosses(self.model, self.loss, to_device(inputs, self.device), targets.to(self.device))
 
 
-def joined(parts: Sequence[Chunk], layers: Sequence[LayerInfo], selected: Collection[str], dim: int) -> Tokens:
+def joined(parts: Sequence[PerExamplePass], layers: Sequence[LayerInfo], selected: Collection[str], dim: int) -> Tokens:
     """The tokens of all chunks; a layer has zeros in those that did not reach it.
 
     Args:
