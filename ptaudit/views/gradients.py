@@ -155,7 +155,7 @@ class BatchGradients:
 
     def _one_by_one(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """One backward pass a batch (and local step) by plain autograd, `(g, m, ...)` -> `(g, d)`."""
-        losses = RecordLosses(self._source.model, self._source.loss, inputs, targets)
+        losses = self._source.losses(inputs, targets)
         return torch.cat([self._walk(losses.some(i)) for i in torch.arange(len(targets))])
 
     def _walk(self, losses: RecordLosses) -> Tensor:
