@@ -207,7 +207,7 @@ def _live(
         model,
         spec.audit.live.budget,
         layers=spec.audit.layers,
-        proven=reader.layers,
+        checked=reader.layers,
         seed=spec.audit.seed,
         epoch_of=lambda step: 1 + (step - 1) // steps,
         write=LiveLog(log, done=saved.stats[-1].step if saved else 0),

@@ -7,18 +7,18 @@ import gc
 
 import pytest
 import torch
-from test_tokens_rules import CONV, LINEAR, NORMS, PARTIAL, N, targets
+from test_gradients_rules import CONV, LINEAR, NORMS, PARTIAL, N, targets
 from token_models import Checkpointed, Heads, InPlace, Readout, Switch, Tied, Twice, ZeroBranch
 from token_reference import cross_entropy, per_record_gradients, project, relative
 from torch import nn
 from torch.nn import functional as F
 
 from ptaudit.errors import ModelError
-from ptaudit.gradients import hooks as tap
+from ptaudit.gradients import hooks
 from ptaudit.gradients.layers import find_layers
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.rules import rule_for
-from ptaudit.gradients.rules.base import Use
+from ptaudit.gradients.rules.base import ModuleCall
 from ptaudit.sketches.live import LiveReader, matrix_layers
 from ptaudit.sketches.reader import TokenReader
 
@@ -127,8 +127,8 @@ def test_moments_that_the_forward_pass_did_not_keep_are_computed(name):
     found = find_layers(layer)[0]
     sketch = LayerSketch("norm", {name: p.shape for name, p in found.parameters.items()}, DIM, SEED)
     rule = rule_for(layer)
-    tokens = rule.tokens(found, [Use(inputs, grads)], N, sketch)
-    assert relative(tokens, rule.contribution(found, [Use(inputs, grads)], N, sketch)[0]) < 1e-5
+    tokens = rule.tokens(found, [ModuleCall(inputs, grads)], N, sketch)
+    assert relative(tokens, rule.contribution(found, [ModuleCall(inputs, grads)], N, sketch)[0]) < 1e-5
 
 
 MODELS = {
@@ -264,7 +264,7 @@ def test_a_branch_that_was_not_taken_gives_zeros():
     assert seen.tokens.values[1].any()
 
 
-def test_what_was_proven_decides_where_the_records_are():
+def test_what_was_checked_decides_where_the_records_are():
     class TimeFirst(nn.Module):
         def __init__(self):
             super().__init__()
@@ -277,7 +277,7 @@ def test_what_was_proven_decides_where_the_records_are():
     model, x, y = TimeFirst(), torch.randn(N, N, 4), targets()
     slow = TokenReader(model, cross_entropy, DIM, SEED)
     slow.prepare(x, y)
-    reader, tokens, losses = read(model.train(), x, y, proven=slow.layers)
+    reader, tokens, losses = read(model.train(), x, y, checked=slow.layers)
     assert [info.name for info in tokens.layers] == ["fc"]
     assert_true(model, tokens, losses)
     assert "too slow" in reader.layers[1].reason
@@ -292,12 +292,12 @@ def test_matrix_layers_and_patterns():
         LiveReader(model, DIM, layers=["convv"])
 
 
-def test_the_sweep_and_the_run_agree_in_eval_mode():
+def test_the_per_example_pass_and_the_run_agree_in_eval_mode():
     torch.manual_seed(0)
     model, x, y = Encoder().eval(), torch.randint(0, 9, (N, 5)), targets()
     slow = TokenReader(model, cross_entropy, DIM, SEED)
     slow.prepare(x, y)
-    _, tokens, _ = read(model, x, y, proven=slow.layers)
+    _, tokens, _ = read(model, x, y, checked=slow.layers)
     assert relative(tokens.values, slow.read(x, y).values) < 1e-5
     grads = per_record_gradients(model, cross_entropy, x, y)
     assert relative(tokens.values[0], project(find_layers(model)[0], grads, DIM, SEED)) < 2e-4
@@ -308,8 +308,8 @@ def test_no_gradient_is_kept_while_the_graph_lives():
     torch.manual_seed(0)
     model, x, y = Pictures(), torch.randn(N, 2, 7, 7), targets()
     _, tokens, losses = read(model, x, y)
-    calls = [thing for thing in gc.get_objects() if isinstance(thing, tap._Call)]
+    calls = [thing for thing in gc.get_objects() if isinstance(thing, hooks._Awaited)]
     assert losses.grad_fn is not None
     assert len(calls) >= 4
-    assert all(call.grad is None and call.use_of is tap._over for call in calls)
+    assert all(call.grad is None and call.call_of is hooks._over for call in calls)
     assert_true(model, tokens, losses)

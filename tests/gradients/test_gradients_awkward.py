@@ -7,12 +7,13 @@ from token_models import Readout
 from token_reference import assert_reads_truly, cross_entropy, per_record_gradients, project, relative
 from torch import nn
 
-from ptaudit.gradients.fallback import loop_contributions, vmap_contributions
-from ptaudit.gradients.frozen_state import quiet
+from ptaudit.gradients.fallback import by_loop, by_vmap
+from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import find_layers
 from ptaudit.gradients.projection import LayerSketch
+from ptaudit.gradients.record_losses import RecordLosses
+from ptaudit.model_input import mapped
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.training.batch import mapped
 
 N = 6
 PADDED = torch.zeros(N, 5, dtype=torch.bool)
@@ -138,7 +139,7 @@ def test_batch_norm_without_running_statistics_is_an_exception_with_its_reason()
     assert [(info.capture, info.reason) for info in reader.layers] == [("none", reason)] * 2
 
 
-FALLBACKS = {"vmap": vmap_contributions, "loop": loop_contributions}
+FALLBACKS = {"vmap": by_vmap, "loop": by_loop}
 
 
 @pytest.mark.parametrize("way", FALLBACKS)
@@ -150,8 +151,8 @@ def test_fallbacks_take_tuples_and_dicts(name, way):
     layers = find_layers(model)
     shapes = {layer.name: {x: p.shape for x, p in layer.parameters.items()} for layer in layers}
     sketches = {layer.name: LayerSketch(layer.name, shapes[layer.name], 16, 0) for layer in layers}
-    with quiet(model, torch.device("cpu")):
-        found = FALLBACKS[way](model, cross_entropy, layers, sketches, inputs, targets)
+    with frozen_state(model, torch.device("cpu")):
+        found = FALLBACKS[way](RecordLosses(model, cross_entropy, inputs, targets), layers, sketches)
     grads = per_record_gradients(model, cross_entropy, inputs, targets)
     for layer in layers:
         tokens, norm_sq = found[layer.name]
@@ -160,7 +161,7 @@ def test_fallbacks_take_tuples_and_dicts(name, way):
 
 
 def test_an_expert_that_later_records_reach_in_part():
-    """On the records of the proof all go to one expert, whose rule then holds; on others it does not."""
+    """On the records of the check all go to one expert, whose rule then holds; on others it does not."""
     torch.manual_seed(0)
     model = models.Experts()
     with torch.no_grad():
@@ -176,14 +177,14 @@ def test_an_expert_that_later_records_reach_in_part():
     assert [info.capture for info in reader.layers] == ["rule", "loop", "loop", "none"]
     assert "5 records" not in reader.layers[1].reason
     assert "75" in reader.layers[1].reason
-    assert tokens.complete  # the second expert, unused until then, was proven on those five
+    assert tokens.complete  # the second expert, unused until then, was checked on those five
     grads = per_record_gradients(model, cross_entropy, inputs, targets)
     assert [info.capture for info in tokens.layers] == ["rule", "loop", "loop"]
     for place, layer in enumerate(find_layers(model)[:3]):
         assert relative(tokens.values[place], project(layer, grads, 16, 0)) < 1e-4
 
 
-def test_a_layer_that_only_later_records_reach_is_proven_on_those():
+def test_a_layer_that_only_later_records_reach_is_checked_on_those():
     """The rule would fail (rows of some records), and nothing of it is seen on the first four records."""
     torch.manual_seed(0)
     model = models.Experts()
@@ -222,7 +223,7 @@ def test_a_parameter_behind_a_closed_gate_is_not_expanded_on_trust():
 
 
 def test_train_mode_and_dropout_change_nothing():
-    """The sweep reads in eval mode, whatever mode the transformer is in; the fast inference kernels stay off."""
+    """The pass reads in eval mode, whatever mode the transformer is in; the fast inference kernels stay off."""
     torch.manual_seed(0)
     model, inputs, targets = models.Sequences(), (torch.randn(N, 5, 8), PADDED), torch.arange(N) % 3
     values = []

@@ -5,8 +5,8 @@ from torch.nn import functional as F
 
 from ptaudit.gradients.layers import find_layers
 from ptaudit.gradients.projection import FoldedBlock, LayerSketch, MatrixBlock
+from ptaudit.model_input import call, rows
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.training.batch import call, rows
 
 
 def cross_entropy(output, target):

@@ -9,7 +9,8 @@ from token_reference import assert_reads_truly, cross_entropy
 from torch import nn
 
 from ptaudit.gradients.layers import find_layers
-from ptaudit.gradients.per_example_pass import reading_of, sweep
+from ptaudit.gradients.per_example_pass import per_example_pass, reading_of
+from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.gradients.rules import base
 from ptaudit.sketches.reader import TokenReader
 
@@ -249,7 +250,7 @@ def test_what_was_replaced_is_put_back_after_an_error():
     before = {name: id(p) for name, p in model.named_parameters()}
     readings = [reading_of(layer, "", None) for layer in find_layers(model)]
     with pytest.raises(AssertionError, match="value shape"):
-        sweep(model, cross_entropy, readings, torch.randn(N, 4, 8), TARGETS)
+        per_example_pass(RecordLosses(model, cross_entropy, torch.randn(N, 4, 8), TARGETS), readings)
     assert nn.functional.linear is LINEAR
     assert {name: id(p) for name, p in model.named_parameters()} == before
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())

@@ -1,4 +1,4 @@
-"""Uses of weights that no module hook sees: calls of `F.linear` with a layer's own parameters.
+"""Calls that no module hook sees, those of `F.linear` with a layer's own parameters.
 
 nn.MultiheadAttention hands its weights, and those of its child `out_proj`, to a function; others call
 `F.linear(x, self.qkv.weight)` themselves. `F.linear` is replaced while a pass runs: the official way to intercept it, a
@@ -9,43 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptaudit.gradients.layers import Layer
-from ptaudit.gradients.rules.base import Use
-from ptaudit.gradients.rules.expanded import Expanded
+from ptaudit.gradients.rules.base import ModuleCall
+from ptaudit.gradients.rules.expanded import expanded_call
 from ptaudit.gradients.rules.projection import Projection, Rows
 
-UseOf = Callable[[Tensor], Use]
-"""The use that a call was, once the gradient of its output is known."""
+if TYPE_CHECKING:
+    from ptaudit.gradients.hooks import LayerHook
+
+ModuleCallOf = Callable[[Tensor], ModuleCall]
+"""The call, once the gradient of its output is known."""
 
 WATCHED = (nn.Linear, nn.MultiheadAttention, nn.Embedding)
 """Layers whose rules know what a projection is."""
 
 
-class Listener(Protocol):
-    """Who wants to know of the uses of a layer."""
-
-    @property
-    def layer(self) -> Layer:
-        """The layer."""
-
-    def use(self, output: Tensor, use_of: UseOf) -> Tensor:
-        """Takes note of a use; returns the output that the model goes on with."""
-
-
 @contextmanager
-def watching(model: nn.Module, listeners: Sequence[Listener]) -> Iterator[None]:
-    """Tells the listeners of calls of `F.linear` inside the block."""
+def watching(model: nn.Module, hooks: Sequence[LayerHook]) -> Iterator[None]:
+    """Tells the hooks of calls of `F.linear` inside the block."""
     owners = {
-        id(parameter): (listener, name)
-        for listener in listeners
-        if isinstance(listener.layer.module, WATCHED)
-        for name, parameter in listener.layer.parameters.items()
+        id(parameter): (hook, name)
+        for hook in hooks
+        if isinstance(hook.layer.module, WATCHED)
+        for name, parameter in hook.layer.parameters.items()
     }
     watch = _Watch(owners)
     with ExitStack() as stack:
@@ -71,7 +62,7 @@ def _replaced(linear: Callable[..., Tensor]) -> Iterator[None]:
 class _Watch:
     """Knows which attention is running, and so where the records are: (time, records, ...) inside of it."""
 
-    def __init__(self, owners: dict[int, tuple[Listener, str]]) -> None:
+    def __init__(self, owners: dict[int, tuple[LayerHook, str]]) -> None:
         self._owners = owners
         self._linear = F.linear
         self._records: list[int] = []
@@ -103,36 +94,36 @@ class _Watch:
         if not torch.is_grad_enabled():  # the first pass of an activation checkpoint
             return output
         of_weight, of_bias = self._rows(weight), self._rows(bias)
-        for listener in {id(x[0]): x[0] for x in (of_weight, of_bias) if x is not None}.values():
-            own = [x[1] if x is not None and x[0] is listener else None for x in (of_weight, of_bias)]
-            output = listener.use(output, self._use(input.detach(), *own))
+        for hook in {id(x[0]): x[0] for x in (of_weight, of_bias) if x is not None}.values():
+            own = [x[1] if x is not None and x[0] is hook else None for x in (of_weight, of_bias)]
+            output = hook.note(output, self._call(input.detach(), *own))
         return output
 
-    def _rows(self, used: Tensor | None) -> tuple[Listener, Rows] | None:
+    def _rows(self, used: Tensor | None) -> tuple[LayerHook, Rows] | None:
         """Whose parameter that is, or from which row on a part of it."""
         if used is None:
             return None
         whole = used if used._base is None else used._base
         if id(whole) not in self._owners or used.stride() != whole.stride() or used.shape[1:] != whole.shape[1:]:
             return None
-        listener, name = self._owners[id(whole)]
+        hook, name = self._owners[id(whole)]
         first = int(used.storage_offset() - whole.storage_offset()) // max(1, whole.stride(0))
-        return listener, (name, first)
+        return hook, (name, first)
 
-    def _use(self, input: Tensor, weight: Rows | None, bias: Rows | None) -> UseOf:
+    def _call(self, input: Tensor, weight: Rows | None, bias: Rows | None) -> ModuleCallOf:
         records = self._records[-1] if self._records else None
 
-        def use_of(grad: Tensor) -> Use:
+        def call_of(grad: Tensor) -> ModuleCall:
             x, g = (_records_first(tensor, records) for tensor in (input, grad))
             return Projection(x, g, weight=weight, bias=bias)
 
-        return use_of
+        return call_of
 
     def _expanded(self, parameter: nn.Parameter) -> Tensor:
         """The key or value that attention adds for every record, (1, 1, width), once per record."""
-        listener, name = self._owners[id(parameter)]
+        hook, name = self._owners[id(parameter)]
         once_per_record = parameter.expand(1, self._records[-1], -1)
-        output = listener.use(once_per_record, lambda grad: Expanded(grad[0], grad[0], parameter=name))
+        output = hook.note(once_per_record, lambda grad: expanded_call(name, grad[0]))
         output.repeat = lambda *_: output  # type: ignore[method-assign]  # attention repeats it by itself
         return output
 

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 
 
-def call(model: nn.Module, inputs: Inputs) -> Any:
+def call(model: Callable[..., Any], inputs: Inputs) -> Any:
     """The model's output: a tuple is passed as arguments, a dict by name.
 
     Of an output with several parts that names its class scores `logits` (Hugging Face's models, torchvision's with

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.func import vmap
 
+from ptaudit.model_input import batched
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.training.batch import batched
 
 
 class Talkative(nn.Module):

@@ -1,4 +1,4 @@
-"""A device that runs out of memory in the sweep: smaller chunks, the same tokens."""
+"""A device that runs out of memory in the pass: smaller chunks, the same tokens."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_no_room_for_one_record_is_an_error_with_a_remedy():
     reader, inputs, targets = reader_of(model, 9)
 
     def never(x):
-        if x.requires_grad or model.asked:  # the proof of four records passes, the sweep does not
+        if x.requires_grad or model.asked:  # the check of four records passes, the pass over all does not
             model.asked.append(len(x))
         if len(model.asked) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")

@@ -57,7 +57,7 @@ def test_structures(name):
     torch.manual_seed(0)
     model = make().train()
     inputs = torch.randn(N, *shape)
-    if name == "zero-initialised branch":  # proven at zero, read where it has a gradient
+    if name == "zero-initialised branch":  # checked at zero, read where it has a gradient
         reader = TokenReader(model, cross_entropy, dim=16)
         reader.prepare(inputs, targets())
         assert {info.name: info.capture for info in reader.layers} == captures

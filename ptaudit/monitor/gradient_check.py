@@ -1,4 +1,4 @@
-"""How each layer of a user's model is to be read, proven without the user's loss."""
+"""How each layer of a user's model is to be read, checked without the user's loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIM = 16
 _INNER = "model"
 
 
-def prove(model: nn.Module, batch: Batch, seed: int = 0) -> tuple[LayerInfo, ...]:
+def check_layers(model: nn.Module, batch: Batch, seed: int = 0) -> tuple[LayerInfo, ...]:
     """Holds every layer's tokens against one-record autograd, on the records of one batch, in evaluation mode.
 
     Where a layer finds its records does not depend on the loss, so any loss with a term per record will do: here a

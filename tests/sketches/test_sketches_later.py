@@ -1,4 +1,4 @@
-"""What the records of the proof did not show: layers that later records reach, or use in another way."""
+"""What the records of the check did not show: layers that later records reach, or use in another way."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def assert_true(model, tokens, inputs):
 @pytest.mark.parametrize("late", [1, 6])
 @pytest.mark.parametrize("chunk", [16, 256])
 @pytest.mark.parametrize("branch", [lambda: nn.Linear(5, 5), Offset], ids=["with a rule", "without"])
-def test_a_branch_that_later_records_take_is_proven_on_those(branch, chunk, late):
+def test_a_branch_that_later_records_take_is_checked_on_those(branch, chunk, late):
     torch.manual_seed(0)
     model, inputs = Later(branch()), late_inputs(late)
     reader = TokenReader(model, cross_entropy, dim=16)
