@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map_only
 
 WIDEST_VECTOR = 1 << 14
 """A longer vector is folded to a square and projected on both sides, or its projection would be dim times as large."""
@@ -42,18 +44,20 @@ def projection(size: int, dimension: int, generator: torch.Generator) -> Tensor:
     return unique.float().contiguous()
 
 
-class Block(Protocol):
+class Block(ABC):
     """A part of a layer's parameters that is projected as one matrix or vector."""
 
+    @abstractmethod
     def __call__(self, grads: Mapping[str, Tensor]) -> Tensor:
         """Tokens (n, dim) of gradients (n, ...) by parameter name."""
 
-    def to(self, device: torch.device) -> Block:
+    def to(self, device: torch.device) -> Self:
         """The same block on another device."""
+        return type(self)(**tree_map_only(Tensor, lambda x: x.to(device), vars(self)))
 
 
 @dataclass(frozen=True)
-class MatrixBlock:
+class MatrixBlock(Block):
     """[W | b] projected on both sides.
 
     Attributes:
@@ -82,15 +86,9 @@ class MatrixBlock:
             token = token + (grads[self.bias].float() @ self.left.T).unsqueeze(2) * self.corner
         return token.flatten(1)
 
-    def to(self, device: torch.device) -> MatrixBlock:
-        """The same block on another device."""
-        corner = None if self.corner is None else self.corner.to(device)
-        factors = None if self.factors is None else (self.factors[0].to(device), self.factors[1].to(device))
-        return MatrixBlock(self.weight, self.bias, self.left.to(device), self.right.to(device), corner, factors)
-
 
 @dataclass(frozen=True)
-class VectorBlock:
+class VectorBlock(Block):
     """Several parameters as one vector, with `matrix` of shape (dim, length)."""
 
     names: tuple[str, ...]
@@ -100,13 +98,9 @@ class VectorBlock:
         """Tokens (n, dim)."""
         return _flat(grads, self.names) @ self.matrix.T
 
-    def to(self, device: torch.device) -> VectorBlock:
-        """The same block on another device."""
-        return VectorBlock(self.names, self.matrix.to(device))
-
 
 @dataclass(frozen=True)
-class FoldedBlock:
+class FoldedBlock(Block):
     """Several parameters as one long vector, folded to a square (padded with zeros) and projected on both sides."""
 
     names: tuple[str, ...]
@@ -119,10 +113,6 @@ class FoldedBlock:
         rows, columns = self.left.shape[1], self.right.shape[1]
         square = F.pad(vector, (0, rows * columns - vector.shape[1])).view(-1, rows, columns)
         return (self.left @ (square @ self.right.T)).flatten(1)
-
-    def to(self, device: torch.device) -> FoldedBlock:
-        """The same block on another device."""
-        return FoldedBlock(self.names, self.left.to(device), self.right.to(device))
 
 
 class LayerSketch:

@@ -59,7 +59,7 @@ def rule_for(module: nn.Module, layout: str = FIRST) -> Rule | None:
     Whether it holds is checked, not assumed; `LayerInfo.layout` says for which layout it did.
     """
     rule = next((RULES[kind] for kind in type(module).__mro__ if kind in RULES), None)
-    return rule and replace(rule, arrange=ARRANGE.get(layout))
+    return replace(rule, arrange=ARRANGE[layout]) if rule and layout in ARRANGE else rule
 
 
 def fitting(rule: Rule, layer: Layer, calls: Sequence[ModuleCall], n: int) -> tuple[Rule, Sequence[ModuleCall]]:
