@@ -146,7 +146,7 @@ def reidentified(tokens: Tensor, view: View, seed: int, sets: int = 4, per_targe
     found = []
     for targets, fillers in ((order[0], order[1]), (order[2], order[3])):
         for some in targets[: sets * K].split(K):
-            games = draw_games(len(some), len(fillers), per_target, view.others, view.rounds, generator)
+            games = draw_games(len(some), len(fillers), per_target, view, generator)
             seen = observe(tokens[:, some], tokens[:, fillers], games, view.noise_std, generator)[0]
             known = torch.nn.functional.normalize(tokens[:, some] - centre, dim=-1)
             named = torch.einsum("rgk,rck->rgc", seen - view.batch_size * centre, known).argmax(-1)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ptaudit.array_input import numbers_of, side_of
 from ptaudit.attacks.known import Known
-from ptaudit.attacks.usable import FAMILIES
+from ptaudit.attacks.observed_density import Effort
+from ptaudit.attacks.usable import FAMILIES, LabelledTokens
 from ptaudit.attacks.usable import measure as measure_usable
 from ptaudit.estimators import uniqueness as leave_one_out
 from ptaudit.estimators.base import REPORT, STOP, TRAIN, Pairs
@@ -69,7 +70,7 @@ def identity_bits(
     if batch_size < 1 or rounds < 1 or candidates < 2 or not noise >= 0.0:
         raise ValueError("batch_size and rounds must be at least 1, candidates at least 2, noise at least 0")
     view = View("tokens", batch_size, rounds, noise_std=noise)
-    adversary, found = identity.measure(Known(matrix[None], view), [[0]], [None], candidates, seed)
+    adversary, found = identity.measure(Known(matrix[None], view), [[0]], [None], Effort(candidates), seed)
     bits = found["bits"][0]
     return bits if noise > 0.0 or adversary == "exact" else limited_by_sketch(bits)
 
@@ -140,7 +141,7 @@ def usable_information(
     n = _same_length(seen, hidden, ("tokens", "secret"))
     if not seen.is_floating_point():
         seen = torch.nn.functional.one_hot(seen).double()
-    return measure_usable(seen[None], hidden, torch.arange(n), [[0]], family, seed)["bits"][0]
+    return measure_usable(LabelledTokens(seen[None], hidden, torch.arange(n)), [[0]], family, seed)["bits"][0]
 
 
 def uniqueness(tokens: ArrayLike | Tensor) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.calibration import log_prior
 from ptaudit.attacks.evidence import EVERY, Evidence, Statistic
 from ptaudit.attacks.stacking import Stack, fit_stack
 
@@ -29,7 +30,7 @@ class Scored:
     @property
     def ratios(self) -> Tensor:
         """Log of posterior over prior, `(P, G, K)`."""
-        return self.log_q - self.prior.double().clamp_min(1e-300).log()
+        return self.log_q - log_prior(self.prior)
 
 
 def answer(
@@ -43,7 +44,7 @@ def answer(
         secret: their secrets, `(G,)`.
         played: the games that are asked for.
         groups: for each line the layers whose statistics it may use.
-        once: whether both are looks of their own at a random view, of which only one may count.
+        once: whether both are observations of their own at a random view, of which only one may count.
     """
     known, asked = (sum(evidence.scores(one) for one in some.rounds) for some in (choose, played))
     assert isinstance(known, Tensor)

@@ -41,7 +41,16 @@ def at(values: Tensor, secret: Tensor) -> Tensor:
     return values.gather(-1, secret[None, :, None].expand(len(values), -1, 1)).squeeze(-1)
 
 
-def gain(log_ratio: Tensor, share: Tensor) -> Tensor:
+LEAST_PRIOR = 1e-300
+"""A value that is impossible before the gradient stays so, and its logarithm is finite."""
+
+
+def log_prior(prior: Tensor) -> Tensor:
+    """Logarithm of a prior, finite."""
+    return prior.double().clamp_min(LEAST_PRIOR).log()
+
+
+def gain(log_ratio: Tensor, share: Tensor | float) -> Tensor:
     """Bits gained over the prior by the mixed posterior, from the log of posterior over prior; arguments broadcast."""
     return torch.log2((1.0 - share) * log_ratio.double().exp() + share)
 
@@ -150,27 +159,68 @@ def unseen(others: int, records: int) -> float:
 
 
 def calibrate(bits: Tensor, least_share: float) -> Calibration:
-    """For each row the most cautious point of the grid that is not worse than the best by more than one standard error.
-
-    Cautious is a large share of the prior: it costs little where the posterior is right, and saves much where a batch
-    holds an outlier that no fold has seen. The one-standard-error rule is that of Breiman et al., CART (1984); the
-    spread is taken between the adversary's rehearsals, which share no filling records.
+    """The calibration of each row, see `most_cautious`; the error is that between sets of games.
 
     Args:
-        bits: bits of every point of `FINE`, averaged over each rehearsal, `(R, slopes, shares, rehearsals)`.
+        bits: bits of every point of `FINE`, averaged over each set of games on the adversary's own records, which share
+            no filling records, `(R, slopes, shares, sets)`.
         least_share: smallest share of the prior, see `unseen`.
     """
-    rows, n = len(bits), bits.shape[-1]
-    index = torch.arange(rows, device=bits.device)
     slopes, shares = (
         torch.tensor(grid, dtype=torch.float64, device=bits.device) for grid in (FINE.slopes, FINE.shares)
     )
     by_share, slope_of = bits.mean(-1).max(1)
     by_share = torch.where(shares >= least_share, by_share, -torch.inf)
-    lines = bits.gather(1, slope_of[:, None, :, None].expand(-1, 1, -1, n)).squeeze(1)
+    lines = bits.gather(1, slope_of[:, None, :, None].expand(-1, 1, -1, bits.shape[-1])).squeeze(1)
+    share = most_cautious(by_share, lines, shares)
+    return Calibration(slopes[slope_of[torch.arange(len(bits), device=bits.device), share]], shares[share])
+
+
+def most_cautious(by_share: Tensor, lines: Tensor, shares: Tensor) -> Tensor:
+    """For each row the largest share of the prior that is not worse than the best by more than one standard error.
+
+    A large share costs little where the posterior is right, and saves much where a batch holds an outlier that no game
+    has shown. The one-standard-error rule is that of Breiman et al., CART (1984).
+
+    Args:
+        by_share: mean bits at each share, minus infinity where it is not allowed, `(R, shares)`.
+        lines: bits of each game, or mean bits of each set of games, at each share, `(R, shares, n)`.
+        shares: in ascending order.
+
+    Returns:
+        Places of the shares, `(R,)`.
+    """
+    index, n = torch.arange(len(lines), device=lines.device), lines.shape[-1]
     lost = lines - lines[index, by_share.argmax(1)][:, None]
     best_share = torch.where(by_share >= by_share.amax(1, keepdim=True) - 1e-9, shares, 0.0).amax(1)
     most = best_share.clamp_min(MOST_CAUTIOUS)[:, None]
-    eligible = (lost.mean(-1) >= -lost.std(-1) / n**0.5) & (shares <= most)
-    share = torch.where(eligible, torch.arange(len(shares), device=bits.device), -1).argmax(1)
-    return Calibration(slopes[slope_of[index, share]], shares[share])
+    eligible = (lost.mean(-1) >= -lost.std(-1) / n**0.5) & (shares <= most) & torch.isfinite(by_share)
+    return torch.where(eligible, torch.arange(len(shares), device=lines.device), -1).argmax(1)
+
+
+def best_point(bits: Tensor, grid: Grid) -> tuple[Calibration, Tensor]:
+    """The best slope and share of every row, from mean bits `(R, slopes, shares)`, and its bits."""
+    slopes, shares = (bits.new_tensor(values) for values in (grid.slopes, grid.shares))
+    top, place = bits.flatten(1).max(1)
+    return Calibration(slopes[place // len(shares)], shares[place % len(shares)]), top
+
+
+SHARES = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.0325, 0.0625, 0.1, 0.2, 0.4, 0.6, 0.85)
+"""Shares of the prior that a stack tries, beside the smallest allowed one and 1."""
+
+
+def cautious_share(log_ratio: Tensor, least: float) -> float:
+    """The largest share that costs at most one standard error of the games' bits, see `most_cautious`.
+
+    Args:
+        log_ratio: log of posterior over prior of the secrets, `(G,)`.
+        least: smallest share that is allowed.
+    """
+    tried = sorted({least, *(share for share in SHARES if share > least), 1.0})
+    bits = torch.stack([gain(log_ratio, share) for share in tried])
+    best = int(bits.mean(1).argmax())
+    lost = bits - bits[best]
+    error = lost.std(1) / max(1.0, len(log_ratio)) ** 0.5
+    most = max(tried[best], MOST_CAUTIOUS)
+    fine = [share for share, d, e in zip(tried, lost.mean(1).tolist(), error.tolist()) if d >= -e and share <= most]
+    return max(fine, default=tried[best])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.evidence import EVERY
-from ptaudit.attacks.nuisance_density import GAUSSIAN, Interference, fit_gaussian, log_density
+from ptaudit.attacks.nuisance_density import GAUSSIAN, NuisanceDensity, fit_gaussian, log_density
 from ptaudit.gradients.batches import at_once
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.views.aggregate import draw_others, sums
@@ -110,7 +110,7 @@ class CountedDensity:
     tokens: Tensor
     means: Tensor
     share: Tensor
-    rest: Interference
+    rest: NuisanceDensity
 
     @classmethod
     def fit(cls, reader: CountReader, tokens: Tensor, own: Tensor, others: int) -> CountedDensity:

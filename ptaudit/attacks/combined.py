@@ -26,7 +26,7 @@ NEARLY_ALL = 0.97
 
 
 @dataclass(frozen=True)
-class Line:
+class StackedLine:
     """The posterior of one reported line.
 
     Attributes:
@@ -62,7 +62,7 @@ class Combined:
     """
 
     evidence: Evidence | None
-    lines: tuple[Line, ...]
+    lines: tuple[StackedLine, ...]
 
     @property
     def grown(self) -> bool:
@@ -109,15 +109,15 @@ class Trials:
     secret: Tensor
     least: tuple[float, float]
 
-    def line(self, rows: Sequence[int], evidence: Sequence[int]) -> Line:
+    def line(self, rows: Sequence[int], evidence: Sequence[int]) -> StackedLine:
         """The best weights of some rows and statistics."""
         parts = [self.sketches[list(rows)]]
         if self.algebra is not None:
             parts.append(self.algebra[list(evidence)])
         stack = self._stack(torch.cat(parts), bool(evidence))
-        return Line(tuple(rows), tuple(evidence), stack)
+        return StackedLine(tuple(rows), tuple(evidence), stack)
 
-    def joined(self, lines: Sequence[Line]) -> Line:
+    def joined(self, lines: Sequence[StackedLine]) -> StackedLine:
         """The best weights of lines, each as it is: fewer numbers to fit than all of their weights."""
         scores = torch.stack([line.combined(self.sketches, self.algebra) for line in lines])
         found = self._stack(scores, any(line.evidence for line in lines))
@@ -125,7 +125,7 @@ class Trials:
         split = [(w[: len(line.rows)], w[len(line.rows) :]) for w, line in zip(weights[0], lines)]
         stack = Stack(torch.cat([one for one, _ in split] + [two for _, two in split]), found.share, found.games)
         rows, evidence = (sum(some, ()) for some in zip(*((line.rows, line.evidence) for line in lines)))
-        return Line(rows, evidence, stack)
+        return StackedLine(rows, evidence, stack)
 
     def _stack(self, scores: Tensor, algebraic: bool) -> Stack:
         return fit_stack(scores, self.secret, uniform_prior(scores), self.least[algebraic])
@@ -140,27 +140,35 @@ class Trials:
         return tuple(i for i, own in enumerate(self.layers) if own == layer)
 
 
-def fit_combined(
-    played: Sequence[Trial],
-    algebra: Sequence[Sequence[Sequence[Statistic]]],
-    groups: Sequence[Sequence[int]],
-    least: tuple[float, float],
-    once: bool,
-    whole: tuple[int, ...] = (),
-    null_of: Combined | None = None,
-) -> Combined:
+@dataclass(frozen=True)
+class OwnGames:
+    """Games that an adversary has played against itself, and what may be made of them.
+
+    Attributes:
+        played: the trials of the likelihood ratio.
+        algebra: `algebra_of` these trials; empty where no matrices are seen.
+        least: smallest shares of the prior: of sketches alone, and of all.
+        once: whether the view is random, so that sketches of layers, of all of them, and matrices are observations of
+            their own, of which only one may count.
+        whole: the layer of the last rows of the trials' scores, see `Trials`.
+    """
+
+    played: Sequence[Trial]
+    algebra: Sequence[Sequence[Sequence[Statistic]]]
+    least: tuple[float, float]
+    once: bool
+    whole: tuple[int, ...] = ()
+
+
+def fit_combined(own: OwnGames, groups: Sequence[Sequence[int]], null_of: Combined | None = None) -> Combined:
     """Fit the family of every line.
 
     Args:
-        played: the trials of the likelihood ratio.
-        algebra: `algebra_of` these trials; empty where no matrices are seen.
+        own: games to fit on.
         groups: for each line the rows of the sketches that it may use; rows are layers, then joint ones.
-        least: smallest shares of the prior: of sketches alone, and of all.
-        once: whether the view is random, so that sketches of layers, of all of them, and matrices are looks of their
-            own, of which only one may count.
-        whole: the layer of the last rows of the trials' scores, see `Trials`.
         null_of: fit to shuffled secrets instead, for the null of this family.
     """
+    played, algebra, once = own.played, own.algebra, own.once
     secrets = [(trial.secret + (null_of is not None)) % len(trial.candidates) for trial in played]
     sketches = torch.cat([trial.scores for trial in played], 1)
     evidence = scores = None
@@ -168,11 +176,11 @@ def fit_combined(
         pools = [Pooled.of(algebra[part], secrets[part]) for part in (slice(None), *FOLDS)]
         evidence, *by_fold = (Evidence.fit(one.found, one.secret, one.repeats) for one in pools)
         scores = _held_out(by_fold, algebra)
-    trials = Trials(sketches, scores, evidence.layers if evidence else (), whole, torch.cat(secrets), least)
+    trials = Trials(sketches, scores, evidence.layers if evidence else (), own.whole, torch.cat(secrets), own.least)
     fit = _once if once else _together
     single = {group[0]: fit(trials, group[0]) for group in groups if len(group) == 1}
 
-    def lines() -> list[Line]:
+    def lines() -> list[StackedLine]:
         return [_best(single[g[0]]) if len(g) == 1 else _joint(trials, g, single, once) for g in groups]
 
     found = lines()
@@ -183,27 +191,30 @@ def fit_combined(
     return Combined(evidence, tuple(found))
 
 
-def _open(lines: Sequence[Line], k: int) -> bool:
+def _open(lines: Sequence[StackedLine], k: int) -> bool:
     """Whether densities alone leave something to find, in the line that finds most."""
     return max(line.stack.bits for line in lines) < NEARLY_ALL * math.log2(k)
 
 
-def _together(trials: Trials, layer: int) -> list[Line]:
+def _together(trials: Trials, layer: int) -> list[StackedLine]:
     """A layer's sketch alone, and with its statistics."""
     mine, rows = trials.of(layer), (layer, *trials.wholes(layer))
     richer = [trials.line(rows, mine)] if mine or len(rows) > 1 else []
     return [trials.line((layer,), ()), *richer]
 
 
-def _once(trials: Trials, layer: int) -> list[Line]:
+def _once(trials: Trials, layer: int) -> list[StackedLine]:
     """A layer's sketch, or its statistics, or its whole gradients."""
     mine, wholes = trials.of(layer), trials.wholes(layer)
     found = [trials.line((layer,), ()), *([trials.line((), mine)] if mine else [])]
     return [*found, *([trials.line(wholes, ())] if wholes else [])]
 
 
-def _joint(trials: Trials, group: Sequence[int], single: Mapping[int, Sequence[Line]], once: bool) -> Line:
-    """All layers: their lines and the joint sketches, each weighted as one; or one kind of look if only one counts."""
+def _joint(
+    trials: Trials, group: Sequence[int], single: Mapping[int, Sequence[StackedLine]], once: bool
+) -> StackedLine:
+    """All layers: their lines and the joint sketches, each weighted as one; or one kind of observation if only one
+    counts."""
     layers = [row for row in group if row in single]
     joint = [trials.line((row,), ()) for row in group if row not in single]
     if not layers:
@@ -224,11 +235,11 @@ def _joint(trials: Trials, group: Sequence[int], single: Mapping[int, Sequence[L
     return _best([sketched, *joint, *([trials.joined(exact)] if exact else [])])
 
 
-def _best(lines: Sequence[Line]) -> Line:
+def _best(lines: Sequence[StackedLine]) -> StackedLine:
     return max(lines, key=lambda line: line.stack.bits)
 
 
-def _simplest(simple: Line, rich: Line) -> Line:
+def _simplest(simple: StackedLine, rich: StackedLine) -> StackedLine:
     """The richer one where it is better by more than chance: what adds nothing adds false exclusions."""
     return rich if rich.stack.beats(simple.stack) else simple
 

@@ -15,13 +15,13 @@ from ptaudit.attacks.nuisance_density import (
     PLAIN_DEGREES,
     RADIAL_DEGREES,
     STUDENT_DEGREES,
-    Interference,
+    NuisanceDensity,
     fit_gaussian,
     fit_noise,
     next_student,
 )
-from ptaudit.attacks.observed_density import TAILS, Gained, Window
-from ptaudit.attacks.observed_density import fits as fits_on_sight
+from ptaudit.attacks.observed_density import TAILS, Gained, ObservedRecords
+from ptaudit.attacks.observed_density import fits as fits_on_observation
 from ptaudit.views.aggregate import add_noise, draw_others, sums
 from ptaudit.views.view import View
 
@@ -30,7 +30,7 @@ SUB_TOKENS = (16, 64)
 
 _GAUSSIANS = 2
 
-Density = Interference | Gained
+Density = NuisanceDensity | Gained
 
 
 @dataclass(frozen=True)
@@ -41,29 +41,29 @@ class Own:
     records too come after all others, in the same order.
 
     Attributes:
-        tokens: of its own records, `(R, n, k)`; with a window their pictures, see `sighted`.
+        tokens: of its own records, `(R, n, k)`; where they are observed, their features, see `observed_density`.
         view: batch size, rounds and noise.
-        window: what it sees of its own records, where a view is more than the sum of tokens and noise.
+        observed: its own records as batches of them are shown, where a view is more than the sum of tokens and noise.
         further: tokens of records of another kind, `(R, M, k)`; None where it has none.
     """
 
     tokens: Tensor
     view: View
-    window: Window | None = None
+    observed: ObservedRecords | None = None
     further: Tensor | None = None
 
     @functools.cached_property
     def sets(self) -> list[Tensor]:
-        """Coordinates to look at; of pictures those of the one, then those of the other."""
+        """Coordinates to look at; of features those of the one, then those of the other."""
         k = self.tokens.shape[-1]
-        if self.window is not None:
+        if self.observed is not None:
             return [c + start for start in (0, k // 2) for c in sub_tokens(k // 2)]
         return sub_tokens(k) if self.view.others else [torch.arange(k)]
 
     @property
     def tails(self) -> Sequence[tuple[float, ...]]:
         """The tails to try on each density of a set of coordinates."""
-        return tails_of(self.view) if self.window is None else TAILS
+        return tails_of(self.view) if self.observed is None else TAILS
 
     @property
     def places(self) -> int:
@@ -91,9 +91,9 @@ class Own:
     def densities(self, fold: slice, seed: int) -> Callable[[int, Rows], Density]:
         """Those fitted to some of its own records, by place and rows, when they are first asked for."""
         own, view, places = self.tokens[:, fold], self.view, self.places
-        if self.window is not None:
+        if self.observed is not None:
             adds_up = fits(own, replace(view, clip=None, noise_std=0.0), self.sets, seed) if view.others else None
-            return fits_on_sight(own, self.window.at(fold), view, self.sets, seed, adds_up)
+            return fits_on_observation(own, self.observed.at(fold), view, self.sets, seed, adds_up)
         alone = fits(own, view, self.sets, seed)
         if self.further is None:
             return alone
@@ -111,7 +111,7 @@ def sub_tokens(k: int) -> list[Tensor]:
     return [sub_token(k, size) for size in SUB_TOKENS if size < k] + [torch.arange(k)]
 
 
-def fits(tokens: Tensor, view: View, sets: Sequence[Tensor], seed: int) -> Callable[[int, Rows], Interference]:
+def fits(tokens: Tensor, view: View, sets: Sequence[Tensor], seed: int) -> Callable[[int, Rows], NuisanceDensity]:
     """Densities fitted on the given tokens `(R, n, k)` when they are first asked for, by place and rows.
 
     Places are set by set of coordinates; within a set, see `tails_of`. A Student-t starts from the one before it.
@@ -130,7 +130,7 @@ def fits(tokens: Tensor, view: View, sets: Sequence[Tensor], seed: int) -> Calla
         return add_noise(sums(seen(place, rows), drawn), view.noise_std, generator)
 
     @functools.cache
-    def fitted(place: int, rows: Rows) -> Interference:
+    def fitted(place: int, rows: Rows) -> NuisanceDensity:
         if view.others == 0:
             return fit_noise(rows_of(tokens, rows), view.noise_std)
         kind = place % kinds

@@ -10,26 +10,34 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.calibration import Calibration, calibrated_gain, shifted, top_hit, unseen
+from ptaudit.attacks.calibration import calibrated_gain, shifted, top_hit, unseen
 from ptaudit.attacks.densities import sub_tokens
-from ptaudit.attacks.model_selection import FOLD_GAMES, Member, Rehearsal, Rows, coordinates_of, prepare, roles, rows_of
-from ptaudit.attacks.nuisance_density import RADIAL_DEGREES, Interference, cholesky, ledoit_wolf, refined
-from ptaudit.attacks.observed_density import Window, draw, fit_games, gain_of
-from ptaudit.views.aggregate import draw_others, observe
+from ptaudit.attacks.model_selection import Fitted, FoldGames, Member, Rows, choose, coordinates_of, rows_of
+from ptaudit.attacks.nuisance_density import RADIAL_DEGREES, NuisanceDensity, cholesky, ledoit_wolf, refined
+from ptaudit.attacks.observed_density import (
+    Effort,
+    ObservedRecords,
+    Records,
+    SummedRecords,
+    fit_games,
+    gain_of,
+    in_both_roles,
+)
+from ptaudit.views.aggregate import draw_others
 from ptaudit.views.view import View
 
 CENTRES = ("seen", "token", "alone", "sums")
-"""Ways to fit what a sight shows, see `sighted`: class means of what is shown; a gain times the class means of either
-picture, placed and scattered as what is shown; all as the tokens add up, but for the gain."""
+"""Ways to fit what an observation shows, see `observed_density`: class means of what is shown; a gain times the class
+means of either feature, placed and scattered as what is shown; all as the tokens add up, but for the gain."""
 
 
 @dataclass(frozen=True)
-class Look:
+class TokenMap:
     """What is looked at: some coordinates of the token, as they are or brought to unit length."""
 
     coordinates: Tensor
@@ -46,7 +54,7 @@ class Discriminant:
     """Class centres `(R, C, d)` and the common scatter around them."""
 
     centres: Tensor
-    around: Interference
+    around: NuisanceDensity
 
     def distances(self, views: Tensor) -> Tensor:
         """Squared Mahalanobis distances to the class centres, `(R, G, d)` -> `(R, G, C)`, float32."""
@@ -59,26 +67,55 @@ class Discriminant:
 
 @dataclass(frozen=True)
 class ClassPosterior:
-    """A fitted and calibrated adversary for R rows; see `likelihood_ratio.Posterior`."""
+    """A fitted and calibrated adversary for R rows: chosen members with what they look at, and class
+    frequencies."""
 
-    parts: tuple[tuple[Rows, Member, Look, Discriminant], ...]
+    fitted: Fitted[tuple[TokenMap, Discriminant]]
     prior: Tensor
-    real: Calibration
-    shuffled: Calibration
-    fold_bits: Tensor
 
     def play(self, views: Sequence[Tensor], secret: Tensor, wrong: Tensor) -> Tensor:
         """Bits over the prior, hits and null bits of each game: `(3, R, G)`."""
-        rows, games = len(self.fold_bits), len(secret)
-        out = self.prior.new_zeros(3, rows, games)
-        for mine, member, look, model in self.parts:
+        fitted = self.fitted
+        out = self.prior.new_zeros(3, len(fitted.bits), len(secret))
+        for mine, member, (feature_map, model) in fitted.parts:
             part = list(mine)
-            scores = member.scores([model.distances(look(rows_of(view, mine))) for view in views])
+            scores = member.scores([model.distances(feature_map(rows_of(view, mine))) for view in views])
             low = shifted(scores)
-            out[0, part] = calibrated_gain(low, self.prior, self.real.at(part), secret)
+            out[0, part] = calibrated_gain(low, self.prior, fitted.real.at(part), secret)
             out[1, part] = top_hit(scores + self.prior.log(), secret)
-            out[2, part] = calibrated_gain(low, self.prior, self.shuffled.at(part), wrong)
+            out[2, part] = calibrated_gain(low, self.prior, fitted.shuffled.at(part), wrong)
         return out
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Records whose class the adversary knows.
+
+    Attributes:
+        tokens: `(R, n, k)`; where they are observed their features, `(R, n, 2k)`, see `observed_density`.
+        labels: class of each record, `(n,)`.
+        classes: number of classes C.
+        observed: the same records as batches of them are shown, where a view is more than the sum of tokens and noise.
+    """
+
+    tokens: Tensor
+    labels: Tensor
+    classes: int
+    observed: ObservedRecords | None = None
+
+    def at(self, part: slice) -> Labelled:
+        """Some of them."""
+        observed = None if self.observed is None else self.observed.at(part)
+        return replace(self, tokens=self.tokens[:, part], labels=self.labels[part], observed=observed)
+
+    @property
+    def prior(self) -> Tensor:
+        """Class frequencies."""
+        return class_prior(self.labels, self.classes)
+
+    def records(self, noise: float) -> Records:
+        """As batches of them are shown."""
+        return SummedRecords(self.tokens, noise) if self.observed is None else self.observed
 
 
 def to_unit(points: Tensor) -> Tensor:
@@ -101,7 +138,7 @@ def fit_discriminant(tokens: Tensor, labels: Tensor, classes: int, others: int, 
     centres, mean = _class_means(tokens, labels, classes)
     scatter = ledoit_wolf(tokens - centres[:, labels]) + others * ledoit_wolf(tokens - mean)
     scatter.diagonal(dim1=-2, dim2=-1).add_(noise * noise)
-    around = Interference(torch.zeros_like(mean[:, 0]), cholesky(scatter), RADIAL_DEGREES)
+    around = NuisanceDensity(torch.zeros_like(mean[:, 0]), cholesky(scatter), RADIAL_DEGREES)
     return Discriminant(centres + others * mean, around)
 
 
@@ -112,138 +149,100 @@ def _class_means(tokens: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, 
     return (one_hot.T @ tokens + mean) / (one_hot.sum(0)[:, None] + 1.0), mean
 
 
-def fits(
-    tokens: Tensor, labels: Tensor, classes: int, view: View, looks: Sequence[Look]
-) -> Callable[[int, Rows], Discriminant]:
-    """Models fitted on the given records when they are first asked for, by look and rows."""
+def fits(own: Labelled, view: View, maps: Sequence[TokenMap]) -> Callable[[int, Rows], Discriminant]:
+    """Models fitted on the given records when they are first asked for, by feature map and rows."""
 
     @functools.cache
     def fitted(place: int, rows: Rows) -> Discriminant:
-        seen = looks[place](rows_of(tokens, rows))
-        return fit_discriminant(seen, labels, classes, view.others, view.noise_std)
+        seen = maps[place](rows_of(own.tokens, rows))
+        return fit_discriminant(seen, own.labels, own.classes, view.others, view.noise_std)
 
     return fitted
 
 
-def fits_on_sight(
-    tokens: Tensor, labels: Tensor, classes: int, window: Window, view: View, looks: Sequence[Look], seed: int
+def observed_fits(
+    own: Labelled, records: ObservedRecords, view: View, maps: Sequence[TokenMap], seed: int
 ) -> Callable[[int, Rows], Discriminant]:
-    """Models fitted on batches of the given records as they are shown; looks come in fours, one for each of `CENTRES`.
+    """Models fitted on batches of the given records as they are shown; feature maps come in fours, one for each of
+    `CENTRES`.
 
     Args:
-        tokens: pictures of the given records, `(R, n, 2k)`.
-        labels: class of each record, `(n,)`.
-        classes: number of classes.
-        window: of the same records.
+        own: the records, as features.
+        records: the same ones as batches of them are shown.
         view: batch size.
-        looks: each once for every one of `CENTRES`.
+        maps: each once for every one of `CENTRES`.
         seed: of the batches.
     """
+    tokens, labels, classes = own.tokens, own.labels, own.classes
     generator = torch.Generator().manual_seed(seed)
     members = draw_others(tokens.shape[1], fit_games(tokens.shape[1], 1.0), view.records, generator)
-    (shown,) = window.batches(members[None], generator)
+    (shown,) = records.batches(members[None], generator)
     about = labels[members[:, 0].to(labels.device)]
 
     @functools.cache
     def fitted(place: int, rows: Rows) -> Discriminant:
-        seen, kind = looks[place](rows_of(shown, rows)), CENTRES[place % len(CENTRES)]
+        seen, kind = maps[place](rows_of(shown, rows)), CENTRES[place % len(CENTRES)]
         if kind == "seen":
             return fit_discriminant(seen, about, classes, 0, 0.0)
-        picture = looks[place](rows_of(tokens.chunk(2, -1)[kind == "alone"], rows))
-        gain = gain_of(picture[:, members[:, 0].to(picture.device)], seen)[:, None, None]
-        sums = fit_discriminant(picture, labels, classes, view.others, 0.0)
+        feature = maps[place](rows_of(tokens.chunk(2, -1)[kind == "alone"], rows))
+        gain = gain_of(feature[:, members[:, 0].to(feature.device)], seen)[:, None, None]
+        sums = fit_discriminant(feature, labels, classes, view.others, 0.0)
         centres, factor = gain * sums.centres, gain.abs().clamp_min(1e-200) * sums.around.factor
         if kind != "sums":
             centres = centres + (seen - centres[:, about]).mean(1, keepdim=True)
             factor = refined(factor, seen - centres[:, about])
-        return Discriminant(centres, Interference(torch.zeros_like(centres[:, 0]), factor, RADIAL_DEGREES))
+        return Discriminant(centres, NuisanceDensity(torch.zeros_like(centres[:, 0]), factor, RADIAL_DEGREES))
 
     return fitted
 
 
-def fit(
-    tokens: Tensor,
-    labels: Tensor,
-    classes: int,
-    view: View,
-    generator: torch.Generator,
-    window: Window | None = None,
-) -> ClassPosterior:
-    """Fit, choose and calibrate on the adversary's records; see `rehearsal`.
+def fit(own: Labelled, view: View, generator: torch.Generator) -> ClassPosterior:
+    """Fit, choose and calibrate on the adversary's records; see `model_selection`.
 
     Args:
-        tokens: `(R, n, k)`; with a window their pictures, see `sighted`.
-        labels: class of each record, `(n,)`.
-        classes: number of classes C.
+        own: its records.
         view: batch size, rounds and noise.
-        generator: of the games she plays against herself.
-        window: what she sees of her own records, where a view is more than the sum of tokens and noise.
+        generator: of the games it plays against itself.
     """
-    rows, n, k = tokens.shape
-    looks = _looks(k, view) if window is None else [one for one in _looks(k // 2, view) for _ in CENTRES]
-    family = [Member(i, len(look.coordinates), nu) for i, look in enumerate(looks) for nu in RADIAL_DEGREES]
+    rows, n, k = own.tokens.shape
+    maps = _token_maps(k, view) if own.observed is None else [one for one in _token_maps(k // 2, view) for _ in CENTRES]
+    family = [
+        Member(i, len(feature_map.coordinates), nu) for i, feature_map in enumerate(maps) for nu in RADIAL_DEGREES
+    ]
     half = n // 2
-    parts = slice(half), slice(half, 2 * half)
-    whole, chosen = (_fits(tokens, labels, classes, view, looks, window, part, generator) for part in parts)
+    folds = own.at(slice(half)), own.at(slice(half, 2 * half))
+
+    def fitted(some: Labelled) -> Callable[[int, Rows], Discriminant]:
+        if some.observed is None:
+            return fits(some, view, maps)
+        return observed_fits(some, some.observed, view, maps, int(torch.randint(2**62, (), generator=generator)))
+
+    def games(model: Callable[[int, Rows], Discriminant], known: Labelled, played: Labelled) -> list[FoldGames]:
+        found, labels = [], played.labels
+        for role in in_both_roles(played.records(view.noise_std), Effort(n), view, generator):
+
+            def distances(place: int, rows: Rows, views: Sequence[Tensor] = role.views) -> list[Tensor]:
+                discriminant = model(place, rows)
+                return [discriminant.distances(maps[place](rows_of(view, rows))) for view in views]
+
+            mine, secret = labels[role.targets], role.games.secret
+            found.append(FoldGames(distances, known.prior, mine[secret], mine[(secret + 1) % len(mine)]))
+        return found
+
+    def refit() -> Callable[[int, Rows], tuple[TokenMap, Discriminant]]:
+        final = fitted(own)
+        return lambda place, rows: (maps[place], final(place, rows))
+
     every = tuple(range(rows))
-    folds = [(tokens[:, part], labels[part], None if window is None else window.at(part)) for part in parts]
-    priors = [class_prior(known, classes) for _, known, _ in folds]
-    first = _rehearse(lambda place, some: whole(place, every).at(some), priors[0], *folds[1], looks, view, generator)
-    second = _rehearse(chosen, priors[1], *folds[0], looks, view, generator)
-    prepared = prepare(first, second, family, rows, unseen(view.others, n))
-    final = _fits(tokens, labels, classes, view, looks, window, slice(n), generator)
-    found = [(mine, member, looks[member.place], final(member.place, mine)) for mine, member in prepared.parts]
-    return ClassPosterior(tuple(found), class_prior(labels, classes), prepared.real, prepared.shuffled, prepared.bits)
+    whole, chosen = map(fitted, folds)
+    first = games(lambda place, some: whole(place, every).at(some), *folds)
+    second = games(chosen, *folds[::-1])
+    return ClassPosterior(choose((first, second), family, rows, unseen(view.others, n), refit), own.prior)
 
 
-def _fits(
-    tokens: Tensor,
-    labels: Tensor,
-    classes: int,
-    view: View,
-    looks: Sequence[Look],
-    window: Window | None,
-    part: slice,
-    generator: torch.Generator,
-) -> Callable[[int, Rows], Discriminant]:
-    """Models fitted on some of the records."""
-    if window is None:
-        return fits(tokens[:, part], labels[part], classes, view, looks)
-    seed = int(torch.randint(2**62, (), generator=generator))
-    return fits_on_sight(tokens[:, part], labels[part], classes, window.at(part), view, looks, seed)
-
-
-def _looks(k: int, view: View) -> list[Look]:
+def _token_maps(k: int, view: View) -> list[TokenMap]:
     """Directions are tried only where a view is one record without noise: a sum has no direction of its own."""
     alone = view.others == 0 and view.noise_std == 0.0
-    return [Look(coordinates, unit) for coordinates in sub_tokens(k) for unit in ((False, True) if alone else (False,))]
-
-
-def _rehearse(
-    model: Callable[[int, Rows], Discriminant],
-    prior: Tensor,
-    tokens: Tensor,
-    labels: Tensor,
-    window: Window | None,
-    looks: Sequence[Look],
-    view: View,
-    generator: torch.Generator,
-) -> list[Rehearsal]:
-    """Both roles: half of the played records are the targets, the other half fills the batches."""
-    quarter = tokens.shape[1] // 2
-    per_target = max(1, FOLD_GAMES // quarter)
-    found = []
-    for targets, fillers in roles(torch.arange(quarter), torch.arange(quarter, 2 * quarter)):
-        games = draw(quarter, quarter, per_target, view, generator)
-        if window is None:
-            views = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
-        else:
-            views = window.games(targets, fillers, games, generator)
-
-        def distances(place: int, rows: Rows, views: Sequence[Tensor] = views) -> list[Tensor]:
-            fitted = model(place, rows)
-            return [fitted.distances(looks[place](rows_of(view, rows))) for view in views]
-
-        mine = labels[targets]
-        found.append(Rehearsal(distances, prior, mine[games.secret], mine[(games.secret + 1) % quarter]))
-    return found
+    return [
+        TokenMap(coordinates, unit) for coordinates in sub_tokens(k) for unit in ((False, True) if alone else (False,))
+    ]

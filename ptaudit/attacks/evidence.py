@@ -14,7 +14,7 @@ from ptaudit.attacks.density import VISIBILITY, Densities, fit_densities
 from ptaudit.gradients.batches import Matrices
 from ptaudit.gradients.matrices import Factors, RecordGradients
 from ptaudit.views.aggregate import draw_others
-from ptaudit.views.sight import Sight, TokenSight
+from ptaudit.views.observation import Observation, TokenObservation
 from ptaudit.views.view import View
 
 REFERENCE = 64
@@ -104,13 +104,13 @@ class Algebra:
         own: gradients of the records, as the adversary computes them for its candidates.
     """
 
-    seen: Sight
+    seen: Observation
     own: Candidates
 
     def reader(self, view: View, generator: torch.Generator) -> Read:
-        """What is seen of batches in one round; of several looks at one batch the mean."""
+        """What is seen of batches in one round; of several observations of one batch the mean."""
         seen = self.seen
-        if view.fixed_batch and isinstance(seen, TokenSight):
+        if view.fixed_batch and isinstance(seen, TokenObservation):
             seen = seen.quieter(view.rounds)
         return lambda members: seen.read(members, generator)
 

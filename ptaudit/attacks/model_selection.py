@@ -1,6 +1,6 @@
-"""How an adversary prepares: she plays against herself, chooses a member of her family and calibrates it.
+"""How an adversary prepares: it plays against itself, chooses a member of its family and calibrates it.
 
-Her records are cut in two folds; what is fitted on one plays on the other, and the other way round. The member is
+Its records are cut in two folds; what is fitted on one plays on the other, and the other way round. The member is
 chosen where the first of them was fitted with the whole family; the chosen one is calibrated on both.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from ptaudit.attacks.calibration import (
 from ptaudit.attacks.nuisance_density import log_density
 
 FOLD_GAMES = 256
-"""Games the adversary plays against herself, per fold and role."""
+"""Games the adversary plays against itself, per fold and role."""
 
 Rows = tuple[int, ...]
 T = TypeVar("T")
@@ -49,8 +49,8 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """Games the adversary plays against herself on one fold, fitted on the other.
+class FoldGames:
+    """Games the adversary plays against itself on one fold, fitted on the other.
 
     Attributes:
         distances: squared distances of some rows under the fit at a place, `(R, G, K)` for each round.
@@ -84,47 +84,59 @@ class Rehearsal:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What the rehearsals say for R rows.
+class Fitted(Generic[T]):
+    """What was chosen for R rows, and fitted again on all of the adversary's records.
 
     Attributes:
-        parts: rows that chose the same member, and the member.
+        parts: rows that chose the same member, the member, and its fit.
         real: calibration on games with the true secret.
         shuffled: calibration of the same member on games with the secret shuffled, for the null.
-        bits: mean bits of the choice in the rehearsals, `(R,)`.
+        bits: mean bits of the choice in the games on its own records, `(R,)`.
     """
 
-    parts: tuple[tuple[Rows, Member], ...]
+    parts: tuple[tuple[Rows, Member, T], ...]
     real: Calibration
     shuffled: Calibration
     bits: Tensor
 
+    def best(self, groups: Sequence[Sequence[int]]) -> list[int]:
+        """Of every group of rows the one with most bits."""
+        return [max(group, key=lambda row: float(self.bits[row])) for group in groups]
 
-def prepare(
-    first: Sequence[Rehearsal], second: Sequence[Rehearsal], family: Sequence[Member], rows: int, least_share: float
-) -> Prepared:
-    """Choose on the first rehearsals, calibrate on all.
+
+def choose(
+    games: tuple[Sequence[FoldGames], Sequence[FoldGames]],
+    family: Sequence[Member],
+    rows: int,
+    least_share: float,
+    refit: Callable[[], Callable[[int, Rows], T]],
+) -> Fitted[T]:
+    """Choose on the games of the first fold, calibrate on those of both, fit again on all records.
 
     Args:
-        first: games on one fold, with the whole family fitted on the other.
-        second: games on the other fold; only what was chosen is asked for.
+        games: those of one fold, with the whole family fitted on the other; and those of the other fold, of which only
+            what was chosen is asked for.
         family: the members, those of one fit side by side.
         rows: number of rows R.
         least_share: smallest share of the prior, see `calibration.unseen`.
+        refit: fits on all records, by place and rows.
     """
-    by_member = torch.stack([r.by_member(family, tuple(range(rows))) for r in first]).mean(0).flatten(2).amax(2)
+    first, second = games
+    by_member = torch.stack([g.by_member(family, tuple(range(rows))) for g in first]).mean(0).flatten(2).amax(2)
     choice = cautious(by_member, by_member.new_tensor([1.0 / m.nu for m in family])).tolist()
     found = torch.empty(5, rows, dtype=by_member.dtype, device=by_member.device)
     parts = []
     for chosen in sorted(set(choice)):
         member, mine = family[chosen], tuple(row for row in range(rows) if choice[row] == chosen)
-        played = [r.fine(member, mine) for r in (*first, *second)]
+        played = [g.fine(member, mine) for g in (*first, *second)]
         bits, wrong = (torch.stack(same, -1) for same in zip(*played))
         real, shuffled = calibrate(bits, least_share), calibrate(wrong, least_share)
         best = bits.mean(-1).flatten(1).amax(1)
         found[:, list(mine)] = torch.stack([real.slope, real.share, shuffled.slope, shuffled.share, best])
         parts.append((mine, member))
-    return Prepared(tuple(parts), Calibration(*found[:2]), Calibration(*found[2:4]), found[4])
+    final = refit()
+    fitted = tuple((mine, member, final(member.place, mine)) for mine, member in parts)
+    return Fitted(fitted, Calibration(*found[:2]), Calibration(*found[2:4]), found[4])
 
 
 def roles(first: T, second: T) -> tuple[tuple[T, T], tuple[T, T]]:

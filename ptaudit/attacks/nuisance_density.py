@@ -42,8 +42,8 @@ _FARTHEST = 1e8
 
 
 @dataclass(frozen=True)
-class Interference:
-    """A fitted location and scatter of the interference, for R rows.
+class NuisanceDensity:
+    """A fitted location and scatter of what hides a candidate, for R rows.
 
     Attributes:
         mean: location, shape `(R, k)`.
@@ -77,11 +77,11 @@ class Interference:
         known = whitened(factor, _single(candidates, origin, size)).clamp_(-_FAR, _FAR)
         return squared_distances(seen, known)
 
-    def at(self, rows: Sequence[int]) -> Interference:
+    def at(self, rows: Sequence[int]) -> NuisanceDensity:
         """The density of some rows."""
         if len(rows) == len(self.mean):
             return self
-        return Interference(self.mean[list(rows)], self.factor[list(rows)], self.tails)
+        return NuisanceDensity(self.mean[list(rows)], self.factor[list(rows)], self.tails)
 
 
 def _unit(factor: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,7 +181,7 @@ def refined(factor: Tensor, centred: Tensor) -> Tensor:
     return unit.to(factor) * size[:, None, None]
 
 
-def fit_gaussian(tokens: Tensor, others: int, noise: float, refine: bool = False) -> Interference:
+def fit_gaussian(tokens: Tensor, others: int, noise: float, refine: bool = False) -> NuisanceDensity:
     """Gaussian model of the sum of `others` independent tokens plus noise.
 
     Args:
@@ -196,7 +196,7 @@ def fit_gaussian(tokens: Tensor, others: int, noise: float, refine: bool = False
     if refine:
         factor = refined(factor, centred)
     mean = _stein(mean, factor, tokens.shape[1])
-    return Interference(mean * others, _summed(factor, others, noise), RADIAL_DEGREES if refine else PLAIN_DEGREES)
+    return NuisanceDensity(mean * others, _summed(factor, others, noise), RADIAL_DEGREES if refine else PLAIN_DEGREES)
 
 
 def _summed(factor: Tensor, others: int, noise: float) -> Tensor:
@@ -216,28 +216,28 @@ def _stein(mean: Tensor, factor: Tensor, n: int) -> Tensor:
     return mean * kept.clamp_min(0.0)[:, None]
 
 
-def fit_noise(tokens: Tensor, noise: float) -> Interference:
+def fit_noise(tokens: Tensor, noise: float) -> NuisanceDensity:
     """The exact model of a batch of one record: only the noise hides it."""
     rows, _, k = tokens.shape
     eye = torch.eye(k, dtype=tokens.dtype, device=tokens.device)
-    return Interference(tokens.new_zeros(rows, k), (noise * eye).expand(rows, k, k), (GAUSSIAN,))
+    return NuisanceDensity(tokens.new_zeros(rows, k), (noise * eye).expand(rows, k, k), (GAUSSIAN,))
 
 
-def fit_student(sums: Tensor, upto: float = math.inf) -> list[Interference]:
+def fit_student(sums: Tensor, upto: float = math.inf) -> list[NuisanceDensity]:
     """Student-t models for those of `STUDENT_DEGREES` up to `upto`, by M-estimation on re-aggregated sums.
 
     Args:
         sums: sums of m-1 tokens (plus noise) drawn from the adversary's records, `(R, n, k)`.
         upto: most degrees of freedom that are needed; each model starts from the one before.
     """
-    fits: list[Interference] = []
+    fits: list[NuisanceDensity] = []
     for nu in STUDENT_DEGREES:
         if nu <= upto:
             fits.append(next_student(sums, fits[-1] if fits else None, nu))
     return fits
 
 
-def next_student(sums: Tensor, before: Interference | None, nu: float) -> Interference:
+def next_student(sums: Tensor, before: NuisanceDensity | None, nu: float) -> NuisanceDensity:
     """The Student-t model of one of `STUDENT_DEGREES`, from the one before.
 
     The first starts from the coordinate-wise median and a sphere of median size, so that a few records a thousand times
@@ -249,22 +249,22 @@ def next_student(sums: Tensor, before: Interference | None, nu: float) -> Interf
     # Where the estimate before is the identity, float32 is enough.
     size, unit = _unit(before.factor)
     points = _single(sums, before.mean, size)
-    current = Interference(torch.zeros_like(points[:, 0]), unit, ())
+    current = NuisanceDensity(torch.zeros_like(points[:, 0]), unit, ())
     for _ in range(steps):
         current = _reweighted(points, current, nu)
     mean = before.mean + current.mean.to(sums) * size[:, None]
-    return Interference(mean, current.factor.to(sums) * size[:, None, None], (nu,))
+    return NuisanceDensity(mean, current.factor.to(sums) * size[:, None, None], (nu,))
 
 
-def _median_sphere(sums: Tensor) -> Interference:
+def _median_sphere(sums: Tensor) -> NuisanceDensity:
     k = sums.shape[-1]
     median = sums.median(1).values
     size = ((sums - median[:, None]).square().sum(-1).median(1).values / k).clamp_min(1e-200).sqrt()
     eye = torch.eye(k, dtype=sums.dtype, device=sums.device)
-    return Interference(median, size[:, None, None] * eye, ())
+    return NuisanceDensity(median, size[:, None, None] * eye, ())
 
 
-def _reweighted(sums: Tensor, current: Interference, nu: float) -> Interference:
+def _reweighted(sums: Tensor, current: NuisanceDensity, nu: float) -> NuisanceDensity:
     """One fixed-point step of the M-estimate (Kent & Tyler 1991, eq. 1.2), shrunk toward the scatter before it."""
     k = sums.shape[-1]
     white = current.whiten(sums - current.mean[:, None])
@@ -272,4 +272,4 @@ def _reweighted(sums: Tensor, current: Interference, nu: float) -> Interference:
     shift = (weights[:, None] @ white) / weights.sum(1)[:, None, None]
     scaled = (white - shift).mul_(weights.sqrt()[..., None])
     mean = current.mean + (current.factor @ shift.mT).squeeze(-1)
-    return Interference(mean, sharpened(current.factor, scaled), (nu,))
+    return NuisanceDensity(mean, sharpened(current.factor, scaled), (nu,))

@@ -1,8 +1,8 @@
-"""Densities and class centres on any sight: fitted on batches of the adversary's own records, as they are shown.
+"""Densities and class centres on any observation: fitted on batches of the adversary's own records, as they are shown.
 
 Where a view does not add up (pruned or signed gradients, federated updates), what hides a record cannot be computed
-from tokens. She plays batches of her own instead. A record has two pictures: its token, and what the view shows of the
-record alone; what is shown of a batch is a gain times the picture of the target, and a rest. Which picture, which gain
+from tokens. It plays batches of its own instead. A record has two features: its token, and what the view shows of the
+record alone; what is shown of a batch is a gain times the feature of the target, and a rest. Which feature, which gain
 and which density of the rest are learned, so an adversary who sees nothing finds a gain of nearly nothing.
 """
 
@@ -15,72 +15,143 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.model_selection import Rows, coordinates_of, rows_of
+from ptaudit.attacks.model_selection import FOLD_GAMES, Rows, coordinates_of, roles, rows_of
 from ptaudit.attacks.nuisance_density import (
     RADIAL_DEGREES,
     STUDENT_DEGREES,
-    Interference,
+    NuisanceDensity,
     fit_gaussian,
     next_student,
     refined,
 )
 from ptaudit.gradients.batches import Matrices
-from ptaudit.views.aggregate import Games, draw_games, draw_others
-from ptaudit.views.sight import Sight, look
+from ptaudit.views.aggregate import Games, draw_games, draw_others, observe
+from ptaudit.views.observation import Observation, observe_rounds
 from ptaudit.views.view import View
 
 FIT_GAMES = 1024
-"""Most batches of her own on which the rest is fitted."""
+"""Most batches of its own on which the rest is fitted."""
 
 GAMES_PER_RECORD = 0.25
 """Those batches for each record: more hold the same records again, and look surer of the rest than they are."""
 
 BLUR = 1e-3
-"""Least spread of the rest, in units of the pictures': a view may show the target and nothing else."""
+"""Least spread of the rest, in units of the features': a view may show the target and nothing else."""
 
 TAILS: tuple[tuple[float, ...], ...] = (RADIAL_DEGREES, RADIAL_DEGREES, *((nu,) for nu in STUDENT_DEGREES))
-"""The tails tried on each density of the rest: the Gaussian of sums of pictures as it is (but for the gain), that one
+"""The tails tried on each density of the rest: the Gaussian of sums of features as it is (but for the gain), that one
 fitted to the rest, then the Student-t."""
 
 _GAUSSIANS = 2
 
 
 @dataclass(frozen=True)
-class Window:
-    """A sight of some of the records, which are known by their place among these.
+class SummedRecords:
+    """Records of which a batch shows the sum of their tokens, and noise on it.
 
     Attributes:
-        sight: of all records.
+        tokens: `(R, n, k)`.
+        noise: standard deviation of the noise on the sum, per coordinate.
+    """
+
+    tokens: Tensor
+    noise: float
+
+    @property
+    def count(self) -> int:
+        """Number of records."""
+        return self.tokens.shape[1]
+
+    def games(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
+        """What is shown in each round of games, `(R, G, k)`; see `aggregate.observe`."""
+        return observe(self.tokens[:, targets], self.tokens[:, fillers], games, self.noise, generator)
+
+
+@dataclass(frozen=True)
+class ObservedRecords:
+    """Some of the records of an observation, which are known by their place among these.
+
+    Attributes:
+        observation: of all records.
         records: which they are, `(n,)`.
     """
 
-    sight: Sight
+    observation: Observation
     records: Tensor
 
-    def at(self, places: slice | Tensor) -> Window:
-        """A sight of some of these."""
-        return Window(self.sight, self.records[places])
+    @property
+    def count(self) -> int:
+        """Number of records."""
+        return len(self.records)
+
+    def at(self, places: slice | Tensor) -> ObservedRecords:
+        """Some of these."""
+        return ObservedRecords(self.observation, self.records[places])
 
     def batches(self, members: Tensor, generator: torch.Generator) -> Tensor:
         """What is shown of batches, `(r, G, m)` -> `(r, R, G, k)`."""
-        return look(self.sight, self.records[members], generator)
+        return observe_rounds(self.observation, self.records[members], generator)
 
     def games(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
-        """What is shown in each round of games, `(R, G, k)`; see `views.aggregate.observe`."""
-        rounds = len(games.others)
-        target = targets[games.secret][None, :, None].expand(rounds, -1, 1)
-        return list(self.batches(torch.cat([target, fillers[games.others]], -1), generator))
+        """What is shown in each round of games, `(R, G, k)`."""
+        return list(self.batches(games.members(targets, fillers), generator))
+
+
+Records = SummedRecords | ObservedRecords
+
+
+def every_record(tokens: Tensor, noise: float, observation: Observation | None) -> Records:
+    """All records of an observation; left out, of sums of tokens `(R, N, k)` and noise."""
+    return (
+        SummedRecords(tokens, noise)
+        if observation is None
+        else ObservedRecords(observation, torch.arange(tokens.shape[1]))
+    )
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How an adversary plays against itself: most candidates, and batches in both folds and roles together."""
+
+    candidates: int = 256
+    batches: int = 4 * FOLD_GAMES
+
+
+@dataclass(frozen=True)
+class RoleGames:
+    """Games among some records, half of whom are candidates, and half hide them.
+
+    Attributes:
+        targets: the candidates, `(K,)`.
+        fillers: those who hide them.
+        games: the draws.
+        views: what is shown in each round, `(R, G, k)`.
+    """
+
+    targets: Tensor
+    fillers: Tensor
+    games: Games
+    views: list[Tensor]
+
+
+def in_both_roles(records: Records, effort: Effort, view: View, generator: torch.Generator) -> Iterator[RoleGames]:
+    """Half of some records hold the candidates, the other half fills the batches; and the other way round."""
+    half = records.count // 2
+    some = min(half, effort.candidates)
+    for known, fillers in roles(torch.arange(half), torch.arange(half, 2 * half)):
+        games = draw_games(some, half, max(1, effort.batches // 4 // some), view, generator)
+        yield RoleGames(known[:some], fillers, games, records.games(known[:some], fillers, games, generator))
 
 
 @dataclass(frozen=True)
 class Gained:
-    """Density of the rest when a gain times a candidate's picture is taken out, for R rows."""
+    """Density of the rest when a gain times a candidate's feature is taken out, for R rows."""
 
-    rest: Interference
+    rest: NuisanceDensity
     gain: Tensor
 
     def distances(self, views: Tensor, candidates: Tensor) -> Tensor:
-        """See `Interference.distances`."""
+        """See `NuisanceDensity.distances`."""
         return self.rest.distances(views, self.gain[:, None, None] * candidates)
 
     def at(self, rows: Sequence[int]) -> Gained:
@@ -88,69 +159,58 @@ class Gained:
         return Gained(self.rest.at(rows), self.gain[list(rows)])
 
 
-def draw(targets: int, fillers: int, per_target: int, view: View, generator: torch.Generator) -> Games:
-    """Games of a view: with a fixed batch all rounds have the same others."""
-    games = draw_games(targets, fillers, per_target, view.others, view.batches, generator)
-    return Games(games.secret, games.others.expand(view.rounds, -1, -1))
-
-
-def hidden(games: Games, view: View) -> Tensor:
-    """The others of each game, every batch once: `(r, G, m-1)`, with a fixed batch `(1, G, m-1)`."""
-    return games.others[: view.batches]
-
-
-def blurred(tokens: Tensor, view: View, sight: Sight) -> tuple[Tensor, View, Sight]:
+def blurred(tokens: Tensor, view: View, observation: Observation) -> tuple[Tensor, View, Observation]:
     """A view of one record without noise for an adversary who is wrong about it: tokens of unit size, a little noise.
 
-    What she believes leaves no room for doubt; with this she names the nearest candidate.
+    What it believes leaves no room for doubt; with this it names the nearest candidate.
     """
     size = torch.linalg.vector_norm(tokens, dim=-1).median(1).values.clamp_min(1e-200)
-    return tokens / size[:, None, None], replace(view, noise_std=BLUR), _Sized(sight, size)
+    return tokens / size[:, None, None], replace(view, noise_std=BLUR), _Sized(observation, size)
 
 
 @dataclass(frozen=True)
 class _Sized:
-    """A sight in units of a size for each row."""
+    """An observation in units of a size for each row."""
 
-    sight: Sight
+    observation: Observation
     size: Tensor
 
     @property
     def random(self) -> bool:
-        """See `Sight.random`."""
-        return self.sight.random
+        """See `Observation.random`."""
+        return self.observation.random
 
-    def see(self, members: Tensor, generator: torch.Generator) -> Tensor:
-        """See `Sight.see`."""
-        return self.sight.see(members, generator) / self.size[:, None, None]
+    def observe(self, members: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Observation.observe`."""
+        return self.observation.observe(members, generator) / self.size[:, None, None]
 
     def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
-        """See `Sight.read`; matrices have the size that they have."""
-        return self.sight.read(members, generator)
+        """See `Observation.read`; matrices have the size that they have."""
+        return self.observation.read(members, generator)
 
 
-def pictures(tokens: Tensor, sight: Sight, generator: torch.Generator) -> Tensor:
-    """The two pictures of every record side by side: its token and what is shown of it alone, `(R, N, 2k)`."""
-    return torch.cat([tokens, alone(tokens.shape[1], sight, generator).to(tokens)], -1)
+def features(tokens: Tensor, observation: Observation, generator: torch.Generator) -> Tensor:
+    """The two features of every record side by side: its token and what is shown of it alone, `(R, N, 2k)`."""
+    return torch.cat([tokens, alone(tokens.shape[1], observation, generator).to(tokens)], -1)
 
 
-def alone(records: int, sight: Sight, generator: torch.Generator) -> Tensor:
-    """What a sight shows of each record in a batch of its own, `(R, N, k)`."""
-    return sight.see(torch.arange(records)[:, None], generator)
+def alone(records: int, observation: Observation, generator: torch.Generator) -> Tensor:
+    """What an observation shows of each record in a batch of its own, `(R, N, k)`."""
+    return observation.observe(torch.arange(records)[:, None], generator)
 
 
 def doubled(views: Sequence[Tensor]) -> list[Tensor]:
-    """What is shown, twice: to be held against each of the two pictures."""
+    """What is shown, twice: to be held against each of the two features."""
     return [torch.cat([view, view], -1) for view in views]
 
 
 def fit_games(records: int, per_record: float = GAMES_PER_RECORD) -> int:
-    """Number of batches of her own records on which she fits what is shown."""
+    """Number of batches of its own records on which it fits what is shown."""
     return min(FIT_GAMES, max(32, int(per_record * records)))
 
 
 def gain_of(known: Tensor, shown: Tensor) -> Tensor:
-    """Gain of what is shown in the pictures of the targets, `(R, G, d)` each: `(R,)`.
+    """Gain of what is shown in the features of the targets, `(R, G, d)` each: `(R,)`.
 
     Least squares in which games weigh the less the larger they are: a few giants do not decide it.
     """
@@ -169,27 +229,27 @@ def _inverse_size(points: Tensor) -> Tensor:
 
 def fits(
     tokens: Tensor,
-    window: Window,
+    own: ObservedRecords,
     view: View,
     sets: Sequence[Tensor],
     seed: int,
-    start: Callable[[int, Rows], Interference] | None,
+    start: Callable[[int, Rows], NuisanceDensity] | None,
 ) -> Callable[[int, Rows], Gained]:
-    """Densities of the rest fitted when they are first asked for, by place and rows; see `likelihood_ratio.fits`.
+    """Densities of the rest fitted when they are first asked for, by place and rows; see `densities.fits`.
 
     Args:
-        tokens: pictures of the given records, `(R, n, 2k)`.
-        window: of the same records.
+        tokens: features of the given records, `(R, n, 2k)`.
+        own: the same records, as batches of them are shown.
         view: batch size.
-        sets: coordinates of the pictures.
+        sets: coordinates of the features.
         seed: of the batches.
-        start: densities of sums of the others' pictures at the same places: an estimate is shrunk toward the shape of
+        start: densities of sums of the others' features at the same places: an estimate is shrunk toward the shape of
             these, and is right with few batches where the view nearly adds up. None where there are no others.
     """
     kinds = len(TAILS)
     generator = torch.Generator().manual_seed(seed)
     members = draw_others(tokens.shape[1], fit_games(tokens.shape[1]), view.records, generator)
-    (shown,) = doubled(list(window.batches(members[None], generator)))
+    (shown,) = doubled(list(own.batches(members[None], generator)))
 
     @functools.cache
     def rest(first: int, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -213,18 +273,18 @@ def fits(
         if kind == 0:
             shape = start(place + 1, rows)
             factor = shape.factor * gain.abs().clamp_min(1e-200)[:, None, None]
-            return Gained(Interference(gain[:, None] * shape.mean, factor, RADIAL_DEGREES), gain)
+            return Gained(NuisanceDensity(gain[:, None] * shape.mean, factor, RADIAL_DEGREES), gain)
         shape = _moved(start(place, rows), left)
         if kind == 1:
             mean = left.mean(1)
-            return Gained(Interference(mean, refined(shape.factor, left - mean[:, None]), RADIAL_DEGREES), gain)
+            return Gained(NuisanceDensity(mean, refined(shape.factor, left - mean[:, None]), RADIAL_DEGREES), gain)
         return Gained(next_student(left, shape, STUDENT_DEGREES[kind - _GAUSSIANS]), gain)
 
     return fitted
 
 
-def _moved(shape: Interference, points: Tensor) -> Interference:
+def _moved(shape: NuisanceDensity, points: Tensor) -> NuisanceDensity:
     """A density of the same shape at the place and of the size of some points."""
     centre = points.median(1).values
     spread = shape.whiten(points - centre[:, None]).square().sum(-1).median(1).values / points.shape[-1]
-    return Interference(centre, shape.factor * spread.clamp_min(1e-200).sqrt()[:, None, None], shape.tails)
+    return NuisanceDensity(centre, shape.factor * spread.clamp_min(1e-200).sqrt()[:, None, None], shape.tails)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from ptaudit.attacks.shares import cautious_share, mixed_bits
+from ptaudit.attacks.calibration import cautious_share, gain, log_prior
 
 RIDGE = 1e-3
 """Penalty on the sum of the squared weights, in bits a game."""
@@ -59,9 +59,8 @@ class Stack:
     def log_posterior(self, scores: Tensor, prior: Tensor) -> Tensor:
         """Log of the posterior, natural, `(G, K)` float64, from scores `(J, G, K)` and the prior `(G, K)`."""
         prior = prior.double()
-        log_prior = prior.clamp_min(1e-300).log()
-        posterior = torch.softmax(self.combined(scores).double() + log_prior, -1)
-        return ((1.0 - self.share) * posterior + self.share * prior).clamp_min(1e-300).log()
+        posterior = torch.softmax(self.combined(scores).double() + log_prior(prior), -1)
+        return log_prior((1.0 - self.share) * posterior + self.share * prior)
 
 
 def fit_stack(scores: Tensor, secret: Tensor, prior: Tensor, least_share: float) -> Stack:
@@ -79,11 +78,11 @@ def fit_stack(scores: Tensor, secret: Tensor, prior: Tensor, least_share: float)
         method="L-BFGS-B", bounds=[(0.0, None)] * len(some), options={"maxiter": 60},
     )  # fmt: skip
     weights = torch.from_numpy(fitted.x)
-    logits = torch.einsum("j,jgk->gk", weights.to(scores), scores).double() + prior.double().clamp_min(1e-300).log()
+    logits = torch.einsum("j,jgk->gk", weights.to(scores), scores).double() + log_prior(prior)
     own = torch.log_softmax(logits, -1).gather(1, secret[:, None]).squeeze(1)
-    ratio = own - prior.double().gather(1, secret[:, None]).squeeze(1).clamp_min(1e-300).log()
+    ratio = own - log_prior(prior.double().gather(1, secret[:, None]).squeeze(1))
     share = cautious_share(ratio, least_share)
-    found = Stack(weights, share, mixed_bits(ratio, share))
+    found = Stack(weights, share, gain(ratio, share))
     return found if found.bits > 0.0 else Stack(weights, 1.0, torch.zeros_like(ratio))
 
 
@@ -96,7 +95,7 @@ def uniform_prior(scores: Tensor) -> Tensor:
 def _against_few(scores: Tensor, secret: Tensor, prior: Tensor) -> tuple[NDArray[np.float64], ...]:
     """The secret's score in front of those of some rivals, less the secret's: `(J, G, k)`; and the log-priors."""
     games, values = scores.shape[1:]
-    log_prior = prior.double().clamp_min(1e-300).log()
+    before = log_prior(prior)
     if values - 1 <= MOST_RIVALS:
         rivals = torch.arange(values - 1).expand(games, -1)
     else:
@@ -105,9 +104,9 @@ def _against_few(scores: Tensor, secret: Tensor, prior: Tensor) -> tuple[NDArray
     rivals = rivals.to(secret.device) + (rivals.to(secret.device) >= secret[:, None]).long()
     own = scores.gather(2, secret[None, :, None].expand(len(scores), -1, 1))
     others = scores.gather(2, rivals[None].expand(len(scores), -1, -1)) - own
-    base = log_prior.gather(1, rivals) - log_prior.gather(1, secret[:, None])
+    base = before.gather(1, rivals) - before.gather(1, secret[:, None])
     base = base + math.log((values - 1) / rivals.shape[1])
-    return others.double().cpu().numpy(), log_prior.gather(1, secret[:, None]).cpu().numpy()[:, 0], base.cpu().numpy()
+    return others.double().cpu().numpy(), before.gather(1, secret[:, None]).cpu().numpy()[:, 0], base.cpu().numpy()
 
 
 def _loss(

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from ptaudit.attacks.densities import sub_token
-from ptaudit.attacks.nuisance_density import Interference, fit_student, log_density
+from ptaudit.attacks.nuisance_density import NuisanceDensity, fit_student, log_density
 
 Array = NDArray[np.float64]
 
@@ -28,8 +28,8 @@ _NEWTON_TOLERANCE = 1e-8
 class GradientLikelihood:
     """Student-t likelihood ratio of a token: members against non-members, fitted on labelled tokens."""
 
-    members: Interference
-    others: Interference
+    members: NuisanceDensity
+    others: NuisanceDensity
     coordinates: Tensor
 
     def score(self, tokens: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def fit_gradient_likelihood(members: Tensor, others: Tensor) -> GradientLikeliho
     return GradientLikelihood(one, two, coordinates)
 
 
-def _log_likelihood(density: Interference, points: Tensor) -> Tensor:
+def _log_likelihood(density: NuisanceDensity, points: Tensor) -> Tensor:
     distance_sq = density.whiten(points - density.mean[:, None]).square().sum(-1)
     log_det = density.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
     return log_density(distance_sq, _NU, points.shape[-1]) - log_det

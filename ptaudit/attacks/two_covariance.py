@@ -1,8 +1,8 @@
-"""Models of what a batch of one user's records shows, given other records of hers.
+"""Models of what a batch of one user's records shows, given other records of theirs.
 
-Two-covariance model: a user's mean is drawn from N(mu, B), her records from N(mean, W), as in speaker verification
+Two-covariance model: a user's mean is drawn from N(mu, B), its records from N(mean, W), as in speaker verification
 (Ioffe, ECCV 2006; Brummer & de Villiers, Odyssey 2010). In the basis where W is the identity and B is diagonal, the
-mean of a user with n known records is known up to a variance v, and a sum of m other records of hers is located at m
+mean of a user with n known records is known up to a variance v, and a sum of m other records of theirs is located at m
 times that mean and scatters by m W + m^2 v, the other clients' batches and the noise.
 
 `nearest` is the simple baseline: distance or angle to the mean of the known records.
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ptaudit.attacks.model_selection import Member, Rows, coordinates_of, rows_of
 from ptaudit.attacks.nuisance_density import (
-    Interference,
+    NuisanceDensity,
     cholesky,
     fit_student,
     ledoit_wolf,
@@ -48,23 +48,23 @@ class Setting:
         others: batches of other clients, all rounds together.
         batch: records in each of those.
         noise: standard deviation of the noise on all that is seen.
-        sighted: whether tokens are pictures and the view is learned, see `sighted`.
+        learned: whether tokens are features and the view is learned, see `observed_density`.
     """
 
     records: int
     others: int
     batch: int
     noise: float
-    sighted: bool
+    learned: bool
 
 
 @dataclass(frozen=True)
-class Shown:
+class UserBatches:
     """G batches, each of one user, and what is known of that user; the games are among the users of a set.
 
     Attributes:
         observed: sums over the rounds, `(R, G, k)`.
-        known: mean token (or picture) of other records of the same user, `(R, G, k)`.
+        known: mean token (or feature) of other records of the same user, `(R, G, k)`.
         count: number of those records, `(G,)`.
         batch: sum of the tokens of the batch itself, `(R, G, k)`: used of the adversary's own batches only.
         sets: batches whose users are each other's rivals, `(T, K)`.
@@ -84,13 +84,13 @@ class Shown:
         sets, size = self.sets.shape
         return torch.arange(size).repeat(sets)[self.kept]
 
-    def at(self, rows: Rows, coordinates: Tensor, twice: bool) -> Shown:
-        """Some rows and coordinates; what is observed is held against either of two pictures."""
+    def at(self, rows: Rows, coordinates: Tensor, twice: bool) -> UserBatches:
+        """Some rows and coordinates; what is observed is held against either of two features."""
         k = self.observed.shape[-1]
         seen = coordinates % k if twice else coordinates
         known, batch = (coordinates_of(rows_of(some, rows), coordinates) for some in (self.known, self.batch))
         observed = coordinates_of(rows_of(self.observed, rows), seen)
-        return Shown(observed, known, self.count, batch, self.sets, self.kept)
+        return UserBatches(observed, known, self.count, batch, self.sets, self.kept)
 
     def terms(self, seen: Tensor, expected: Tensor, variance: Tensor | None) -> list[Tensor]:
         """Squared distances and log-determinants of each game and candidate, `(R, games, K)` each.
@@ -126,8 +126,8 @@ class UserMember(Member):
 class Model(Protocol):
     """Fitted to some users."""
 
-    def __call__(self, shown: Shown) -> list[Tensor]:
-        """See `Shown.terms`."""
+    def __call__(self, shown: UserBatches) -> list[Tensor]:
+        """See `UserBatches.terms`."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class Summed:
     gain: Tensor
     offset: Tensor
 
-    def __call__(self, shown: Shown) -> list[Tensor]:
+    def __call__(self, shown: UserBatches) -> list[Tensor]:
         """See `Model`."""
         two, m = self.two, self.setting.records
         mean, variance = two.posterior(shown.known, shown.count)
@@ -233,15 +233,15 @@ class Rest:
 
     two: TwoCovariance
     gain: Tensor
-    rest: Interference
+    rest: NuisanceDensity
 
-    def __call__(self, shown: Shown) -> list[Tensor]:
+    def __call__(self, shown: UserBatches) -> list[Tensor]:
         """See `Model`."""
         expected = self.gain[:, None, None] * expected_mean(self.two, shown)
         return shown.terms(self.rest.whiten(shown.observed - self.rest.mean[:, None]), self.rest.whiten(expected), None)
 
 
-def expected_mean(two: TwoCovariance, shown: Shown) -> Tensor:
+def expected_mean(two: TwoCovariance, shown: UserBatches) -> Tensor:
     """Posterior mean of the users' means, less the mean of all, `(R, G, k)`."""
     return two.posterior(shown.known, shown.count)[0] @ two.back.mT
 
@@ -253,7 +253,7 @@ class Nearest:
     cosine: bool
     scale: float
 
-    def __call__(self, shown: Shown) -> list[Tensor]:
+    def __call__(self, shown: UserBatches) -> list[Tensor]:
         """See `Model`."""
         seen, known = (some - some.mean(1, keepdim=True) for some in (shown.observed, shown.known))
         lengths = [torch.linalg.vector_norm(some, dim=-1, keepdim=True).clamp_min(1e-200) for some in (seen, known)]

@@ -165,7 +165,7 @@ def _by_user(rounds: Sequence[Tensor], sizes: list[int]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Line:
+class MatchedLine:
     """The fitted posterior of one reported line.
 
     Attributes:
@@ -200,7 +200,7 @@ class Line:
 
 def fit(
     folds: tuple[Held, Held], secrets: tuple[Tensor, Tensor], lines: Sequence[tuple[int, ...]], records: int, seed: int
-) -> list[Line]:
+) -> list[MatchedLine]:
     """Fit the posterior of every line.
 
     Args:
@@ -214,7 +214,7 @@ def fit(
     parts = [{some: _agreement([held], [secret], some) for some in asked} for held, secret in zip(folds, secrets)]
     parts.append({some: _agreement(folds, secrets, some) for some in asked})
     told = torch.cat([held.games(secret) for held, secret in zip(folds, secrets)])
-    fitted: dict[tuple[int, ...], Line] = {}
+    fitted: dict[tuple[int, ...], MatchedLine] = {}
     for line in sorted(set(lines), key=len):
         best = sorted(line, key=lambda place: -fitted[(place,)].stack.bits if (place,) in fitted else 0.0)
         some = tuple(dict.fromkeys([*((place,) for place in line), line]))
@@ -228,7 +228,7 @@ def _line(
     agreements: Sequence[Mapping[tuple[int, ...], Agreement]],
     layers: tuple[int, ...],
     how: tuple[Tensor, int, int],
-) -> Line:
+) -> MatchedLine:
     """Trees on what the other fold's agreements say, a stack of what the other fold's trees say."""
     secret, records, seed = how
     x = [_features(held, agreements[1 - i], layers) for i, held in enumerate(folds)]
@@ -237,7 +237,7 @@ def _line(
     scores = torch.cat([_scores(some, trees[1 - i], count) for i, some in enumerate(x)], 1)
     stack = fit_stack(scores, secret, uniform_prior(scores), 1.0 / (records + 1))
     half = list(agreements[0].values())[-1]
-    return Line(agreements[2], half, layers, fit_boosted(torch.cat(x), secret, seed), stack)
+    return MatchedLine(agreements[2], half, layers, fit_boosted(torch.cat(x), secret, seed), stack)
 
 
 def _agreement(held: Sequence[Held], secrets: Sequence[Tensor], layers: tuple[int, ...]) -> Agreement:

@@ -1,4 +1,4 @@
-"""Whose records is a batch made of? The adversary's likelihoods, chosen and calibrated on users of her own."""
+"""Whose records is a batch made of? The adversary's likelihoods, chosen and calibrated on users of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.calibration import Calibration, uniform, unseen
+from ptaudit.attacks.calibration import uniform, unseen
 from ptaudit.attacks.densities import sub_tokens
-from ptaudit.attacks.model_selection import Member, Rehearsal, Rows, coordinates_of, prepare, rows_of
-from ptaudit.attacks.nuisance_density import GAUSSIAN, RADIAL_DEGREES, Interference, cholesky, refined
+from ptaudit.attacks.model_selection import Fitted, FoldGames, Member, Rows, choose, coordinates_of, rows_of
+from ptaudit.attacks.nuisance_density import GAUSSIAN, RADIAL_DEGREES, NuisanceDensity, cholesky, refined
 from ptaudit.attacks.observed_density import gain_of
 from ptaudit.attacks.two_covariance import (
     HEAVY,
@@ -21,9 +21,9 @@ from ptaudit.attacks.two_covariance import (
     Nearest,
     Rest,
     Setting,
-    Shown,
     Summed,
     TwoCovariance,
+    UserBatches,
     UserMember,
     expected_mean,
     fit_two_covariance,
@@ -43,21 +43,18 @@ REST_TAILS = (RADIAL_DEGREES,)
 
 @dataclass(frozen=True)
 class UserPosterior:
-    """A fitted and calibrated adversary for R rows; see `likelihood_ratio.Posterior`."""
+    """A fitted and calibrated adversary for R rows: chosen members with their coordinates and models."""
 
-    parts: tuple[tuple[Rows, Member, Tensor, Model], ...]
-    real: Calibration
-    shuffled: Calibration
-    fold_bits: Tensor
+    fitted: Fitted[tuple[Tensor, Model]]
     twice: bool
 
-    def answer(self, shown: Shown) -> tuple[Tensor, Tensor]:
+    def answer(self, shown: UserBatches) -> tuple[Tensor, Tensor]:
         """Log-posteriors of every game and those of the null, `(R, games, K)` each, natural."""
-        rows, size = len(self.fold_bits), shown.sets.shape[1]
-        out = shown.observed.new_empty(2, rows, len(shown.secret), size)
-        for mine, member, coordinates, model in self.parts:
+        fitted, size = self.fitted, shown.sets.shape[1]
+        out = shown.observed.new_empty(2, len(fitted.bits), len(shown.secret), size)
+        for mine, member, (coordinates, model) in fitted.parts:
             scores = member.scores(model(shown.at(mine, coordinates, self.twice)))
-            for which, calibration in enumerate((self.real.at(mine), self.shuffled.at(mine))):
+            for which, calibration in enumerate((fitted.real.at(mine), fitted.shuffled.at(mine))):
                 q = (calibration.slope[:, None, None] * scores).softmax(-1)
                 share = calibration.share[:, None, None]
                 out[which, list(mine)] = ((1.0 - share) * q + share / size).log()
@@ -68,14 +65,14 @@ def fit(
     tokens: Tensor,
     users: Tensor,
     folds: Sequence[Tensor],
-    games: Sequence[Shown],
+    games: Sequence[UserBatches],
     setting: Setting,
     adversary: str,
 ) -> UserPosterior:
-    """Fit, choose and calibrate on the adversary's own users; see `rehearsal`.
+    """Fit, choose and calibrate on the adversary's own users; see `model_selection`.
 
     Args:
-        tokens: records of users with at least two each, `(R, n, k)`; pictures where the setting says so.
+        tokens: records of users with at least two each, `(R, n, k)`; features where the setting says so.
         users: number of the user of each, `(n,)`.
         folds: the records of one half of the users and of the other.
         games: batches of the users of each fold.
@@ -84,8 +81,8 @@ def fit(
     """
     rows, n, k = tokens.shape
     # The angle to a user's mean is a likelihood too (von Mises-Fisher), and no record is too heavy for it.
-    tails = NEAREST_TAILS if adversary == "nearest" else NEAREST_TAILS + SUM_TAILS + REST_TAILS * setting.sighted
-    half = k // 2 if setting.sighted else k
+    tails = NEAREST_TAILS if adversary == "nearest" else NEAREST_TAILS + SUM_TAILS + REST_TAILS * setting.learned
+    half = k // 2 if setting.learned else k
     sets = [torch.arange(half)] if adversary == "nearest" else sub_tokens(half)
     sets = [c + start for start in range(0, k, half) for c in sets]
     kinds = len(tails)
@@ -93,7 +90,7 @@ def fit(
         UserMember(i * kinds + j, len(c), nu) for i, c in enumerate(sets) for j, some in enumerate(tails) for nu in some
     ]
 
-    def models(own: Tensor, shown: Shown) -> Callable[[int, Rows], Model]:
+    def models(own: Tensor, shown: UserBatches) -> Callable[[int, Rows], Model]:
         numbered = torch.unique(users[own], return_inverse=True)[1]
 
         @functools.cache
@@ -103,41 +100,43 @@ def fit(
                 return Nearest(kind % 2 == 0, NEAREST_SCALES[kind // 2])
             c = sets[place // kinds]
             seen = coordinates_of(rows_of(tokens, asked)[:, own], c)
-            some = shown.at(asked, c, setting.sighted)
+            some = shown.at(asked, c, setting.learned)
             return _model(seen, numbered, some, kind - len(NEAREST_TAILS), setting)
 
         return fitted
 
-    def rehearsal(model: Callable[[int, Rows], Model], shown: Shown) -> Rehearsal:
+    def fold_games(model: Callable[[int, Rows], Model], shown: UserBatches) -> FoldGames:
         @functools.lru_cache(maxsize=1)
-        def looked(which: int, asked: Rows) -> Shown:
-            return shown.at(asked, sets[which], setting.sighted)
+        def observed(which: int, asked: Rows) -> UserBatches:
+            return shown.at(asked, sets[which], setting.learned)
 
         def distances(place: int, asked: Rows) -> list[Tensor]:
-            return model(place, asked)(looked(place // kinds, asked))
+            return model(place, asked)(observed(place // kinds, asked))
 
         size = shown.sets.shape[1]
-        return Rehearsal(distances, uniform(size, tokens), shown.secret, (shown.secret + 1) % size)
+        return FoldGames(distances, uniform(size, tokens), shown.secret, (shown.secret + 1) % size)
 
-    first, second = (rehearsal(models(folds[i], games[i]), games[1 - i]) for i in (0, 1))
+    first, second = (fold_games(models(folds[i], games[i]), games[1 - i]) for i in (0, 1))
     hiding = setting.records - 1 + setting.others * setting.batch
-    prepared = prepare([first], [second], family, rows, unseen(hiding, n))
-    final = models(torch.cat(list(folds)), joined(games))
-    parts = [(mine, member, sets[member.place // kinds], final(member.place, mine)) for mine, member in prepared.parts]
-    return UserPosterior(tuple(parts), prepared.real, prepared.shuffled, prepared.bits, setting.sighted)
+
+    def refit() -> Callable[[int, Rows], tuple[Tensor, Model]]:
+        final = models(torch.cat(list(folds)), joined(games))
+        return lambda place, asked: (sets[place // kinds], final(place, asked))
+
+    return UserPosterior(choose(([first], [second]), family, rows, unseen(hiding, n), refit), setting.learned)
 
 
-def joined(games: Sequence[Shown]) -> Shown:
+def joined(games: Sequence[UserBatches]) -> UserBatches:
     """The batches of all, to fit on: without sets."""
     nothing = torch.empty(0, 1, dtype=torch.long)
     seen, known, batch = (torch.cat([getattr(g, name) for g in games], 1) for name in ("observed", "known", "batch"))
-    return Shown(seen, known, torch.cat([g.count for g in games]), batch, nothing, nothing.flatten().bool())
+    return UserBatches(seen, known, torch.cat([g.count for g in games]), batch, nothing, nothing.flatten().bool())
 
 
-def _model(tokens: Tensor, users: Tensor, shown: Shown, kind: int, setting: Setting) -> Model:
+def _model(tokens: Tensor, users: Tensor, shown: UserBatches, kind: int, setting: Setting) -> Model:
     """One of the kinds of a likelihood: Gaussian and robust sum, density of the rest."""
     two = fit_two_covariance(tokens, users, robust=kind == 1)
-    if not setting.sighted:
+    if not setting.learned:
         return Summed(two, setting, torch.ones_like(two.mean[:, 0]), torch.zeros_like(two.mean))
     gain = gain_of(shown.batch, shown.observed)
     # A view that shows nothing of its batch has no gain: what is left then says nothing either.
@@ -148,11 +147,11 @@ def _model(tokens: Tensor, users: Tensor, shown: Shown, kind: int, setting: Sett
     return _rest(two, setting.records * gain, shown, setting)
 
 
-def _rest(two: TwoCovariance, gain: Tensor, shown: Shown, setting: Setting) -> Rest:
+def _rest(two: TwoCovariance, gain: Tensor, shown: UserBatches, setting: Setting) -> Rest:
     """Its scatter is shrunk toward the shape that it would have if the view added up."""
     left = shown.observed - gain[:, None, None] * expected_mean(two, shown)
     variance = two.posterior(shown.known, shown.count)[1].mean(1)
     scatter = (two.back * (1.0 / setting.records + variance)[:, None]) @ two.back.mT * gain.square()[:, None, None]
     mean = left.mean(1)
     factor = refined(cholesky(scatter), left - mean[:, None])
-    return Rest(two, gain, Interference(mean, factor, RADIAL_DEGREES))
+    return Rest(two, gain, NuisanceDensity(mean, factor, RADIAL_DEGREES))

@@ -72,7 +72,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedProducts:
     """What is seen of G batches in one line.
 
     Attributes:
@@ -86,20 +86,20 @@ class Observed:
     noise: float = 0.0
 
     @classmethod
-    def of(cls, gram: Tensor, inside: Tensor) -> Observed:
+    def of(cls, gram: Tensor, inside: Tensor) -> ObservedProducts:
         """From the inner products of all records `(N, N)` and how often each of the first is in a batch, `(n, G)`."""
         total = gram[:, : len(inside)] @ inside
         return cls(total, (inside * total[: len(inside)]).sum(0))
 
-    def under(self, drawn: Tensor, inside: Tensor, std: float, parameters: int) -> Observed:
+    def under(self, drawn: Tensor, inside: Tensor, std: float, parameters: int) -> ObservedProducts:
         """The same under noise, whose length beyond the records' span is taken at its mean: it is the same for all
         candidates."""
         square = self.square + 2.0 * (inside * drawn[: len(inside)]).sum(0) + std**2 * parameters
-        return Observed(self.total + drawn, square, std**2)
+        return ObservedProducts(self.total + drawn, square, std**2)
 
 
 @dataclass(frozen=True)
-class Axes:
+class CentredSpectrum:
     """Mean inner products of some records `(n,)`, and the spectrum of the centred ones: `(n,)` and `(n, n)`."""
 
     mean: Tensor
@@ -107,7 +107,7 @@ class Axes:
     vectors: Tensor
 
     @classmethod
-    def of(cls, inner: Tensor) -> Axes:
+    def of(cls, inner: Tensor) -> CentredSpectrum:
         """From inner products `(n, n)` float64; the spectrum is found in float32, which is enough beside a ridge."""
         mean = inner.mean(1)
         values, vectors = torch.linalg.eigh((inner - mean[:, None] - mean[None] + mean.mean()).float())
@@ -146,17 +146,17 @@ class WholeDensity:
         """
         inside = torch.zeros(int(members.max()) + 1, len(members), dtype=self.gram.dtype)
         inside.scatter_add_(0, members.T, torch.ones(members.shape[1], len(members), dtype=self.gram.dtype))
-        seen = [Observed.of(gram, inside) for gram in self.gram]
+        seen = [ObservedProducts.of(gram, inside) for gram in self.gram]
         if self.noise is not None:
             drawn = self.noise.draw(len(members))
             seen = [one.under(more, inside, self.noise.std, size) for one, (more, size) in zip(seen, drawn)]
         return torch.cat([self._line(place, one, candidates) for place, one in enumerate(seen)])
 
     @cached_property
-    def _axes(self) -> list[Axes]:
-        return [Axes.of(gram[self.own][:, self.own].double()) for gram in self.gram]
+    def _axes(self) -> list[CentredSpectrum]:
+        return [CentredSpectrum.of(gram[self.own][:, self.own].double()) for gram in self.gram]
 
-    def _line(self, place: int, seen: Observed, candidates: Tensor) -> Tensor:
+    def _line(self, place: int, seen: ObservedProducts, candidates: Tensor) -> Tensor:
         gram, axes = self.gram[place], self._axes[place]
         n, rows = len(self.own), gram[self.own]
         scale = self.others * float(axes.values.mean()) / n

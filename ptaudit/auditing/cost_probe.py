@@ -12,7 +12,7 @@ from ptaudit.auditing.seed import encoders
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.layer_patterns import shared
 from ptaudit.context.session import Session
-from ptaudit.games.identity.measure import RECORDS_PER_MEMBER
+from ptaudit.games.common.crossfit import RECORDS_PER_MEMBER
 from ptaudit.gradients import RecordGradients
 from ptaudit.gradients.batches import CELLS, cells_of
 from ptaudit.gradients.matrices import first

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ptaudit.auditing.rows import judged, rows_of
+from ptaudit.auditing.samples import Samples
 from ptaudit.auditing.warnings.epochs import unreliable, unreliable_epochs
 from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.samples import Samples
 from ptaudit.context.session import Session, both_sides
 from ptaudit.games.game_play import run_game
 from ptaudit.progress import Progress, Task

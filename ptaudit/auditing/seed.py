@@ -17,11 +17,11 @@ from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, LiveLog, LiveWatch
 from ptaudit.auditing.opening import layer_entries
 from ptaudit.auditing.run_key import key
+from ptaudit.auditing.samples import Samples
 from ptaudit.auditing.warnings import of_tables
 from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.context.encoding import Encoders
 from ptaudit.context.layer_patterns import audited, shared
-from ptaudit.context.samples import Samples
 from ptaudit.context.session import Session
 from ptaudit.errors import TrainingDivergedError
 from ptaudit.progress import Progress, Task
@@ -207,7 +207,7 @@ def _live(
         model,
         spec.audit.live.budget,
         layers=spec.audit.layers,
-        proven=reader.layers,
+        checked=reader.layers,
         seed=spec.audit.seed,
         epoch_of=lambda step: 1 + (step - 1) // steps,
         write=LiveLog(log, done=saved.stats[-1].step if saved else 0),

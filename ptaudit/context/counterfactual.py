@@ -10,14 +10,14 @@ from torch import Tensor
 
 from ptaudit.context.epoch_context import EpochContext, clip_factor, clipped
 from ptaudit.context.memo import Key
-from ptaudit.context.observations import sight
+from ptaudit.context.observations import observation
 from ptaudit.defenses import Perturb
 from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.views import View
 from ptaudit.views.gradients import TABLE_BYTES
 from ptaudit.views.joint import Joint
-from ptaudit.views.replayed import ReplayedSight, plain
+from ptaudit.views.replayed import ReplayedObservation, plain
 
 _LOOKS = 4
 """Looks at a record alone of which the mean is taken, where a defense is random."""
@@ -25,7 +25,7 @@ _LOOKS = 4
 TOKENS: Key[list[Tokens]] = Key("tokens with each value of a field")
 GRADIENTS: Key[list[list[RecordGradients]]] = Key("gradients with each value of a field")
 ALONE: Key[Tensor] = Key("what is shown of records alone with each value of a field")
-TABLES: Key[dict[int, ReplayedSight]] = Key("gradients of whole batches with each value of a field")
+TABLES: Key[dict[int, ReplayedObservation]] = Key("gradients of whole batches with each value of a field")
 
 
 def counterfactual(context: EpochContext, view: View, places: Sequence[int], name: str, noisy: bool) -> Tensor:
@@ -86,8 +86,8 @@ def counterfactual_alone(context: EpochContext, view: View, places: Sequence[int
     That of its own value is what the view shows of the record as it is. Where a defense is random, the mean of some
     looks.
     """
-    now, session = sight(context, view, places), context.session
-    assert isinstance(now, ReplayedSight)
+    now, session = observation(context, view, places), context.session
+    assert isinstance(now, ReplayedObservation)
     # Views of other batch sizes show the same of a record alone, but for perturbations: their probes are their own.
     own = view.name if isinstance(view.defense, Perturb) else ""
     alike = replace(now.view, name=own, batch_size=1, rounds=1, users=1, fixed_batch=False)
@@ -103,7 +103,7 @@ def counterfactual_alone(context: EpochContext, view: View, places: Sequence[int
     found = _alone(now, torch.arange(len(index)), context.seed).repeat(len(field.levels), 1, 1, 1)
     for level in range(len(field.levels)):
         inputs = session.records.with_level(index, name, level)
-        seen = ReplayedSight.of(
+        seen = ReplayedObservation.of(
             context.reader, inputs, targets, layers, now.view, now.joint, session.records.classes, tables.get(level)
         )
         if fits and plain(seen.view):
@@ -115,9 +115,9 @@ def counterfactual_alone(context: EpochContext, view: View, places: Sequence[int
     return found
 
 
-def _alone(seen: ReplayedSight, records: Tensor, seed: int) -> Tensor:
+def _alone(seen: ReplayedObservation, records: Tensor, seed: int) -> Tensor:
     """What is shown of records in batches of their own, `(R, n, k)`."""
     random = seen.view.defense is not None and seen.view.defense.moment != "gradient"
     generator = torch.Generator().manual_seed(seed + 1)
-    looks = [seen.see(records[:, None], generator) for _ in range(_LOOKS if random else 1)]
+    looks = [seen.observe(records[:, None], generator) for _ in range(_LOOKS if random else 1)]
     return torch.stack(looks).mean(0)

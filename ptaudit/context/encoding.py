@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from ptaudit.attacks.observed_density import every_record
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.games.common.pairs import draw, split
 from ptaudit.progress import Progress
 from ptaudit.sketches.encoders import Encoder, Fitted, make
 from ptaudit.spec.catalog import JOINT
-from ptaudit.tables.folder import ENCODERS
 from ptaudit.views import View
 
 BATCH = 64
@@ -72,12 +72,14 @@ class Encoders:
         return self._of[name].encode
 
     def _fit(self, encoder: Encoder, view: View, tokens: Tensor, epoch: int) -> Fitted:
+        records = every_record(tokens, view.noise_std, None)
+
         def batches(part: Tensor) -> Callable[[torch.Generator], Tensor]:
             size = max(2 * view.batch_size, 2 * BATCH)
 
             def some(generator: torch.Generator) -> Tensor:
                 chosen = part[torch.randperm(len(part), generator=generator)[:size]]
-                return draw(tokens, [chosen], [1], view, generator).views[:, :BATCH].float()
+                return draw(records, [chosen], [1], view, generator).views[:, :BATCH].float()
 
             return some
 
@@ -134,13 +136,6 @@ class Encoders:
         for name, state in self._states.items():
             found[name] = save({key: value for key, value in state.items() if key != "past"})
         return found
-
-
-def publish(states: Sequence[tuple[int, Mapping[str, bytes]]], target: Path) -> None:
-    """Write the encoders of all seeds to the run folder: `encoders/seed-K-VIEW.safetensors`."""
-    for seed, encoders in states:
-        for name, content in encoders.items():
-            write_whole(target / ENCODERS / f"seed-{seed}-{name}.safetensors", content)
 
 
 def _path(folder: Path, view: str, epoch: int | str) -> Path:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import torch
 
+from ptaudit.attacks.known import Further
 from ptaudit.context.epoch_context import EpochContext, clip_factor, clipped
 from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.views import View
-from ptaudit.views.further import Further
 from ptaudit.views.joint import Joint
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 
 def held_out(context: EpochContext, view: View, places: Sequence[int]) -> Further | None:
@@ -33,13 +33,17 @@ def held_out(context: EpochContext, view: View, places: Sequence[int]) -> Furthe
     return Further(tokens, read) if bool(torch.isfinite(tokens).all()) else None
 
 
-def with_held_out(context: EpochContext, view: View, places: Sequence[int], seen: TokenSight) -> TokenSight | None:
-    """A sight of members that adds up, with held-out records after them; None where these were not read, or their
-    gradients have another form."""
+def with_held_out(
+    context: EpochContext, view: View, places: Sequence[int], seen: TokenObservation
+) -> TokenObservation | None:
+    """An observation of members that adds up, with held-out records after them; None where these were not read, or
+    their gradients have another form."""
     further = held_out(context, view, places)
     if further is None or seen.sums is None:
         return None
     layers = [joined(pair) for pair in zip(seen.sums.layers, further.read(further.count(1.0)))]
     if any(len(both) < len(own) for both, own in zip(layers, seen.sums.layers)):
         return None
-    return TokenSight(torch.cat([seen.tokens, further.tokens], 1), seen.noise_std, replace(seen.sums, layers=layers))
+    return TokenObservation(
+        torch.cat([seen.tokens, further.tokens], 1), seen.noise_std, replace(seen.sums, layers=layers)
+    )

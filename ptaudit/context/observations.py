@@ -25,8 +25,8 @@ from ptaudit.views import View
 from ptaudit.views.aggregate import draw_others
 from ptaudit.views.joint import Joint
 from ptaudit.views.knowledge import Knowledge
-from ptaudit.views.replayed import ReplayedSight, fitted, plain, why_not
-from ptaudit.views.sight import Sight, TokenSight
+from ptaudit.views.observation import Observation, TokenObservation
+from ptaudit.views.replayed import ReplayedObservation, fitted, plain, why_not
 
 _PROBE_BATCHES = 400
 """Batches of her own records on which a defender fits the probe of a perturbation."""
@@ -34,13 +34,13 @@ _PROBE_BATCHES = 400
 _PROBED, _MOST_LOST = 128, 0.05
 """Updates that are computed to see whether their local steps diverge, and how many may."""
 
-SIGHT: Key[Sight] = Key("what is seen of batches")
+OBSERVATION: Key[Observation] = Key("what is seen of batches")
 DIVERGED: Key[float] = Key("share of updates that are not finite")
 EARLIER: Key[EpochContext] = Key("the epoch with the weights of the one before")
 
 
 @dataclass(frozen=True)
-class Sights:
+class Observations:
     """One view as it is played and as adversaries know it.
 
     Attributes:
@@ -49,12 +49,12 @@ class Sights:
         known: what her own batches look like to an adversary who knows the defense: `now`, unless her weights are late.
     """
 
-    now: Sight
-    plain: Sight | None
-    known: Sight
+    now: Observation
+    plain: Observation | None
+    known: Observation
 
 
-def sights(context: EpochContext, view: View, places: Sequence[int], late: bool = False) -> Sights:
+def observations(context: EpochContext, view: View, places: Sequence[int], late: bool = False) -> Observations:
     """The view at this epoch.
 
     Args:
@@ -63,22 +63,22 @@ def sights(context: EpochContext, view: View, places: Sequence[int], late: bool 
         places: the layers that it shares, as rows of the tokens.
         late: whether the adversary knows the weights of the epoch before only.
     """
-    now = sight(context, view, places)
+    now = observation(context, view, places)
     bare = undefended(view)
     known = now
     if late:
         earlier = before(context)
         assert earlier is not None
-        known = sight(earlier, view, places)
+        known = observation(earlier, view, places)
         context = earlier
-    return Sights(now, None if bare == view else sight(context, bare, places, view.noise_std > 0.0), known)
+    return Observations(now, None if bare == view else observation(context, bare, places, view.noise_std > 0.0), known)
 
 
 def adaptive(context: EpochContext, view: View, places: Sequence[int]) -> Known:
     """Who knows the view as it is."""
     if view.linear:
         return _knows_sums(context, summed(context, view, places), view, places)
-    now = sight(context, view, places)
+    now = observation(context, view, places)
     own = Candidates([context.gradients[place] for place in places], sums=False)
     return Known(summed(context, plain_sums(view), places).tokens, view, now, now, Algebra(now, own))
 
@@ -90,14 +90,14 @@ def under_noise(context: EpochContext, view: View, places: Sequence[int], sigma:
     return _knows_sums(context, _linear(context, noisy, places, True), noisy, places)
 
 
-def _knows_sums(context: EpochContext, seen: TokenSight, view: View, places: Sequence[int]) -> Known:
+def _knows_sums(context: EpochContext, seen: TokenObservation, view: View, places: Sequence[int]) -> Known:
     assert seen.sums is not None
     classes = None if context.session.records.classes is None else context.targets.cpu()
     own = Candidates(seen.sums.layers, view.noise_std, classes=classes)
     return Known(seen.tokens, view, algebra=Algebra(seen, own), further=held_out(context, view, places))
 
 
-def wider(context: EpochContext, view: View, places: Sequence[int]) -> TokenSight | None:
+def wider(context: EpochContext, view: View, places: Sequence[int]) -> TokenObservation | None:
     """What is seen of members, and of held-out records after them; None where that is not to be had."""
     return with_held_out(context, view, places, summed(context, view, places)) if view.linear else None
 
@@ -109,7 +109,7 @@ def static(context: EpochContext, view: View, places: Sequence[int], late: bool 
         return None
     known = (before(context) if late else None) or context
     tokens = summed(known, plain_sums(view), places, view.noise_std > 0.0).tokens
-    return Known(tokens, bare, sight(context, view, places))
+    return Known(tokens, bare, observation(context, view, places))
 
 
 def players(context: EpochContext, view: View, places: Sequence[int]) -> Iterator[tuple[Knowledge, Known]]:
@@ -119,10 +119,10 @@ def players(context: EpochContext, view: View, places: Sequence[int]) -> Iterato
         yield "static", unaware
 
 
-def summed(context: EpochContext, view: View, places: Sequence[int], noisy: bool | None = None) -> TokenSight:
-    """The sight of a view that adds up."""
-    found = sight(context, view, places, noisy)
-    assert isinstance(found, TokenSight)
+def summed(context: EpochContext, view: View, places: Sequence[int], noisy: bool | None = None) -> TokenObservation:
+    """The observation of a view that adds up."""
+    found = observation(context, view, places, noisy)
+    assert isinstance(found, TokenObservation)
     return found
 
 
@@ -136,7 +136,7 @@ def undefended(view: View) -> View:
     return replace(view, defense=None, clip=None, noise_std=0.0)
 
 
-def sight(context: EpochContext, view: View, places: Sequence[int], noisy: bool | None = None) -> Sight:
+def observation(context: EpochContext, view: View, places: Sequence[int], noisy: bool | None = None) -> Observation:
     """What is seen of batches, made once for all games of the epoch.
 
     Args:
@@ -150,7 +150,7 @@ def sight(context: EpochContext, view: View, places: Sequence[int], noisy: bool 
     name = view.name if isinstance(view.defense, Perturb) else ""
     key = (replace(view, name=name, rounds=1, fixed_batch=False), tuple(places), noisy)
     make = partial(_linear, noisy=noisy) if view.linear else _replayed
-    return context.memo.once(SIGHT, key, lambda: make(context, view, places))
+    return context.memo.once(OBSERVATION, key, lambda: make(context, view, places))
 
 
 def why_not_seen(context: EpochContext, view: View, late: bool = False) -> str:
@@ -175,8 +175,8 @@ def _diverging(context: EpochContext, view: View) -> str:
 
 def _share_diverged(context: EpochContext, view: View) -> float:
     """Share of some updates that are not finite."""
-    seen, members = sight(context, view, context.places(view)), len(context.session.members)
-    assert isinstance(seen, ReplayedSight)
+    seen, members = observation(context, view, context.places(view)), len(context.session.members)
+    assert isinstance(seen, ReplayedObservation)
     generator = torch.Generator().manual_seed(context.seed)
     batches = draw_others(members, _PROBED, min(view.batch_size, members), generator)
     return seen.diverged(batches, generator)
@@ -198,23 +198,23 @@ def before(context: EpochContext) -> EpochContext | None:
     return context.memo.once(EARLIER, (), read)
 
 
-def _linear(context: EpochContext, view: View, places: Sequence[int], noisy: bool) -> TokenSight:
+def _linear(context: EpochContext, view: View, places: Sequence[int], noisy: bool) -> TokenObservation:
     layers = clipped(view, context.inside, places)
     sums = BatchSums([context.gradients[place] for place in places], view.noise_std, context.cells)
     if view.clip is not None:
         sums = sums.clipped(clip_factor(view.clip, context.inside))
-    return TokenSight(Joint.of(layers, noisy).rows(layers), view.noise_std, sums)
+    return TokenObservation(Joint.of(layers, noisy).rows(layers), view.noise_std, sums)
 
 
-def _replayed(context: EpochContext, view: View, places: Sequence[int]) -> ReplayedSight:
+def _replayed(context: EpochContext, view: View, places: Sequence[int]) -> ReplayedObservation:
     session = context.session
     inputs, targets = session.batch(session.members)
     layers = [context.inside.layers[place].name for place in places]
     joint = Joint.of(context.inside.values[list(places)].double())
     # The gradients of all records are the same for all views.
-    replayed = (seen for seen in context.memo.all(SIGHT) if isinstance(seen, ReplayedSight))
+    replayed = (seen for seen in context.memo.all(OBSERVATION) if isinstance(seen, ReplayedObservation))
     share = next((seen for seen in replayed if plain(seen.view)), None)
-    return ReplayedSight.of(
+    return ReplayedObservation.of(
         context.reader, inputs, targets, layers, prepared(context, view), joint, session.records.classes, share,
         [context.gradients[place] for place in places],
     )  # fmt: skip

@@ -63,7 +63,7 @@ class Perturb(Defense):
         The penalty is chosen on every third of them. Time grows with n squared times d: some hundred batches will do.
 
         Args:
-            gradients: mean gradients of her batches, `(n, d)`, as `ReplayedSight.gradients` gives them.
+            gradients: mean gradients of her batches, `(n, d)`, as `ReplayedObservation.gradients` gives them.
             secrets: the secret of each, `(n,)`, int64.
 
         Raises:

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.bounds import FAR, Rivals, as_x, as_y, diagonal
-from ptaudit.estimators.variational import measured
+from ptaudit.estimators.variational import estimator
 
 SHARES = (1e-3, 0.01, 0.05, 0.2)
 """Shares of the uniform posterior that a critic may be mixed with: they limit what one bad score can cost."""
@@ -66,12 +65,5 @@ def _posterior(scores: Tensor, rivals: Rivals) -> tuple[Tensor, Tensor, Tensor, 
     return likelihood, own, others, (own + (rivals.candidates - 1) * others) / rivals.candidates
 
 
-def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:
-    """Mutual information in bits, bounded from below.
-
-    Args:
-        pairs: P problems with at least 30 records to train on, 10 to stop by and 10 to report.
-        seed: of first weights, batches, mismatched pairs and resamples.
-        critic: `separable` or `joint`.
-    """
-    return measured(InfoNCE(), pairs, seed, critic)
+measure = estimator(InfoNCE())
+"""Mutual information in bits, bounded from below; see `variational.Variational`."""

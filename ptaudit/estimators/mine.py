@@ -19,9 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.bounds import FAR, Rivals, as_x, as_y, diagonal, mismatched_mean, no_choice, rival_ratios
-from ptaudit.estimators.variational import measured
+from ptaudit.estimators.variational import estimator
 
 RATE = 0.01
 """Share of a new batch in the moving average of E' exp(f)."""
@@ -69,12 +68,5 @@ class DonskerVaradhan:
         return top[:, None], ratio
 
 
-def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:
-    """Mutual information in bits; not a bound on a finite sample.
-
-    Args:
-        pairs: P problems with at least 30 records to train on, 10 to stop by and 10 to report.
-        seed: of first weights, batches, mismatched pairs and resamples.
-        critic: `separable` or `joint`.
-    """
-    return measured(DonskerVaradhan(), pairs, seed, critic)
+measure = estimator(DonskerVaradhan())
+"""Mutual information in bits, not a bound on a finite sample; see `variational.Variational`."""

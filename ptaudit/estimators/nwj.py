@@ -21,9 +21,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.bounds import Rivals, as_x, as_y, diagonal, mismatched_mean, rival_ratios
-from ptaudit.estimators.variational import measured
+from ptaudit.estimators.variational import estimator
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,5 @@ def _cut(scores: Tensor, rivals: Rivals, shift: Tensor) -> Tensor:
     return (scores - shift[:, None, None]).clamp_max(math.log(rivals.records))
 
 
-def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:
-    """Mutual information in bits, bounded from below.
-
-    Args:
-        pairs: P problems with at least 30 records to train on, 10 to stop by and 10 to report.
-        seed: of first weights, batches, mismatched pairs and resamples.
-        critic: `separable` or `joint`.
-    """
-    return measured(NWJ(), pairs, seed, critic)
+measure = estimator(NWJ())
+"""Mutual information in bits, bounded from below; see `variational.Variational`."""

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.bounds import FAR, Rivals, diagonal
 from ptaudit.estimators.mine import DonskerVaradhan
-from ptaudit.estimators.variational import measured
+from ptaudit.estimators.variational import estimator
 
 TAU = 5.0
 """Largest log density ratio in the mean over mismatched pairs, in nats."""
@@ -41,12 +40,5 @@ class Smile(DonskerVaradhan):
         return softplus(-diagonal(held)).mean(-1) + mismatched, memory
 
 
-def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:
-    """Mutual information in bits; not a bound.
-
-    Args:
-        pairs: P problems with at least 30 records to train on, 10 to stop by and 10 to report.
-        seed: of first weights, batches, mismatched pairs and resamples.
-        critic: `separable` or `joint`.
-    """
-    return measured(Smile(), pairs, seed, critic)
+measure = estimator(Smile())
+"""Mutual information in bits, not a bound; see `variational.Variational`."""

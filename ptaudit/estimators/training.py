@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -50,6 +51,34 @@ class Plan:
     steps: int = 3000
 
 
+PLAN = Plan()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pairs that critics are trained, stopped or read on.
+
+    Attributes:
+        pairs: of P problems.
+        record: the record of each pair, `(n,)`.
+        side: side of each pair, see `Pairs`.
+    """
+
+    pairs: Start
+    record: Tensor
+    side: Tensor | None = None
+
+    @classmethod
+    def at(cls, ready: Start, record: Tensor, side: Tensor | None, index: Tensor) -> Part:
+        """Some of the pairs."""
+        return cls(ready.pairs(index), record[index], None if side is None else side[index])
+
+    @cached_property
+    def rivals(self) -> Rivals:
+        """Who may stand in for the y of each pair."""
+        return rivals(self.record, self.side)
+
+
 @dataclass(frozen=True)
 class Trained:
     """Critics at their best on the held-out part, and at the last look before they diverged, if they did."""
@@ -66,30 +95,18 @@ def batches(pairs: int, size: int, generator: torch.Generator) -> Iterator[Tenso
         yield from torch.split(order[: pairs - pairs % size], size)
 
 
-def train(
-    bound: Bound,
-    critic: Critic,
-    known: Start,
-    record: Tensor,
-    stop: Start,
-    stopping: Rivals,
-    seed: int,
-    plan: Plan,
-    side: Tensor | None = None,
-) -> Trained:
+def train(bound: Bound, critic: Critic, parts: tuple[Part, Part], seed: int, plan: Plan = PLAN) -> Trained:
     """Train and end by early stopping.
 
     Args:
         bound: what is made large.
         critic: family of critics.
-        known: training pairs.
-        record: their records.
-        stop: held-out pairs that end the training.
-        stopping: their rivals.
+        parts: training pairs, and held-out ones that end the training.
         seed: of the first weights and of the batches.
         plan: how long and how fast.
-        side: sides of the training pairs, see `Pairs`.
     """
+    known, record, side = parts[0].pairs, parts[0].record, parts[0].side
+    stop, stopping = parts[1].pairs, parts[1].rivals
     weights = _first(bound, critic.begin(known, seed), critic, stop, stopping)
     best, last = [w.clone() for w in weights], [w.clone() for w in weights]
     top = _value(bound, critic, weights, stop, stopping)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.estimators.base import REPORT, STOP, TRAIN, Measured, Pairs
-from ptaudit.estimators.bounds import Bound, Rivals, rivals
+from ptaudit.estimators.bounds import Bound
 from ptaudit.estimators.critics import CRITICS, Critic, Weights
 from ptaudit.estimators.pairing import entropy, first_of_each, groups, mismatched, near_ceiling, unknown, why_not
-from ptaudit.estimators.start import Start, start
-from ptaudit.estimators.training import Plan, best_choice, train
+from ptaudit.estimators.start import start
+from ptaudit.estimators.training import Part, best_choice, train
 from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import OK, Estimate, inconclusive
@@ -46,46 +47,40 @@ _NOTHING = 1e-6
 _AT_ONCE = 2**22
 """Scores that are held in memory at once."""
 
-PLAN = Plan()
+
+class Variational(Protocol):
+    """An estimator by a trained critic."""
+
+    def __call__(self, pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:
+        """Mutual information in bits of every problem that can be measured.
+
+        Args:
+            pairs: P problems with at least 30 records to train on, 10 to stop by and 10 to report.
+            seed: of first weights, batches, mismatched pairs and resamples.
+            critic: a name in `CRITICS`.
+
+        Raises:
+            ValueError: for an unknown critic.
+        """
 
 
-@dataclass(frozen=True)
-class _Read:
-    """Pairs that critics are read on."""
+def estimator(bound: Bound) -> Variational:
+    """What estimates by a bound."""
 
-    pairs: Start
-    record: Tensor
-    rivals: Rivals
+    def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:
+        if critic not in CRITICS:
+            raise ValueError(f"unknown critic {critic!r}: one of {', '.join(CRITICS)}")
+        pairs = replace(pairs, y=pairs.y.expand(len(pairs.x), *pairs.y.shape[1:]))
+        records = len(torch.unique(pairs.record[pairs.part == REPORT]))
+        reasons = list(_reasons(pairs))
+        fine = torch.tensor([p for p, reason in enumerate(reasons) if reason is None], dtype=torch.int64)
+        found: Iterator[Measured] = iter(())
+        if len(fine):
+            some = replace(pairs, x=pairs.x[fine.to(pairs.x.device)], y=pairs.y[fine.to(pairs.y.device)])
+            found = iter(_measured(bound, some, seed, CRITICS[critic]))
+        return [next(found) if reason is None else unknown(reason, records) for reason in reasons]
 
-    @classmethod
-    def at(cls, ready: Start, record: Tensor, side: Tensor | None, index: Tensor) -> _Read:
-        return cls(ready.pairs(index), record[index], rivals(record[index], None if side is None else side[index]))
-
-
-def measured(bound: Bound, pairs: Pairs, seed: int, critic: str, plan: Plan = PLAN) -> list[Measured]:
-    """Measure every problem that can be measured.
-
-    Args:
-        bound: what is estimated.
-        pairs: P problems.
-        seed: of everything drawn.
-        critic: a name in `CRITICS`.
-        plan: how long and how fast to train.
-
-    Raises:
-        ValueError: for an unknown critic.
-    """
-    if critic not in CRITICS:
-        raise ValueError(f"unknown critic {critic!r}: one of {', '.join(CRITICS)}")
-    pairs = replace(pairs, y=pairs.y.expand(len(pairs.x), *pairs.y.shape[1:]))
-    records = len(torch.unique(pairs.record[pairs.part == REPORT]))
-    reasons = list(_reasons(pairs))
-    fine = torch.tensor([p for p, reason in enumerate(reasons) if reason is None], dtype=torch.int64)
-    found: Iterator[Measured] = iter(())
-    if len(fine):
-        some = replace(pairs, x=pairs.x[fine.to(pairs.x.device)], y=pairs.y[fine.to(pairs.y.device)])
-        found = iter(_measured(bound, some, seed, CRITICS[critic], plan))
-    return [next(found) if reason is None else unknown(reason, records) for reason in reasons]
+    return measure
 
 
 def _reasons(pairs: Pairs) -> Iterator[str | None]:
@@ -102,7 +97,7 @@ def _reasons(pairs: Pairs) -> Iterator[str | None]:
         yield short[0] if short else why_not(x[rows], y[rows], sum(LEAST.values()))
 
 
-def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic, plan: Plan) -> list[Measured]:
+def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic) -> list[Measured]:
     generator, device, problems = torch.Generator().manual_seed(seed), pairs.x.device, len(pairs.x)
     source = mismatched(pairs.record, pairs.part, generator, pairs.side).to(device)
     both = replace(pairs, x=torch.cat([pairs.x] * 2), y=torch.cat([pairs.y, pairs.y[:, source]]))
@@ -115,10 +110,9 @@ def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic, plan: Plan)
 
     known, seen = part(TRAIN, len(record)), part(TRAIN, IN_SAMPLE)
     stop, report, inside = (
-        _Read.at(ready, record, side, index) for index in (part(STOP, critic.stop), part(REPORT, MOST_REPORTED), seen)
+        Part.at(ready, record, side, index) for index in (part(STOP, critic.stop), part(REPORT, MOST_REPORTED), seen)
     )
-    of = None if side is None else side[known]
-    trained = train(bound, critic, ready.pairs(known), record[known], stop.pairs, stop.rivals, seed, plan, of)
+    trained = train(bound, critic, (Part.at(ready, record, side, known), stop), seed)
     temperature, choice, quiet, failed = _calibrated(bound, critic, trained.best, stop)
     plain = torch.ones_like(temperature), torch.zeros_like(choice)
     honest = _values(bound, critic, trained.best, report, temperature, choice)
@@ -172,7 +166,7 @@ def _spread(*tried: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @torch.no_grad()
-def _calibrated(bound: Bound, critic: Critic, weights: Weights, stop: _Read) -> tuple[Tensor, ...]:
+def _calibrated(bound: Bound, critic: Critic, weights: Weights, stop: Part) -> tuple[Tensor, ...]:
     """Temperature and choice of every problem, choice of the least temperature above 0, and whether none of these
     can be read: `(2P,)` each.
     """
@@ -191,7 +185,7 @@ def _calibrated(bound: Bound, critic: Critic, weights: Weights, stop: _Read) -> 
 
 @torch.no_grad()
 def _values(
-    bound: Bound, critic: Critic, weights: Weights, read: _Read, temperature: Tensor, choice: Tensor
+    bound: Bound, critic: Critic, weights: Weights, read: Part, temperature: Tensor, choice: Tensor
 ) -> NDArray[np.float64]:
     """Values of every record in bits, `(2P, R)`."""
 
@@ -205,7 +199,7 @@ def _values(
     return found
 
 
-def _grouped(critic: Critic, weights: Weights, read: _Read, use: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def _grouped(critic: Critic, weights: Weights, read: Part, use: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """`use(scores, rows)` on as many problems at once as memory allows."""
     problems, n = read.pairs.x.shape[:2]
     found = []

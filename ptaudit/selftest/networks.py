@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
+from ptaudit.attacks.observed_density import Effort
 from ptaudit.context.epoch_context import view_tokens
 from ptaudit.games.identity import measure as identity
 from ptaudit.games.membership import measure as membership
@@ -23,7 +24,7 @@ from ptaudit.sketches.tokens import Tokens
 from ptaudit.stats.estimate import Estimate
 from ptaudit.views import View
 from ptaudit.views.joint import mixed
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 DIM, SMALL = 64, 16
 """Numbers of a sketch, and of one that holds next to nothing of a batch."""
@@ -96,9 +97,9 @@ def algebraic_leak() -> Answer:
     reader = _reader(net, inputs, targets, SMALL)
     values, groups = view_tokens(view, reader.read(inputs, targets), [0])
     kept = reader.gradients(inputs, targets)
-    whole = Algebra(TokenSight(values, sums=BatchSums(kept)), Candidates(kept))
+    whole = Algebra(TokenObservation(values, sums=BatchSums(kept)), Candidates(kept))
     alone, both = (
-        identity.measure(Known(values, view, algebra=algebra), groups, [None, None], candidates=128)[1]["bits"][1]
+        identity.measure(Known(values, view, algebra=algebra), groups, [None, None], Effort(128))[1]["bits"][1]
         for algebra in (None, whole)
     )
     passed = both.value > 0.9 * both.ceiling and alone.hi < 0.25 * both.ceiling
@@ -152,7 +153,7 @@ def _bits(tokens: Tokens, view: View) -> dict[str, Estimate]:
     """Identity bits of each layer, by the steps of an audit."""
     values, groups = view_tokens(view, tokens, range(len(tokens.layers)))
     sizes = [sum(layer.parameters for layer in tokens.layers), *(layer.parameters for layer in tokens.layers)]
-    found = identity.measure(Known(values, view), groups, sizes, candidates=128)[1]["bits"]
+    found = identity.measure(Known(values, view), groups, sizes, Effort(128))[1]["bits"]
     return dict(zip((layer.name for layer in tokens.layers), found[1:]))
 
 

@@ -95,3 +95,8 @@ def sqrt_estimate(squared: Estimate, scale: float = 1.0) -> Estimate:
         ceiling=one(squared.ceiling),
         draws=None if draws is None else np.sign(draws) * np.sqrt(np.abs(draws) / scale),
     )
+
+
+def not_captured(reason: str) -> Estimate:
+    """Of a layer whose gradient could not be read: it leaks, nobody knows how much."""
+    return replace(inconclusive(""), status=f"not captured: {reason}")

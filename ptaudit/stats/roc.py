@@ -20,9 +20,17 @@ Array = NDArray[np.float64]
 MIN_FALSE_POSITIVES = 5
 """A true-positive rate at FPR f needs n_out · f of at least this."""
 
+LOW_FPRS = (0.01, 0.001)
+"""False-positive rates at which the power of an attack is reported."""
+
 _ROUNDING = 1e-12
 _CHUNK = 1 << 17
 _FIRST_LEVELS = 32
+
+
+def tpr_name(fpr: float) -> str:
+    """Name of the TPR at a false-positive rate."""
+    return f"tpr_at_fpr_{fpr:g}"
 
 
 def auc(scores_in: Array, scores_out: Array) -> float:

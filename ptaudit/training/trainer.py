@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from ptaudit.data.records import Records
 from ptaudit.data.split import Split
 from ptaudit.errors import ModelError, PtauditError, RunFolderError, TrainingDivergedError, first_line, in_one_line
+from ptaudit.gradients.record_losses import PerRecordLoss
+from ptaudit.model_input import to_device
 from ptaudit.training.augment import Augment, augment_generator
-from ptaudit.training.batch import to_device
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.training.epoch_snapshot import EpochStats, Moment, Observer, StepWatch
 from ptaudit.training.evaluate import evaluate, members_evaluated
 from ptaudit.training.labels import taught
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.optimizer import make_optimizer, rate_factor
 from ptaudit.training.sampling import epoch_batches, steps_per_epoch
 from ptaudit.training.seeding import NOISE, derived_seed, seeded
 from ptaudit.training.state import kept
-from ptaudit.training.steps import Batch, Ground, make_step
+from ptaudit.training.steps import Batch, StepContext, make_step
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
@@ -89,7 +89,7 @@ class Replay:
         self.keep_before = keep_before
         self.optimizer = make_optimizer(self.model, train.optimizer)
         what = (self.model, loss, self.optimizer, self.records, split.members)
-        self.step = make_step(Ground(*what, self._batch, seed, device), train)
+        self.step = make_step(StepContext(*what, self._batch, seed, device), train)
         self.stats: list[EpochStats] = []
 
     def run(

@@ -13,10 +13,10 @@ from torch import nn
 from ptaudit.data.records import Records
 from ptaudit.data.split import Split
 from ptaudit.errors import TrainingDivergedError
+from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.training.epoch_snapshot import EpochStats, Moment, Observer
 from ptaudit.training.evaluate import evaluate, members_evaluated
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.saved import fit, load_into, load_state
 from ptaudit.training.state import kept
 from ptaudit.training.trainer import Progress

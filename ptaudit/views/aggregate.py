@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from ptaudit.views.view import View
+
 _DRAW_CELLS = 1 << 24
 
 
@@ -22,6 +24,15 @@ class Games:
 
     secret: Tensor
     others: Tensor
+
+    def hidden(self, view: View) -> Tensor:
+        """The others of each game, every batch once: `(r, G, m-1)`, with a fixed batch `(1, G, m-1)`."""
+        return self.others[: view.batches]
+
+    def members(self, targets: Tensor, pool: Tensor) -> Tensor:
+        """Records of each batch, the target first, `(r, G, m)`, from those of the candidates and of the pool."""
+        target = targets[self.secret].expand(len(self.others), -1)[..., None]
+        return torch.cat([target, pool[self.others]], -1)
 
 
 def draw_others(pool: int, games: int, others: int, generator: torch.Generator) -> Tensor:
@@ -40,13 +51,12 @@ def draw_others(pool: int, games: int, others: int, generator: torch.Generator) 
     return torch.cat(parts)
 
 
-def draw_games(
-    candidates: int, pool: int, per_target: int, others: int, rounds: int, generator: torch.Generator
-) -> Games:
-    """Every candidate is the target of `per_target` games, each with its own others."""
-    secret = torch.arange(candidates).repeat_interleave(per_target)
-    drawn = draw_others(pool, rounds * len(secret), others, generator)
-    return Games(secret, drawn.view(rounds, len(secret), others))
+def draw_games(targets: int, pool: int, per_target: int, view: View, generator: torch.Generator) -> Games:
+    """Every candidate is the target of `per_target` games, each with its own others; those of a fixed batch are the
+    same in all rounds."""
+    secret = torch.arange(targets).repeat_interleave(per_target)
+    drawn = draw_others(pool, view.batches * len(secret), view.others, generator)
+    return Games(secret, drawn.view(view.batches, len(secret), view.others).expand(view.rounds, -1, -1))
 
 
 def sums(tokens: Tensor, members: Tensor) -> Tensor:

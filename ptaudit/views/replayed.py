@@ -14,9 +14,9 @@ from ptaudit.gradients.batches import Matrices, at_once
 from ptaudit.gradients.keep import KeptSketch, as_kept, kept_sketch
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.gradients.projection import LayerSketch
+from ptaudit.model_input import Inputs
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Source
-from ptaudit.training.batch import Inputs
 from ptaudit.views.aggregate import sums
 from ptaudit.views.gradients import TABLE_BYTES, BatchGradients
 from ptaudit.views.joint import Joint
@@ -41,14 +41,14 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class ReplayedSight:
+class ReplayedObservation:
     """Batches as a view with a defense or an update shows them.
 
-    What is seen has the scale of `TokenSight`: the defended MEAN gradient of a batch times its m records, summed over
-    the view's users, so that a view without defense is the sum of its records' tokens. A defense that changes the scale
-    (`sign`) changes it here too.
+    What is seen has the scale of `TokenObservation`: the defended MEAN gradient of a batch times its m records, summed
+    over the view's users, so that a view without defense is the sum of its records' tokens. A defense that changes the
+    scale (`sign`) changes it here too.
 
-    A sight belongs to the weights at which it was made, and is used while the model has them.
+    An observation belongs to the weights at which it was made, and is used while the model has them.
 
     Attributes:
         batches: gradients of the audited records.
@@ -79,10 +79,10 @@ class ReplayedSight:
         view: View,
         joint: Joint,
         classes: int | None = None,
-        share: ReplayedSight | None = None,
+        share: ReplayedObservation | None = None,
         kept: Sequence[Sequence[RecordGradients]] | None = None,
-    ) -> ReplayedSight:
-        """The sight of a view on some records, at the present weights of the reader's model.
+    ) -> ReplayedObservation:
+        """The observation of a view on some records, at the present weights of the reader's model.
 
         Args:
             reader: of the model, prepared; the tokens that static adversaries are fitted on come from it.
@@ -92,8 +92,8 @@ class ReplayedSight:
             view: the view.
             joint: as it is for the tokens of the same view without defense.
             classes: number of classes where targets are classes.
-            share: another sight of the same records at the same weights; the gradients that it has already are used
-                where they are the same ones.
+            share: another observation of the same records at the same weights; the gradients that it has already are
+                used where they are the same ones.
             kept: matrices of the records for each of the layers; left out, nothing is shown as matrices.
 
         Raises:
@@ -119,44 +119,42 @@ class ReplayedSight:
         responses = _responses(reader, inputs, targets, layers, view, joint, classes or 0)
         return cls(batches, shown, joint, view, targets.cpu(), classes, responses)
 
-    def see(self, members: Tensor, generator: torch.Generator) -> Tensor:
-        """See `Sight.see`; members `(G, m * users)`, the batches of the users one after the other.
+    def observe(self, members: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Observation.observe`; members `(G, m * users)`, the batches of the users one after the other.
 
         Batches of another size are those of one user.
         """
-        users = self.view.users if members.shape[1] == self.view.records else 1
-        m = members.shape[1] // users
-        batches = members.cpu().reshape(-1, m)
-        targets = None
-        if self._defense.moment == "labels":
+        batches, targets = self._of_users(members, generator)
+        if targets is not None and self.responses is not None:
             assert self.classes is not None
-            targets = self._defense.labels(self.targets[batches], self.classes, generator)
-            if self.responses is not None:
-                return sums(self.responses, (batches * self.classes + targets).view(len(members), -1))
+            return sums(self.responses, (batches * self.classes + targets).view(len(members), -1))
         tokens = torch.cat([self._tokens(g) for g in self._delivered(batches, targets, generator)], dim=1)
-        rows, _, k = tokens.shape
-        return self.joint.rows(m * tokens.view(rows, len(members), users, k).sum(2))
+        layers, _, k = tokens.shape
+        return self.joint.rows(batches.shape[1] * tokens.view(layers, len(members), -1, k).sum(2))
 
     @property
     def random(self) -> bool:
-        """See `Sight.random`."""
+        """See `Observation.random`."""
         return self._defense.moment != "gradient"
 
     def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
-        """See `Sight.read`."""
+        """See `Observation.read`."""
         if not any(layer.kept for layer in self.shown):
             return
-        users = self.view.users if members.shape[1] == self.view.records else 1
-        m = members.shape[1] // users
         for piece in torch.split(members, at_once([layer.kept for layer in self.shown], 1)):
-            batches = piece.cpu().reshape(-1, m)
-            targets = None
-            if self._defense.moment == "labels":
-                assert self.classes is not None
-                targets = self._defense.labels(self.targets[batches], self.classes, generator)
+            batches, targets = self._of_users(piece, generator)
             whole = torch.cat(list(self._delivered(batches, targets, generator)))
-            parts = self.batches.layout.parts(m * whole.view(len(piece), users, -1).sum(1))
+            parts = self.batches.layout.parts(batches.shape[1] * whole.view(len(piece), -1, whole.shape[1]).sum(1))
             yield [self._matrices(layer, parts) for layer in self.shown]
+
+    def _of_users(self, members: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """The batches `(G * users, m)` of all users, and what a defense of labels puts in the place of theirs."""
+        users = self.view.users if members.shape[1] == self.view.records else 1
+        batches = members.cpu().reshape(-1, members.shape[1] // users)
+        if self._defense.moment != "labels":
+            return batches, None
+        assert self.classes is not None
+        return batches, self._defense.labels(self.targets[batches], self.classes, generator)
 
     @staticmethod
     def _matrices(layer: Shown, parts: Mapping[str, Tensor]) -> list[Tensor]:
@@ -212,15 +210,15 @@ def why_not(view: View, model: nn.Module, classes: int | None) -> str:
 def fitted(
     view: View, source: Source, inputs: Inputs, targets: Tensor, members: Tensor, secrets: Tensor, seed: int
 ) -> View:
-    """The view with a perturbation whose probe the defender has fitted on batches of her own records.
+    """The view with a perturbation whose probe the defender has fitted on batches of its own records.
 
     Args:
         view: its defense is a `Perturb`.
         source: model and loss (`TokenReader.source`).
         inputs: the defender's records (n, ...), none of them audited.
         targets: (n, ...).
-        members: her batches, indices of these records, `(G, m)`; some hundred.
-        secrets: what she guards in each, `(G,)`, int64.
+        members: its batches, indices of these records, `(G, m)`; some hundred.
+        secrets: what it guards in each, `(G,)`, int64.
         seed: of what is random in a pass.
     """
     assert isinstance(view.defense, Perturb)

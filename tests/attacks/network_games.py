@@ -10,11 +10,12 @@ from torch.nn import functional as F
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
+from ptaudit.attacks.observed_density import Effort
 from ptaudit.games.identity import measure as identity
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.views.joint import Joint
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 
 
@@ -53,7 +54,7 @@ def read(model, inputs, targets, dim=64, loss=cross_entropy):
     return Read(tokens.values.double(), reader.gradients(inputs, targets), tokens.total_norm_sq.double().sqrt())
 
 
-def measured(records, m, noise=0.0, clip=None, seed=0, candidates=256, rounds=1, algebra=True, sight=None):
+def measured(records, m, noise=0.0, clip=None, seed=0, candidates=256, rounds=1, algebra=True, observation=None):
     """Bits of all layers jointly, then of each, as an audit gives them."""
     view = View("v", m, rounds=rounds, clip=clip, noise_std=noise)
     factor = torch.ones_like(records.norms) if clip is None else clip / records.norms.clamp_min(clip)
@@ -63,9 +64,9 @@ def measured(records, m, noise=0.0, clip=None, seed=0, candidates=256, rounds=1,
     layers = len(values)
     groups = [list(range(len(tokens))), *([i] for i in range(layers))]
     own = Candidates(kept, noise)
-    shown = TokenSight(tokens, noise, BatchSums(kept, noise)) if sight is None else sight
-    who = Known(tokens, view, sight, sight, Algebra(shown, own) if algebra else None)
-    _, found = identity.measure(who, groups, [None] * len(groups), candidates, seed)
+    shown = TokenObservation(tokens, noise, BatchSums(kept, noise)) if observation is None else observation
+    who = Known(tokens, view, observation, observation, Algebra(shown, own) if algebra else None)
+    _, found = identity.measure(who, groups, [None] * len(groups), Effort(candidates), seed)
     return found["bits"]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 
-from ptaudit.attacks.batch import FAMILIES, Seen, Shown, prepare
+from ptaudit.attacks.batch import FAMILIES, FitObservations, ObservedGames, PlayedObservations, prepare
 from ptaudit.attacks.batch.choice import answer, choose_setting
 from ptaudit.attacks.batch.gaussian import likelihoods
 
@@ -25,7 +25,7 @@ def seen(games, seed, tell, rows=1, rounds=1, k=4, prior=(0.5, 0.5)):
     """Games of Gaussian observations that `tell(views, secret)` changes."""
     secret = coins(games, 100 + seed, prior[1])
     views = tell(drawn(rounds, rows, games, k, seed=seed), secret)
-    return Seen(views, secret, torch.tensor(prior, dtype=torch.float64).expand(games, -1))
+    return FitObservations(views, secret, torch.tensor(prior, dtype=torch.float64).expand(games, -1))
 
 
 def shift(views, secret, by=1.5):
@@ -48,7 +48,7 @@ def nothing(views, secret):
 
 def play(family, tell=shift, games=(1200, 600, 1200), groups=((0,),), **options):
     fit, choose, played = (seen(n, seed, tell, **options) for seed, n in enumerate(games))
-    log_q, null = prepare(fit, choose, played, groups, family, 0)
+    log_q, null = prepare(ObservedGames(fit, choose, played), groups, family, 0)
     return log_q, null, played
 
 
@@ -129,7 +129,8 @@ def test_unequal_priors_change_the_answer_and_not_what_was_learned():
     views = drawn(1, 1, 400, 4, seed=9)
     even, uneven = torch.full((400, 2), 0.5).double(), torch.tensor([0.9, 0.1]).double().expand(400, -1)
     one, two = (
-        prepare(fit, choose, Shown(views, prior), ((0,),), "likelihood-ratio", 0)[0][0] for prior in (even, uneven)
+        prepare(ObservedGames(fit, choose, PlayedObservations(views, prior)), ((0,),), "likelihood-ratio", 0)[0][0]
+        for prior in (even, uneven)
     )
     assert float(one[:, 1].exp().mean()) > 0.25
     assert float(two[:, 1].exp().mean()) < 0.15
@@ -139,9 +140,9 @@ def test_unequal_priors_change_the_answer_and_not_what_was_learned():
 def test_an_impossible_value_stays_impossible():
     prior = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)
     games = [seen(n, n, shift) for n in (600, 300, 200)]
-    fit, choose, played = (Seen(g.views, g.secret, prior.expand(len(g.secret), -1)) for g in games)
+    fit, choose, played = (FitObservations(g.views, g.secret, prior.expand(len(g.secret), -1)) for g in games)
     for family in FAMILIES:
-        log_q, null = prepare(fit, choose, played, ((0,),), family, 0)
+        log_q, null = prepare(ObservedGames(fit, choose, played), ((0,),), family, 0)
         assert bool(torch.isfinite(log_q).all() and torch.isfinite(null).all()), family
         assert float(log_q[..., 2].max()) < -100.0
         assert float(bits(log_q, played.secret)) > 0.1

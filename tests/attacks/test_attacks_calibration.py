@@ -140,9 +140,9 @@ def test_without_others_nothing_is_unseen():
     assert unseen(0, 100) == 0.0
 
 
-def bits_of(points, rehearsals=4):
-    """Bits of one row, hopeless but at the given (slope, share) points: `(1, slopes, shares, rehearsals)`."""
-    bits = torch.full((1, len(FINE.slopes), len(FINE.shares), rehearsals), -1.0, dtype=torch.float64)
+def bits_of(points, sets=4):
+    """Bits of one row, hopeless but at the given (slope, share) points: `(1, slopes, shares, sets)`."""
+    bits = torch.full((1, len(FINE.slopes), len(FINE.shares), sets), -1.0, dtype=torch.float64)
     for (slope, share), value in points.items():
         bits[0, slope, share] = torch.as_tensor(value, dtype=torch.float64)
     return bits
@@ -155,15 +155,15 @@ def test_calibrate_takes_the_best_point_when_it_is_clear():
 
 @pytest.mark.parametrize(("lost", "share"), [(0.9, 4), (1.1, 2)])
 def test_calibrate_gives_up_one_standard_error_for_a_larger_share_of_the_prior(lost, share):
-    """In 4 rehearsals whose loss has a standard deviation of 1, the mean loss has a standard error of 0.5."""
+    """In 4 sets of games whose loss has a standard deviation of 1, the mean loss has a standard error of 0.5."""
     spread = torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64) * 0.75**0.5
     assert float(spread.std()) == pytest.approx(1.0)
     found = calibrate(bits_of({(5, 2): 2.0, (5, 4): 2.0 - 0.5 * lost + spread}), 0.0)
     assert float(found.share) == FINE.shares[share]
 
 
-def test_calibrate_compares_within_a_rehearsal():
-    """Rehearsals that differ from each other say nothing of a share that loses the same in each of them."""
+def test_calibrate_compares_within_a_set_of_games():
+    """Sets of games that differ from each other say nothing of a share that loses the same in each of them."""
     easy_and_hard = torch.tensor([0.0, 1.0, 2.0, 3.0])
     found = calibrate(bits_of({(5, 2): easy_and_hard, (5, 4): easy_and_hard - 0.1}), 0.0)
     assert float(found.share) == FINE.shares[2]

@@ -10,6 +10,7 @@ from ptaudit.attacks.class_counts import MOST_ROWS, CountedDensity, CountReader,
 from ptaudit.attacks.evidence import EVERY
 from ptaudit.attacks.nuisance_density import fit_gaussian, log_density
 from ptaudit.gradients import Dense, Factors, UsedRows
+from ptaudit.views import View
 from ptaudit.views.aggregate import draw_games, sums
 
 N, C, M, CANDIDATES = 600, 5, 6, 60
@@ -80,7 +81,7 @@ def drawn(confidence=0.1, means=3.0):
     classes = labels()
     centres = means * torch.randn(C, 2, generator=generator(4), dtype=torch.float64)
     tokens = (centres[classes] + torch.randn(N, 2, generator=generator(5), dtype=torch.float64))[None]
-    games = draw_games(CANDIDATES, 240, 20, M - 1, 1, generator(6))
+    games = draw_games(CANDIDATES, 240, 20, View("v", M), generator(6))
     members = torch.cat([games.secret[:, None], CANDIDATES + games.others[0]], 1)
     reader = CountReader.of(numbers(classes, confidence), classes, OWN)
     return classes, centres, tokens, members, games.secret, reader

@@ -10,7 +10,7 @@ from network_games import Read, exact_bits, explicit, measured, read, tabular
 from ptaudit.gradients import Dense, Factors
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.views.joint import Joint
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 N = 1024
 
@@ -111,25 +111,25 @@ def test_a_layer_that_is_there_ten_times_changes_nothing(m, noise):
 
 
 class Fresh:
-    """A sight of batches whose first record, the target, is another one than the game says: nothing to find."""
+    """An observation of batches whose first record, the target, is another one than the game says: nothing to find."""
 
     random = False
 
     def __init__(self, records, noise=0.0):
         tokens = Joint.of(records.values).rows(records.values)
-        self._sight = TokenSight(tokens, noise, BatchSums(records.kept, noise))
+        self._observation = TokenObservation(tokens, noise, BatchSums(records.kept, noise))
 
     def _swapped(self, members):
         """The records of an audit are the first half; a stranger of the second comes in, another one for each batch."""
-        half = self._sight.tokens.shape[1] // 2
+        half = self._observation.tokens.shape[1] // 2
         stranger = (members * torch.arange(31, 31 + members.shape[1])).sum(1) % half
         return torch.cat([half + stranger[:, None], members[:, 1:]], 1)
 
-    def see(self, members, generator):
-        return self._sight.see(self._swapped(members), generator)
+    def observe(self, members, generator):
+        return self._observation.observe(self._swapped(members), generator)
 
     def read(self, members, generator):
-        return self._sight.read(self._swapped(members), generator)
+        return self._observation.read(self._swapped(members), generator)
 
 
 @pytest.mark.parametrize("m", [2, 8])
@@ -138,7 +138,7 @@ def test_a_target_replaced_by_a_fresh_record_gives_nothing(seed, m):
     """In the adversary's own games and in the reported ones, to sketches and to matrices."""
     records, _ = sample(LARGE, 2, n=1024, seed=10 + seed)
     asked = records.at(torch.arange(512))
-    for found in measured(asked, m, seed=seed, sight=Fresh(records), candidates=128):
+    for found in measured(asked, m, seed=seed, observation=Fresh(records), candidates=128):
         assert found.lo <= 0.01
         assert found.value < 0.06
 

@@ -12,7 +12,7 @@ from ptaudit.games.identity import pool as identity_pool
 from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.gradients import Dense
 from ptaudit.gradients.batches import BatchSums
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 
 POOL, K = 200, 40
@@ -98,7 +98,7 @@ def played(one, m, noise=0.0, clip=None, parameters=None, seed=0):
     if clip is not None:
         own = [[one.scaled((clip / one.norms()).clamp(max=1.0).double())]]
     view = View("v", m, clip=clip, noise_std=noise)
-    seen = TokenSight(torch.zeros(1, len(one.norms()), 1), noise, BatchSums(own, noise))
+    seen = TokenObservation(torch.zeros(1, len(one.norms()), 1), noise, BatchSums(own, noise))
     algebra = Algebra(seen, Candidates(own, noise))
     size = parameters or one.shape[0] * one.shape[1]
     return identity_pool.measure(algebra, view, [size, size], 64, seed), view, size

@@ -11,13 +11,14 @@ from torch import nn
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
+from ptaudit.attacks.observed_density import Effort
 from ptaudit.defenses import Prune, Sign
 from ptaudit.games.identity import measure as identity
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.views.joint import Joint
-from ptaudit.views.replayed import ReplayedSight
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
+from ptaudit.views.replayed import ReplayedObservation
 from ptaudit.views.view import View
 
 N, K = 640, 64
@@ -55,11 +56,11 @@ def scores(m, defense=None, rounds=1):
     rows = joint.rows(layers)
     groups = [list(range(len(rows))), *([i] for i in range(len(layers)))]
     if defense is None:
-        algebra = Algebra(TokenSight(rows, 0.0, BatchSums(kept)), own)
-        return identity.play(Known(rows, view, algebra=algebra), groups, K, 0).values[0]
+        algebra = Algebra(TokenObservation(rows, 0.0, BatchSums(kept)), own)
+        return identity.play(Known(rows, view, algebra=algebra), groups, Effort(K), 0).values[0]
     names = [layer.name for layer in tokens.layers]
-    seen = ReplayedSight.of(reader, x, y, names, view, joint, 10, kept=kept)
-    return identity.play(Known(rows, view, seen, seen, Algebra(seen, own)), groups, K, 0).values[0]
+    seen = ReplayedObservation.of(reader, x, y, names, view, joint, 10, kept=kept)
+    return identity.play(Known(rows, view, seen, seen, Algebra(seen, own)), groups, Effort(K), 0).values[0]
 
 
 def least_gain(source, smaller, draws=2000):
@@ -100,6 +101,6 @@ def test_the_test_can_fail():
     """What a smaller view finds above its source is seen: sketches alone against the whole family."""
     _reader, _x, _y, tokens, _kept = audited()
     rows = Joint.of(tokens.values.double()).rows(tokens.values.double())
-    blind = identity.play(Known(rows, View("v", 8)), [[0]], K, 0).values[0, 0]
+    blind = identity.play(Known(rows, View("v", 8)), [[0]], Effort(K), 0).values[0, 0]
     low, _ = least_gain(blind, scores(8)[0])
     assert low > 0.3

@@ -8,7 +8,7 @@ import torch
 from attack_cases import generator
 
 from ptaudit.attacks import stacking
-from ptaudit.attacks.shares import MOST_CAUTIOUS, SHARES, cautious_share, mixed_bits
+from ptaudit.attacks.calibration import MOST_CAUTIOUS, SHARES, cautious_share, gain
 from ptaudit.attacks.stacking import RIDGE, Stack, fit_stack
 
 K = 32
@@ -172,10 +172,10 @@ def test_better_by_more_than_chance():
 
 def test_a_share_bounds_what_a_game_may_cost():
     ratio = torch.tensor([5.0, 0.0, -800.0])
-    found = mixed_bits(ratio, 0.01)
+    found = gain(ratio, 0.01)
     assert float(found[2]) == pytest.approx(math.log2(0.01))
     assert float(found[1]) == pytest.approx(0.0, abs=1e-9)
-    assert mixed_bits(ratio, 1.0).abs().max() == 0.0
+    assert gain(ratio, 1.0).abs().max() == 0.0
 
 
 @pytest.mark.parametrize("least", [1e-4, 1.0 / 501, 0.3])
@@ -192,14 +192,14 @@ def test_a_sure_posterior_keeps_a_small_share_and_a_wrong_one_the_prior():
 def test_caution_alone_does_not_hide_a_small_leak():
     """Bits so noisy that any share is within one standard error: no more than the most cautious one is chosen."""
     ratio = 0.3 * torch.randn(20, generator=generator()) + 0.05
-    best = max((1e-3, *SHARES, 1.0), key=lambda share: float(mixed_bits(ratio, share).mean()))
+    best = max((1e-3, *SHARES, 1.0), key=lambda share: float(gain(ratio, share).mean()))
     assert cautious_share(ratio, 1e-3) <= max(best, MOST_CAUTIOUS)
 
 
 def test_a_share_costs_at_most_one_standard_error():
     ratio = 1.5 * torch.randn(300, generator=generator()) + 1.0
     share = cautious_share(ratio, 1e-3)
-    tried = [mixed_bits(ratio, s) for s in (1e-3, *SHARES[2:], 1.0)]
+    tried = [gain(ratio, s) for s in (1e-3, *SHARES[2:], 1.0)]
     best = max(tried, key=lambda b: float(b.mean()))
-    lost = best - mixed_bits(ratio, share)
+    lost = best - gain(ratio, share)
     assert float(lost.mean()) <= float(lost.std()) / 300**0.5 + 1e-9

@@ -7,7 +7,7 @@ import pytest
 import torch
 from usable_cases import ask, coin, exact_bits, gaussian, line, two_classes
 
-from ptaudit.attacks.usable import FAMILIES, numbers
+from ptaudit.attacks.usable import FAMILIES, scores
 
 # Known answers
 
@@ -49,7 +49,7 @@ def test_an_exact_copy_ends_at_the_floor_of_the_variance():
     tokens = gaussian(400, 4, 5)
     found = ask(tokens, tokens[:, 0])["bits"][0]
     # Nothing is left over, where the floor expects one deviation: half a nat more.
-    assert found.value == pytest.approx(-0.5 * math.log2(numbers.LEAST_VARIANCE) + 0.5 / math.log(2), abs=0.02)
+    assert found.value == pytest.approx(-0.5 * math.log2(scores.LEAST_VARIANCE) + 0.5 / math.log(2), abs=0.02)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -172,7 +172,7 @@ def test_no_token_at_all_gives_nothing():
 
 
 def coverage(repetitions, n):
-    """How often the interval holds the truth, of classes and of numbers."""
+    """How often the interval holds the truth, of classes and of scores."""
     held = np.zeros(2)
     for seed in range(repetitions):
         classes = ask(*two_classes(n, 3, 2.0, 500 + seed), seed=seed)["bits"][0]

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from usable_cases import ask, coin, exact_bits, gaussian, two_classes
 
 from ptaudit.attacks.usable import FAMILIES, knn, linear, mlp
-from ptaudit.attacks.usable.feature_maps import compressed, direction, looked, plain
+from ptaudit.attacks.usable.family import compressed, direction, mapped, plain
 from ptaudit.attacks.usable.folds import FOLDS, cross_predictions, split
 
 # The folds
@@ -33,7 +33,7 @@ def test_no_predictor_saw_the_row_it_answers_nor_the_fold_it_is_chosen_on():
     seen = []
 
     class Spy:
-        looks = (plain,)
+        feature_maps = (plain,)
 
         @staticmethod
         def numbers(known, secrets, unseen, generator):
@@ -71,7 +71,7 @@ def test_the_path_is_that_of_scikit_learn():
     n = 400
     secret = coin(2 * n, 30, 3)
     tokens = gaussian(2 * n, 12, 31) + 1.5 * gaussian(3, 12, 32)[secret]
-    one, two = looked(plain, tokens[None, :n].float(), tokens[None, n:].float())
+    one, two = mapped(plain, tokens[None, :n].float(), tokens[None, n:].float())
     truth = torch.nn.functional.one_hot(secret, 3).float()
     answers = linear.logistic_path(one, truth[None, :n], two, effort=50)[0, :, 0]
     for penalty, answer in zip(linear.PENALTIES[:5], answers):  # weaker ones converge slowly
@@ -117,8 +117,8 @@ def test_the_adversary_of_a_group_takes_the_leaky_layer():
 
 def test_looks_lose_no_more_than_they_say():
     tokens = gaussian(500, 4, 40)[None].float() * gaussian(500, 1, 41)[None].float().exp()
-    for look in (plain, direction, compressed):
-        one, two = looked(look, tokens, tokens[:, :3])
+    for feature_map in (plain, direction, compressed):
+        one, two = mapped(feature_map, tokens, tokens[:, :3])
         assert torch.allclose(one.mean(1), torch.zeros(4), atol=1e-5)
         assert torch.allclose(one.square().mean(1), torch.ones(4), atol=1e-4)
         assert torch.allclose(one[:, :3], two, atol=1e-4)

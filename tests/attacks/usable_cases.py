@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from ptaudit.attacks.usable import measure
+from ptaudit.attacks.usable import LabelledTokens, measure
 
 
 def gaussian(n, k, seed):
@@ -20,7 +20,7 @@ def coin(n, seed, classes=2):
 def ask(tokens, secret, family="linear", groups=((0,),), record=None, seed=0, folds=None):
     rows = tokens if tokens.dim() == 3 else tokens[None]
     record = torch.arange(rows.shape[1]) if record is None else record
-    return measure(rows, secret, record, groups, family, seed, folds)
+    return measure(LabelledTokens(rows, secret, record, folds), groups, family, seed)
 
 
 def two_classes(n, k, distance, seed):

@@ -12,7 +12,7 @@ from inference_case import DEFENSES, spec
 
 import ptaudit
 from ptaudit.context.counterfactual import counterfactual_alone
-from ptaudit.context.observations import sight
+from ptaudit.context.observations import observation
 from ptaudit.games.attribute import play as attribute
 
 MODEL = {"entry": "models.py:net", "args": {"hidden": 24}}
@@ -61,7 +61,7 @@ def test_her_picture_of_the_true_value_is_what_is_shown(tmp_path: Path, monkeypa
     def looked(context: Any, game: Any, view: Any, table: Any) -> Any:
         alone = counterfactual_alone(context, view, table.places, "colour")
         order = torch.randperm(alone.shape[2], generator=torch.Generator().manual_seed(0))
-        shown = sight(context, view, table.places).see(order[:, None], torch.Generator().manual_seed(1))
+        shown = observation(context, view, table.places).observe(order[:, None], torch.Generator().manual_seed(1))
         codes = torch.from_numpy(context.session.records.fields["colour"].codes[context.session.members])[order]
         mine = alone[:, :, order][codes, :, torch.arange(len(order))].transpose(0, 1)
         other = alone[:, :, order][1 - codes, :, torch.arange(len(order))].transpose(0, 1)

@@ -9,7 +9,7 @@ import pytest
 from audit_case import ONE_VIEW, call, write_spec
 
 from ptaudit.auditing.epoch import EpochAudit
-from ptaudit.context.attribute_encoding import MOST_CLASSES, attribute_secret
+from ptaudit.data.attribute_encoding import MOST_CLASSES, attribute_secret
 from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import find
 

@@ -22,7 +22,7 @@ from ptaudit.estimators.nwj import NWJ
 from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.estimators.smile import Smile
 from ptaudit.estimators.start import start, true_correlations
-from ptaudit.estimators.training import Plan, train
+from ptaudit.estimators.training import Part, Plan, train
 
 BOUNDS = {"infonce": InfoNCE(), "nwj": NWJ(), "mine": DonskerVaradhan(), "smile": Smile()}
 
@@ -163,11 +163,10 @@ def test_training_raises_the_bound_that_the_closed_form_cannot() -> None:
     known, stop = (torch.nonzero(pairs.part == p).flatten() for p in (TRAIN, STOP))
     bound, who = InfoNCE(), rivals(record[stop])
     for critic in (Separable(), Joint()):
-        given = (bound, critic, begun.pairs(known), record[known], begun.pairs(stop), who, 0)
-        before, after = (train(*given, Plan(steps=steps)).best for steps in (1, 150))
-        one, two = (
-            bound.means(critic.scores(w, given[4], given[4]), who, torch.zeros(1, 1)).item() for w in (before, after)
-        )
+        given = tuple(Part.at(begun, record, None, index) for index in (known, stop))
+        before, after = (train(bound, critic, given, 0, Plan(steps=steps)).best for steps in (1, 150))
+        held = given[1].pairs
+        one, two = (bound.means(critic.scores(w, held, held), who, torch.zeros(1, 1)).item() for w in (before, after))
         assert one < 0.1
         assert two > 0.3
 

@@ -33,7 +33,8 @@ def exact_bits(k: int, candidates: int, variance: float, games: int = 12_000) ->
     Args:
         k: coordinates.
         candidates: K.
-        variance: of the interference per coordinate: m - 1 + s^2, over the number of rounds (their mean is sufficient).
+        variance: of what hides a candidate per coordinate: m - 1 + s^2, over the number of rounds (their mean is
+            sufficient).
         games: least number of games.
     """
     generator = torch.Generator().manual_seed(1)

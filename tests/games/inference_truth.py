@@ -1,4 +1,4 @@
-"""Planted secrets in Gaussian tokens, the exact bits about them, and sights that are not linear."""
+"""Planted secrets in Gaussian tokens, the exact bits about them, and observations that are not linear."""
 
 import math
 from dataclasses import dataclass
@@ -8,13 +8,19 @@ import torch
 from identity_truth import gaussian
 from scipy.stats import binom, norm
 
-from ptaudit.views.sight import TokenSight
+from ptaudit.games.common.observed_view import ObservedView
+from ptaudit.views.observation import TokenObservation
 
 
 def planted(n, k, distance, share, seed):
     """Tokens of unit variance; those of a share of the records are shifted by `distance` along the diagonal."""
     has = torch.rand(n, generator=torch.Generator().manual_seed(1000 + seed)) < share
     return (gaussian(n, k, seed) + distance / math.sqrt(k) * has[:, None])[None], has
+
+
+def observed(view, now, groups=((0,),), plain=None, known=None, **options):
+    """A view that the adversary knows as it is, unless something else is known."""
+    return ObservedView(view, now, known or now, plain, groups, late=known is not None, **options)
 
 
 def mixture_bits(holders, distance, scale, prior):
@@ -66,21 +72,21 @@ class OnlySketches:
 
 
 @dataclass(frozen=True)
-class SignSight(OnlySketches):
+class SignObservation(OnlySketches):
     """The signs of the sum, at a fixed size: what signed gradients show."""
 
     tokens: torch.Tensor
     size: float = 1.0
 
-    def see(self, members, generator):
-        return self.size * TokenSight(self.tokens).see(members, generator).sign()
+    def observe(self, members, generator):
+        return self.size * TokenObservation(self.tokens).observe(members, generator).sign()
 
 
 @dataclass(frozen=True)
 class Wrapped(OnlySketches):
-    """A sight of which nothing is known."""
+    """An observation of which nothing is known."""
 
-    inner: TokenSight
+    inner: TokenObservation
 
-    def see(self, members, generator):
-        return self.inner.see(members, generator)
+    def observe(self, members, generator):
+        return self.inner.observe(members, generator)

@@ -4,9 +4,10 @@ import torch
 from identity_truth import gaussian
 
 from ptaudit.games.attribute import known_rest as input_attribute
-from ptaudit.games.attribute.known_rest import Knowledge
+from ptaudit.games.attribute.known_rest import Counterfactuals
+from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.views import View
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 N = 2000
 
@@ -29,10 +30,12 @@ def own(candidates, secret):
 
 def measured(candidates, secret, m=1, noise=0.0, rounds=1, prior=None, fixed=False, known=None, plain=None, now=None):
     view = View("v", m, rounds, noise_std=noise, fixed_batch=fixed)
-    now = now or TokenSight(own(candidates, secret), noise)
+    now = now or TokenObservation(own(candidates, secret), noise)
     prior = torch.full((len(secret), len(candidates)), 1 / len(candidates)) if prior is None else prior
-    known = known or Knowledge(now, candidates, noise_std=noise)
-    return input_attribute.measure(secret, prior, view, now, plain, known, [[0]])
+    late = known is not None and known.observation is not now
+    known = known or Counterfactuals(now, candidates, noise_std=noise)
+    seen = ObservedView(view, now, known.observation, plain and plain.observation, [[0]], late=late)
+    return input_attribute.measure(secret, prior, seen, known, plain)
 
 
 def bits(*args, **options):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import torch
 
-from ptaudit.attacks.batch import Seen, Shown, prepare
-from ptaudit.games.common.answers import Answers, Batches
+from ptaudit.attacks.batch import FitObservations, ObservedGames, PlayedObservations, prepare
+from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.scoring import score
 from ptaudit.views.aggregate import draw_others
 
@@ -51,7 +51,7 @@ class World:
         return (total + self.noise * drawn)[:, None]
 
     def seen(self, batches):
-        return Seen(self.views(batches), batches.secret, batches.prior)
+        return FitObservations(self.views(batches), batches.secret, batches.prior)
 
     def halves(self, family, games=(2000, 1000, 1000), seed=0):
         """Answers of both halves."""
@@ -61,8 +61,8 @@ class World:
     def half(self, hers, theirs, family, games, seed):
         cut = 2 * len(hers) // 3
         fit, choose, played = (self.draw(p, g) for p, g in zip((hers[:cut], hers[cut:], theirs), games))
-        shown = Shown(self.views(played), played.prior)
-        log_q, null = prepare(self.seen(fit), self.seen(choose), shown, [[0]], family, seed)
+        shown = PlayedObservations(self.views(played), played.prior)
+        log_q, null = prepare(ObservedGames(self.seen(fit), self.seen(choose), shown), [[0]], family, seed)
         wrong = played.secret[torch.randperm(len(played.secret), generator=self.generator)]
         return Answers(log_q, null, wrong, played)
 

@@ -5,18 +5,18 @@ import math
 import pytest
 import torch
 from identity_truth import gaussian, student
-from inference_truth import attribute_bits, planted
+from inference_truth import attribute_bits, observed, planted
 
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.views import View
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 N = 2000
 
 
 def measured(tokens, secret, m=1, noise=0.0, rounds=1, families=("linear",), seed=0):
-    view, now = View("v", m, rounds, noise_std=noise), TokenSight(tokens.double(), noise)
-    return attribute.measure(secret, view, now, None, now, [[0]], families, None, seed)
+    view, now = View("v", m, rounds, noise_std=noise), TokenObservation(tokens.double(), noise)
+    return attribute.measure(secret, observed(view, now, seed=seed), families)
 
 
 @pytest.mark.parametrize("family", ["likelihood-ratio", "linear"])

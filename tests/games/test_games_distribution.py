@@ -5,18 +5,18 @@ import math
 import pytest
 import torch
 from identity_truth import gaussian
-from inference_truth import planted, ratio_bits
+from inference_truth import observed, planted, ratio_bits
 
 from ptaudit.games.distribution import measure as distribution
 from ptaudit.views import View
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 N = 2400
 
 
 def measured(tokens, has, ratios, m=1, families=("linear",), own=None, rounds=1):
-    view, now = View("v", m, rounds), TokenSight(tokens.double())
-    return distribution.measure(has, ratios, view, now, None, now, [[0]], families, own)
+    view, now = View("v", m, rounds), TokenObservation(tokens.double())
+    return distribution.measure(has, ratios, observed(view, now, own=own), families)
 
 
 @pytest.mark.parametrize("family", ["likelihood-ratio", "linear"])

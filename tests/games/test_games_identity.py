@@ -6,8 +6,10 @@ import pytest
 import torch
 from identity_truth import gaussian, log_normal, student
 
+from ptaudit.attacks import observed_density
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.likelihood_ratio import fit
+from ptaudit.attacks.observed_density import Effort
 from ptaudit.estimate import identity_bits
 from ptaudit.games.common.crossfit import quarters
 from ptaudit.games.identity import family as identity_family
@@ -16,7 +18,7 @@ from ptaudit.views import View, draw_games, observe, sums
 
 
 def measured(tokens, view, groups, parameters=None, candidates=256, seed=0):
-    return identity.measure(Known(tokens, view), groups, parameters or [None] * len(groups), candidates, seed)
+    return identity.measure(Known(tokens, view), groups, parameters or [None] * len(groups), Effort(candidates), seed)
 
 
 # Nulls
@@ -27,7 +29,7 @@ def measured(tokens, view, groups, parameters=None, candidates=256, seed=0):
 def test_shuffled_secrets_give_nothing(tokens, m, s):
     """The adversary of the null is calibrated on shuffled games, with another member's place as the secret."""
     view = View("v", m, noise_std=s)
-    scores = identity.play(Known(tokens(512, 16, 41)[None], view), [[0]], 128, seed=2)
+    scores = identity.play(Known(tokens(512, 16, 41)[None], view), [[0]], Effort(128), seed=2)
     null = scores.values[2, 0]
     error = float(null.std()) / math.sqrt(len(null))
     assert abs(float(null.mean())) <= max(2.0 * error, 0.005)
@@ -41,8 +43,7 @@ def test_secrets_shuffled_before_the_game_give_nothing(m, s, monkeypatch):
         return observe(candidates.roll(7, 1), pool, games, noise, generator)
 
     honest = identity_bits(gaussian(512, 16, 42), m, noise=s, seed=3)
-    monkeypatch.setattr(identity_family, "observe", unrelated)
-    monkeypatch.setattr("ptaudit.attacks.likelihood_ratio.observe", unrelated)
+    monkeypatch.setattr(observed_density, "observe", unrelated)
     shuffled = identity_bits(gaussian(512, 16, 42), m, noise=s, seed=3)
     assert honest.lo > 0.5
     assert shuffled.value <= 0.005
@@ -55,8 +56,7 @@ def test_a_view_without_the_target_gives_nothing(monkeypatch):
     def without(candidates, pool, games, noise, generator):
         return [sums(pool, others) for others in games.others]
 
-    monkeypatch.setattr(identity_family, "observe", without)
-    monkeypatch.setattr("ptaudit.attacks.likelihood_ratio.observe", without)
+    monkeypatch.setattr(observed_density, "observe", without)
     found = identity_bits(gaussian(512, 64, 43), 4, seed=0)
     assert found.lo <= 0.0
     assert found.value <= 0.005
@@ -260,7 +260,7 @@ def test_the_scale_of_tokens_and_noise_cancels():
 
 def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
     """Records of the games never overlap those of the fit, nor targets those that hide them."""
-    seen = []
+    seen, shown = [], identity_family.IdentityGames.shown
     n, k = 320, 4
     tokens = gaussian(n, k, 79)[None]
 
@@ -271,12 +271,12 @@ def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
         seen.append({"known": index_of(known.tokens)})
         return fit(known, *rest)
 
-    def watched_observe(candidates, pool, games, noise, generator):
-        seen.append({"candidates": index_of(candidates), "pool": index_of(pool)})
-        return observe(candidates, pool, games, noise, generator)
+    def watched_shown(table, targets, fillers, *rest):
+        seen.append({"candidates": set(targets.tolist()), "pool": set(fillers.tolist())})
+        return shown(table, targets, fillers, *rest)
 
     monkeypatch.setattr(identity_family, "fit", watched_fit)
-    monkeypatch.setattr(identity_family, "observe", watched_observe)
+    monkeypatch.setattr(identity_family.IdentityGames, "shown", watched_shown)
     identity_bits(tokens[0], 4, seed=0)
     known, targets = set(), set()
     for call in seen:
@@ -291,7 +291,7 @@ def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
 
 
 def test_every_candidate_is_equally_often_the_secret():
-    games = draw_games(5, 50, 3, 2, 2, torch.Generator().manual_seed(0))
+    games = draw_games(5, 50, 3, View("v", 3, 2), torch.Generator().manual_seed(0))
     assert torch.bincount(games.secret).tolist() == [3] * 5
     assert games.others.shape == (2, 15, 2)
 
@@ -311,8 +311,8 @@ def test_a_line_that_more_records_would_raise_is_data_limited():
 def test_what_half_of_the_records_lose_is_what_the_other_half_gain():
     """The gain is the difference to the game with half as many records of the adversary's own, but for the draws."""
     tokens = spread(1600, 64)
-    gain = float(identity.play(Known(tokens, View("v", 8)), [[0]], 64, 0).values[3].mean())
-    known = float(identity.play(Known(tokens, View("v", 8)), [[0]], 64, 0).values[0].mean())
-    less = float(identity.play(Known(tokens[:, :800], View("v", 8)), [[0]], 64, 0).values[0].mean())
+    gain = float(identity.play(Known(tokens, View("v", 8)), [[0]], Effort(64), 0).values[3].mean())
+    known = float(identity.play(Known(tokens, View("v", 8)), [[0]], Effort(64), 0).values[0].mean())
+    less = float(identity.play(Known(tokens[:, :800], View("v", 8)), [[0]], Effort(64), 0).values[0].mean())
     assert gain == pytest.approx(known - less, abs=0.15)
     assert gain > 0.1

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ptaudit.attacks.known import Known
+from ptaudit.attacks.observed_density import Effort
 from ptaudit.games.identity.measure import measure
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.sketches.reader import TokenReader
@@ -67,7 +68,7 @@ def exact_bits(gram, noise, sets=8, repeats=2):
 
 def bits(tokens, clip, noise, parameters=None):
     view = View("dp", 1, clip=clip, noise_std=noise)
-    return measure(Known(tokens[None].double(), view), [[0]], [parameters], CANDIDATES, 0)[1]["bits"][0]
+    return measure(Known(tokens[None].double(), view), [[0]], [parameters], Effort(CANDIDATES))[1]["bits"][0]
 
 
 @pytest.mark.parametrize("sigma", [0.3, 0.5, 1.0])

@@ -5,13 +5,13 @@ from identity_truth import exact_bits, gaussian
 
 from ptaudit.attacks.densities import Own
 from ptaudit.attacks.evidence import Algebra, Candidates
-from ptaudit.attacks.known import Known
+from ptaudit.attacks.known import Further, Known
 from ptaudit.attacks.likelihood_ratio import fit
+from ptaudit.attacks.observed_density import Effort
 from ptaudit.games.identity.measure import measure
 from ptaudit.gradients import Dense
 from ptaudit.gradients.batches import BatchSums
-from ptaudit.views.further import Further
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 
 K, M = 64, 8
@@ -21,7 +21,7 @@ VIEW = View("view", M)
 def played(tokens, further, seed=0):
     known = None if further is None else Further(further[None], lambda records: [])
     groups = [[0]]
-    return measure(Known(tokens[None], VIEW, further=known), groups, [None], 64, seed)[1]["bits"][0]
+    return measure(Known(tokens[None], VIEW, further=known), groups, [None], Effort(64), seed)[1]["bits"][0]
 
 
 def test_more_records_of_the_same_kind_bring_it_to_the_exact_posterior():
@@ -45,7 +45,9 @@ def test_records_of_another_kind_change_nothing():
 def test_what_is_chosen_is_said():
     tokens = gaussian(128, K, 1)[None]
     same, other = gaussian(1024, K, 2)[None], 1000.0 * gaussian(1024, K, 2)[None]
-    fitted = [fit(Own(tokens, VIEW, further=f), torch.Generator().manual_seed(0), 64) for f in (same, other, None)]
+    fitted = [
+        fit(Own(tokens, VIEW, further=f), torch.Generator().manual_seed(0), Effort(64)) for f in (same, other, None)
+    ]
     assert [one.wider for one in fitted] == [True, False, False]
 
 
@@ -53,14 +55,17 @@ def test_where_nothing_is_seen_nothing_is_found():
     """The candidates' tokens are drowned in noise: further records must not open what is closed."""
     view = View("view", M, noise_std=1e4)
     further = Further(gaussian(1024, 16, 2)[None], lambda records: [])
-    found = [measure(Known(gaussian(512, 16, s)[None], view, further=further), [[0]], [None], 64, s) for s in range(3)]
+    found = [
+        measure(Known(gaussian(512, 16, s)[None], view, further=further), [[0]], [None], Effort(64), s)
+        for s in range(3)
+    ]
     assert all(one[1]["bits"][0].lo <= 0.0 for one in found)
     assert max(one[1]["bits"][0].value for one in found) < 0.02
 
 
 def test_more_batches_of_its_own_are_played_where_they_are_asked_for():
     own = Own(gaussian(256, K, 1)[None], VIEW)
-    few, many = (fit(own, torch.Generator().manual_seed(0), 64, batches).trials for batches in (1024, 4096))
+    few, many = (fit(own, torch.Generator().manual_seed(0), Effort(64, batches)).trials for batches in (1024, 4096))
     assert sum(len(trial.secret) for trial in few) == 1024
     assert sum(len(trial.secret) for trial in many) == 4096
 
@@ -71,9 +76,9 @@ def test_where_they_give_a_covariance_its_full_rank_all_layers_say_no_less_than_
     own, more = ([[Dense(torch.randn(m, *size, generator=generator))] for size in ((5, 70), (4, 9))] for m in (n, most))
     tokens, other = (torch.randn(4, m, 16, generator=generator, dtype=torch.float64) for m in (n, most))
     further = Further(other, lambda records: [[Dense(one.values[:records]) for one in layer] for layer in more])
-    algebra = Algebra(TokenSight(tokens, sums=BatchSums(own)), Candidates(own))
+    algebra = Algebra(TokenObservation(tokens, sums=BatchSums(own)), Candidates(own))
     groups = [[0, 1, 2, 3], [0], [1]]
     for seed in range(2):
         known = Known(tokens, view, algebra=algebra, further=further)
-        joint, *layers = measure(known, groups, [None] * 3, 16, seed, 512)[1]["bits"]
+        joint, *layers = measure(known, groups, [None] * 3, Effort(16, 512), seed)[1]["bits"]
         assert joint.value > 0.97 * max(layer.value for layer in layers)

@@ -6,8 +6,7 @@ import pytest
 import torch
 from identity_truth import exact_bits, gaussian, student
 
-from ptaudit.attacks import densities
-from ptaudit.attacks import nuisance_density as interference
+from ptaudit.attacks import densities, nuisance_density
 from ptaudit.attacks.calibration import unseen
 from ptaudit.estimate import identity_bits
 
@@ -145,7 +144,7 @@ def student_truth(k, candidates, df, games=12_000):
     total, sets = 0.0, -(-games // candidates)
     for i in range(sets):
         known, hidden = student(candidates, k, 900 + 2 * i, df), student(candidates, k, 901 + 2 * i, df)
-        distance_sq = interference.squared_distances((known + hidden)[None], known[None])[0]
+        distance_sq = nuisance_density.squared_distances((known + hidden)[None], known[None])[0]
         log_p = torch.log_softmax(-(df + k) / 2 * torch.log1p(distance_sq / df), -1)
         total += float((log_p.exp() * log_p).nan_to_num().sum(-1).mean())
     return math.log2(candidates) + total / sets / math.log(2.0)
@@ -157,7 +156,7 @@ def test_student_tokens_need_the_heavy_tailed_family(monkeypatch):
     exact = student_truth(16, 128, 2)
     assert whole.lo <= exact
     assert whole.value == pytest.approx(exact, rel=0.1)
-    monkeypatch.setattr(densities, "RADIAL_DEGREES", (interference.GAUSSIAN,))
+    monkeypatch.setattr(densities, "RADIAL_DEGREES", (nuisance_density.GAUSSIAN,))
     monkeypatch.setattr(densities, "STUDENT_DEGREES", ())
     whitening = identity_bits(tokens, 2, seed=1)
     assert whitening.hi < whole.lo

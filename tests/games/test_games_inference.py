@@ -4,24 +4,27 @@ import math
 
 import pytest
 import torch
-from inference_truth import SignSight, Wrapped, attribute_bits, planted
+from inference_truth import SignObservation, Wrapped, attribute_bits, observed, planted
 
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.common import batch_secret as inference
-from ptaudit.games.common import parts
-from ptaudit.games.common.answers import Batches
+from ptaudit.games.common import batches as parts
+from ptaudit.games.common.batches import Batches
+from ptaudit.games.common.observed_view import asked
 from ptaudit.games.property import measure as property
 from ptaudit.views import View
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 N = 1200
 FAMILIES = ["likelihood-ratio", "linear"]
 
 
-def measured(tokens, secret, m=1, noise=0.0, rounds=1, families=("linear",), seed=0, own=None, fixed=False, sight=None):
+def measured(
+    tokens, secret, m=1, noise=0.0, rounds=1, families=("linear",), seed=0, own=None, fixed=False, observation=None
+):
     view = View("v", m, rounds, noise_std=noise, fixed_batch=fixed)
-    now = sight or TokenSight(tokens, noise)
-    return attribute.measure(secret, view, now, None, now, [[0]], families, own, seed)
+    now = observation or TokenObservation(tokens, noise)
+    return attribute.measure(secret, observed(view, now, own=own, seed=seed), families)
 
 
 # Draws
@@ -33,7 +36,7 @@ def test_parts_share_no_records_and_each_has_its_share_of_the_values(own, m):
     secret = (torch.arange(N) % 10 == 0).long()
     view = View("v", m)
     draw = attribute.drawing(secret, torch.full((N, 2), 0.5), view)
-    halves = inference.draw_halves(draw, N, view, own, torch.Generator().manual_seed(0), secret)
+    halves = inference.draw_halves(draw, secret, observed(view, None, own=own), torch.Generator().manual_seed(0))
     played = []
     for half in halves:
         parts = [set(b.members.flatten().tolist()) for b in (half.fit, half.choose, half.played)]
@@ -89,8 +92,8 @@ def test_shuffling_gives_every_target_the_secret_of_another():
 )
 def test_too_few_records_are_inconclusive_with_the_number_needed(view, own, words):
     tokens, has = planted(N, 8, 3.0, 0.5, 4)
-    now = TokenSight(tokens)
-    found = attribute.measure(has.long(), view, now, now, now, [[0], [0]], FAMILIES, own)
+    now = TokenObservation(tokens)
+    found = attribute.measure(has.long(), observed(view, now, [[0], [0]], plain=now, own=own), FAMILIES)
     assert set(found) == {"likelihood-ratio", "linear", "static-likelihood-ratio", "static-linear"}
     for metrics in found.values():
         assert tuple(metrics) == inference.METRICS
@@ -112,8 +115,8 @@ def test_rounds_of_a_fixed_batch_are_one_round_with_less_noise():
     four = measured(tokens, has.long(), 2, 4.0, rounds=4, fixed=True)["linear"]["bits"][0]
     one = measured(tokens, has.long(), 2, 2.0)["linear"]["bits"][0]
     assert four.value == pytest.approx(one.value, abs=1e-9)
-    unknown = Wrapped(TokenSight(tokens, 4.0))
-    looked = measured(tokens, has.long(), 2, 4.0, rounds=4, fixed=True, sight=unknown)["linear"]["bits"][0]
+    unknown = Wrapped(TokenObservation(tokens, 4.0))
+    looked = measured(tokens, has.long(), 2, 4.0, rounds=4, fixed=True, observation=unknown)["linear"]["bits"][0]
     assert looked.lo < one.value < looked.hi
     assert one.value == pytest.approx(attribute_bits(4.0, 2, 0.5, 2.0), abs=0.06)
 
@@ -147,12 +150,12 @@ def test_fewer_records_of_her_own_are_no_better(family):
 
 def test_late_weights_are_no_better_than_exact_ones():
     tokens, has = planted(N, 16, 4.0, 0.5, 9)
-    now = TokenSight(tokens)
-    late = TokenSight(tokens + 0.5 * torch.randn(1, 1, 16, generator=torch.Generator().manual_seed(1)).double())
-    turned = TokenSight(torch.roll(tokens, 1, -1) * torch.tensor([1.0, -1.0] * 8).double())
+    now = TokenObservation(tokens)
+    late = TokenObservation(tokens + 0.5 * torch.randn(1, 1, 16, generator=torch.Generator().manual_seed(1)).double())
+    turned = TokenObservation(torch.roll(tokens, 1, -1) * torch.tensor([1.0, -1.0] * 8).double())
     view = View("v", 1)
     exact, shifted, useless = (
-        attribute.measure(has.long(), view, now, None, known, [[0]], ["linear"]) for known in (now, late, turned)
+        attribute.measure(has.long(), observed(view, now, known=known), ["linear"]) for known in (None, late, turned)
     )
     assert [list(found) for found in (exact, shifted, useless)] == [["linear"], ["late-linear"], ["late-linear"]]
     bits = [next(iter(found.values()))["bits"][0].value for found in (exact, shifted, useless)]
@@ -164,16 +167,16 @@ def test_late_weights_are_no_better_than_exact_ones():
 def test_under_signs_the_static_adversary_is_wrong_and_the_adaptive_one_is_not(family):
     tokens, has = planted(N, 64, 12.0, 0.5, 10)
     tokens = 0.1 * tokens + 0.03
-    now, plain, view = SignSight(tokens, 5.0), TokenSight(tokens), View("v", 8)
-    found = property.measure(has, view, now, plain, now, [[0]], [family])
+    now, plain, view = SignObservation(tokens, 5.0), TokenObservation(tokens), View("v", 8)
+    found = property.measure(has, observed(view, now, plain=plain), [family])
     adaptive, static = found[family]["bits"][0], found["static-" + family]["bits"][0]
-    undefended = property.measure(has, view, plain, None, plain, [[0]], [family])[family]["bits"][0]
+    undefended = property.measure(has, observed(view, plain), [family])[family]["bits"][0]
     assert static.value < 0.0
     assert static.lo < static.value
     assert adaptive.lo > 0.1
     assert adaptive.value <= undefended.value + 0.02
-    assert [who.key for who in inference.asked([family], plain)] == list(found)
-    assert [who.mistaken for who in inference.asked([family], plain)] == [False, True]
+    assert [who.key for who in asked([family], plain)] == list(found)
+    assert [who.mistaken for who in asked([family], plain)] == [False, True]
 
 
 # Bad input and sameness
@@ -183,8 +186,8 @@ def test_tokens_that_are_not_finite_spoil_their_line_only():
     tokens, has = planted(N, 16, 4.0, 0.5, 11)
     bad = tokens.clone()
     bad[0, 3, 2] = math.nan
-    now, view = TokenSight(torch.cat([tokens, bad])), View("v", 2)
-    found = attribute.measure(has.long(), view, now, None, now, [[0], [1]], ["linear"])["linear"]["bits"]
+    now, view = TokenObservation(torch.cat([tokens, bad])), View("v", 2)
+    found = attribute.measure(has.long(), observed(view, now, [[0], [1]]), ["linear"])["linear"]["bits"]
     assert found[0].conclusive
     assert not found[1].conclusive
     assert "not finite" in found[1].status
@@ -200,8 +203,8 @@ def test_the_same_seed_gives_the_same_numbers():
 def test_joint_line_takes_the_leaky_row():
     tokens, has = planted(N, 16, 5.0, 0.5, 13)
     quiet = planted(N, 16, 0.0, 0.5, 14)[0]
-    now, view = TokenSight(torch.cat([quiet, tokens])), View("v", 1)
-    found = attribute.measure(has.long(), view, now, None, now, [[0], [1], [0, 1]], ["linear"])["linear"]["bits"]
+    now, view = TokenObservation(torch.cat([quiet, tokens])), View("v", 1)
+    found = attribute.measure(has.long(), observed(view, now, [[0], [1], [0, 1]]), ["linear"])["linear"]["bits"]
     assert found[0].value < 0.05
     assert found[1].value > 0.8
     assert found[2].value == found[1].value

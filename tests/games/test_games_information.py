@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from ptaudit.games.common.pairs import Encoded
 from ptaudit.games.mutual_information import measure as mutual_information
 from ptaudit.games.usable_information import measure as usable_information
 from ptaudit.views import View
@@ -30,15 +31,18 @@ def truth(view: View, hidden: float) -> float:
     return 0.5 * math.log2(1.0 + 1.0 / own)
 
 
+def encoded(tokens, records, view, groups=((0,),)):
+    """What is seen as it is."""
+    return Encoded(tokens, records, view, lambda seen: seen, groups)
+
+
 VIEWS = [View("one"), View("three", 3), View("rounds", 3, 4), View("noisy", 2, clip=9.0, noise_std=2.0)]
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
 def test_mutual_information_of_normal_secrets(view):
     secret, tokens = planted(hidden=0.5)
-    found = mutual_information.measure(
-        tokens, secret[:, None], EVERY, view, lambda seen: seen, NONE, {"gaussian": {}, "ksg": {}}
-    )
+    found = mutual_information.measure(encoded(tokens, EVERY, view), secret[:, None], NONE, {"gaussian": {}, "ksg": {}})
     for name, slack in (("gaussian", 0.01), ("ksg", 0.03)):
         shown, hidden, none = found[name]["bits"]
         assert shown.lo - slack <= truth(view, 0.5) <= shown.hi + slack, name
@@ -50,19 +54,16 @@ def test_a_batch_of_many_is_told_apart_where_candidates_are_not_among_the_others
     """Tokens of 32 coordinates: a batch of 4 gives away 16 * log2(4/3) = 6.6 bits, of which 90 candidates show most."""
     generator = torch.Generator().manual_seed(3)
     tokens = torch.randn(1, 4096, 32, generator=generator, dtype=torch.float64)
-    found = mutual_information.measure(
-        tokens, tokens[0].float(), EVERY[:2000], View("four", 4), lambda seen: seen, [math.inf], {"infonce": {}}
-    )
+    some = encoded(tokens, EVERY[:2000], View("four", 4))
+    found = mutual_information.measure(some, tokens[0].float(), [math.inf], {"infonce": {}})
     (bits,) = found["infonce"]["bits"]
     assert bits.value > 4.4  # with the others among the candidates it was below 3.9
 
 
 def test_noise_bounds_the_ceiling():
     secret, tokens = planted()
-    found = mutual_information.measure(
-        tokens, secret[:, None], EVERY, View("dp", 2, clip=1.0, noise_std=3.0), lambda seen: seen, [0.01] * 3,
-        {"gaussian": {}, "ksg": {}},
-    )  # fmt: skip
+    some = encoded(tokens, EVERY, View("dp", 2, clip=1.0, noise_std=3.0))
+    found = mutual_information.measure(some, secret[:, None], [0.01] * 3, {"gaussian": {}, "ksg": {}})
     for name in ("gaussian", "ksg"):
         for bits in found[name]["bits"]:
             assert bits.ceiling == 0.01
@@ -83,9 +84,8 @@ def test_a_critic_finds_most_of_it_and_never_more():
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
 def test_usable_information_of_normal_secrets(view):
     secret, tokens = planted(hidden=0.5)
-    found = usable_information.measure(
-        tokens, secret, EVERY, view, lambda seen: seen, [[0, 1, 2], [0], [1], [2]], ["linear"]
-    )["linear"]
+    some = encoded(tokens, EVERY, view, [[0, 1, 2], [0], [1], [2]])
+    found = usable_information.measure(some, secret, ["linear"])["linear"]
     assert set(found) == {"bits"}
     joint, shown, hidden, none = found["bits"]
     assert shown.lo - 0.01 <= truth(view, 0.5) <= shown.hi + 0.01
@@ -98,7 +98,7 @@ def test_usable_information_of_classes_has_their_entropy_for_a_ceiling():
     generator = torch.Generator().manual_seed(1)
     secret = torch.randint(4, (N,), generator=generator)
     tokens = torch.nn.functional.one_hot(secret).double()[None] + 0.05 * torch.randn(1, N, 4, generator=generator)
-    found = usable_information.measure(tokens, secret, EVERY, View("one"), lambda seen: seen, [[0]], ["linear", "knn"])
+    found = usable_information.measure(encoded(tokens, EVERY, View("one"), [[0]]), secret, ["linear", "knn"])
     for family in ("linear", "knn"):
         bits, accuracy = found[family]["bits"][0], found[family]["accuracy"][0]
         assert bits.ceiling == pytest.approx(2.0, abs=0.01)
@@ -111,9 +111,7 @@ def test_only_the_given_records_are_used():
     secret, tokens = planted()
     tokens[:, 2000:] = math.nan
     some = torch.arange(2000)
-    found = mutual_information.measure(
-        tokens, secret[:, None], some, View("two", 2), lambda seen: seen, NONE, {"gaussian": {}}
-    )
+    found = mutual_information.measure(encoded(tokens, some, View("two", 2)), secret[:, None], NONE, {"gaussian": {}})
     assert all(estimate.conclusive for estimate in found["gaussian"]["bits"])
 
 
@@ -121,9 +119,9 @@ def test_too_few_records_say_how_many_are_needed():
     secret, tokens = planted()
     few = torch.arange(100)
     view = View("ten", 10)
-    found = mutual_information.measure(tokens, secret[:, None], few, view, lambda seen: seen, NONE, {"infonce": {}})
+    found = mutual_information.measure(encoded(tokens, few, view), secret[:, None], NONE, {"infonce": {}})
     assert all("needs 200 records" in estimate.status for estimate in found["infonce"]["bits"])
-    usable = usable_information.measure(tokens, secret, few, view, lambda seen: seen, [[0]], ["linear"])
+    usable = usable_information.measure(encoded(tokens, few, view, [[0]]), secret, ["linear"])
     assert "needs 200 records" in usable["linear"]["bits"][0].status
 
 

@@ -8,6 +8,7 @@ import torch
 from identity_truth import gaussian, student
 from scipy.stats import binom, norm
 
+from ptaudit.attacks.known import Known
 from ptaudit.games.label import measure as label
 from ptaudit.views import View
 
@@ -17,7 +18,7 @@ N = 1024
 def measured(tokens, labels, m=1, noise=0.0, classes=2, seed=0, rounds=1, groups=((0,),)):
     rows = tokens if tokens.dim() == 3 else tokens[None]
     view = View("v", m, rounds, noise_std=noise)
-    name, found = label.measure(rows.double(), labels, classes, view, groups, seed)
+    name, found = label.measure(Known(rows.double(), view), labels, classes, groups, seed)
     assert name == "likelihood-ratio"
     return found
 

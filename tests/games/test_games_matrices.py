@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from inference_truth import channel_bits
+from inference_truth import channel_bits, observed
 
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.distribution import measure as distribution
@@ -12,7 +12,7 @@ from ptaudit.games.label import measure as label
 from ptaudit.games.property import measure as property
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import Factors
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 
 N, CATEGORIES, UNITS = 1200, 4, 12
@@ -34,13 +34,13 @@ def relu_deltas(seed=0):
     return size * torch.randn(N, UNITS, generator=generator) * (torch.rand(N, UNITS, generator=generator) < 0.5)
 
 
-def sight(left, right, noise=0.0, sketch=16):
+def observation(left, right, noise=0.0, sketch=16):
     """A layer of rank-one gradients, and a sketch of it that mixes everything; once more as both joint rows."""
     one = Factors(left[:, None].contiguous(), right[:, None].contiguous())
     flat = torch.einsum("ni,nj->nij", left, right).flatten(1).double()
     mixing = torch.randn(flat.shape[1], sketch, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     token = flat @ mixing / math.sqrt(sketch)
-    return TokenSight(torch.stack([token] * 3), noise, BatchSums([[one]], noise))
+    return TokenObservation(torch.stack([token] * 3), noise, BatchSums([[one]], noise))
 
 
 def bits(found):
@@ -50,8 +50,8 @@ def bits(found):
 @pytest.mark.parametrize("m", [1, 4, 16])
 def test_a_column_that_nobody_uses_answers_the_property_game(m):
     kind, inputs = one_hot_inputs()
-    seen = sight(relu_deltas(), inputs)
-    found = property.measure(kind == 0, View("v", m), seen, None, seen, GROUPS, ["combined"])
+    seen = observation(relu_deltas(), inputs)
+    found = property.measure(kind == 0, observed(View("v", m), seen, GROUPS), ["combined"])
     assert bits(found).value >= 0.95
     assert abs(bits(found).null) < 0.03
 
@@ -60,16 +60,16 @@ def test_a_column_that_nobody_uses_answers_the_property_game(m):
 def test_counts_in_a_batch_answer_the_attribute_game(m):
     """All records pass back the same, so a column is how many use it: exactly that is what can be known."""
     kind, inputs = one_hot_inputs()
-    seen = sight(torch.ones(N, UNITS), inputs)
-    found = attribute.measure(kind, View("v", m), seen, None, seen, GROUPS, ["combined"])
+    seen = observation(torch.ones(N, UNITS), inputs)
+    found = attribute.measure(kind, observed(View("v", m), seen, GROUPS), ["combined"])
     exact = label.ceiling(kind, m)
     assert 0.95 * exact <= bits(found).value <= 1.05 * exact + 0.02
 
 
 def test_counts_in_a_batch_answer_the_distribution_game():
     kind, inputs = one_hot_inputs()
-    seen, has, ratios = sight(torch.ones(N, UNITS), inputs), kind < 2, [0.2, 0.8]
-    found = distribution.measure(has, ratios, View("v", 4), seen, None, seen, GROUPS, ["combined"])
+    seen, has, ratios = observation(torch.ones(N, UNITS), inputs), kind < 2, [0.2, 0.8]
+    found = distribution.measure(has, ratios, observed(View("v", 4), seen, GROUPS), ["combined"])
     assert bits(found).value >= 0.95 * distribution.ceiling(ratios, 4)
 
 
@@ -80,8 +80,8 @@ def test_signs_of_the_last_layer_name_the_classes_of_a_batch():
     logits = torch.randn(N, 4, generator=generator) + 6.0 * torch.nn.functional.one_hot(labels, 4)
     deltas = torch.softmax(logits, 1) - torch.nn.functional.one_hot(labels, 4)
     features = torch.cat([torch.randn(N, 30, generator=generator).relu(), torch.ones(N, 1)], 1)
-    seen = sight(deltas, features)
-    found = property.measure(labels == 2, View("v", 4), seen, None, seen, GROUPS, ["combined"])
+    seen = observation(deltas, features)
+    found = property.measure(labels == 2, observed(View("v", 4), seen, GROUPS), ["combined"])
     assert bits(found).value >= 0.9
 
 
@@ -89,9 +89,9 @@ def test_signs_of_the_last_layer_name_the_classes_of_a_batch():
 @pytest.mark.parametrize("seed", range(2))
 def test_random_secrets_give_nothing(m, seed):
     _, inputs = one_hot_inputs(seed)
-    seen = sight(relu_deltas(seed), inputs)
+    seen = observation(relu_deltas(seed), inputs)
     secret = torch.randint(3, (N,), generator=torch.Generator().manual_seed(50 + seed))
-    found = attribute.measure(secret, View("v", m), seen, None, seen, GROUPS, ["combined"], seed=seed)
+    found = attribute.measure(secret, observed(View("v", m), seen, GROUPS, seed=seed), ["combined"])
     assert bits(found).lo == 0.0
     assert bits(found).value < 0.02
     assert abs(bits(found).null) < 0.03
@@ -100,10 +100,10 @@ def test_random_secrets_give_nothing(m, seed):
 def test_sketches_and_matrices_of_a_noisy_view_are_one_look():
     """A single number and noise: who took sketch and matrix for two looks would claim more than the channel lets."""
     kind = torch.arange(N) % 2
-    seen = sight(torch.where(kind == 1, 1.5, 0.0)[:, None], torch.ones(N, 1), noise=1.0)
+    seen = observation(torch.where(kind == 1, 1.5, 0.0)[:, None], torch.ones(N, 1), noise=1.0)
     whole = torch.where(kind == 1, 1.5, 0.0).double()[None, :, None]
-    seen = TokenSight(whole.repeat(2, 1, 1), 1.0, seen.sums)
-    found = property.measure(kind == 1, View("v", 1, noise_std=1.0), seen, None, seen, [[0, 1]], ["combined"])
+    seen = TokenObservation(whole.repeat(2, 1, 1), 1.0, seen.sums)
+    found = property.measure(kind == 1, observed(View("v", 1, noise_std=1.0), seen, [[0, 1]]), ["combined"])
     exact = channel_bits(1.5)
     assert 0.85 * exact <= bits(found).value <= 1.1 * exact
 

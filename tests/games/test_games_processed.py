@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from inference_truth import observed
 from torch import nn
 
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.property import measure as property
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import Factors
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 
 N, CATEGORIES = 900, 5
@@ -21,7 +22,7 @@ ROWS, VIEW = [[0, 1, 2, 3], [0], [1]], View("v", 4)
 class Processed:
     """Whole gradients of a view after something that needs no record: its sketches are those of what is left."""
 
-    inner: TokenSight
+    inner: TokenObservation
     what: str
     random = False
 
@@ -37,7 +38,7 @@ class Processed:
         least = whole.abs().quantile(float(self.what), dim=1, keepdim=True)
         return torch.where(whole.abs() >= least, whole, 0.0)
 
-    def see(self, members, generator):
+    def observe(self, members, generator):
         layers = [
             torch.cat(same).flatten(1).double()
             for same in zip(*([x[0] for x in p] for p in self.read(members, generator)))
@@ -67,12 +68,12 @@ def network():
     kept = [Factors(left[:, None].contiguous(), right[:, None].contiguous()) for left, right in layers]
     flat = [torch.einsum("ni,nj->nij", *pair).flatten(1).double() for pair in layers]
     rows = [part @ mixing(part.shape[1]) for part in flat]
-    return kind, TokenSight(torch.stack([*rows, sum(rows), sum(rows)]), 0.0, BatchSums([[one] for one in kept]))
+    return kind, TokenObservation(torch.stack([*rows, sum(rows), sum(rows)]), 0.0, BatchSums([[one] for one in kept]))
 
 
 def played(game, kind, seen):
     secret = kind == 0 if game is property else (kind > 1).long()
-    return game.measure(secret, VIEW, seen, None, seen, ROWS, ["combined"], batches=2048)["combined"]["bits"]
+    return game.measure(secret, observed(VIEW, seen, ROWS, batches=2048), ["combined"])["combined"]["bits"]
 
 
 @pytest.mark.parametrize("game", [property, attribute])
@@ -96,7 +97,7 @@ def test_one_layer_tells_no_more_than_all(network, game):
 def test_one_round_tells_no_more_than_several(network):
     kind, seen = network
     one, three = (
-        attribute.measure((kind > 1).long(), View("v", 4, rounds), seen, None, seen, ROWS, ["combined"], batches=2048)
+        attribute.measure((kind > 1).long(), observed(View("v", 4, rounds), seen, ROWS, batches=2048), ["combined"])
         for rounds in (1, 3)
     )
     few, many = (found["combined"]["bits"][0] for found in (one, three))

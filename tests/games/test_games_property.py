@@ -3,18 +3,18 @@
 import pytest
 import torch
 from identity_truth import gaussian
-from inference_truth import planted, property_bits
+from inference_truth import observed, planted, property_bits
 
 from ptaudit.games.property import measure as property
 from ptaudit.views import View
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 N = 2000
 
 
 def measured(tokens, has, m=1, noise=0.0, families=("linear",), own=None, seed=0):
-    view, now = View("v", m, noise_std=noise), TokenSight(tokens.double(), noise)
-    return property.measure(has, view, now, None, now, [[0]], families, own, seed)
+    view, now = View("v", m, noise_std=noise), TokenObservation(tokens.double(), noise)
+    return property.measure(has, observed(view, now, own=own, seed=seed), families)
 
 
 @pytest.mark.parametrize("family", ["likelihood-ratio", "linear"])

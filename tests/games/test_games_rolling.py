@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ptaudit.attacks.known import Known
+from ptaudit.attacks.observed_density import Effort
 from ptaudit.games.identity import measure as identity
 from ptaudit.games.identity.rolling import rolling_bits
 from ptaudit.views import View
@@ -29,7 +30,7 @@ def test_it_is_near_the_whole_game():
     light = gaussian(1, 256, 64)
     heavy = light * gaussian(1, 256, 1, seed=1).abs() ** 3
     tokens = torch.cat([light, heavy]).double()
-    whole = identity.measure(Known(tokens, View("m", 8)), [[0], [1]], [None, None], 64, 0)[1]["bits"]
+    whole = identity.measure(Known(tokens, View("m", 8)), [[0], [1]], [None, None], Effort(64))[1]["bits"]
     for one, other in zip(rolling_bits(tokens), whole, strict=True):
         assert 0.8 * other.value < one.value < 1.1 * other.value
         assert one.lo < one.value < one.hi <= one.ceiling == 6.0

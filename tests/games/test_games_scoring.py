@@ -9,8 +9,8 @@ from scipy.stats import norm
 from secret_games import World, exact_bits, spots
 from sklearn.metrics import roc_auc_score
 
-from ptaudit.games.common.answers import Answers, Batches
-from ptaudit.games.common.resampling_units import cast_of
+from ptaudit.games.common.batches import Answers, Batches
+from ptaudit.games.common.resampling_units import resampling_units_of
 from ptaudit.games.common.scoring import LOW_FPRS, score
 from ptaudit.stats.roc import auc_estimate
 
@@ -208,23 +208,23 @@ def test_a_target_is_a_unit_and_others_fill():
     generator = torch.Generator().manual_seed(1)
     target = torch.arange(50).repeat(4)
     members = torch.cat([target[None, :, None], torch.randint(100, (1, 200, 3), generator=generator)], -1)
-    cast = cast_of(batches(members, target))
-    assert len(cast.units) == 50
-    assert cast.held.nnz == sum(len(set(game[1:].tolist())) for game in members[0])
-    assert cast.apart == 50
+    resampled = resampling_units_of(batches(members, target))
+    assert len(resampled.units) == 50
+    assert resampled.held.nnz == sum(len(set(game[1:].tolist())) for game in members[0])
+    assert resampled.apart == 50
 
 
 def test_records_of_a_user_fill_nothing():
     user = torch.arange(20).repeat(10)
     members = user[None, :, None] * 30 + torch.randint(30, (2, 200, 5), generator=torch.Generator().manual_seed(1))
-    cast = cast_of(batches(members, user))
-    assert len(cast.units) == 20
-    assert cast.held.nnz == 0
+    resampled = resampling_units_of(batches(members, user))
+    assert len(resampled.units) == 20
+    assert resampled.held.nnz == 0
 
 
 def test_rounds_of_one_batch_count_once():
     members = torch.randint(90, (1, 200, 3), generator=torch.Generator().manual_seed(1))
-    one, four = (cast_of(batches(members.repeat(r, 1, 1), torch.full((200,), -1))) for r in (1, 4))
+    one, four = (resampling_units_of(batches(members.repeat(r, 1, 1), torch.full((200,), -1))) for r in (1, 4))
     assert (one.held != four.held).nnz == 0
     assert one.apart == four.apart
 

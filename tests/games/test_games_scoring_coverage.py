@@ -8,7 +8,7 @@ import torch
 from secret_games import World, spots
 from sklearn.metrics import roc_auc_score
 
-from ptaudit.games.common.answers import Answers, Batches
+from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.scoring import score
 
 K = 8

@@ -1,4 +1,5 @@
-"""The user game: known answers of planted users, nulls, who may know what, statuses, sights that do not add up."""
+"""The user game: known answers of planted users, nulls, who may know what, statuses, observations that do not add
+up."""
 
 from __future__ import annotations
 
@@ -8,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.known import Known
 from ptaudit.attacks.nuisance_density import GAUSSIAN
-from ptaudit.attacks.two_covariance import Setting, Shown, Summed, TwoCovariance, UserMember, fit_two_covariance
+from ptaudit.attacks.two_covariance import Setting, Summed, TwoCovariance, UserBatches, UserMember, fit_two_covariance
 from ptaudit.games.user import draws as user_draws
 from ptaudit.games.user import measure as user
 from ptaudit.views import View, sums
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 U, C, K = 300, 8, 16
 
@@ -53,8 +55,12 @@ def exact_bits(known: int, m: int, k: int, beta: float, variance: float, candida
     return math.log2(candidates) + total / sets / math.log(2.0)
 
 
-def bits(tokens, users, view, **options):
-    return user.measure(tokens, users, view, [[0]], **options)["likelihood-ratio"]["bits"][0]
+def measured(tokens, users, view, observation=None, known=None, groups=((0,),), seed=0):
+    return user.measure(Known(tokens, view, observation, known), users, groups, seed=seed)
+
+
+def bits(*args, **options):
+    return measured(*args, **options)["likelihood-ratio"]["bits"][0]
 
 
 def bits_of(found):
@@ -67,7 +73,7 @@ class Sign:
     def __init__(self, tokens: Tensor, size: float = 1.0) -> None:
         self.tokens, self.size = tokens, size
 
-    def see(self, members, generator):
+    def observe(self, members, generator):
         return self.size * sums(self.tokens, members).sign()
 
 
@@ -113,9 +119,9 @@ def test_a_sum_has_the_density_of_the_model():
     eye = torch.eye(3, dtype=torch.float64)[None]
     known, observed = (torch.randn(1, 4, 3, generator=generator, dtype=torch.float64) for _ in range(2))
     count, m, noise = torch.tensor([1, 2, 5, 9]), 3, 0.7
-    shown = Shown(observed, known, count, observed, torch.arange(4)[None], torch.ones(4, dtype=torch.bool))
+    shown = UserBatches(observed, known, count, observed, torch.arange(4)[None], torch.ones(4, dtype=torch.bool))
     two = TwoCovariance(mean[None], eye, eye, b[None])
-    setting = Setting(m, others=2, batch=2, noise=noise, sighted=False)
+    setting = Setting(m, others=2, batch=2, noise=noise, learned=False)
     model = Summed(two, setting, torch.ones(1, dtype=torch.float64), torch.zeros(1, 3, dtype=torch.float64))
     scores = UserMember(0, 3, GAUSSIAN).scores(model(shown))[0]
     for game in range(4):
@@ -153,7 +159,7 @@ def test_scatter_within_and_between_users_is_found(robust):
 @pytest.mark.parametrize("m", [1, 3])
 def test_records_without_a_user_effect_give_nothing(m):
     tokens, users = planted(6, 32, 0.0, 4)
-    for metrics in user.measure(tokens, users, View("v", m), [[0]]).values():
+    for metrics in measured(tokens, users, View("v", m)).values():
         assert metrics["bits"][0].value <= 0.01
         assert metrics["bits"][0].lo == 0.0
         assert metrics["auc"][0].lo <= 0.5 <= metrics["auc"][0].hi
@@ -169,8 +175,8 @@ def test_shuffled_users_give_nothing():
 
 def test_a_batch_of_another_user_gives_nothing():
     tokens, users = planted(6, K, 0.8, 6)
-    wrong = TokenSight(tokens.roll(1, 1))
-    assert bits(tokens, users, View("v", 2), sight=wrong, known=wrong).value <= 0.01
+    wrong = TokenObservation(tokens.roll(1, 1))
+    assert bits(tokens, users, View("v", 2), observation=wrong, known=wrong).value <= 0.01
 
 
 # Who knows what
@@ -180,7 +186,7 @@ def test_users_with_one_record_take_no_part():
     tokens, users = planted(6, K, 0.6, 7)
     single = torch.full((1, 500, K), 1e6, dtype=torch.float64)
     more, codes = torch.cat([tokens, single], 1), torch.cat([users, -torch.arange(1, 501)])
-    answers = user.play(more, codes, View("v", 2), [[0]], 16, 0, None, None)["likelihood-ratio"]
+    answers = user.play(Known(more, View("v", 2)), codes, [[0]], 16, 0)["likelihood-ratio"]
     for half in answers:
         assert int(half.batches.members.max()) < len(users)
     plain, crowded = bits(tokens, users, View("v", 2)), bits(more, codes, View("v", 2))
@@ -200,7 +206,7 @@ def test_no_user_is_both_hers_and_a_candidate(view, monkeypatch):
         return fit(tokens, users, *rest)
 
     monkeypatch.setattr(user, "fit", watched)
-    answers = user.play(tokens, users, view, [[0]], 8, 0, None, None)["likelihood-ratio"]
+    answers = user.play(Known(tokens, view), users, [[0]], 8, 0)["likelihood-ratio"]
     for half, hers in zip(answers, seen[::2], strict=True):
         owner = table[half.batches.members]
         targets = owner[..., : view.batch_size]
@@ -218,7 +224,7 @@ def test_what_is_known_of_a_user_leaves_out_the_batch():
     table = torch.unique(users, return_inverse=True)[1]
     generator = torch.Generator().manual_seed(0)
     drawn = user_draws.draw(table, torch.arange(60), View("v", 2), 8, 100, generator)
-    shown = user._shown(drawn, tokens, table, TokenSight(tokens), View("v", 2), generator)
+    shown = user._user_batches(drawn, tokens, table, TokenObservation(tokens), View("v", 2), generator)
     assert shown.count.tolist() == [4] * 60
     for game in range(60):
         own = tokens[0, table == drawn.user[game]].sum(0)
@@ -226,12 +232,12 @@ def test_what_is_known_of_a_user_leaves_out_the_batch():
         assert set(drawn.members[0, game].tolist()) == set(drawn.hidden[game].tolist())
 
 
-# Statuses, tails, sights
+# Statuses, tails, observations
 
 
 def test_too_few_users_are_named():
     tokens, users = planted(5, 4, 0.5, 10, 30)
-    found = user.measure(tokens, users, View("v", 4), [[0], [0]])
+    found = measured(tokens, users, View("v", 4), groups=[[0], [0]])
     for metrics in found.values():
         assert set(metrics) == {"bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001"}
         for estimates in metrics.values():
@@ -250,7 +256,7 @@ def test_giants_and_dead_rows_do_no_harm():
     tokens, users = planted(6, K, 0.6, 11)
     giants = tokens * torch.where(torch.arange(tokens.shape[1])[:, None] % 401 == 0, 1e4, 1.0)
     rows = torch.cat([tokens, giants, torch.zeros_like(tokens), 1e-12 * tokens])
-    found = user.measure(rows, users, View("v", 2), [[0], [1], [2], [3], [0, 1, 2, 3]])["likelihood-ratio"]["bits"]
+    found = measured(rows, users, View("v", 2), groups=[[0], [1], [2], [3], [0, 1, 2, 3]])["likelihood-ratio"]["bits"]
     plain, heavy, dead, small, joint = (e.value for e in found)
     assert heavy > 0.6 * plain
     assert dead == pytest.approx(0.0, abs=1e-6)
@@ -261,8 +267,8 @@ def test_giants_and_dead_rows_do_no_harm():
 def test_signs_are_read_best_by_who_prepares_on_them():
     tokens, users = planted(C, K, 0.6, 1)
     view, signs = View("v", 2), Sign(tokens, 20.0)
-    adaptive = user.measure(tokens, users, view, [[0]], sight=signs, known=signs)
-    static = user.measure(tokens, users, view, [[0]], sight=signs)
+    adaptive = measured(tokens, users, view, observation=signs, known=signs)
+    static = measured(tokens, users, view, observation=signs)
     assert set(static) == {"static-likelihood-ratio", "static-nearest"}
     learned, fixed = adaptive["likelihood-ratio"]["bits"][0], static["static-likelihood-ratio"]["bits"][0]
     assert fixed.value < learned.lo
@@ -273,22 +279,22 @@ def test_a_static_adversary_may_be_worse_than_no_adversary():
     """A view turned round: who believes in it names the wrong user, who prepares on it finds the gain of -1."""
 
     class Turned:
-        def see(self, members, generator):
+        def observe(self, members, generator):
             return -sums(tokens, members)
 
     tokens, users = planted(C, K, 0.6, 1)
-    view, sight = View("v", 2), Turned()
-    fixed = bits_of(user.measure(tokens, users, view, [[0]], sight=sight))
+    view, observation = View("v", 2), Turned()
+    fixed = bits_of(measured(tokens, users, view, observation=observation))
     assert fixed.hi < 0.0
     assert fixed.draws.mean() == pytest.approx(fixed.value, abs=0.1)
-    learned = bits(tokens, users, view, sight=sight, known=sight)
+    learned = bits(tokens, users, view, observation=observation, known=observation)
     assert learned.value == pytest.approx(bits(tokens, users, view).value, rel=0.05)
 
 
-def test_what_adds_up_is_read_as_well_on_a_sight():
+def test_what_adds_up_is_read_as_well_on_a_observation():
     tokens, users = planted(C, K, 0.6, 1)
-    sight = TokenSight(tokens)
-    seen = bits(tokens, users, View("v", 2), sight=sight, known=sight)
+    observation = TokenObservation(tokens)
+    seen = bits(tokens, users, View("v", 2), observation=observation, known=observation)
     assert seen.value == pytest.approx(bits(tokens, users, View("v", 2)).value, rel=0.05)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ptaudit.games.common.resampling_units import cast_of
+from ptaudit.attacks.known import Known
+from ptaudit.games.common.resampling_units import resampling_units_of
 from ptaudit.games.user import measure as user
 from ptaudit.views import View
 
@@ -23,7 +24,7 @@ def coverage(runs, users, candidates):
     found = []
     for run in range(runs):
         tokens, owner = uneven(users, run + 1000)
-        one = user.measure(tokens, owner, View("v", 2), [[0]], candidates, run)["likelihood-ratio"]
+        one = user.measure(Known(tokens, View("v", 2)), owner, [[0]], candidates, run)["likelihood-ratio"]
         found.append([[e.value, e.lo, e.hi] for e in (one["bits"][0], one["accuracy"][0])])
     value, lo, hi = np.moveaxis(np.array(found), -1, 0)
     return ((lo <= value.mean(0)) & (value.mean(0) <= hi)).mean(0)
@@ -31,23 +32,23 @@ def coverage(runs, users, candidates):
 
 def test_rivals_are_in_the_cast():
     tokens, owner = uneven(80, 0)
-    for half in user.play(tokens, owner, View("v", 2), [[0]], 4, 0, None, None)["likelihood-ratio"]:
+    for half in user.play(Known(tokens, View("v", 2)), owner, [[0]], 4, 0)["likelihood-ratio"]:
         games = half.batches
         assert games.rivals.shape == (len(games.unit), 3)
         both = torch.cat([games.unit[:, None], games.rivals], 1)
         assert all(len(set(row)) == 4 for row in both.tolist())
         # The candidates of a game stand in the order of the set: those with the same candidates have all positions.
-        cast = cast_of(games)
-        assert set(cast.fillers.tolist()) == set(games.rivals.flatten().tolist()) <= set(cast.units.tolist())
-        assert cast.held.nnz == games.rivals.numel()
-        assert cast.size == len(cast.units) == cast.apart
+        resampled = resampling_units_of(games)
+        assert set(resampled.fillers.tolist()) == set(games.rivals.flatten().tolist()) <= set(resampled.units.tolist())
+        assert resampled.held.nnz == games.rivals.numel()
+        assert resampled.size == len(resampled.units) == resampled.apart
 
 
 def test_without_rivals_nothing_fills():
     tokens, owner = uneven(80, 0)
-    half = user.play(tokens, owner, View("v", 2), [[0]], 4, 0, None, None)["likelihood-ratio"][0].batches
+    half = user.play(Known(tokens, View("v", 2)), owner, [[0]], 4, 0)["likelihood-ratio"][0].batches
     alone = type(half)(half.members, half.secret, half.prior, half.unit)
-    assert cast_of(alone).held.nnz == 0
+    assert resampling_units_of(alone).held.nnz == 0
 
 
 def test_intervals_of_users_hold_the_truth():

@@ -9,11 +9,12 @@ from torch import Tensor
 from ptaudit.attacks.agreement import fit_agreement
 from ptaudit.attacks.boosted import fit_boosted
 from ptaudit.attacks.evidence import Algebra, Candidates
+from ptaudit.attacks.known import Known
 from ptaudit.games.user import measure as user
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import Factors
 from ptaudit.views import View
-from ptaudit.views.sight import TokenSight
+from ptaudit.views.observation import TokenObservation
 
 U, RECORDS, CATEGORIES, UNITS, K = 240, 4, 60, 10, 16
 
@@ -36,10 +37,10 @@ def play(view: View, *, shuffled: bool = False):
     layer = Factors(errors[:, None], inputs[:, None])
     mixing = torch.randn(UNITS * inputs.shape[1], 24, generator=g, dtype=torch.float64)
     tokens = torch.einsum("ni,nj->nij", errors, inputs).flatten(1).double() @ mixing
-    seen = TokenSight(tokens[None].repeat(3, 1, 1), 0.0, BatchSums([[layer]]))
+    seen = TokenObservation(tokens[None].repeat(3, 1, 1), 0.0, BatchSums([[layer]]))
     users = owner[torch.randperm(n, generator=g)] if shuffled else owner
     algebra = Algebra(seen, Candidates([[layer]]))
-    found = user.measure(seen.tokens, users, view, [[0, 1, 2], [0]], K, 0, algebra=algebra)
+    found = user.measure(Known(seen.tokens, view, algebra=algebra), users, [[0, 1, 2], [0]], K)
     return found["combined"], category
 
 

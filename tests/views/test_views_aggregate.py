@@ -42,7 +42,7 @@ def test_others_of_large_pools_are_drawn_in_pieces(monkeypatch):
 
 
 def test_rounds_are_drawn_independently():
-    games = draw_games(4, 100, 50, 3, 2, seeded())
+    games = draw_games(4, 100, 50, View("v", 4, 2), seeded())
     assert games.secret.tolist() == [i for i in range(4) for _ in range(50)]
     assert games.others.shape == (2, 200, 3)
     assert not torch.equal(games.others[0], games.others[1])
@@ -80,7 +80,7 @@ def test_a_view_is_target_plus_others_in_every_round():
 def test_noise_has_the_standard_deviation_asked_for_whatever_the_batch():
     """It is added to the sum once, not to every record; and anew in every round."""
     candidates, pool = torch.zeros(1, 4, 64), torch.zeros(1, 40, 64)
-    games = draw_games(4, 40, 100, 9, 2, seeded())
+    games = draw_games(4, 40, 100, View("v", 10, 2), seeded())
     first, second = observe(candidates, pool, games, 2.5, seeded(3))
     for view in (first, second):
         assert float(view.std()) == pytest.approx(2.5, rel=0.02)

@@ -12,15 +12,15 @@ from ptaudit.defenses import Dropout, LabelDp, Perturb, Prune, Sign
 from ptaudit.errors import ModelError
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.projection import LayerSketch
+from ptaudit.model_input import call, rows
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.spec.entry import parse_entry
-from ptaudit.training.batch import call, rows
 from ptaudit.training.loss import make_loss
 from ptaudit.views import View, gradients, replayed
 from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
-from ptaudit.views.replayed import ReplayedSight, fitted, why_not
-from ptaudit.views.sight import TokenSight, look
+from ptaudit.views.observation import TokenObservation, observe_rounds
+from ptaudit.views.replayed import ReplayedObservation, fitted, why_not
 from ptaudit.views.update import Update
 
 LOSS = make_loss("cross_entropy")
@@ -118,13 +118,15 @@ def prepared(name):
     return model, x, y, reader
 
 
-def sight_of(name, view, classes=3, share=None, case=None):
+def observation_of(name, view, classes=3, share=None, case=None):
     _, x, y, reader = case or prepared(name)
     tokens = reader.read(x, y)
     layers = tokens.values.double()
     joint = Joint.of(layers)
     names = [layer.name for layer in tokens.layers]
-    return ReplayedSight.of(reader, x, y, names, view, joint, classes, share), TokenSight(joint.rows(layers))
+    return ReplayedObservation.of(reader, x, y, names, view, joint, classes, share), TokenObservation(
+        joint.rows(layers)
+    )
 
 
 def seeded(seed=0):
@@ -168,11 +170,11 @@ def test_without_a_defense_batches_are_sums_of_tokens(name, update):
     given = prepared(name)
     for m, users in ((1, 1), (6, 1), (3, 2)):
         view = View("v", m, users=users, update=update)
-        sight, expected = sight_of(name, view, case=given)
+        observation, expected = observation_of(name, view, case=given)
         members = drawn(9, m * users)
-        seen = sight.see(members, seeded())
+        seen = observation.observe(members, seeded())
         assert seen.dtype == torch.float64
-        torch.testing.assert_close(seen, expected.see(members, seeded()), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(seen, expected.observe(members, seeded()), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -223,9 +225,9 @@ def test_a_defense_acts_on_the_whole_mean_gradient_of_every_user(name, defense, 
     given = prepared(name)
     model, x, y, _ = given
     users, m = 3, 2
-    sight, _ = sight_of(name, View("v", m, users=users, defense=defense), case=given)
+    observation, _ = observation_of(name, View("v", m, users=users, defense=defense), case=given)
     members = drawn(4, m * users)
-    seen = sight.see(members, seeded())
+    seen = observation.observe(members, seeded())
     for game, batch in enumerate(members):
         expected = 0
         for user in batch.view(users, m):
@@ -239,11 +241,11 @@ def test_a_defense_acts_on_the_whole_mean_gradient_of_every_user(name, defense, 
 def test_a_view_of_some_layers_is_defended_as_a_whole():
     model, x, y, reader = prepared("mlp")
     view = View("v", 4, defense=Prune(0.7))
-    whole, _ = sight_of("mlp", view, case=(model, x, y, reader))
+    whole, _ = observation_of("mlp", view, case=(model, x, y, reader))
     values = reader.read(x, y).values.double()
-    part = ReplayedSight.of(reader, x, y, ["2"], view, Joint.of(values[1:2]), 3)
+    part = ReplayedObservation.of(reader, x, y, ["2"], view, Joint.of(values[1:2]), 3)
     members = drawn(5, 4)
-    torch.testing.assert_close(part.see(members, seeded())[0], whole.see(members, seeded())[1])
+    torch.testing.assert_close(part.observe(members, seeded())[0], whole.observe(members, seeded())[1])
 
 
 @pytest.mark.parametrize("name", ["mlp", "lenet", "branching", "recurrent", "attention", "normed"])
@@ -251,9 +253,9 @@ def test_an_update_is_what_sgd_does(name):
     given = prepared(name)
     model, x, y, _ = given
     steps, lr, m = 4, 0.2, 5
-    sight, plain = sight_of(name, View("v", m, update=Update(steps, lr)), case=given)
+    observation, plain = observation_of(name, View("v", m, update=Update(steps, lr)), case=given)
     members = drawn(4, m)
-    seen = sight.see(members, seeded())
+    seen = observation.observe(members, seeded())
     for game, batch in enumerate(members):
         local = copy.deepcopy(model).eval()
         optimizer = torch.optim.SGD(local.parameters(), lr=lr)
@@ -264,21 +266,21 @@ def test_an_update_is_what_sgd_does(name):
         now = dict(model.named_parameters())
         change = {path: (p.detach() - now[path].detach()) / (-lr * steps) for path, p in local.named_parameters()}
         torch.testing.assert_close(seen[:-2, game], m * slow_tokens(model, change), rtol=2e-3, atol=2e-4)
-    assert not torch.allclose(seen, plain.see(members, seeded()), rtol=0.01)
+    assert not torch.allclose(seen, plain.observe(members, seeded()), rtol=0.01)
 
 
 def test_an_update_that_diverged_is_not_delivered():
     given = prepared("mlp")
-    sight, _ = sight_of("mlp", View("v", 4, update=Update(60, 1e4)), case=given)
+    observation, _ = observation_of("mlp", View("v", 4, update=Update(60, 1e4)), case=given)
     members = drawn(40, 4)
-    raw = torch.cat(list(sight.batches.read(members, None, seeded())))
+    raw = torch.cat(list(observation.batches.read(members, None, seeded())))
     lost = ~raw.isfinite().all(1)
     assert 0 < int(lost.sum()) < 40
-    assert sight.diverged(members, seeded()) == pytest.approx(float(lost.double().mean()))
-    seen = sight.see(members, seeded())
+    assert observation.diverged(members, seeded()) == pytest.approx(float(lost.double().mean()))
+    seen = observation.observe(members, seeded())
     assert bool(seen.isfinite().all())
     assert float(seen[:, lost].abs().sum()) == 0.0
-    calm, _ = sight_of("mlp", View("v", 4, update=Update(3, 0.1)), case=given)
+    calm, _ = observation_of("mlp", View("v", 4, update=Update(3, 0.1)), case=given)
     assert calm.diverged(members, seeded()) == 0.0
 
 
@@ -286,10 +288,10 @@ def test_an_update_is_defended_too():
     given = prepared("mlp")
     members = drawn(4, 5)
     update = Update(3, 0.1)
-    defended, _ = sight_of("mlp", View("v", 5, update=update, defense=Sign()), case=given)
-    bare, _ = sight_of("mlp", View("v", 5, update=update), case=given)
+    defended, _ = observation_of("mlp", View("v", 5, update=update, defense=Sign()), case=given)
+    bare, _ = observation_of("mlp", View("v", 5, update=update), case=given)
     shown = defended._tokens(bare.gradients(members, seeded()).sign())
-    torch.testing.assert_close(defended.see(members, seeded())[:-2], 5 * shown)
+    torch.testing.assert_close(defended.observe(members, seeded())[:-2], 5 * shown)
 
 
 @pytest.mark.parametrize("many", [True, False])
@@ -300,12 +302,12 @@ def test_label_dp_is_the_gradient_with_other_labels(many, monkeypatch):
     if not many:
         monkeypatch.setattr(replayed, "TABLE_BYTES", 0)
     defense = LabelDp(1.0, (0.5, 0.3, 0.2))
-    sight, _ = sight_of("mlp", View("v", 3, users=2, defense=defense), case=given)
-    assert (sight.responses is not None) == many
+    observation, _ = observation_of("mlp", View("v", 3, users=2, defense=defense), case=given)
+    assert (observation.responses is not None) == many
     members = drawn(6, 6)
     shown = defense.labels(y[members.view(-1, 3)], 3, seeded(8)).view(6, 6)
     assert not torch.equal(shown, y[members])
-    seen = sight.see(members, seeded(8))
+    seen = observation.observe(members, seeded(8))
     for game, batch in enumerate(members):
         expected = 6 * slow_tokens(model, slow_gradient(model, x[batch], shown[game]))
         torch.testing.assert_close(seen[:-2, game], expected, rtol=1e-4, atol=1e-5)
@@ -315,11 +317,11 @@ def test_label_dp_of_an_update_keeps_its_labels_for_all_steps():
     given = prepared("mlp")
     _, x, y, _ = given
     defense, members = LabelDp(0.5), drawn(5, 4)
-    sight, _ = sight_of("mlp", View("v", 4, defense=defense, update=Update(3, 0.2)), case=given)
-    seen = sight.see(members, seeded(2))
+    observation, _ = observation_of("mlp", View("v", 4, defense=defense, update=Update(3, 0.2)), case=given)
+    seen = observation.observe(members, seeded(2))
     shown = defense.labels(y[members], 3, seeded(2))
     other = BatchGradients(given[3].source, x, y, update=Update(3, 0.2))
-    expected = 4 * sight._tokens(torch.cat(list(other.read(members, shown, seeded()))))
+    expected = 4 * observation._tokens(torch.cat(list(other.read(members, shown, seeded()))))
     torch.testing.assert_close(seen[:-2], expected)
 
 
@@ -327,15 +329,15 @@ def test_label_dp_of_an_update_keeps_its_labels_for_all_steps():
 def test_dropout_is_unbiased_before_the_last_layer_and_fresh(name):
     """Every game, record and round has masks of its own; the bias of the last layer sees the same mean."""
     given = prepared(name)
-    sight, plain = sight_of(name, View("v", 4, defense=Dropout(0.5)), case=given)
+    observation, plain = observation_of(name, View("v", 4, defense=Dropout(0.5)), case=given)
     members = drawn(1, 4).expand(6, 4)
-    seen = sight.see(members, seeded())
+    seen = observation.observe(members, seeded())
     assert len({tuple(game.flatten().tolist()) for game in seen.transpose(0, 1)}) == 6
-    assert torch.equal(sight.see(members, seeded()), seen)
-    rounds = look(sight, members.expand(2, 6, 4), seeded())
+    assert torch.equal(observation.observe(members, seeded()), seen)
+    rounds = observe_rounds(observation, members.expand(2, 6, 4), seeded())
     assert torch.equal(rounds[0], seen)
     assert not torch.allclose(rounds[1], seen)
-    assert not torch.allclose(seen, plain.see(members, seeded()))
+    assert not torch.allclose(seen, plain.observe(members, seeded()))
 
 
 def test_dropout_of_a_linear_model_has_the_exact_mean():
@@ -377,16 +379,16 @@ def test_a_perturbed_view_hides_the_secret_from_the_probe():
     members[:, 1] = members[:, 0]
     secret = y[members[:, 0]]
     view = fitted(View("v", 2, defense=Perturb(3.0)), reader.source, x, y, members, secret, 0)
-    sight, _ = sight_of("mlp", view, case=(model, x, y, reader))
-    mean = sight.gradients(members, seeded())
+    observation, _ = observation_of("mlp", view, case=(model, x, y, reader))
+    mean = observation.gradients(members, seeded())
     accuracy = [
         float((view.defense.probe.scores(g).argmax(1) == secret).float().mean())
         for g in (mean, view.defense(mean, None))
     ]
     assert accuracy[0] > 0.9
     assert accuracy[1] < 0.5
-    shown = 2 * sight._tokens(view.defense(mean, None))
-    torch.testing.assert_close(sight.see(members, seeded())[:-2], shown, rtol=1e-4, atol=1e-5)
+    shown = 2 * observation._tokens(view.defense(mean, None))
+    torch.testing.assert_close(observation.observe(members, seeded())[:-2], shown, rtol=1e-4, atol=1e-5)
 
 
 def test_records_that_the_model_mixes_are_shown_as_the_batch_they_are_in():
@@ -402,17 +404,17 @@ def test_records_that_the_model_mixes_are_shown_as_the_batch_they_are_in():
     torch.testing.assert_close(torch.cat(list(batches.read(members, None, seeded()))), slow, rtol=1e-3, atol=1e-5)
 
 
-def test_sights_share_what_is_the_same():
+def test_observations_share_what_is_the_same():
     given = prepared("mlp")
-    first, _ = sight_of("mlp", View("a", 2, defense=Sign()), case=given)
+    first, _ = observation_of("mlp", View("a", 2, defense=Sign()), case=given)
     members = drawn(4, 3)
     alike = [View("b", 3, defense=Prune(0.5)), View("c", 3, update=Update(1, 0.1))]
     other = [View("d", 3, defense=Dropout(0.5)), View("e", 3, update=Update(2, 0.1))]
     for view in alike + other:
-        shared, _ = sight_of("mlp", view, case=given, share=first)
-        alone, _ = sight_of("mlp", view, case=given)
+        shared, _ = observation_of("mlp", view, case=given, share=first)
+        alone, _ = observation_of("mlp", view, case=given)
         assert (shared.batches is first.batches) == (view in alike)
-        assert torch.equal(shared.see(members, seeded()), alone.see(members, seeded()))
+        assert torch.equal(shared.observe(members, seeded()), alone.observe(members, seeded()))
 
 
 VIEWS = {
@@ -435,8 +437,8 @@ def test_nothing_of_the_model_is_changed(name, kind):
     modes = [m.training for m in model.modules()]
     rates = [(m.p if isinstance(m, nn.Dropout) else None) for m in model.modules()]
     random = torch.random.get_rng_state()
-    sight, _ = sight_of(name, VIEWS[kind], case=given)
-    sight.see(drawn(4, 3), seeded())
+    observation, _ = observation_of(name, VIEWS[kind], case=given)
+    observation.observe(drawn(4, 3), seeded())
     assert torch.equal(torch.random.get_rng_state(), random)
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     assert [m.training for m in model.modules()] == modes
@@ -447,13 +449,13 @@ def test_nothing_of_the_model_is_changed(name, kind):
 
 @pytest.mark.parametrize("kind", VIEWS)
 def test_randomness_is_the_generators_alone(kind):
-    sight, _ = sight_of("mlp", VIEWS[kind])
+    observation, _ = observation_of("mlp", VIEWS[kind])
     members = drawn(5, 3)
-    first = sight.see(members, seeded(4))
+    first = observation.observe(members, seeded(4))
     torch.manual_seed(123)
-    again = sight.see(members, seeded(4))
+    again = observation.observe(members, seeded(4))
     assert torch.equal(first, again)
-    fresh = sight.see(members, seeded(5))
+    fresh = observation.observe(members, seeded(5))
     assert torch.equal(first, fresh) == (kind in ("sign", "update"))
 
 
@@ -465,7 +467,7 @@ def test_views_that_make_no_sense_are_refused():
     assert "clipping and noise" in why_not(View("v", 2, clip=1.0, defense=Sign()), model, 3)
     assert "class" in why_not(View("v", 2, defense=LabelDp(1.0)), model, None)
     with pytest.raises(ModelError, match=r"view v.*fitted"):
-        sight_of("mlp", View("v", 2, defense=Perturb(0.1)))
+        observation_of("mlp", View("v", 2, defense=Perturb(0.1)))
     for steps, lr in ((0, 0.1), (1, 0.0), (2, float("nan"))):
         with pytest.raises(ValueError, match="at least one step"):
             Update(steps, lr)
@@ -474,16 +476,16 @@ def test_views_that_make_no_sense_are_refused():
 def test_the_weights_of_the_moment_count():
     given = prepared("mlp")
     model = given[0]
-    before, _ = sight_of("mlp", View("v", 3, defense=Dropout(0.2)), case=given)
+    before, _ = observation_of("mlp", View("v", 3, defense=Dropout(0.2)), case=given)
     members = drawn(3, 3)
-    old = before.see(members, seeded())
+    old = before.observe(members, seeded())
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.5)
-    after, plain = (sight_of("mlp", View("v", 3, defense=d), case=given)[0] for d in (Dropout(0.2), None))
-    assert not torch.allclose(after.see(members, seeded()), old)
+    after, plain = (observation_of("mlp", View("v", 3, defense=d), case=given)[0] for d in (Dropout(0.2), None))
+    assert not torch.allclose(after.observe(members, seeded()), old)
     fresh = slow_tokens(model, slow_gradient(model, given[1][members[0]], given[2][members[0]]))
-    torch.testing.assert_close(plain.see(members, seeded())[:-2, 0], 3 * fresh, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(plain.observe(members, seeded())[:-2, 0], 3 * fresh, rtol=1e-4, atol=1e-5)
 
 
 # As matrices
@@ -500,9 +502,9 @@ def test_without_a_defense_matrices_are_sums_of_the_records(name):
     names = [layer.name for layer in tokens.layers]
     for m, users in ((1, 1), (6, 1), (3, 2)):
         view = View("v", m, users=users)
-        sight = ReplayedSight.of(reader, x, y, names, view, Joint.of(layers), 3, kept=kept)
+        observation = ReplayedObservation.of(reader, x, y, names, view, Joint.of(layers), 3, kept=kept)
         members = drawn(9, m * users)
-        pieces = list(sight.read(members, seeded()))
+        pieces = list(observation.read(members, seeded()))
         sums = list(BatchSums(kept).read(members, seeded()))
         for i, layer in enumerate(kept):
             for j in range(len(layer)):
@@ -515,9 +517,9 @@ def test_a_defended_view_shows_defended_matrices():
     tokens, kept = reader.read(x, y), reader.gradients(x, y)
     names = [layer.name for layer in tokens.layers]
     view = View("v", 4, defense=Prune(0.7))
-    sight = ReplayedSight.of(reader, x, y, names, view, Joint.of(tokens.values.double()), 3, kept=kept)
+    observation = ReplayedObservation.of(reader, x, y, names, view, Joint.of(tokens.values.double()), 3, kept=kept)
     members = drawn(3, 4)
-    (seen,) = sight.read(members, seeded())
+    (seen,) = observation.read(members, seeded())
     for game, batch in enumerate(members):
         grads = slow_gradient(model, x[batch], y[batch])
         pruned = unflat(slow_prune(flat(grads), 0.7), grads)
@@ -526,5 +528,5 @@ def test_a_defended_view_shows_defended_matrices():
 
 
 def test_without_kept_gradients_no_matrices_are_shown():
-    sight, _ = sight_of("mlp", View("v", 2))
-    assert list(sight.read(drawn(3, 2), seeded())) == []
+    observation, _ = observation_of("mlp", View("v", 2))
+    assert list(observation.read(drawn(3, 2), seeded())) == []

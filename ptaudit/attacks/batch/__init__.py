@@ -1,11 +1,11 @@
 """Posteriors over a secret of a batch, fitted on observed batches.
 
-The adversary draws batches from her own records, looks at them through the same view and knows their secrets. She fits
+The adversary draws batches from its own records, looks at them through the same view and knows their secrets. It fits
 a family of posteriors to single observations, sums what every round says, and chooses setting, layer and calibration on
 whole games; see `prepare`.
 """
 
 from ptaudit.attacks.batch.adversary import COMBINED, FAMILIES, prepare
-from ptaudit.attacks.batch.fit_observations import Block, Seen, Shown
+from ptaudit.attacks.batch.observations import Block, FitObservations, ObservedGames, PlayedObservations
 
-__all__ = ["COMBINED", "FAMILIES", "Block", "Seen", "Shown", "prepare"]
+__all__ = ["COMBINED", "FAMILIES", "Block", "FitObservations", "ObservedGames", "PlayedObservations", "prepare"]

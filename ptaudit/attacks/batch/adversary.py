@@ -1,4 +1,4 @@
-"""One prepared adversary: fitted on her own batches, chosen and calibrated on others, asked about the reported ones."""
+"""One prepared adversary: fitted on its own batches, chosen and calibrated on others, asked about the reported ones."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch import forest, gaussian, noted, predictors
+from ptaudit.attacks.batch import forest, gaussian, noted
 from ptaudit.attacks.batch.choice import answer, choose_setting
-from ptaudit.attacks.batch.fit_observations import Block, Family, Seen, Shown
+from ptaudit.attacks.batch.observations import (
+    Block,
+    FitObservations,
+    ObservedGames,
+    PlayedObservations,
+    PosteriorFamily,
+)
 from ptaudit.attacks.batch.opinion import Opinion, Versions, best, stacked
 from ptaudit.attacks.usable import knn, linear, mlp
 from ptaudit.estimators.pairing import derangement
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
+FAMILIES: Mapping[str, PosteriorFamily] = MappingProxyType(
     {
         "likelihood-ratio": gaussian.likelihoods,
-        "linear": predictors.predictor(linear.FAMILY),
-        "mlp": predictors.predictor(mlp.FAMILY),
-        "knn": predictors.predictor(knn.FAMILY),
+        "linear": linear.FAMILY.ratios,
+        "mlp": mlp.FAMILY.ratios,
+        "knn": knn.FAMILY.ratios,
         "forest": forest.votes,
     }
 )
@@ -46,10 +52,8 @@ _CELLS = 1 << 25
 """Most numbers of the observations that are looked at together."""
 
 
-def prepare(
-    fit: Seen, choose: Seen, played: Shown | Seen, groups: Sequence[Sequence[int]], family: str, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Prepare an adversary on her own games and let her answer for the played ones.
+def prepare(observed: ObservedGames, groups: Sequence[Sequence[int]], family: str, seed: int) -> tuple[Tensor, Tensor]:
+    """Prepare an adversary on its own games and let it answer for the played ones.
 
     A posterior is fitted to single rounds of `fit` for every row and block, its log-ratios over the prior are summed
     over the rounds; setting, row or block of the group, and calibration are those that are best on the games of
@@ -57,9 +61,7 @@ def prepare(
     family: nothing learned gives 0 bits.
 
     Args:
-        fit: games to fit on.
-        choose: games to choose and calibrate on, of other records, with as many rounds as the played ones.
-        played: the reported games.
+        observed: games to fit on, to choose and calibrate on, and the reported ones.
         groups: for each line the rows that the adversary chooses from; the blocks of these layers go with them.
         family: `combined` or one of `FAMILIES`.
         seed: of the fits and of the shuffled secrets.
@@ -74,15 +76,16 @@ def prepare(
     """
     if family not in (COMBINED, *FAMILIES):
         raise ValueError(f"unknown family {family!r}: one of {', '.join((COMBINED, *FAMILIES))}")
-    finite = torch.stack([torch.isfinite(g.views).all(-1).all(-1).all(0) for g in (fit, choose, played)]).all(0)
+    fit, choose, played = observed.games
+    finite = torch.stack([torch.isfinite(g.views).all(-1).all(-1).all(0) for g in observed.games]).all(0)
     generator = torch.Generator().manual_seed(seed)
     own, asked = (_versions(some, generator) for some in (fit, choose))
     opinions: list[Opinion] = []
     of_sketches, of_numbers = _families(family, fit)
     for name in of_sketches:
-        opinions += _of_sketches((fit, choose, played), finite, (own, asked), name, seed)
+        opinions += _of_sketches(observed, finite, (own, asked), name, seed)
     for name in of_numbers:
-        opinions += _of_blocks((fit, choose, played), (own, asked), name, seed)
+        opinions += _of_blocks(observed, (own, asked), name, seed)
     lines = []
     for group in groups:
         mine = [one for one in opinions if set(one.rows) <= set(group)]
@@ -95,7 +98,7 @@ def prepare(
     return real, null
 
 
-def _families(family: str, fit: Seen) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _families(family: str, fit: FitObservations) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The families that look at sketches, and those that look at numbers."""
     if family != COMBINED:
         return (family,), (family,) if family in noted.NOTED else ()
@@ -110,15 +113,17 @@ def _families(family: str, fit: Seen) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def _of_sketches(
-    games: tuple[Seen, Seen, Shown | Seen], finite: Tensor, versions: tuple[Versions, Versions], family: str, seed: int
+    observed: ObservedGames, finite: Tensor, versions: tuple[Versions, Versions], family: str, seed: int
 ) -> list[Opinion]:
     """What a family says of the sketches in every row."""
-    fit, choose, played = games
+    fit, choose, played = observed.games
     rows = fit.views.shape[1]
-    cells = sum(some.views.shape[0] * some.views.shape[2] * some.views.shape[3] for some in games)
+    cells = sum(some.views.shape[0] * some.views.shape[2] * some.views.shape[3] for some in observed.games)
     found = []
     for some in torch.split(torch.arange(rows), max(1, _CELLS // cells)):
-        known, tried, shown = (torch.where(finite[some, None, None], g.views[:, some].double(), 0.0) for g in games)
+        known, tried, shown = (
+            torch.where(finite[some, None, None], g.views[:, some].double(), 0.0) for g in observed.games
+        )
         peak = known.abs().amax((0, 2, 3)).clamp_min(1e-200)[:, None, None]
         first, rest = _flat(known) / peak, torch.cat([_flat(tried), _flat(shown)], 1) / peak
         secrets = versions[0].secret.repeat(1, len(known))
@@ -127,11 +132,9 @@ def _of_sketches(
     return found
 
 
-def _of_blocks(
-    games: tuple[Seen, Seen, Shown | Seen], versions: tuple[Versions, Versions], family: str, seed: int
-) -> list[Opinion]:
+def _of_blocks(observed: ObservedGames, versions: tuple[Versions, Versions], family: str, seed: int) -> list[Opinion]:
     """What a family says of the numbers in every block."""
-    fit, choose, played = games
+    fit, choose, played = observed.games
     found = []
     every = family != "boosting" and (family != "mlp" or len(fit.secret) >= ENOUGH)
     for known, tried, shown in zip(fit.blocks, choose.blocks, played.blocks):
@@ -148,7 +151,7 @@ def _of_blocks(
 
 def _opinions(
     ratios: Tensor,
-    games: tuple[Seen, Shown | Seen],
+    games: tuple[FitObservations, PlayedObservations | FitObservations],
     asked: Versions,
     rows: Sequence[tuple[int, ...]],
     numbers: bool = False,
@@ -162,9 +165,9 @@ def _opinions(
     )
     every = torch.arange(len(rows), device=own.device)
     parts = []
-    for hers, told, secret in zip(own, theirs, asked.secret):
-        choice = choose_setting(hers, choose.prior, secret)
-        chosen = (hers[choice.setting, every].float(), told[choice.setting, every].float())
+    for ratio, told, secret in zip(own, theirs, asked.secret):
+        choice = choose_setting(ratio, choose.prior, secret)
+        chosen = (ratio[choice.setting, every].float(), told[choice.setting, every].float())
         parts.append((*chosen, answer(told, played.prior, choice), choice.bits))
     tried, shown, log_q, bits = (torch.stack(same) for same in zip(*parts))
     return [
@@ -182,11 +185,8 @@ def _flat(views: Tensor) -> Tensor:
     return views.transpose(0, 1).flatten(1, 2)
 
 
-def _versions(some: Seen, generator: torch.Generator) -> Versions:
+def _versions(some: FitObservations, generator: torch.Generator) -> Versions:
     """The secrets, and the secrets of other games in their place."""
     order = derangement(len(some.secret), generator).to(some.secret.device)
-    share = some.share
-    if share is None:
-        share = torch.nn.functional.one_hot(some.secret, some.prior.shape[1])
-    share = share.float()
+    share = some.shares
     return Versions(torch.stack([some.secret, some.secret[order]]), torch.stack([share, share[order]]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.calibration import MOST_CAUTIOUS, gain, unseen
+from ptaudit.attacks.calibration import LEAST_PRIOR, gain, log_prior, most_cautious, unseen
 
 COARSE_SLOPES = tuple(2.0**i for i in range(-4, 3))
 COARSE_SHARES = (0.003, 0.05, 0.3, 1.0)
@@ -23,9 +23,6 @@ SLOPES = tuple(2.0 ** (i / 2.0) for i in range(-9, 6))
 SHARES = (1e-4, 1e-3, 0.01, 0.0325, 0.0625, 0.1, 0.2, 0.4, 0.6, 0.85, 1.0)
 """For the calibration of a setting."""
 
-LEAST_PRIOR = 1e-300
-"""A value that is impossible before the gradient stays so, and its logarithm is finite."""
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -35,11 +32,6 @@ class Choice:
     slope: Tensor
     share: Tensor
     bits: Tensor
-
-
-def log_prior(prior: Tensor) -> Tensor:
-    """Logarithm of a prior, finite."""
-    return prior.double().clamp_min(LEAST_PRIOR).log()
 
 
 def choose_setting(ratios: Tensor, prior: Tensor, secret: Tensor) -> Choice:
@@ -87,8 +79,7 @@ def _mean_bits(ratios: Tensor, prior: Tensor, secret: Tensor) -> Tensor:
 def _calibrated(own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The most cautious calibration that is not worse than the best by more than one standard error of the games.
 
-    See `calibration.calibrate`: a large share of the prior costs little, and saves much where a game holds what no game
-    before has shown.
+    See `calibration.most_cautious`.
 
     Args:
         own: log of posterior over prior of the secrets, `(R, slopes, G)`.
@@ -96,16 +87,11 @@ def _calibrated(own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         Slope, share and mean bits, `(R,)` each.
     """
-    rows, _, games = own.shape
-    index = torch.arange(rows, device=own.device)
+    games = own.shape[-1]
+    index = torch.arange(len(own), device=own.device)
     slopes, shares = own.new_tensor(SLOPES), own.new_tensor(SHARES)
     means = torch.stack([gain(own, share).mean(-1) for share in shares], -1)
     by_share, slope_of = means.max(1)
     by_share = torch.where(shares >= unseen(1, games), by_share, -torch.inf)
-    lines = gain(own[index[:, None], slope_of], shares[:, None])
-    lost = lines - lines[index, by_share.argmax(1)][:, None]
-    best_share = torch.where(by_share >= by_share.amax(1, keepdim=True) - 1e-9, shares, 0.0).amax(1)
-    most = best_share.clamp_min(MOST_CAUTIOUS)[:, None]
-    eligible = (lost.mean(-1) >= -lost.std(-1) / games**0.5) & (shares <= most) & torch.isfinite(by_share)
-    share = torch.where(eligible, torch.arange(len(shares), device=own.device), -1).argmax(1)
+    share = most_cautious(by_share, gain(own[index[:, None], slope_of], shares[:, None]), shares)
     return slopes[slope_of[index, share]], shares[share], by_share[index, share]

@@ -25,16 +25,17 @@ Array = NDArray[np.float32]
 
 
 def votes(known: Tensor, secrets: Tensor, values: int, unseen: Tensor, seed: int) -> Tensor:
-    """Log-ratios of the mean frequency in the leaves, with one tree more that knows only the frequencies; `Family`."""
+    """Log-ratios of the mean frequency in the leaves, with one tree more that knows only the frequencies;
+    `PosteriorFamily`."""
     known, secrets = known[:, :MOST_KNOWN], secrets[:, :MOST_KNOWN]
     labels = secrets.cpu().numpy()
     found = np.empty((len(secrets), 2, len(known), unseen.shape[1], values), np.float32)
     for row in range(len(known)):
-        for look, (one, two) in enumerate(_looks(known[row], unseen[row])):
+        for which, (one, two) in enumerate(_feature_maps(known[row], unseen[row])):
             for v, secret in enumerate(labels):
                 frequency = (np.bincount(secret, minlength=values) + 1.0) / (len(secret) + values)
                 share = (TREES * _shares(one, secret, two, values, seed) + frequency) / (TREES + 1.0)
-                found[v, look, row] = np.log(share / frequency)
+                found[v, which, row] = np.log(share / frequency)
     return torch.from_numpy(found).to(known.device)
 
 
@@ -49,8 +50,8 @@ def _shares(known: Array, secret: NDArray[np.int64], unseen: Array, values: int,
     return share
 
 
-def _looks(known: Tensor, unseen: Tensor) -> list[tuple[Array, Array]]:
-    """Two looks: some coordinates; the leading axes, where few splits see most of a gradient, and the length."""
+def _feature_maps(known: Tensor, unseen: Tensor) -> list[tuple[Array, Array]]:
+    """Two feature maps: some coordinates; the leading axes, where few splits see most of a gradient, and the length."""
     mean = known.mean(0)
     coordinates = sub_token(known.shape[1], min(known.shape[1], MOST_COORDINATES)).to(known.device)
     axes = principal_axes((known - mean)[None], (unseen - mean)[None])
@@ -58,5 +59,5 @@ def _looks(known: Tensor, unseen: Tensor) -> list[tuple[Array, Array]]:
         torch.cat([some[0, :, -MOST_AXES:], torch.linalg.vector_norm(some[0], dim=1, keepdim=True)], 1)
         for some in (axes.known, axes.unseen)
     ]
-    looked = [(known[:, coordinates], unseen[:, coordinates]), (turned[0], turned[1])]
-    return [(one.float().cpu().numpy(), two.float().cpu().numpy()) for one, two in looked]
+    mapped = [(known[:, coordinates], unseen[:, coordinates]), (turned[0], turned[1])]
+    return [(one.float().cpu().numpy(), two.float().cpu().numpy()) for one, two in mapped]

@@ -1,9 +1,9 @@
 """Likelihood ratio of observed batches: Gaussian classes around their means, with a common scatter or one for each.
 
 Everything is done along the principal axes of all observations. Shrinking their scatter to a sphere (Ledoit and Wolf,
-2004), or once more toward that estimate (see `interference.refined`), changes only the variances there; and the scatter
-within the classes differs from it by the class means alone, a few directions. So one rotation serves all shrinkages and
-all versions of the secrets.
+2004), or once more toward that estimate (see `nuisance_density.refined`), changes only the variances there; and the
+scatter within the classes differs from it by the class means alone, a few directions. So one rotation serves all
+shrinkages and all versions of the secrets.
 
 Gradients have heavy tails: means and scatter with the weights of a Student-t (one step of the M-estimate of Kent and
 Tyler, 1991) and radial tails are in the family. So are sub-tokens, and on these a scatter for each class.
@@ -20,7 +20,7 @@ from torch.nn.functional import one_hot
 from ptaudit.attacks.densities import SUB_TOKENS, sub_tokens
 from ptaudit.attacks.model_selection import coordinates_of
 from ptaudit.attacks.nuisance_density import RADIAL_DEGREES, cholesky, ledoit_wolf, log_density, shrinkage, whitened
-from ptaudit.attacks.usable.feature_maps import plain
+from ptaudit.attacks.usable.family import plain
 
 _LEAST_WITHIN = 1e-4
 """Least share of the scatter in a direction that is left within the classes."""
@@ -54,7 +54,7 @@ class Axes:
 
 
 def likelihoods(known: Tensor, secrets: Tensor, values: int, unseen: Tensor, seed: int = 0) -> Tensor:
-    """Log-likelihoods of every value, see `seen.Family`; nothing is random."""
+    """Log-likelihoods of every value, see `observations.PosteriorFamily`; nothing is random."""
     known, unseen = _centred(known, unseen)
     hidden = one_hot(secrets, values).to(known)
     found = []
@@ -95,9 +95,9 @@ def _centred(known: Tensor, unseen: Tensor) -> tuple[Tensor, Tensor]:
     middle = known[:, :_ENOUGH].median(1, keepdim=True).values
     typical = torch.linalg.vector_norm(known - middle, dim=-1).median(1).values[:, None, None].clamp_min(1e-200)
     one = torch.ones_like(typical)
-    looked = [plain(((some - middle) / typical).clamp_(-_FAR, _FAR), one) for some in (known, unseen)]
-    mean = looked[0].mean(1, keepdim=True)
-    return looked[0].sub_(mean), looked[1].sub_(mean)
+    mapped = [plain(((some - middle) / typical).clamp_(-_FAR, _FAR), one) for some in (known, unseen)]
+    mean = mapped[0].mean(1, keepdim=True)
+    return mapped[0].sub_(mean), mapped[1].sub_(mean)
 
 
 def _shrunk(axes: Axes, before: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:

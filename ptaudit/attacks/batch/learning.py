@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.batch import noted
-from ptaudit.attacks.batch.choice import answer, choose_setting, log_prior
-from ptaudit.attacks.batch.fit_observations import Block, Seen
+from ptaudit.attacks.batch.choice import answer, choose_setting
+from ptaudit.attacks.batch.observations import Block, FitObservations
+from ptaudit.attacks.calibration import log_prior
 from ptaudit.stats.detection import tells_more
 
 FAMILY = "linear"
 
 
-def learns_more(fit: Seen, choose: Seen, groups: Sequence[Sequence[int]], seed: int) -> list[bool]:
+def learns_more(
+    fit: FitObservations, choose: FitObservations, groups: Sequence[Sequence[int]], seed: int
+) -> list[bool]:
     """For every line, whether all batches tell more than half of them: the lower bound of the gain is above 0.
 
     Args:
@@ -37,33 +40,27 @@ def learns_more(fit: Seen, choose: Seen, groups: Sequence[Sequence[int]], seed: 
     return [pair is not None and told[pair[0].layers] for pair in widest]
 
 
-def tells_better(more: Seen, fit: Seen, choose: Seen, seed: int) -> bool:
+def tells_better(more: FitObservations, fit: FitObservations, choose: FitObservations, seed: int) -> bool:
     """Whether batches of some records tell more of the games of others than as many of other records, by all layers."""
     told = []
     for some in (more, fit):
         block, asked = max(zip(some.blocks, choose.blocks), key=_width)
         n = min(len(more.secret), len(fit.secret))
-        known, shares = block.values[0, :n], _shares(some)[None, :n]
+        known, shares = block.values[0, :n], some.shares[None, :n]
         ratios = noted.ratios(known, shares, asked.values.flatten(0, 1), FAMILY, seed)[0]
         told.append(float(_bits(ratios, choose).mean()))
     return told[0] > told[1]
-
-
-def _shares(fit: Seen) -> Tensor:
-    if fit.share is None:
-        return torch.nn.functional.one_hot(fit.secret, fit.prior.shape[1]).float()
-    return fit.share.float()
 
 
 def _width(pair: tuple[Block, Block]) -> int:
     return len(pair[0].layers)
 
 
-def _gains(fit: Seen, choose: Seen, pair: tuple[Block, Block], seed: int) -> bool:
+def _gains(fit: FitObservations, choose: FitObservations, pair: tuple[Block, Block], seed: int) -> bool:
     known, asked = pair[0].values[0], pair[1].values.flatten(0, 1)
     if known.shape[1] == 0:
         return False
-    shares = _shares(fit)
+    shares = fit.shares
     half = len(known) // 2
     more, less = (
         _bits(noted.ratios(known[:n], shares[None, :n], asked, FAMILY, seed)[0], choose) for n in (len(known), half)
@@ -71,7 +68,7 @@ def _gains(fit: Seen, choose: Seen, pair: tuple[Block, Block], seed: int) -> boo
     return tells_more((more - less).double().cpu().numpy(), more.double().cpu().numpy())
 
 
-def _bits(ratios: Tensor, choose: Seen) -> Tensor:
+def _bits(ratios: Tensor, choose: FitObservations) -> Tensor:
     """Bits of every game at the best setting and calibration, from log-ratios `(A, games and rounds, K)`."""
     total = torch.unflatten(ratios[:, None], -2, (len(choose.views), -1)).sum(-3, dtype=torch.float64)
     told = answer(total, choose.prior, choose_setting(total, choose.prior, choose.secret))[0]

@@ -1,6 +1,6 @@
 """Posteriors over blocks of numbers about gradients: predictors that learn the share of every value in a batch.
 
-Of her own batches the adversary knows who is in them. Where the secret is the value of one record, the share of the
+Of its own batches the adversary knows who is in them. Where the secret is the value of one record, the share of the
 batch that has it is the mean of the secret over its members: learned from, it gives the same posterior as the secrets
 do, with less noise.
 """
@@ -15,7 +15,7 @@ import torch
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from torch import Tensor
 
-from ptaudit.attacks.usable.feature_maps import looked
+from ptaudit.attacks.usable.family import mapped
 from ptaudit.attacks.usable.linear import logistic_path
 from ptaudit.attacks.usable.mlp import class_path
 
@@ -52,7 +52,7 @@ def ratios(known: Tensor, shares: Tensor, unseen: Tensor, family: str, seed: int
         seed: the only source of randomness.
     """
     one, two = (torch.nan_to_num(some.float())[None] for some in (known, unseen))
-    one, two = (some[0].clamp(-FARTHEST, FARTHEST) for some in looked(lambda some, _: some, one, two))
+    one, two = (some[0].clamp(-FARTHEST, FARTHEST) for some in mapped(lambda some, _: some, one, two))
     frequency = (shares.sum(1) + 1.0) / (shares.shape[1] + shares.shape[2])
     most = min(MOST, len(one) // 2)
     if one.shape[1] <= most:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch.fit_observations import Seen, Shown
+from ptaudit.attacks.batch.observations import FitObservations, PlayedObservations
 from ptaudit.attacks.stacking import Stack, fit_stack
 
 MOST = 24
@@ -24,7 +24,7 @@ REPEATS = 4
 
 @dataclass(frozen=True)
 class Versions:
-    """What V versions of the adversary take to be true of her own games: the truth, and that of other games.
+    """What V versions of the adversary take to be true of its own games: the truth, and that of other games.
 
     Attributes:
         secret: `(V, G)`.
@@ -62,12 +62,17 @@ def best(opinions: Sequence[Opinion]) -> Tensor:
     return torch.stack([opinions[int(place)].log_q[version] for version, place in enumerate(first)])
 
 
-def stacked(opinions: Sequence[Opinion], asked: Versions, games: tuple[Seen, Shown | Seen], rounds: int) -> Tensor:
+def stacked(
+    opinions: Sequence[Opinion],
+    asked: Versions,
+    games: tuple[FitObservations, PlayedObservations | FitObservations],
+    rounds: int,
+) -> Tensor:
     """Log-posteriors of all opinions as one, `(V, G, K)` float64.
 
     Where a view is random, numbers and the sketches of layers and of all of them are drawn apart from one batch, and
-    several together would be as many looks where the adversary had one: she takes what does best on the games to choose
-    on.
+    several together would be as many observations where the adversary had one: it takes what does best on the games to
+    choose on.
 
     Args:
         opinions: all of one line.
@@ -76,7 +81,7 @@ def stacked(opinions: Sequence[Opinion], asked: Versions, games: tuple[Seen, Sho
         rounds: of a game; the values of other members stand for the secret only where there is one.
     """
     choose, played = games
-    sides = _looks(opinions) if choose.random else [list(opinions)]
+    sides = _drawn_at_once(opinions) if choose.random else [list(opinions)]
     found = []
     for version in range(len(asked.secret)):
         told = [_stack(side, asked, choose, version, rounds) for side in sides]
@@ -86,16 +91,16 @@ def stacked(opinions: Sequence[Opinion], asked: Versions, games: tuple[Seen, Sho
     return torch.stack(found)
 
 
-def _looks(opinions: Sequence[Opinion]) -> list[list[Opinion]]:
+def _drawn_at_once(opinions: Sequence[Opinion]) -> list[list[Opinion]]:
     """What is drawn at once: all numbers, and the sketches in one row."""
-    looks: dict[tuple[int, ...], list[Opinion]] = {}
+    drawn: dict[tuple[int, ...], list[Opinion]] = {}
     for one in opinions:
-        looks.setdefault(() if one.numbers else one.rows, []).append(one)
-    return list(looks.values())
+        drawn.setdefault(() if one.numbers else one.rows, []).append(one)
+    return list(drawn.values())
 
 
 def _stack(
-    opinions: Sequence[Opinion], asked: Versions, choose: Seen, version: int, rounds: int
+    opinions: Sequence[Opinion], asked: Versions, choose: FitObservations, version: int, rounds: int
 ) -> tuple[Stack, list[Opinion]]:
     """The weights of the best opinions, and these."""
     order = torch.stack([one.bits[version] for one in opinions]).argsort(descending=True, stable=True)

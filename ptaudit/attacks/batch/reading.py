@@ -1,23 +1,22 @@
-"""What an adversary notes of the matrices of batches: numbers of each layer, and which of them she keeps.
+"""What an adversary notes of the matrices of batches: numbers of each layer, and which of them it keeps.
 
 Wide layers have more numbers than there are batches to learn from. Those that vary most on the first of the batches
-that she fits on are kept; what she notes of any other batch has no part in that choice.
+that it fits on are kept; what it notes of any other batch has no part in that choice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch.fit_observations import Block
+from ptaudit.attacks.batch.observations import Block
 from ptaudit.attacks.decode import MOST, Decoder
 from ptaudit.attacks.magnitudes import column_numbers, row_numbers
-from ptaudit.gradients.batches import Matrices
 from ptaudit.gradients.matrices import Factors
-from ptaudit.views.sight import Sight, TokenSight
+from ptaudit.views.observation import Observation, TokenObservation
 from ptaudit.views.view import View
 
 WIDEST = 4096
@@ -54,16 +53,16 @@ class Notes:
     columns: Tensor
 
 
-def screen(sight: Sight, members: Tensor, generator: torch.Generator) -> dict[int, Kept]:
+def screen(observation: Observation, members: Tensor, generator: torch.Generator) -> dict[int, Kept]:
     """The numbers to keep of each layer whose matrices are known, chosen on batches `(G, m)`.
 
     Args:
-        sight: what is seen.
+        observation: what is seen.
         members: records of each batch.
         generator: of what is random in the view.
     """
     layers: dict[int, list[tuple[list[Tensor], list[Tensor]]]] = {}
-    for matrices in sight.read(members[:SCREENED], generator):
+    for matrices in observation.read(members[:SCREENED], generator):
         for place, layer in enumerate(matrices):
             if layer:
                 layers.setdefault(place, []).append((row_numbers(layer), column_numbers(layer)))
@@ -71,27 +70,32 @@ def screen(sight: Sight, members: Tensor, generator: torch.Generator) -> dict[in
     found = {}
     for place, parts in layers.items():
         rows, columns = (_varied([torch.cat(kind) for kind in zip(*side)], most) for side in zip(*parts))
-        found[place] = Kept(rows, columns, _decoder(sight, place, members))
+        found[place] = Kept(rows, columns, _decoder(observation, place, members))
     return found
 
 
-def _decoder(sight: Sight, place: int, members: Tensor) -> Decoder | None:
+def _decoder(observation: Observation, place: int, members: Tensor) -> Decoder | None:
     """What finds records in small batches, from the inputs of those records that the adversary has in its own."""
-    if not isinstance(sight, TokenSight) or sight.sums is None or sight.random or members.shape[1] > MOST:
+    if (
+        not isinstance(observation, TokenObservation)
+        or observation.sums is None
+        or observation.random
+        or members.shape[1] > MOST
+    ):
         return None
-    layer = sight.sums.layers[place]
+    layer = observation.sums.layers[place]
     if len(layer) != 1 or not isinstance(layer[0], Factors) or layer[0].positions > 1 or not layer[0].whole:
         return None
     return Decoder.of(layer[0].right[torch.unique(members), 0])
 
 
 def read(
-    sight: Sight, members: Tensor, view: View, kept: dict[int, Kept], generator: torch.Generator
+    observation: Observation, members: Tensor, view: View, kept: dict[int, Kept], generator: torch.Generator
 ) -> tuple[Block, ...]:
     """Blocks of numbers of batches `(r, G, m)`: of each layer, of the rows of all layers, and of all of them."""
     if not kept:
         return ()
-    notes = _averaged(sight, members, view, kept, generator)
+    notes = _averaged(observation, members, view, kept, generator)
     places = sorted(kept)
     blocks = [Block((place,), torch.cat([notes[place].rows, notes[place].columns], -1)) for place in places]
     if len(places) > 1:
@@ -103,34 +107,37 @@ def read(
 
 
 def _averaged(
-    sight: Sight, members: Tensor, view: View, kept: dict[int, Kept], generator: torch.Generator
+    observation: Observation, members: Tensor, view: View, kept: dict[int, Kept], generator: torch.Generator
 ) -> dict[int, Notes]:
-    """Notes of every round; those of several looks at one batch are averaged to one."""
+    """Notes of every round; those of several observations of one batch are averaged to one."""
     if not view.fixed_batch or view.rounds == 1:
-        return _notes(sight, members, kept, generator)
-    if isinstance(sight, TokenSight):
-        return _notes(sight.quieter(view.rounds), members, kept, generator)
-    if not sight.random:
-        return _notes(sight, members, kept, generator)
-    every = _notes(sight, members.expand(view.rounds, -1, -1), kept, generator)
+        return _notes(observation, members, kept, generator)
+    if isinstance(observation, TokenObservation):
+        return _notes(observation.quieter(view.rounds), members, kept, generator)
+    if not observation.random:
+        return _notes(observation, members, kept, generator)
+    every = _notes(observation, members.expand(view.rounds, -1, -1), kept, generator)
     return {p: Notes(n.rows.mean(0, keepdim=True), n.columns.mean(0, keepdim=True)) for p, n in every.items()}
 
 
-def _notes(sight: Sight, members: Tensor, kept: dict[int, Kept], generator: torch.Generator) -> dict[int, Notes]:
-    rounds = [_noted(sight.read(batch, generator), kept) for batch in members]
+def _notes(
+    observation: Observation, members: Tensor, kept: dict[int, Kept], generator: torch.Generator
+) -> dict[int, Notes]:
+    """Notes of every round, `(r, G, f)`, piece by piece."""
+    rounds = [
+        [
+            {place: notes_of(piece[place], mine) for place, mine in kept.items()}
+            for piece in observation.read(batch, generator)
+        ]
+        for batch in members
+    ]
     return {
-        place: Notes(*(torch.stack(same) for same in zip(*((one[place].rows, one[place].columns) for one in rounds))))
+        place: Notes(*(
+            torch.stack([torch.cat([getattr(piece[place], side) for piece in pieces]) for pieces in rounds])
+            for side in ("rows", "columns")
+        ))
         for place in kept
-    }
-
-
-def _noted(pieces: Iterator[Matrices], kept: dict[int, Kept]) -> dict[int, Notes]:
-    """Notes of one round, `(G, f)`, piece by piece."""
-    parts = [{place: notes_of(matrices[place], mine) for place, mine in kept.items()} for matrices in pieces]
-    return {
-        place: Notes(*(torch.cat(same) for same in zip(*((one[place].rows, one[place].columns) for one in parts))))
-        for place in kept
-    }
+    }  # fmt: skip
 
 
 def notes_of(layer: Sequence[Tensor], kept: Kept) -> Notes:

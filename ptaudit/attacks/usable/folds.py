@@ -14,11 +14,10 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.usable.family import Family
-from ptaudit.attacks.usable.feature_maps import looked
+from ptaudit.attacks.usable.family import Family, mapped
 
 FOLDS = 4
-"""Folds, where the caller has none of her own."""
+"""Folds, where the caller has none of its own."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,8 @@ def cross_predictions(
         seed: of the fits, the same for every pair of folds.
 
     Returns:
-        `(V, A, L, G, folds, K)` for A settings (looks and points of the path): the fifth place is the other fold that
-        the predictor did not see; a row's own fold there is empty.
+        `(V, A, L, G, folds, K)` for A settings (feature maps and points of the path): the fifth place is the other fold
+        that the predictor did not see; a row's own fold there is empty.
     """
     path = family.classes if discrete else family.numbers
     peak = tokens.abs().amax((1, 2), keepdim=True).clamp_min(1e-200)
@@ -101,11 +100,11 @@ def cross_predictions(
     for pair in combinations(range(folds.count), 2):
         away = (folds.fold == pair[0]) | (folds.fold == pair[1])
         here = ~away
-        looks = [looked(look, tokens[:, here], tokens[:, away]) for look in family.looks]
-        known, unseen = (torch.cat(same) for same in zip(*looks))
+        feature_maps = [mapped(feature_map, tokens[:, here], tokens[:, away]) for feature_map in family.feature_maps]
+        known, unseen = (torch.cat(same) for same in zip(*feature_maps))
         generator = torch.Generator().manual_seed(seed)
         found = path(known, secrets[:, here], unseen, generator)
-        found = torch.unflatten(found, 2, (len(looks), len(tokens))).flatten(1, 2)
+        found = torch.unflatten(found, 2, (len(feature_maps), len(tokens))).flatten(1, 2)
         if not len(out):
             versions, settings, rows, _, outputs = found.shape
             out = found.new_zeros(versions, settings, rows, tokens.shape[1], folds.count, outputs)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ptaudit.attacks.usable import classes, knn, linear, mlp, numbers
+from ptaudit.attacks.usable import knn, linear, mlp, scores
 from ptaudit.attacks.usable.family import Family
 from ptaudit.attacks.usable.folds import Folds, cross_predictions, given, split
 from ptaudit.estimators.pairing import mismatched
@@ -35,19 +35,29 @@ RECORDS_PER_FOLD = 10
 _NEAR_CEILING = 0.99
 _CELLS = 1 << 25
 
-Played = tuple[Tensor, Tensor]
+FoldScores = tuple[Tensor, Tensor]
 """Scores of every record `(metrics, L, N)`, and mean bits on the choosing folds `(L, folds)`."""
 
 
-def measure(
-    tokens: Tensor,
-    secret: Tensor,
-    record: Tensor,
-    groups: Sequence[Sequence[int]],
-    family: str,
-    seed: int,
-    folds: Tensor | None = None,
-) -> dict[str, list[Estimate]]:
+@dataclass(frozen=True)
+class LabelledTokens:
+    """G rows of tokens, and what they may tell.
+
+    Attributes:
+        tokens: for L layers, `(L, G, d)`.
+        secret: classes `(G,)`, any integers; or numbers `(G,)` or `(G, s)`.
+        record: the record of each row, `(G,)`: folds and intervals are over records, and each record counts once.
+        folds: fold of each row, `(G,)`, at least three; four are drawn where there are none. To be given where rows of
+            different records share others (the rest of a batch).
+    """
+
+    tokens: Tensor
+    secret: Tensor
+    record: Tensor
+    folds: Tensor | None = None
+
+
+def measure(told: LabelledTokens, groups: Sequence[Sequence[int]], family: str, seed: int) -> dict[str, list[Estimate]]:
     """V-information of a secret in tokens, for all layers at once.
 
     For classes it bounds I(S;T) from below in expectation. For numbers both predictors are Gaussian, so it does so for
@@ -58,14 +68,10 @@ def measure(
     are few for the size of the token: predictors are fitted on half of them (of four folds), and three are averaged.
 
     Args:
-        tokens: G rows for L layers, `(L, G, d)`.
-        secret: classes `(G,)`, any integers; or numbers `(G,)` or `(G, s)`.
-        record: the record of each row, `(G,)`: folds and intervals are over records, and each record counts once.
+        told: tokens and secrets of the same rows.
         groups: for each reported row the layers that the adversary chooses from, on the choosing folds.
         family: one of `FAMILIES`.
         seed: seed of the folds, the fits, the shuffle and the resamples.
-        folds: fold of each row, `(G,)`, at least three; four are drawn where there are none. To be given where rows of
-            different records share others (the rest of a batch).
 
     Returns:
         `bits`, and for classes `accuracy`, one estimate for each group, clipped to [0, ceiling] after the interval is
@@ -78,7 +84,8 @@ def measure(
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}: one of {', '.join(FAMILIES)}")
-    secret, record = secret.to(tokens.device), record.to(tokens.device)
+    tokens, folds = told.tokens, told.folds
+    secret, record = told.secret.to(tokens.device), told.record.to(tokens.device)
     discrete = not secret.is_floating_point()
     if reason := _why_not(tokens, secret, record, folds):
         lost = inconclusive(reason, n=len(torch.unique(record)))
@@ -105,11 +112,11 @@ def measure(
 
 def _play(
     tokens: Tensor, versions: Sequence[Tensor], folds: Folds, family: Family, discrete: bool, seed: int
-) -> list[Played]:
+) -> list[FoldScores]:
     """Every version of the secret, as many layers at a time as memory bears."""
     width = int(versions[0].max()) + 1 if discrete else versions[0].shape[1]
     hidden = torch.stack([one_hot(secret, width) if discrete else secret for secret in versions])
-    score = classes.play if discrete else numbers.play
+    score = scores.of_classes if discrete else scores.of_numbers
     cells = len(versions) * family.settings * tokens.shape[1] * folds.count * width
     parts = []
     for some in torch.split(tokens, max(1, _CELLS // cells)):
@@ -121,7 +128,7 @@ def _play(
     ]
 
 
-def _of_groups(played: Played, groups: Sequence[Sequence[int]], folds: Folds) -> Tensor:
+def _of_groups(played: FoldScores, groups: Sequence[Sequence[int]], folds: Folds) -> Tensor:
     """In each fold the scores of the layer that was best on the choosing ones: `(metrics, groups, N)`."""
     scored, bits = played
     every, rows = torch.arange(scored.shape[-1], device=bits.device), []

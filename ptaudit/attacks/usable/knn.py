@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.usable.family import Family
-from ptaudit.attacks.usable.feature_maps import compressed
+from ptaudit.attacks.usable.family import Family, compressed
 
 NEIGHBOURS = (64, 32, 16, 8, 4, 2)
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.usable.family import Family
-from ptaudit.attacks.usable.feature_maps import direction, plain
+from ptaudit.attacks.usable.family import Family, direction, plain
 
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)
 """Half the factor of the squared weights, beside the mean loss of a row; coordinates have variance 1."""

@@ -12,8 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.usable.family import Family
-from ptaudit.attacks.usable.feature_maps import compressed
+from ptaudit.attacks.usable.family import Family, compressed
 
 HIDDEN = 32
 STOPS = (8, 16, 32, 64, 128)

@@ -14,10 +14,10 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ptaudit.context.session import Session
 from ptaudit.errors import PtauditError
-from ptaudit.gradients.frozen_state import quiet
-from ptaudit.gradients.gradient_trial import ERRORS
+from ptaudit.gradients.agreement import ERRORS
+from ptaudit.gradients.frozen_state import frozen_state
+from ptaudit.model_input import call, rows, to_device
 from ptaudit.sketches.tokens import Tokens
-from ptaudit.training.batch import call, rows, to_device
 from ptaudit.training.seeding import seeded
 
 RECORDS_WITHOUT = 0.1
@@ -111,7 +111,7 @@ def _losses(session: Session, model: nn.Module, mode: bool) -> Tensor:
     inputs, targets = session.batch(session.members[:_RECORDS])
     starts = range(0, max(1, len(targets) - size + 1), size)
     found = []
-    with quiet(model, session.device), seeded(0, session.device), torch.no_grad():
+    with frozen_state(model, session.device), seeded(0, session.device), torch.no_grad():
         model.train(mode)
         for start in starts:
             part = slice(start, start + size)

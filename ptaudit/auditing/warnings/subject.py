@@ -10,8 +10,8 @@ from torch import nn
 
 from ptaudit.context.encoding import Encoders
 from ptaudit.context.session import Session
+from ptaudit.model_input import to_device
 from ptaudit.tables.run import LayerEntry
-from ptaudit.training.batch import to_device
 from ptaudit.training.forward import trial_forward
 
 _FEW = 16

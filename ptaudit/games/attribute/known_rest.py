@@ -1,13 +1,12 @@
 """The attribute game, input form: what is the value of one input field of one record of the batch?
 
-The adversary knows the rest of the record, its label and the weights, so she can compute the token that it would have
-with each value. What she would guess without the gradient is the value that the rest of the record suggests (see
-`adversaries.imputation`); only bits over that guess count.
+The adversary knows the rest of the record, its label and the weights, so it can compute the token that it would have
+with each value. What it would guess without the gradient is the value that the rest of the record suggests (see
+`attacks.imputation`); only bits over that guess count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,34 +14,36 @@ from torch import Tensor
 
 from ptaudit.attacks import beside
 from ptaudit.attacks.beside import Scored
-from ptaudit.attacks.counterfactual import Asked, prepare
+from ptaudit.attacks.counterfactual import Belief, CandidateGames, prepare
 from ptaudit.attacks.evidence import Algebra, Evidence, Statistic, statistics_of
 from ptaudit.games.attribute.latent import drawing, why_not_values
-from ptaudit.games.common.answers import Answers, Batches
-from ptaudit.games.common.batch_secret import Found, Half, asked, draw_halves, lost, observe, scored, why_not
-from ptaudit.views.knowledge import Asked as AskedAs
-from ptaudit.views.sight import Sight
+from ptaudit.games.common.batch_secret import Found, Half, draw_halves, lost, observe, scored, why_not
+from ptaudit.games.common.batches import Answers, Batches
+from ptaudit.games.common.observed_view import ObservedView, asked
+from ptaudit.views.knowledge import Asked
+from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
 
 ADVERSARY = "likelihood-ratio"
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class Counterfactuals:
     """What the adversary works with.
 
     Attributes:
-        sight: what batches of her own records look like to her.
+        observation: what batches of its own records look like to it.
         candidates: token of every record with each of A values of the field, `(A, R, N, k)`; that of its own value is
-            the record's own. Clipped where what she believes to see is clipped.
-        linear: whether what she believes to see of a batch is the sum of its tokens (and noise).
+            the record's own. Clipped where what it believes to see is clipped.
+        linear: whether what it believes to see of a batch is the sum of its tokens (and noise).
         noise_std: of that noise.
-        alone: what she believes to be shown of every record in a batch of its own with each value, `(A, R, N, k)`; that
-            of its own value is what `sight` shows of it. For views that do not add up: a second picture of each value.
+        alone: what it believes to be shown of every record in a batch of its own with each value, `(A, R, N, k)`; that
+            of its own value is what `observation` shows of it. For views that do not add up: a second feature of each
+        value.
         algebra: the view as matrices, and gradients of `A * N` records: all with the first value, then the second.
     """
 
-    sight: Sight
+    observation: Observation
     candidates: Tensor
     linear: bool = True
     noise_std: float = 0.0
@@ -55,76 +56,54 @@ MATRIX_GAMES = 1024
 
 
 def measure(
-    secret: Tensor,
-    prior: Tensor,
-    view: View,
-    now: Sight,
-    plain: Knowledge | None,
-    known: Knowledge,
-    groups: Sequence[Sequence[int]],
-    own: int | None = None,
-    seed: int = 0,
+    secret: Tensor, prior: Tensor, observed: ObservedView, known: Counterfactuals, plain: Counterfactuals | None
 ) -> Found:
     """Play the game with the white-box likelihood ratio.
 
     Args:
         secret: value of each record's field, `(N,)`, 0..A-1; -1 where it is missing: such a record is no target.
         prior: probability of every value from the rest of the record, `(N, A)`.
-        view: batch size and rounds.
-        now: what the played batches look like.
-        plain: what she believes who knows of no defense: she then also plays as a static adversary. None where
-            the view has none.
-        known: what she knows of the view as it is; from late weights if those are all she has.
-        groups: for each line the rows she may choose from.
-        own: most records she owns.
-        seed: of all that is random.
+        observed: the view, and who plays on it.
+        known: what the adversary knows of the view as it is; from late weights if those are all it has.
+        plain: what it believes who knows of no defense: it then also plays as a static adversary. None where the view
+            has none.
 
     Returns:
-        For each adversary `inference.METRICS`, each with one estimate for each group.
+        For each adversary `batch_secret.METRICS`, each with one estimate for each group.
     """
     secret, prior = secret.long().cpu(), prior.double().cpu()
-    n = len(secret)
-    late = known.sight is not now
-    players = asked([ADVERSARY], plain, late)
-    if reason := why_not_values(secret) or why_not(n, view, own) or _why_not_known(known, plain):
-        return lost([who.key for who in players], reason, len(groups), n)
-    generator = torch.Generator().manual_seed(seed)
-    answers: dict[AskedAs, list[Answers]] = {who: [] for who in players}
-    for half in draw_halves(drawing(secret, prior, view), n, view, own, generator, secret):
+    n, view = len(secret), observed.view
+    players = asked([ADVERSARY], plain, observed.late)
+    if reason := why_not_values(secret) or why_not(n, view, observed.own) or _why_not_known(known, plain):
+        return lost([ADVERSARY], observed, reason, n)
+    generator = torch.Generator().manual_seed(observed.seed)
+    answers: dict[Asked, list[Answers]] = {who: [] for who in players}
+    for half in draw_halves(drawing(secret, prior, view), secret, observed, generator):
         half = half if known.algebra is None else some_of(half, MATRIX_GAMES)
-        views, wrong = observe(now, half.played, view, generator), guessed(half.played.prior, generator)
+        views, wrong = observe(observed.now, half.played, view, generator), guessed(half.played.prior, generator)
         for who, knows in zip(players, (known, plain)):
             if knows is not None:
-                log_q, null = _answers(half, views, knows, view, groups, generator, late)
+                log_q, null = _answers(half, views, knows, observed, generator)
                 answers[who].append(Answers(log_q, null, wrong, half.played))
-    return scored(answers, n, seed, None)
+    return scored(answers, n, observed.seed, None)
 
 
 def _answers(
-    half: Half,
-    views: Tensor,
-    knows: Knowledge,
-    view: View,
-    groups: Sequence[Sequence[int]],
-    generator: torch.Generator,
-    late: bool,
+    half: Half, views: Tensor, knows: Counterfactuals, observed: ObservedView, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Log-posteriors of the played games, real and null, `(P, G, A)` each."""
-    lines = groups
-    fit, choose = (_asked(knows, b, observe(knows.sight, b, view, generator)) for b in (half.fit, half.choose))
-    device = views.device
+    view = observed.view
+    lines = groups = observed.groups
+    fit, choose = (_asked(knows, b, observe(knows.observation, b, view, generator)) for b in (half.fit, half.choose))
     wrong = guessed(half.choose.prior, generator)
     noise = knows.noise_std if knows.linear and view.others == 0 and knows.noise_std > 0.0 else None
     if noise is not None and view.fixed_batch:
         noise /= view.rounds**0.5
-    secrets = (half.fit.secret.to(device), half.choose.secret.to(device), wrong.to(device))
-    replayed = knows.alone is not None
-    if replayed:  # the rows of the second picture come after those of the tokens
+    if knows.alone is not None:  # the rows of the second feature come after those of the tokens
         rows = views.shape[1]
         groups = [[*group, *(rows + row for row in group)] for group in groups]
-    adversary = prepare(
-        fit, secrets[0], choose, *secrets[1:], groups, linear=knows.linear, noise=noise, replayed=replayed, late=late
-    )
+    belief = Belief(knows.linear, noise, knows.alone is not None, observed.late)
+    adversary = prepare(fit, choose, wrong.to(views.device), groups, belief)
     played = adversary.answer(_asked(knows, half.played, views))
     if knows.algebra is None or not knows.algebra.own.readable or any(line.density is None for line in adversary.lines):
         return played
@@ -144,7 +123,7 @@ def _answers(
 
 
 def _rounds(batches: Batches, algebra: Algebra, view: View, generator: torch.Generator) -> list[list[Statistic]]:
-    """Algebraic statistics of every value in each round; of several looks at one batch those of their mean."""
+    """Algebraic statistics of every value in each round; of several observations of one batch those of their mean."""
     count = batches.prior.shape[1]
     members = batches.members[:1] if view.fixed_batch else batches.members
     versions = batches.members[0, :, 0, None] + torch.arange(count) * algebra.records(count)
@@ -152,14 +131,14 @@ def _rounds(batches: Batches, algebra: Algebra, view: View, generator: torch.Gen
     return [statistics_of(read, one, versions, algebra.own) for one in members]
 
 
-def _asked(knows: Knowledge, batches: Batches, views: Tensor) -> Asked:
-    """Games as she finds them: what is seen, and the pictures that their targets might have."""
+def _asked(knows: Counterfactuals, batches: Batches, views: Tensor) -> CandidateGames:
+    """Games as it finds them: what is seen, and the features that their targets might have."""
     targets = batches.members[0, :, 0].to(knows.candidates.device)
     candidates = knows.candidates[:, :, targets].double()
     if knows.alone is not None:
         views = torch.cat([views, views], 1)
         candidates = torch.cat([candidates, knows.alone[:, :, targets].double()], 1)
-    return Asked(views.double(), candidates, batches.prior.to(views.device))
+    return CandidateGames(views.double(), candidates, batches.prior.to(views.device), batches.secret.to(views.device))
 
 
 def some_of(half: Half, most: int) -> Half:
@@ -172,7 +151,7 @@ def guessed(prior: Tensor, generator: torch.Generator) -> Tensor:
     return torch.multinomial(prior, 1, generator=generator).squeeze(1)
 
 
-def _why_not_known(known: Knowledge, plain: Knowledge | None) -> str:
+def _why_not_known(known: Counterfactuals, plain: Counterfactuals | None) -> str:
     tokens = [known.candidates, known.alone, None if plain is None else plain.candidates]
     there = all(some is None or bool(torch.isfinite(some).all()) for some in tokens)
     return "" if there else "gradients that are not finite"

@@ -1,7 +1,7 @@
 """The attribute game, latent form: what is the sensitive value of one record of the batch?
 
-The adversary knows nothing of the record; what she would guess without the gradient are the frequencies of the values.
-The form for attributes that are inputs of the model is in `input_attribute`.
+The adversary knows nothing of the record; what it would guess without the gradient are the frequencies of the values.
+The form for attributes that are inputs of the model is in `known_rest`.
 """
 
 from __future__ import annotations
@@ -11,61 +11,34 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ptaudit.games.common import batch_secret as inference
-from ptaudit.games.common.answers import Batches
-from ptaudit.games.common.batch_secret import Found, cycled, lost, names_of
-from ptaudit.games.common.held_out import Draw, HeldOut
-from ptaudit.games.common.parts import with_others
-from ptaudit.views.sight import Sight
+from ptaudit.games.common import batch_secret
+from ptaudit.games.common.batch_secret import Found, cycled, lost
+from ptaudit.games.common.batches import Batches, with_others
+from ptaudit.games.common.observed_view import Draw, ObservedView
 from ptaudit.views.view import View
 
 RECORDS_PER_VALUE = 12
 """Fewest records of a second value: two in every part."""
 
 
-def measure(
-    secret: Tensor,
-    view: View,
-    now: Sight,
-    plain: Sight | None,
-    known: Sight,
-    groups: Sequence[Sequence[int]],
-    families: Sequence[str],
-    own: int | None = None,
-    seed: int = 0,
-    *,
-    ceiling: float | None = None,
-    batches: int | None = None,
-    held_out: HeldOut | None = None,
-) -> Found:
-    """Play the game; see `inference.measure`.
+def measure(secret: Tensor, observed: ObservedView, families: Sequence[str], ceiling: float | None = None) -> Found:
+    """Play the game; see `batch_secret.measure`.
 
     Args:
         secret: value of each record, `(N,)`, any whole numbers; negative where it is missing: such a record is no
             target, but may hide one.
-        view: batch size and rounds.
-        now: what the played batches look like.
-        plain: the undefended view, see `inference.measure`.
-        known: what her own batches look like to the adversary.
-        groups: for each line the rows she may choose from.
+        observed: the view, and who plays on it; with the values of held-out records.
         families: of classifiers.
-        own: most records she owns.
-        seed: of all that is random.
         ceiling: most bits that the secret allows, where that is known.
-        batches: most batches that she fits on.
-        held_out: secrets and sight of held-out records as her own, see `HeldOut`.
     """
     codes, values = coded(secret)
-    n = len(codes)
     if reason := why_not_values(codes):
-        return lost(names_of(families, plain, known is not now), reason, len(groups), n)
+        return lost(families, observed, reason, len(codes))
     share = torch.bincount(codes[codes >= 0], minlength=values).double()
+    held_out = observed.held_out
     every = codes if held_out is None else torch.cat([codes, _coded_like(secret, held_out.secret)])
-    draw = drawing(every, (share / share.sum()).expand(len(every), values), view)
-    return inference.measure(
-        draw, n, view, now, plain, known, groups, families, own, seed, strata=codes, ceiling=ceiling, batches=batches,
-        held_out=held_out,
-    )  # fmt: skip
+    draw = drawing(every, (share / share.sum()).expand(len(every), values), observed.view)
+    return batch_secret.measure(draw, codes, observed, families, ceiling)
 
 
 def drawing(codes: Tensor, prior: Tensor, view: View) -> Draw:

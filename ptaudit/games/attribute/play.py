@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,21 +11,22 @@ from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.imputation import impute, predict
-from ptaudit.context.attribute_encoding import attribute_secret
 from ptaudit.context.counterfactual import counterfactual, counterfactual_alone, counterfactual_gradients
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.memo import Key
 from ptaudit.context.observations import before, undefended
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
+from ptaudit.data.attribute_encoding import attribute_secret
 from ptaudit.data.records import Field
 from ptaudit.errors import SpecError
 from ptaudit.games.attribute import known_rest, latent
 from ptaudit.games.attribute.info import AttributeGame
-from ptaudit.games.attribute.known_rest import ADVERSARY, Knowledge
+from ptaudit.games.attribute.known_rest import ADVERSARY, Counterfactuals
 from ptaudit.games.common.batch_secret import Found
 from ptaudit.games.common.batch_secret_play import ProbedPlay, Table, play, players_of
 from ptaudit.games.common.column import check_classes
+from ptaudit.games.common.observed_view import FIT_GAMES
 from ptaudit.games.common.settings import attribute_of
 from ptaudit.views import View
 
@@ -87,15 +90,12 @@ def _check_players(session: Session, game: AttributeGame) -> None:
 
 
 def _latent(context: EpochContext, game: AttributeGame, view: View, table: Table) -> Found:
-    session, seen = context.session, table.sights
+    session = context.session
     column = session.records.columns[attribute_of(game, session.spec)]
     secret = attribute_secret(column[session.members])
     values = torch.from_numpy(np.where(secret.known, secret.values, -1))
     others = torch.from_numpy(secret.codes_of(column[session.others]))
-    return latent.measure(
-        values, view, seen.now, seen.plain, seen.known, table.groups, game.adversary, game.own_records, context.seed,
-        batches=game.fit_batches, held_out=table.held_out(game, others),
-    )  # fmt: skip
+    return latent.measure(values, table.observed(view, game, context.seed, others), game.adversary)
 
 
 def _input(context: EpochContext, game: AttributeGame, view: View, table: Table) -> Found:
@@ -103,7 +103,7 @@ def _input(context: EpochContext, game: AttributeGame, view: View, table: Table)
     name = attribute_of(game, session.spec)
     codes = session.records.fields[name].codes[session.members]
     prior = torch.from_numpy(_prior(context, name))
-    about, seen = _known_scene(context, table), table.sights
+    about, seen = _known_scene(context, table), table.observations
     noisy = view.noise_std > 0.0
     # A view that does not add up is taken to show a record's own token, or what it shows of the record alone, and
     # something else.
@@ -112,13 +112,14 @@ def _input(context: EpochContext, game: AttributeGame, view: View, table: Table)
     alone = None if view.linear else counterfactual_alone(about, view, table.places, name)
     versions = None if table.late else counterfactual_gradients(about, shown, table.places, name)
     algebra = None if versions is None else Algebra(seen.now, Candidates(versions, view.noise_std, sums=view.linear))
-    known = Knowledge(seen.known, candidates, view.linear, view.noise_std, alone, algebra)
+    known = Counterfactuals(seen.known, candidates, view.linear, view.noise_std, alone, algebra)
     plain = None
     if seen.plain is not None:
         bare = undefended(view)
-        plain = Knowledge(seen.plain, counterfactual(about, bare, table.places, name, noisy), bare.linear)
+        plain = Counterfactuals(seen.plain, counterfactual(about, bare, table.places, name, noisy), bare.linear)
     secret = torch.from_numpy(codes)
-    return known_rest.measure(secret, prior, view, seen.now, plain, known, table.groups, game.own_records, context.seed)
+    observed = replace(table.observed(view, game, context.seed), batches=FIT_GAMES)
+    return known_rest.measure(secret, prior, observed, known, plain)
 
 
 def _known_scene(context: EpochContext, table: Table) -> EpochContext:

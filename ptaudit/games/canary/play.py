@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.canaries import Canaries, Pull, Question, ask, make
+from ptaudit.canaries import Canaries, GradientSensitivity, Question, ask, make
 from ptaudit.context.epoch_context import EpochContext, clipped, joint_scope
 from ptaudit.context.layer_patterns import shared
 from ptaudit.context.memo import Key
@@ -19,8 +19,8 @@ from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.training_canaries import Planted, scores, spent
 from ptaudit.games.canary.info import CanaryGame
 from ptaudit.games.canary.scores import NO_NOISE, Tokens, known_others, unknown_others
+from ptaudit.games.common.crossfit import why_not as why_too_few
 from ptaudit.games.game_play import GamePlay
-from ptaudit.games.identity.measure import why_not as why_too_few
 from ptaudit.spec.canaries import ATTACK, ONE_RUN, STEP_TESTS, About, CanarySpec, adversary
 from ptaudit.stats.epsilon import Adjacency, Guesses, count_correct, one_run
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -113,7 +113,9 @@ def _make(context: EpochContext, spec: CanarySpec, view: View, about: About) -> 
     if len(source) < spec.count:
         with_value = " with one of both values" if about == "attribute" else ""
         return f"needs {spec.count} held-out records{with_value}, has {len(source)}"
-    pull = Pull(context.model, session.loss, question, view.clip, lambda layer: shared(view, layer), session.device)
+    pull = GradientSensitivity(
+        context.model, session.loss, question, view.clip, lambda layer: shared(view, layer), session.device
+    )
     made = make(spec.kinds, session.records, source, pull)
     for kind, canaries in made.items():
         if isinstance(canaries, Canaries) and not np.isfinite(canaries.distance).all():
@@ -134,7 +136,7 @@ def _without_noise(
         return _lost("canaries are looked for in sums over records, which this view does not show", len(canaries))
     places = context.places(view)
     others = mixed(clipped(view, context.inside, places)) if places else torch.empty(0)
-    if why := context.why_not(view, places) or why_too_few(others[None], view, 2):
+    if why := context.why_not(view, places) or why_too_few(others[None], view):
         return _lost(why, len(canaries))
 
     def tokens(variant: int) -> Tensor:
@@ -153,7 +155,7 @@ def _one_run(context: EpochContext, planted: Planted, limit: float, delta: float
     if planted.why_not:
         return dict.fromkeys(names, inconclusive(planted.why_not))
     session, about = context.session, planted.question.about
-    pull = Pull(context.model, session.loss, planted.question, device=session.device)
+    pull = GradientSensitivity(context.model, session.loss, planted.question, device=session.device)
     found = scores(planted, pull)
     if not np.isfinite(found).all():
         return dict.fromkeys(names, replace(inconclusive("losses that are not finite"), n=n))

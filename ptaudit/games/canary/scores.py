@@ -42,7 +42,7 @@ from ptaudit.views.aggregate import draw_others, sums
 from ptaudit.views.view import View
 
 Array = NDArray[np.float64]
-Found = dict[str, Estimate]
+Metrics = dict[str, Estimate]
 
 NO_NOISE = "no noise, so that there is no finite epsilon to hold it against"
 _NODES = 64
@@ -54,7 +54,7 @@ _REHEARSED = 0.3
 
 def known_others(
     distance: Array, view: View, games: int, delta: float, adjacency: Adjacency, seed: int
-) -> dict[str, Found]:
+) -> dict[str, Metrics]:
     """Play one step of a Gaussian mechanism against who knows all records but the canary.
 
     The games of a bound are all on the canary whose secret moves its gradient furthest, which is known before any game
@@ -76,8 +76,8 @@ def known_others(
     assert view.clip is not None, "only a view that clips has noise"
     most = gaussian_mu(view.noise_std / view.clip, adjacency, view.rounds)
     mu = np.asarray(distance, np.float64) * math.sqrt(view.rounds) / view.noise_std
-    played, rehearsed = _ratios(float(mu.max()), games, [seed, 0]), _ratios(float(mu.max()), games, [seed, 1])
-    raw = choose_threshold(*rehearsed, delta)
+    played, own_games = _ratios(float(mu.max()), games, [seed, 0]), _ratios(float(mu.max()), games, [seed, 1])
+    raw = choose_threshold(*own_games, delta)
     bounds = [
         gaussian_dp(Threshold.fixed(0.0), *played, delta=delta, adjacency=adjacency),
         clopper_pearson(raw, *played, delta=delta, adjacency=adjacency),
@@ -141,7 +141,7 @@ class Tokens:
     others: Tensor
 
 
-def unknown_others(tokens: Tokens, view: View, games: int, seed: int) -> Found:
+def unknown_others(tokens: Tokens, view: View, games: int, seed: int) -> Metrics:
     """Play on a view without noise, against who knows the canary and the weights but not the other records.
 
     Linear discriminant: the others scatter as sums of m-1 records of the adversary's own (Ledoit-Wolf). It fits and
@@ -172,7 +172,7 @@ def unknown_others(tokens: Tokens, view: View, games: int, seed: int) -> Found:
 
 
 @dataclass(frozen=True)
-class _Played:
+class _HalfScores:
     """Games of one half: scores `(G,)` of each metric whose mean is the estimate, canary after canary."""
 
     scores: dict[str, Array]
@@ -182,11 +182,11 @@ class _Played:
 
 def _play(
     tokens: Tokens, known: NDArray[np.int64], others: NDArray[np.int64], view: View, each: int, seed: list[int]
-) -> _Played:
+) -> _HalfScores:
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     own = tokens.others[torch.from_numpy(known).to(tokens.others.device)]
     apart = max(view.others + 1, round(_REHEARSED * len(own)))
-    rehearsed, fitted = own[:apart], own[apart:]
+    own_games, fitted = own[:apart], own[apart:]
     mean = fitted.mean(0)
     scatter = view.others * ledoit_wolf((fitted - mean)[None])[0]
     scatter.diagonal().add_(1e-12 * scatter.diagonal().mean() + 1e-200)
@@ -203,10 +203,10 @@ def _play(
         ratio = ((seen + own - centre) * weight[canary]).sum(-1).sum(0)
         return ratio.cpu().numpy(), secret.bool().numpy(), hiding.view(rounds, len(canary), -1)
 
-    reference, truth, _ = ratios(rehearsed)
+    reference, truth, _ = ratios(own_games)
     score, secret, hiding = ratios(tokens.others[torch.from_numpy(others).to(tokens.others.device)])
     if not (np.isfinite(reference).all() and np.isfinite(score).all()):
-        return _Played({"bits": np.full(len(score), np.nan)}, {}, math.nan)
+        return _HalfScores({"bits": np.full(len(score), np.nan)}, {}, math.nan)
     chance = np.random.default_rng([*seed, 2])
     posterior = _calibrate(reference, truth)
     blind = _calibrate(reference, truth[derangement(len(truth), chance)])
@@ -217,7 +217,7 @@ def _play(
     scores = {"auc": area + 2.0 * (placed - area), "bits": posterior.bits(score, secret)}
     null = blind.bits(score, secret[derangement(len(secret), chance)])
     influence = {name: _of_fillers(s, each, hiding, len(others)) for name, s in scores.items()}
-    return _Played(scores, influence, float(null.mean()))
+    return _HalfScores(scores, influence, float(null.mean()))
 
 
 def _of_fillers(scores: Array, each: int, hiding: Tensor, fillers: int) -> Array:
@@ -244,7 +244,7 @@ def _calibrate(ratio: Array, secret: NDArray[np.bool_]) -> _Posterior:
     return max(tried, key=lambda posterior: float(posterior.bits(ratio, secret).mean()))
 
 
-def _over_canaries(metric: str, played: list[_Played], canaries: int, null: float, seed: int) -> Estimate:
+def _over_canaries(metric: str, played: list[_HalfScores], canaries: int, null: float, seed: int) -> Estimate:
     """Mean over canaries; fillers and the whole difference of the halves widen its interval.
 
     A record that is hard to hide behind is also hard to fit on, in the other half: both halves move together, of which

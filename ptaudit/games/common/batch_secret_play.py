@@ -10,17 +10,17 @@ from typing import TypeVar
 from torch import Tensor
 
 from ptaudit.context.epoch_context import EpochContext, groups_of
-from ptaudit.context.observations import Sights, sights, undefended, wider
+from ptaudit.context.observations import Observations, observations, undefended, wider
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.errors import SpecError
-from ptaudit.games.common.batch_secret import Found, asked
-from ptaudit.games.common.held_out import HeldOut
+from ptaudit.games.common.batch_secret import Found
+from ptaudit.games.common.observed_view import HeldOut, ObservedView, asked
 from ptaudit.games.common.settings import BatchSecretGame, ProbedGame
 from ptaudit.games.game_play import GamePlay
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked, Knows
-from ptaudit.views.sight import Sight
+from ptaudit.views.observation import Observation
 
 G = TypeVar("G", bound=ProbedGame)
 
@@ -31,22 +31,28 @@ class Table:
 
     Attributes:
         places: the layers that the view shares, as rows of the tokens.
-        sights: what is seen of batches.
+        observations: what is seen of batches.
         groups: for each scope the rows its adversary may choose from.
         late: whether its weights are those of the epoch before.
         wider: what is seen of members and of held-out records after them, see `observations.wider`.
     """
 
     places: list[int]
-    sights: Sights
+    observations: Observations
     groups: list[list[int]]
     late: bool
-    wider: Callable[[], Sight | None]
+    wider: Callable[[], Observation | None]
 
-    def held_out(self, game: ProbedGame, secret: Tensor) -> HeldOut | None:
-        """Held-out records as the adversary's own, unless the spec says how many it has."""
-        limited = game.own_records is not None
-        return None if self.late or limited or len(secret) == 0 else HeldOut(secret, self.wider)
+    def observed(self, view: View, game: ProbedGame, seed: int, others: Tensor | None = None) -> ObservedView:
+        """What is observed, by whom; with the secret of held-out records, unless the spec says how many records of its
+        own the adversary has."""
+        alone = self.late or game.own_records is not None or others is None or len(others) == 0
+        held_out = None if alone or others is None else HeldOut(others, self.wider)
+        seen = self.observations
+        return ObservedView(
+            view, seen.now, seen.known, seen.plain, self.groups, seed, self.late, game.own_records, game.fit_batches,
+            held_out,
+        )  # fmt: skip
 
 
 def players_of(game: BatchSecretGame, view: View, families: Sequence[str], knows: Knows = "none") -> list[Asked]:
@@ -62,7 +68,7 @@ def play(
     if why := sheet.why_not(late):
         return sheet.lost(players, why)
     more = cache(partial(wider, context, view, places))
-    found = measure(Table(places, sights(context, view, places, late), groups_of(view, len(places)), late, more))
+    found = measure(Table(places, observations(context, view, places, late), groups_of(view, len(places)), late, more))
     by_key = {who.key: who for who in players}
     return [sheet.scores(by_key[key], each) for key, each in found.items()] + sheet.not_captured(players)
 

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.context.attribute_encoding import attribute_secret, having
 from ptaudit.context.session import Session
+from ptaudit.data.attribute_encoding import attribute_secret, having
 from ptaudit.errors import DataError, SpecError
 from ptaudit.games.attribute.info import AttributeGame
 from ptaudit.games.common.settings import AboutColumn, AboutValues, attribute_of

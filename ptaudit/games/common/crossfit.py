@@ -16,12 +16,18 @@ from torch import Tensor
 from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import NEARLY_ALL, OK, Estimate
+from ptaudit.views.view import View
 
 GAMES_PER_QUARTER = 1024
 """Games played with the targets of one quarter of the records."""
 
 DATA_LIMITED = "data-limited"
 """Status of a row that more records or batches to learn from would raise."""
+
+RECORDS_PER_MEMBER = 20
+"""Fewest records for each record of a batch; fewer make a game inconclusive."""
+
+ADVISED_PER_MEMBER = 32
 
 CEILING_SHARE = 0.99
 """Share of the ceiling from which on the rule of three bounds the interval."""
@@ -47,8 +53,29 @@ class Scores:
     adversary: str
 
 
-Played = tuple[Tensor, Tensor]
+QuarterScores = tuple[Tensor, Tensor]
 """Scores of the targets of a quarter, influence of the one that fills the batches: `(3 or 4, groups, q)` each."""
+
+
+def too_few(n: int, view: View, least: int = 0, what: str = "records") -> str:
+    """Why n records do not fill the batches of a view, in words with the number needed; empty if they do.
+
+    Args:
+        n: how many there are.
+        view: batch size and rounds.
+        least: fewest, whatever the view.
+        what: what those records are called.
+    """
+    needed, advised = (max(m * view.records * view.batches, least) for m in (RECORDS_PER_MEMBER, ADVISED_PER_MEMBER))
+    rounds = f" in {view.batches} rounds" if view.batches > 1 else ""
+    batch = f"batches of {view.records}{rounds}"
+    return "" if n >= needed else f"needs {needed} {what} for {batch}, has {n} ({advised} advised)"
+
+
+def why_not(tokens: Tensor, view: View) -> str:
+    """Why a game with tokens `(R, N, k)` cannot be played; empty if it can."""
+    finite = "" if bool(torch.isfinite(tokens).all()) else "gradients that are not finite"
+    return too_few(tokens.shape[1], view) or finite
 
 
 def quarters(records: int, generator: torch.Generator) -> Tensor:
@@ -57,7 +84,9 @@ def quarters(records: int, generator: torch.Generator) -> Tensor:
     return torch.randperm(records, generator=generator)[: 4 * quarter].view(4, quarter)
 
 
-def crossfit(order: Tensor, play: Callable[[Tensor, Sequence[tuple[Tensor, Tensor]]], Sequence[Played]]) -> Tensor:
+def crossfit(
+    order: Tensor, play: Callable[[Tensor, Sequence[tuple[Tensor, Tensor]]], Sequence[QuarterScores]]
+) -> Tensor:
     """Play both halves.
 
     Args:
@@ -100,6 +129,19 @@ def filler_influence(rest: Tensor, others: Tensor, fillers: int) -> Tensor:
     return rounds * per_batch * mean * (1.0 - noise / spread).clamp_min(0.0).sqrt()
 
 
+def credited(scored: Tensor, per_target: int, others: Tensor, fillers: int) -> QuarterScores:
+    """What games `(..., G)` say of their targets, each of whom has so many side by side, and of those who hide them.
+
+    Args:
+        scored: scores of the games.
+        per_target: games of each target.
+        others: see `filler_influence`.
+        fillers: likewise.
+    """
+    mine = torch.unflatten(scored, -1, (-1, per_target)).mean(-1)
+    return mine, filler_influence(scored - mine.repeat_interleave(per_target, -1), others, fillers)
+
+
 def spread_over(values: Tensor, records: int) -> Tensor:
     """Scores of the first targets of a quarter as values of all its records: same mean, same error of the mean."""
     centre = values.mean(-1, keepdim=True)
@@ -122,7 +164,7 @@ def estimates(
         ceilings: one for each group.
         targets: number of distinct targets.
         seed: seed of the resamples.
-        least: 0 for an adversary who has the prior in her family, minus infinity for one who is wrong about her view.
+        least: 0 for an adversary who has the prior in its family, minus infinity for one who is wrong about its view.
     """
     per_record = values.double().cpu().numpy()
     half = per_record.shape[1] // 2
@@ -131,17 +173,16 @@ def estimates(
     found = from_matrix(
         per_record, null=null.double().mean(-1).cpu().numpy(), ceiling=list(ceilings), seed=seed, extra_variance=extra
     )
-    return [_closed(estimate, targets, least) for estimate in found]
+    return [closed(one, targets, least) if one.conclusive else one for one in found]
 
 
-def _closed(estimate: Estimate, targets: int, least: float) -> Estimate:
-    """Near the ceiling the few games that were not won say little of those to come: the rule of three widens."""
-    if not estimate.conclusive:
-        return estimate
+def closed(estimate: Estimate, games: int, least: float) -> Estimate:
+    """Near the ceiling the few of so many games that were not won say little of those to come: the rule of three widens
+    the interval, which is then clipped to [least, ceiling]."""
     lo = estimate.lo
     if estimate.value >= CEILING_SHARE * estimate.ceiling:
-        lo = min(lo, rule_of_three(estimate.ceiling, targets))
-    return replace(estimate, lo=lo, n=targets).clipped(least, estimate.ceiling)
+        lo = min(lo, rule_of_three(estimate.ceiling, games))
+    return replace(estimate, lo=lo, n=games).clipped(least, estimate.ceiling)
 
 
 def data_limited(metrics: Mapping[str, list[Estimate]], starved: Sequence[bool]) -> dict[str, list[Estimate]]:

@@ -6,21 +6,21 @@ even as one of the others of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.observed_density import Window
-from ptaudit.attacks.observed_density import draw as draw_games
-from ptaudit.views.aggregate import observe
-from ptaudit.views.sight import Sight
+from ptaudit.attacks.observed_density import Records, every_record
+from ptaudit.games.common.crossfit import why_not
+from ptaudit.views.aggregate import draw_games
+from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
 
 
 @dataclass(frozen=True)
-class Drawn:
+class EncodedBatches:
     """G batches.
 
     Attributes:
@@ -38,37 +38,59 @@ class Drawn:
 
 
 def draw(
-    tokens: Tensor,
-    parts: Sequence[Tensor],
-    per_target: Sequence[int],
-    view: View,
-    generator: torch.Generator,
-    sight: Sight | None = None,
-) -> Drawn:
+    records: Records, parts: Sequence[Tensor], per_target: Sequence[int], view: View, generator: torch.Generator
+) -> EncodedBatches:
     """Every record of a part is the target of some batches, with others of the same part.
 
     Args:
-        tokens: of N records for R rows, `(R, N, k)`; clipped already where the view clips.
+        records: as batches of them are shown; clipped already where the view clips.
         parts: indices of the records of each part.
         per_target: batches for each record of a part.
-        view: batch size, rounds and noise.
+        view: batch size and rounds.
         generator: of the draws and the noise.
-        sight: what shows the batches of the N records; left out, sums of the tokens and the noise of the view.
     """
-    window = None if sight is None else Window(sight, torch.arange(tokens.shape[1]))
     views, record, part, half = [], [], [], []
     for number, (members, times) in enumerate(zip(parts, per_target, strict=True)):
         for side, (targets, fillers) in enumerate(_sides(members, view)):
             games = draw_games(len(targets), len(fillers), times, view, generator)
-            if window is None:
-                seen = observe(tokens[:, targets], tokens[:, fillers], games, view.noise_std, generator)
-            else:
-                seen = window.games(targets, fillers, games, generator)
-            views.append(torch.stack(seen).mean(0))
+            views.append(torch.stack(records.games(targets, fillers, games, generator)).mean(0))
             record.append(targets[games.secret])
             part.append(torch.full_like(games.secret, number))
             half.append(torch.full_like(games.secret, side))
-    return Drawn(torch.cat(views, 1), torch.cat(record), torch.cat(part), torch.cat(half))
+    return EncodedBatches(torch.cat(views, 1), torch.cat(record), torch.cat(part), torch.cat(half))
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A view, and the numbers that are made of what it shows.
+
+    Attributes:
+        tokens: of the audited records, `(R, N, k)`; clipped already where the view clips.
+        records: those of the N that games may use.
+        view: batch size, rounds and noise.
+        encode: from what is seen of G batches, `(R, G, k)`, to observations `(rows, G, w)`.
+        groups: for each reported line, the rows of the observations that belong to it.
+        observation: what is seen of batches, where it is no sum of tokens and noise.
+    """
+
+    tokens: Tensor
+    records: Tensor
+    view: View
+    encode: Callable[[Tensor], Tensor]
+    groups: list[list[int]]
+    observation: Observation | None = None
+
+    def why_not(self) -> str:
+        """Why nothing can be measured; empty if something can."""
+        return why_not(self.tokens[:, self.records], self.view)
+
+    def draw(self, shares: Sequence[float], per_target: Sequence[int], generator: torch.Generator) -> EncodedBatches:
+        """Encoded batches of random parts of the records; one for each record where all of a record are the same."""
+        quiet = self.view.others == 0 and self.view.noise_std == 0.0 and self.observation is None
+        times = [1] * len(shares) if quiet else per_target
+        every = every_record(self.tokens, self.view.noise_std, self.observation)
+        drawn = draw(every, split(self.records, shares, generator), times, self.view, generator)
+        return replace(drawn, views=self.encode(drawn.views).float())
 
 
 def _sides(members: Tensor, view: View) -> Iterator[tuple[Tensor, Tensor]]:

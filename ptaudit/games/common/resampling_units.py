@@ -16,11 +16,11 @@ from scipy import stats
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from ptaudit.games.common.answers import Batches
+from ptaudit.games.common.batches import Batches
 
 
 @dataclass(frozen=True)
-class Cast:
+class ResamplingUnits:
     """Who is behind the games of one half.
 
     Attributes:
@@ -50,7 +50,7 @@ class Cast:
         return min(games, self.size // per_game)
 
 
-def cast_of(batches: Batches) -> Cast:
+def resampling_units_of(batches: Batches) -> ResamplingUnits:
     """Units, and fillers with the rival candidates. A record that is in several rounds of a game counts once."""
     members, unit = batches.members.cpu(), batches.unit.cpu()
     place = None
@@ -67,7 +67,7 @@ def cast_of(batches: Batches) -> Cast:
     held = csr_array((np.ones(others.numel()), where), shape=(len(fillers), len(unit)))
     held.sum_duplicates()
     held.data[:] = 1.0
-    return Cast(batches.secret.cpu(), place, units, held, fillers)
+    return ResamplingUnits(batches.secret.cpu(), place, units, held, fillers)
 
 
 def _own(members: Tensor, place: Tensor) -> Tensor:
@@ -88,26 +88,26 @@ def _own(members: Tensor, place: Tensor) -> Tensor:
     return alone.flatten(0, 1).all(0)
 
 
-def errors(values: Tensor, cast: Cast, units: int, records: int) -> Tensor:
+def errors(values: Tensor, resampled: ResamplingUnits, units: int, records: int) -> Tensor:
     """What each of the N records adds to the mean over games, times N: values `(M, G)` -> `(M, N)`, of mean 0.
 
     Args:
         values: of each game.
-        cast: who is behind the games.
+        resampled: who is behind the games.
         units: number of units in all halves: the fewer they are, the wider the interval they give.
         records: number of records N.
     """
     games = values.shape[1]
     out = values.new_zeros(len(values), records)
     rest = values - values.mean(1, keepdim=True)
-    if cast.unit is not None:
-        mean, count = _means_of(rest, cast.unit)
-        out[:, cast.units] += mean * count * (few(units, records) * records / games)
-    if cast.held.nnz:
+    if resampled.unit is not None:
+        mean, count = _means_of(rest, resampled.unit)
+        out[:, resampled.units] += mean * count * (few(units, records) * records / games)
+    if resampled.held.nnz:
         # Some records may only be in games of one secret; how often it was drawn is not their doing. The mean of the
         # unit stays: where a unit has one game, nothing would be left, and elsewhere it is one noise more.
-        rest = rest - _means_of(rest, cast.secret)[0][:, cast.secret]
-        out[:, cast.fillers] += influence(rest, cast.held) * (records / games)
+        rest = rest - _means_of(rest, resampled.secret)[0][:, resampled.secret]
+        out[:, resampled.fillers] += influence(rest, resampled.held) * (records / games)
     return out
 
 
@@ -138,12 +138,12 @@ def few(units: int, records: int) -> float:
     return wide / narrow * math.sqrt(units / (units - 2))
 
 
-def strangers(cast: Cast, generator: torch.Generator) -> NDArray[np.int64]:
+def independent_games(resampled: ResamplingUnits, generator: torch.Generator) -> NDArray[np.int64]:
     """Games that share no target, or where there is none, no record: at random, one after the other."""
-    order = torch.randperm(len(cast.secret), generator=generator).numpy()
-    if cast.unit is not None:
-        return np.asarray(order[np.unique(cast.unit.numpy()[order], return_index=True)[1]])
-    used, chosen, members = np.zeros(len(cast.fillers), dtype=bool), [], csr_array(cast.held.T)
+    order = torch.randperm(len(resampled.secret), generator=generator).numpy()
+    if resampled.unit is not None:
+        return np.asarray(order[np.unique(resampled.unit.numpy()[order], return_index=True)[1]])
+    used, chosen, members = np.zeros(len(resampled.fillers), dtype=bool), [], csr_array(resampled.held.T)
     for game in order:
         mine = members.indices[members.indptr[game] : members.indptr[game + 1]]
         if not used[mine].any():

@@ -1,8 +1,8 @@
 """From answers to numbers: bits, accuracy, gain, AUC and low-FPR power of a game about a secret, with honest intervals.
 
 Games share records, so an interval over games would be too short. Every metric is written as the mean over games of a
-value of each game (for an AUC DeLong's placement); every record then gets its share of the error (see `cast`), and what
-is resampled is the record.
+value of each game (for an AUC DeLong's placement); every record then gets its share of the error (see
+`resampling_units`), and what is resampled is the record.
 """
 
 from __future__ import annotations
@@ -16,20 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.attacks.batch.choice import LEAST_PRIOR, log_prior
-from ptaudit.attacks.calibration import at, top_hit
-from ptaudit.games.common.answers import Answers
-from ptaudit.games.common.crossfit import CEILING_SHARE
-from ptaudit.games.common.one_vs_rest import LEAST_TARGETS, Claim, claims_of, placements, power, weights_of
-from ptaudit.games.common.resampling_units import Cast, cast_of, errors, strangers
-from ptaudit.stats.binomial import rule_of_three
+from ptaudit.attacks.calibration import LEAST_PRIOR, at, log_prior, top_hit
+from ptaudit.games.common.batches import Answers
+from ptaudit.games.common.crossfit import closed
+from ptaudit.games.common.one_vs_rest import LEAST_TARGETS, OneVsRest, one_vs_rest_of, placements, power, weights_of
+from ptaudit.games.common.resampling_units import ResamplingUnits, errors, independent_games, resampling_units_of
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.roc import LOW_FPRS, tpr_name
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-
-LOW_FPRS = (0.01, 0.001)
 
 NOT_FINITE = "gradients that are not finite"
 
@@ -44,13 +41,13 @@ class Values:
     Attributes:
         games: values whose mean over games is the metric, `(4, P, G)`, see `METRICS`.
         null: of the same game with the secret shuffled, `(4, P)`.
-        claims: what an AUC judges, see `claims`.
-        weights: of the claims.
+        comparisons: what an AUC judges, see `one_vs_rest`.
+        weights: of the comparisons.
     """
 
     games: Tensor
     null: Tensor
-    claims: list[Claim]
+    comparisons: list[OneVsRest]
     weights: Array
 
 
@@ -64,7 +61,7 @@ def score(
         records: number of audited records N: members and units are numbers below it.
         seed: of the resamples, the same for all rows of a run, and of the draws of games that share nobody.
         ceiling: most bits that the secret allows; the entropy of the prior if left out.
-        clip: whether bits and gain below 0 are reported as 0: not for an adversary who may be wrong about her view.
+        clip: whether bits and gain below 0 are reported as 0: not for an adversary who may be wrong about its view.
 
     Returns:
         One estimate a line for each of
@@ -77,34 +74,29 @@ def score(
           against all others, averaged over v by the prior. A value that fewer than 5 targets have, or lack, in a half
           is left out. Who says the same of every game has 0.5. DeLong et al., Biometrics 44 (1988).
         - `tpr_at_fpr_0.01`, `tpr_at_fpr_0.001`: of the same scores over games that share no target (where there is no
-          target: no record), for more than two values with a threshold for each, see `claims.power`; `inconclusive`
-          where the games are too few.
+          target: no record), for more than two values with a threshold for each, see `one_vs_rest.power`;
+              `inconclusive` where the games are too few.
 
         `n` is the number of units; where there are none, of records that fill the batches. A line with answers that are
         not numbers is inconclusive.
     """
     generator = torch.Generator().manual_seed(seed)
-    casts = [cast_of(half.batches) for half in halves]
+    resampling_units = [resampling_units_of(half.batches) for half in halves]
     finite = torch.stack([~torch.isnan(q).flatten(1).any(1).cpu() for h in halves for q in (h.log_q, h.null_log_q)])
     fine = torch.nonzero(finite.all(0)).flatten()
-    n = sum(cast.size for cast in casts)
+    n = sum(resampled.size for resampled in resampling_units)
     lost = inconclusive(NOT_FINITE, n=n)
     found = {name: [lost] * finite.shape[1] for name in (*METRICS, *map(tpr_name, LOW_FPRS))}
     if len(fine):
-        weights = weights_of(halves, casts)
+        weights = weights_of(halves, resampling_units)
         values = [values_of(half, fine, weights) for half in halves]
         every = torch.cat([half.batches.prior for half in halves])
-        rows = _means(values, casts, entropy(every) if ceiling is None else ceiling, records, seed, clip)
-        rows |= _powers(values, [strangers(cast, generator) for cast in casts], seed)
+        rows = _means(values, resampling_units, entropy(every) if ceiling is None else ceiling, records, seed, clip)
+        rows |= _powers(values, [independent_games(resampled, generator) for resampled in resampling_units], seed)
         for name, row in rows.items():
             for line, estimate in zip(fine.tolist(), row):
                 found[name][line] = estimate
     return found
-
-
-def tpr_name(fpr: float) -> str:
-    """Name of the TPR at a false-positive rate."""
-    return f"tpr_at_fpr_{fpr:g}"
 
 
 def entropy(prior: Tensor) -> float:
@@ -123,20 +115,25 @@ def values_of(half: Answers, fine: Tensor, weights: Array) -> Values:
         q.cpu()[fine].double().clamp_min(math.log(LEAST_PRIOR)) - least for q in (half.log_q, half.null_log_q)
     )
     wrong = half.wrong.cpu()
-    claims = claims_of(real, secret)
-    placed = [placements(some, weights) for some in (claims, claims_of(null, wrong))]
+    comparisons = one_vs_rest_of(real, secret)
+    placed = [placements(some, weights) for some in (comparisons, one_vs_rest_of(null, wrong))]
     hits, guess = top_hit(real + least, secret), top_hit(least[None], secret)
     fooled = top_hit(null + least, wrong) - top_hit(least[None], wrong)
     games = torch.stack([at(real, secret) / math.log(2.0), hits, hits - guess, placed[0]])
     nulls = torch.stack([at(null, wrong) / math.log(2.0), guess.expand_as(hits), fooled, placed[1]])
-    return Values(games, nulls.mean(-1), claims, weights)
+    return Values(games, nulls.mean(-1), comparisons, weights)
 
 
 # What all games say
 
 
 def _means(
-    values: Sequence[Values], casts: Sequence[Cast], top: float, records: int, seed: int, clip: bool
+    values: Sequence[Values],
+    resampling_units: Sequence[ResamplingUnits],
+    top: float,
+    records: int,
+    seed: int,
+    clip: bool,
 ) -> dict[str, list[Estimate]]:
     """The metrics that are means over games."""
     metrics, lines, _ = values[0].games.shape
@@ -146,10 +143,12 @@ def _means(
     means = torch.stack([part.mean(1) for part in games])
     per_record = (share @ means)[:, None].repeat(1, records)
     drawn = means.new_zeros(metrics * lines)
-    units = sum(len(cast.units) for cast in casts)
-    for part, cast, weight in zip(games, casts, share):
-        per_record += weight * errors(part, cast, units, records)
-        if cast.unit is None:  # games drawn at random from the records; with units their spread is in that of the units
+    units = sum(len(resampled.units) for resampled in resampling_units)
+    for part, resampled, weight in zip(games, resampling_units, share):
+        per_record += weight * errors(part, resampled, units, records)
+        if (
+            resampled.unit is None
+        ):  # games drawn at random from the records; with units their spread is in that of the units
             drawn += weight**2 * part.var(1) / part.shape[1]
     # The halves are answered by differently fitted adversaries: a difference that the records do not explain counts.
     between = means.var(0) / len(means) if len(means) > 1 else torch.zeros_like(drawn)
@@ -163,35 +162,32 @@ def _means(
         seed=seed,
         extra_variance=extra.numpy(),
     )
-    apart, size = sum(cast.apart for cast in casts), sum(cast.size for cast in casts)
+    apart, size = (
+        sum(resampled.apart for resampled in resampling_units),
+        sum(resampled.size for resampled in resampling_units),
+    )
     rows = {}
     for i, (name, ceiling) in enumerate(zip(METRICS, ceilings)):
         low = 0.0 if clip or name in ("accuracy", "auc") else -math.inf
         mine = found[i * lines : (i + 1) * lines]
-        reason = "needs 3 targets" if name != "auc" else _no_auc(len(values[0].claims))
-        rows[name] = [_closed(estimate, reason, ceiling, low, apart, size) for estimate in mine]
+        reason = "needs 3 targets" if name != "auc" else _no_auc(len(values[0].comparisons))
+        rows[name] = [
+            replace(closed(one, apart, low), n=size) if one.conclusive
+            else inconclusive(reason, ceiling=ceiling, n=size)
+            for one in mine
+        ]  # fmt: skip
     return rows
 
 
-def _no_auc(claims: int) -> str:
-    sides = "either secret" if claims == 1 else f"{LEAST_TARGETS} targets with and without a value of the secret"
+def _no_auc(comparisons: int) -> str:
+    sides = "either secret" if comparisons == 1 else f"{LEAST_TARGETS} targets with and without a value of the secret"
     return f"needs games with {sides} in both halves"
 
 
-def _closed(estimate: Estimate, reason: str, ceiling: float, low: float, apart: int, size: int) -> Estimate:
-    """Clipped; near the ceiling the few games that were lost say little of those to come: the rule of three widens."""
-    if not estimate.conclusive:
-        return inconclusive(reason, ceiling=ceiling, n=size)
-    lo = estimate.lo
-    if estimate.value >= CEILING_SHARE * ceiling:
-        lo = min(lo, rule_of_three(ceiling, apart))
-    return replace(estimate, lo=lo, n=size).clipped(low, ceiling)
-
-
 def _powers(values: Sequence[Values], games: Sequence[Index], seed: int) -> dict[str, list[Estimate]]:
-    """TPR at low FPRs of the claims, of some games of each half."""
+    """TPR at low FPRs of the comparisons, of some games of each half."""
     pooled = []
-    for parts in zip(*(some.claims for some in values)):
+    for parts in zip(*(some.comparisons for some in values)):
         scores = np.concatenate([part[0][:, mine] for part, mine in zip(parts, games)], 1)
         pooled.append((scores, np.concatenate([part[1][mine] for part, mine in zip(parts, games)])))
     lines = range(len(pooled[0][0]))

@@ -10,13 +10,11 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
-from ptaudit.games.common import batch_secret as inference
-from ptaudit.games.common.answers import Batches
-from ptaudit.games.common.batch_secret import Found, lost, names_of, why_not
-from ptaudit.games.common.held_out import Draw, HeldOut
-from ptaudit.games.common.parts import distinct
-from ptaudit.games.identity.measure import RECORDS_PER_MEMBER
-from ptaudit.views.sight import Sight
+from ptaudit.games.common import batch_secret
+from ptaudit.games.common.batch_secret import Found, lost, why_not
+from ptaudit.games.common.batches import Batches, distinct
+from ptaudit.games.common.crossfit import RECORDS_PER_MEMBER
+from ptaudit.games.common.observed_view import Draw, ObservedView
 from ptaudit.views.view import View
 
 PARTS = 6
@@ -26,49 +24,22 @@ _DEVIATIONS = 6.0
 """Standard deviations of the number of records with the property that every part has records for."""
 
 
-def measure(
-    has: Tensor,
-    ratios: Sequence[float],
-    view: View,
-    now: Sight,
-    plain: Sight | None,
-    known: Sight,
-    groups: Sequence[Sequence[int]],
-    families: Sequence[str],
-    own: int | None = None,
-    seed: int = 0,
-    *,
-    batches: int | None = None,
-    held_out: HeldOut | None = None,
-) -> Found:
-    """Play the game; see `inference.measure`. All ratios are equally likely.
+def measure(has: Tensor, ratios: Sequence[float], observed: ObservedView, families: Sequence[str]) -> Found:
+    """Play the game; see `batch_secret.measure`. All ratios are equally likely.
 
     Args:
         has: whether each record has the property, `(N,)`, bool.
         ratios: the shares in question, each in [0, 1].
-        view: batch size and rounds; the batches of all rounds are drawn with the same share.
-        now: what the played batches look like.
-        plain: the undefended view.
-        known: what her own batches look like to the adversary.
-        groups: for each line the rows she may choose from.
+        observed: the view, and who plays on it; with the property of held-out records. The batches of all rounds are
+            drawn with the same share.
         families: of classifiers.
-        own: most records she owns.
-        seed: of all that is random.
-        batches: most batches that she fits on.
-        held_out: whether each held-out record has the property, and their sight, see `HeldOut`.
     """
-    has = has.bool().cpu()
+    has, view, own = has.bool().cpu(), observed.view, observed.own
     n = len(has)
     if reason := why_not(n, view, own) or _why_not_kinds(has, ratios, view, own):
-        return lost(names_of(families, plain, known is not now), reason, len(groups), n)
-    every = has if held_out is None else torch.cat([has, held_out.secret.bool().cpu()])
-    draw = drawing(every, ratios, view)
-    top = ceiling(ratios, view.records * view.batches)
-    strata = has.long()
-    return inference.measure(
-        draw, n, view, now, plain, known, groups, families, own, seed, strata=strata, ceiling=top, batches=batches,
-        held_out=held_out,
-    )  # fmt: skip
+        return lost(families, observed, reason, n)
+    draw = drawing(observed.with_held_out(has), ratios, view)
+    return batch_secret.measure(draw, has.long(), observed, families, ceiling(ratios, view.records * view.batches))
 
 
 def ceiling(ratios: Sequence[float], drawn: int) -> float:

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from ptaudit.attacks.calibration import unseen
 from ptaudit.attacks.class_counts import CountedDensity, CountReader, numbers_of
-from ptaudit.attacks.combined import Combined, algebra_of, fit_combined
+from ptaudit.attacks.combined import Combined, OwnGames, algebra_of, fit_combined
 from ptaudit.attacks.densities import Own
 from ptaudit.attacks.evidence import Candidates, Read, statistics_of
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.likelihood_ratio import Posterior, Trial, fit
 from ptaudit.attacks.model_selection import sum_of
-from ptaudit.attacks.observed_density import Window, doubled
+from ptaudit.attacks.observed_density import Effort, ObservedRecords, doubled, every_record
 from ptaudit.attacks.whole import Grams, WholeDensity, further_of
 from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.stats.estimate import NEARLY_ALL
-from ptaudit.views.aggregate import Games, observe
+from ptaudit.views.aggregate import Games
 from ptaudit.views.view import View
 
 Answer = tuple[Tensor, Tensor]
@@ -33,22 +33,21 @@ LEAST_HALF = 10
 
 
 @dataclass(frozen=True)
-class Table:
+class IdentityGames:
     """What the game is played with.
 
     Attributes:
-        who: the adversary and what is seen; with a sight that it knows, its tokens are pictures, see `sighted`.
+        who: the adversary and what is seen; with an observation that it knows, its tokens are features, see
+            `observed_density`.
         groups: for each reported line the rows that the adversary may use.
-        k: number of candidates K.
+        effort: number of candidates K, and batches of its own records on which it chooses and calibrates.
         seed: of noise on whole gradients.
-        fit_batches: batches of its own records on which it chooses and calibrates.
     """
 
     who: Known
     groups: Sequence[Sequence[int]]
-    k: int
+    effort: Effort
     seed: int
-    fit_batches: int
 
     @property
     def tokens(self) -> Tensor:
@@ -60,12 +59,17 @@ class Table:
         """Batch size, rounds and noise."""
         return self.who.view
 
+    @property
+    def _whole(self) -> Candidates | None:
+        """Whole gradients, where what is seen is their sum."""
+        who = self.who
+        return who.algebra.own if who.algebra is not None and who.known is None and who.observation is None else None
+
     @cached_property
     def grams(self) -> Grams | None:
         """Inner products of whole gradients, where they say more than spans do."""
-        if self.who.algebra is None or not self.view.linear or self.who.known is not None or self.who.sight is not None:
-            return None
-        return self._grams(self.who.algebra.own.layers)
+        own = self._whole
+        return None if own is None or not self.view.linear else self._grams(own.layers)
 
     @cached_property
     def wider_grams(self) -> Grams | None:
@@ -102,12 +106,10 @@ class Table:
     @cached_property
     def count_numbers(self) -> Tensor | None:
         """What the last layer shows of class counts, where nothing hides it."""
-        view, algebra = self.view, self.who.algebra
-        if algebra is None or algebra.own.classes is None or not view.others or view.noise_std > 0.0 or not self.joint:
+        view, own = self.view, self._whole
+        if own is None or own.classes is None or not view.others or view.noise_std > 0.0 or not self.joint:
             return None
-        if self.who.known is not None or self.who.sight is not None:
-            return None
-        return numbers_of(algebra.own.layers[-1], len(algebra.own.classes))
+        return numbers_of(own.layers[-1], len(own.classes))
 
     def count_reader(self, own: Tensor) -> CountReader | None:
         """What tells how many records of each class are in a batch, as own records have it; None where nothing does."""
@@ -119,26 +121,26 @@ class Table:
         view = self.view
         if view.noise_std == 0.0:
             return Grams.of(layers, view.records)
-        # Of several looks at one batch the mean has less noise.
+        # Of several observations of one batch the mean has less noise.
         std = view.noise_std * (view.rounds**-0.5 if view.fixed_batch else 1.0)
         return Grams.under_noise(layers, std, torch.Generator().manual_seed(self.seed))
 
-    def fit(self, own: Tensor, generator: torch.Generator) -> Families:
+    def fit(self, own: Tensor, generator: torch.Generator) -> FittedFamilies:
         """Fit, choose and weigh on some records; and, of densities alone, on half of them, where a line that uses
         nothing else leaves something to find and half are enough."""
         family, half = self._fit(own, generator), len(own) // 2
         if not any(family.starving) or half < LEAST_HALF * self.view.records * self.view.batches:
-            return Families(self, family, None, generator)
+            return FittedFamilies(self, family, None, generator)
         less = self._fit(own[:half], torch.Generator().manual_seed(self.seed), with_matrices=False)
-        return Families(self, family, less, generator)
+        return FittedFamilies(self, family, less, generator)
 
-    def _fit(self, own: Tensor, generator: torch.Generator, with_matrices: bool = True) -> Family:
+    def _fit(self, own: Tensor, generator: torch.Generator, with_matrices: bool = True) -> FittedFamily:
         view, algebra, half = self.view, self.who.algebra, len(own) // 2
-        window = Window(self.who.known, own) if self.who.known is not None else None
+        observed = ObservedRecords(self.who.known, own) if self.who.known is not None else None
         share = min(1.0, 2 * len(own) / self.tokens.shape[1])
         further = None if self.who.further is None else self.who.further.some(share)
-        prepared = Own(self.tokens[:, own], view, window, further)
-        posterior = fit(prepared, generator, self.k, self.fit_batches)
+        prepared = Own(self.tokens[:, own], view, observed, further)
+        posterior = fit(prepared, generator, self.effort)
         read = None
         if with_matrices and algebra is not None and algebra.own.readable:
             read = algebra.reader(view, generator)
@@ -155,9 +157,10 @@ class Table:
         seen = 1.0 / (len(own) + 1)
         least = max(unseen(view.others, len(own)), seen), seen
         whole = tuple(row for density in densities[2] for row in density.rows)
-        real = fit_combined(trials, found, self.groups, least, once, whole)
-        null = fit_combined(trials, found, self.groups, least, once, whole, null_of=real)
-        return Family(self, posterior, (real, null), densities[2], read, known[2] if known else None)
+        games = OwnGames(trials, found, least, once, whole)
+        real = fit_combined(games, self.groups)
+        null = fit_combined(games, self.groups, null_of=real)
+        return FittedFamily(self, posterior, (real, null), densities[2], read, known[2] if known else None)
 
     def batches(self, members: Tensor) -> Tensor:
         """Batches of every round, `(r, G, m)`; a batch that all rounds show is looked at once."""
@@ -165,11 +168,8 @@ class Table:
 
     def shown(self, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator) -> list[Tensor]:
         """Sketches of what is seen in each round, `(R, G, k)`."""
-        if self.who.sight is None:
-            tokens, noise = self.tokens, self.view.noise_std
-            return observe(tokens[:, targets], tokens[:, fillers], games, noise, generator)
-        window = Window(self.who.sight, torch.arange(self.tokens.shape[1]))
-        seen = window.games(targets, fillers, games, generator)
+        records = every_record(self.tokens, self.view.noise_std, self.who.observation)
+        seen = records.games(targets, fillers, games, generator)
         return doubled(seen) if self.who.known is not None else seen
 
     def _widened(self, trial: Trial, own: Tensor, densities: Sequence[WholeDensity | CountedDensity]) -> Trial:
@@ -188,7 +188,7 @@ def _with_more(
 
 
 @dataclass(frozen=True)
-class Family:
+class FittedFamily:
     """A fitted family.
 
     Attributes:
@@ -200,7 +200,7 @@ class Family:
         own: candidates as the adversary computes them, beside batches of its own records.
     """
 
-    table: Table
+    table: IdentityGames
     posterior: Posterior
     fitted: tuple[Combined, Combined]
     densities: Sequence[WholeDensity | CountedDensity]
@@ -225,7 +225,7 @@ class Family:
 
         Args:
             targets: the candidates, `(K,)`.
-            shown: `Table.shown` of them.
+            shown: `IdentityGames.shown` of them.
             batches: records of each batch of theirs, `(r, G, m)`.
         """
         sketches = self.posterior.scores(shown, self.table.tokens[:, targets])
@@ -237,7 +237,7 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Families:
+class FittedFamilies:
     """The family fitted to all of the adversary's records, and its densities fitted to half of them.
 
     Attributes:
@@ -247,9 +247,9 @@ class Families:
         generator: of what is random in the view.
     """
 
-    table: Table
-    every: Family
-    half: Family | None
+    table: IdentityGames
+    every: FittedFamily
+    half: FittedFamily | None
     generator: torch.Generator
 
     def answer(self, targets: Tensor, fillers: Tensor, games: Games) -> list[Answer]:
@@ -257,8 +257,7 @@ class Families:
         are those of all)."""
         table = self.table
         shown = table.shown(targets, fillers, games, self.generator)
-        target = targets[games.secret].expand(len(games.others), -1)[..., None]
-        batches = table.batches(torch.cat([target, fillers[games.others]], -1))
+        batches = table.batches(games.members(targets, fillers))
         found = self.every.answer(targets, shown, batches)
         if self.half is None:
             return found

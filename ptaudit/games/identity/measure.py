@@ -1,11 +1,11 @@
 """The identity game: which one of K candidate records was in the batch of m?
 
-White-box: the adversary knows the weights, so she can compute the token of any candidate. Exactly one candidate is in
+White-box: the adversary knows the weights, so it can compute the token of any candidate. Exactly one candidate is in
 the batch; candidates and the other m-1 records come from disjoint quarters of the records, and the adversary is fitted
 on the other half. Score: log2 K minus the adversary's cross-entropy, in bits; a lower bound on I(S;O).
 
-A view that does not add up is played on a sight of it. The adaptive adversary prepares on such a sight too; the static
-one prepares on sums of tokens and is then wrong about what she sees, so her bits may be negative.
+A view that does not add up is played on an observation of it. The adaptive adversary prepares on such an observation
+too; the static one prepares on sums of tokens and is then wrong about what it sees, so its bits may be negative.
 """
 
 from __future__ import annotations
@@ -20,34 +20,28 @@ from torch import Tensor
 from ptaudit.attacks.calibration import Calibration, calibrated_gain, top_hit, uniform
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.likelihood_ratio import rival_losses
-from ptaudit.attacks.model_selection import FOLD_GAMES
 from ptaudit.attacks.nuisance_density import squared_distances
-from ptaudit.attacks.observed_density import alone, blurred, draw, hidden, pictures
+from ptaudit.attacks.observed_density import Effort, alone, blurred, features
 from ptaudit.games.common.crossfit import (
-    Played,
+    QuarterScores,
     Scores,
+    credited,
     crossfit,
     data_limited,
     estimates,
-    filler_influence,
     quarters,
     spread_over,
+    why_not,
 )
-from ptaudit.games.identity.family import Table
+from ptaudit.games.identity.family import IdentityGames
 from ptaudit.stats.channel import channel_bits
 from ptaudit.stats.detection import tells_more
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.aggregate import Games
-from ptaudit.views.sight import Sight
+from ptaudit.views.aggregate import Games, draw_games
+from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
 
-RECORDS_PER_MEMBER = 20
-"""Fewest records for each record of a batch; fewer make the game inconclusive."""
-
-ADVISED_PER_MEMBER = 32
-
-FIT_BATCHES = 4 * FOLD_GAMES
-"""Batches of her own records on which an adversary chooses and calibrates."""
+EFFORT = Effort()
 
 GAMES_PER_QUARTER = 512
 """Games played with the targets of one quarter of the records."""
@@ -63,9 +57,8 @@ def measure(
     who: Known,
     groups: Sequence[Sequence[int]],
     parameters: Sequence[int | None],
-    candidates: int = 256,
+    effort: Effort = EFFORT,
     seed: int = 0,
-    fit_batches: int = FIT_BATCHES,
 ) -> tuple[str, dict[str, list[Estimate]]]:
     """Play the game for several rows at once and say what it means.
 
@@ -73,9 +66,8 @@ def measure(
         who: the adversary and what is seen.
         groups: for each reported row, the rows of the tokens that the adversary may choose from.
         parameters: gradient dimensions behind each group; None where they are not known.
-        candidates: most candidates K.
+        effort: most candidates K, and batches of its own records on which it chooses and calibrates.
         seed: seed of the split, the draws, the noise and the resamples.
-        fit_batches: batches of her own records on which she chooses and calibrates.
 
     Returns:
         The adversary's name, and for `bits` and `accuracy` (of naming the record) one estimate for each group. The
@@ -83,17 +75,16 @@ def measure(
     """
     tokens, view = who.tokens, who.view
     n = tokens.shape[1]
-    k = min(candidates, n // 4)
+    k = min(effort.candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
-    static = who.sight is not None and who.known is None
-    name = "exact" if _quiet(view) and not who.sight else "combined" if who.algebra else "likelihood-ratio"
-    if reason := why_not(tokens, view, k):
+    name = "exact" if _quiet(view) and not who.observation else "combined" if who.algebra else "likelihood-ratio"
+    if reason := why_not(tokens, view):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
-    scores = play(who, groups, k, seed, fit_batches)
+    scores = play(who, groups, replace(effort, candidates=k), seed)
     bits, hits, null, more = scores.values
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
-    found = estimates(bits, null, ceilings, scores.targets, seed, least=-math.inf if static else 0.0)
+    found = estimates(bits, null, ceilings, scores.targets, seed, least=-math.inf if who.knowledge == "static" else 0.0)
     shuffled_hits = torch.full_like(hits, 1.0 / k)
     accuracy = estimates(hits, shuffled_hits, [1.0] * len(groups), scores.targets, seed)
     marked = [
@@ -110,28 +101,28 @@ def noise_ceiling(view: View, parameters: int | None) -> float:
     return channel_bits(view.noise_std, view.clip, parameters, view.rounds)
 
 
-def play(who: Known, groups: Sequence[Sequence[int]], k: int, seed: int, fit_batches: int = FIT_BATCHES) -> Scores:
+def play(who: Known, groups: Sequence[Sequence[int]], effort: Effort, seed: int) -> Scores:
     """The scores of every record; see `measure`. Needs `RECORDS_PER_MEMBER` records per batch member."""
-    tokens, view, sight = who.tokens, who.view, who.sight
+    tokens, view, observation, k = who.tokens, who.view, who.observation, effort.candidates
     generator = torch.Generator().manual_seed(seed)
     order = quarters(tokens.shape[1], generator)
     if _quiet(view):
-        if sight is None:
+        if observation is None:
             return _exact(tokens, order, groups, k)
-        if who.known is sight and (alike := _repeatable(sight, tokens.shape[1], generator)) is not None:
+        if who.known is observation and (alike := _repeatable(observation, tokens.shape[1], generator)) is not None:
             return _exact(alike, order, groups, k)
     if who.known is not None:
-        who = replace(who, tokens=pictures(tokens, who.known, generator))
-    elif sight is not None and _quiet(view):
-        tokens, view, sight = blurred(tokens, view, sight)
-        who = replace(who, tokens=tokens, view=view, sight=sight)
-    table = Table(who, groups, k, seed, fit_batches)
+        who = replace(who, tokens=features(tokens, who.known, generator))
+    elif observation is not None and _quiet(view):
+        tokens, view, observation = blurred(tokens, view, observation)
+        who = replace(who, tokens=tokens, view=view, observation=observation)
+    table = IdentityGames(who, groups, effort, seed)
     full = [True] * len(groups)
 
-    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
+    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[QuarterScores]:
         families = table.fit(own, generator)
         full[:] = [one and two for one, two in zip(full, families.every.full)]
-        return [play_quarter(families.answer, *pair, view, k, generator) for pair in pairs]
+        return [play_quarter(families.answer, pair, view, k, generator) for pair in pairs]
 
     values = crossfit(order, play_half)
     return Scores(
@@ -141,34 +132,32 @@ def play(who: Known, groups: Sequence[Sequence[int]], k: int, seed: int, fit_bat
 
 def play_quarter(
     asked: Callable[[Tensor, Tensor, Games], list[tuple[Tensor, Tensor]]],
-    targets: Tensor,
-    fillers: Tensor,
+    pair: tuple[Tensor, Tensor],
     view: View,
     k: int,
     generator: torch.Generator,
-) -> Played:
+) -> QuarterScores:
     """Play all candidate sets of one quarter.
 
     Args:
         asked: for candidates, fillers and games the scores `(P, G, K)` and shares of the prior `(P,)` of the adversary,
             of the same one fitted to shuffled secrets, and where asked for of one fitted to half of its records.
-        targets: records of the quarter.
-        fillers: records of the other quarter.
+        pair: records of the quarter, and of the other quarter, which fill the batches.
         view: the view.
         k: number of candidates K.
         generator: of the draws.
     """
+    targets, fillers = pair
     sets = targets[: _targets(len(targets), k)].view(-1, k)
     per_target = max(1, GAMES_PER_QUARTER // sets.numel())
     values, influences = [], []
     for members in sets:
-        games = draw(k, len(fillers), per_target, view, generator)
+        games = draw_games(k, len(fillers), per_target, view, generator)
         scored, rivals = _scored(asked(members, fillers, games), games.secret)
-        mine = scored.view(len(scored), -1, k, per_target).mean(-1)
-        rest = scored - mine.repeat_interleave(per_target, -1)
+        mine, influence = credited(scored, per_target, games.hidden(view), len(fillers))
         rivalry = (k - 1) * (rivals - rivals.mean(-1, keepdim=True))
         values.append(mine + rivalry)
-        influences.append(filler_influence(rest, hidden(games, view), len(fillers)))
+        influences.append(influence)
     return spread_over(torch.cat(values, -1), len(targets)), torch.stack(influences).mean(0)
 
 
@@ -215,12 +204,12 @@ def _quiet(view: View) -> bool:
     return view.others == 0 and view.noise_std == 0.0
 
 
-def _repeatable(sight: Sight, records: int, generator: torch.Generator) -> Tensor | None:
-    """What a sight shows of every record alone, if that has nothing random in it: `(R, N, k)`, float64."""
+def _repeatable(observation: Observation, records: int, generator: torch.Generator) -> Tensor | None:
+    """What an observation shows of every record alone, if that has nothing random in it: `(R, N, k)`, float64."""
     few = torch.arange(min(records, 16))[:, None]
-    if not torch.equal(sight.see(few, generator), sight.see(few, generator)):
+    if not torch.equal(observation.observe(few, generator), observation.observe(few, generator)):
         return None
-    return alone(records, sight, generator).double()
+    return alone(records, observation, generator).double()
 
 
 def _same_token(tokens: Tensor) -> Tensor:
@@ -230,24 +219,6 @@ def _same_token(tokens: Tensor) -> Tensor:
     # A matrix product finds distances to 1e-8 of the norms in float64.
     same: Tensor = squared_distances(tokens, tokens) <= near.square()
     return same.sum(-1).to(tokens.dtype)
-
-
-def why_not(tokens: Tensor, view: View, k: int) -> str:
-    """Why the game cannot be played, in words with the number needed; empty if it can."""
-    if reason := too_few(tokens.shape[1], view, k):
-        return reason
-    return "" if bool(torch.isfinite(tokens).all()) else "gradients that are not finite"
-
-
-def too_few(n: int, view: View, k: int) -> str:
-    """Why n records are too few, in words with the number needed; empty if they are enough."""
-    batches = view.records * view.batches
-    needed, advised = RECORDS_PER_MEMBER * batches, ADVISED_PER_MEMBER * batches
-    if n < needed or k < 2:
-        rounds = f" in {view.rounds} rounds" if batches > view.records else ""
-        batch = f"batches of {view.records}{rounds}"
-        return f"needs {max(needed, 8)} records for {batch}, has {n} ({max(advised, 8)} advised)"
-    return ""
 
 
 def _status(estimate: Estimate, scores: Scores, group: int, top: float, dim: int, parameters: int | None) -> str:

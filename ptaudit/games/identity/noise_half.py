@@ -17,11 +17,11 @@ GRID = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 FROM = 0.9
 """Share of the ceiling from which on rows count as tied: noise is asked for from there on."""
 
-Played = Callable[[float], Sequence[Estimate]]
+UnderNoise = Callable[[float], Sequence[Estimate]]
 """Bits of every line under a noise of so many units."""
 
 
-def measure(quiet: Sequence[Estimate], play: Played) -> list[Estimate]:
+def measure(quiet: Sequence[Estimate], play: UnderNoise) -> list[Estimate]:
     """The noise that halves the bits of every line.
 
     Args:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ptaudit.attacks.observed_density import Effort
 from ptaudit.context.epoch_context import EpochContext, groups_of
 from ptaudit.context.observations import adaptive, players, under_noise
 from ptaudit.context.scores import Scores, ScoreSheet
@@ -53,7 +54,7 @@ def _of_sums(sheet: ScoreSheet, game: IdentityGame, view: View) -> list[Scores]:
     sizes = [scope.parameters for scope in sheet.scopes]
     seen = view if game.knows == "none" else replace(view, batch_size=1, users=1)
     for knowledge, who in players(context, seen, sheet.places):
-        name, estimates = measure(who, groups, sizes, game.candidates, context.seed, game.fit_batches)
+        name, estimates = measure(who, groups, sizes, Effort(game.candidates, game.fit_batches), context.seed)
         found.append(sheet.scores(Asked(name, knowledge, game.knows), estimates))
         if game.noise_half and knowledge == "adaptive" and seen.linear and seen.noise_std == 0.0:
             noise = {NOISE_HALF: _noise_half(context, game, seen, estimates["bits"])}
@@ -69,7 +70,7 @@ def _noise_half(context: EpochContext, game: IdentityGame, view: View, quiet: Se
         who = under_noise(context, view, places, sigma)
         groups = groups_of(who.view, len(places))
         unknown: list[int | None] = [None] * len(groups)
-        return measure(who, groups, unknown, game.candidates, context.seed, game.fit_batches)[1]["bits"]
+        return measure(who, groups, unknown, Effort(game.candidates, game.fit_batches), context.seed)[1]["bits"]
 
     return noise_half.measure(quiet, play)
 

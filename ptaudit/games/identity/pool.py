@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra
-from ptaudit.attacks.observed_density import draw
 from ptaudit.attacks.pool import Pool, gram_of
 from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
-from ptaudit.games.common.crossfit import Played, crossfit, estimates, quarters
-from ptaudit.games.identity.measure import noise_ceiling, play_quarter, too_few
+from ptaudit.games.common.crossfit import QuarterScores, crossfit, estimates, quarters, too_few
+from ptaudit.games.identity.measure import noise_ceiling, play_quarter
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.aggregate import Games
+from ptaudit.views.aggregate import Games, draw_games
 from ptaudit.views.view import View
 
 ADVERSARY = "least-squares"
@@ -47,7 +46,7 @@ def measure(
     k = min(candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
     lines = len(parameters)
-    if reason := too_few(n, view, k) or ("" if all(algebra.own.layers) else "a layer is known as a sketch only"):
+    if reason := too_few(n, view) or ("" if all(algebra.own.layers) else "a layer is known as a sketch only"):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return {metric: [estimate] * lines for metric, estimate in lost.items()}
     values = _play(algebra, view, k, seed)
@@ -64,11 +63,11 @@ def _play(algebra: Algebra, view: View, k: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     order = quarters(algebra.records(1), generator)
 
-    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
+    def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[QuarterScores]:
         one, two = own.view(2, -1)
         tried = []
         for targets, fillers in ((one[:k], two), (two[:k], one)):
-            games = draw(len(targets), len(fillers), max(1, FIT_GAMES // k), view, generator)
+            games = draw_games(len(targets), len(fillers), max(1, FIT_GAMES // k), view, generator)
             tried.append((_scores(algebra, view, targets, fillers, games, generator), games.secret))
         fitted = [_fit(tried, k, wrong) for wrong in (0, 1)]
 
@@ -76,7 +75,7 @@ def _play(algebra: Algebra, view: View, k: int, seed: int) -> Tensor:
             scores = _scores(algebra, view, members, fillers, games, generator)
             return [_answer(stacks, scores) for stacks in fitted]
 
-        return [play_quarter(asked, *pair, view, k, generator) for pair in pairs]
+        return [play_quarter(asked, pair, view, k, generator) for pair in pairs]
 
     return crossfit(order, play_half)
 
@@ -92,7 +91,7 @@ def _scores(
     share[: len(targets)] = 1.0 / len(targets)
     noise = algebra.own.noise_std / (view.rounds**0.5 if view.fixed_batch else 1.0)
     pool = Pool(torch.stack([sum(grams[1:], grams[0]), *grams]), torch.tensor([sum(size), *size]), share, noise)
-    batches = [torch.cat([games.secret[:, None], len(targets) + others], 1) for others in games.others[: view.batches]]
+    batches = [torch.cat([games.secret[:, None], len(targets) + others], 1) for others in games.hidden(view)]
     return torch.stack([pool.scores(members, torch.arange(len(targets)), generator) for members in batches]).sum(0)
 
 

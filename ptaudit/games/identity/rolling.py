@@ -2,7 +2,7 @@
 
 Secret, split and interval are those of `identity`: who is fitted and who is reported are disjoint, and the interval
 resamples target records. The adversary is a lighter one: a shrunk Gaussian on 16 or on all coordinates, light- or
-heavy-tailed, calibrated on two folds of her own records. It sees sketches alone: an adversary with whole gradients
+heavy-tailed, calibrated on two folds of its own records. It sees sketches alone: an adversary with whole gradients
 finds more, without noise nearly everything.
 """
 
@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.nuisance_density import Interference, fit_gaussian, log_density
-from ptaudit.games.common.crossfit import Played, crossfit, estimates, filler_influence, quarters
-from ptaudit.games.identity.measure import why_not
+from ptaudit.attacks.calibration import Calibration, Grid, best_point, calibrated_gain, mean_bits, uniform
+from ptaudit.attacks.densities import sub_token
+from ptaudit.attacks.nuisance_density import NuisanceDensity, fit_gaussian, log_density
+from ptaudit.games.common.crossfit import QuarterScores, credited, crossfit, estimates, quarters, why_not
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games, observe
 from ptaudit.views.view import View
@@ -27,19 +28,26 @@ BATCH = 8
 
 _DIMS = (16, 1024)
 _TAILS = (math.inf, 10.0)
-_SLOPES = (0.0625, 0.125, 0.25, 0.5, 1.0)
-_SHARES = (0.003, 0.03, 0.2, 1.0)
+_GRID = Grid(((0.0625, 5),), (0.003, 0.03, 0.2, 1.0))
 _GAMES = 256
 """Games with the targets of one quarter."""
 
 
 @dataclass(frozen=True)
 class _Adversary:
-    """What was chosen for each of R rows on her own records: a member of the family, its slope and its share."""
+    """What was fitted for R rows, and chosen for each on its own records.
 
+    Attributes:
+        family: Gaussians on evenly spread coordinates, with these.
+        member: which one of the family and of the tails, `(R,)`.
+        real: its calibration by the true secret.
+        null: by a shuffled one.
+    """
+
+    family: list[tuple[NuisanceDensity, Tensor]]
     member: Tensor
-    slope: Tensor
-    share: Tensor
+    real: Calibration
+    null: Calibration
 
 
 def rolling_bits(tokens: Tensor, batch_size: int = BATCH, seed: int = 0, noise: float = 0.0) -> list[Estimate]:
@@ -58,31 +66,31 @@ def rolling_bits(tokens: Tensor, batch_size: int = BATCH, seed: int = 0, noise: 
     k = n // 4
     ceiling = math.log2(k) if k > 1 else math.nan
     tokens = tokens.double()
-    if reason := why_not(tokens, view, k):
+    if reason := why_not(tokens, view):
         return [inconclusive(reason, ceiling=ceiling, n=n)] * rows
     generator = torch.Generator().manual_seed(seed)
 
-    def play_half(known: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Played]:
+    def play_half(known: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[QuarterScores]:
         mine = tokens[:, known]
         half = mine.shape[1] // 2
         folds = mine[:, :half], mine[:, half : 2 * half]
-        real, null = _choose([_rehearse(*pair, view, generator) for pair in (folds, folds[::-1])])
-        family = _family(mine, view)
-        return [_quarter(tokens[:, own], tokens[:, rest], family, real, null, view, generator) for own, rest in pairs]
+        chosen = _choose([_own_games(*pair, view, generator) for pair in (folds, folds[::-1])])
+        adversary = _Adversary(_family(mine, view), *chosen)
+        return [_quarter(adversary, tokens[:, own], tokens[:, rest], view, generator) for own, rest in pairs]
 
     bits, _, null = crossfit(quarters(n, generator), play_half)
     found = estimates(bits, null, [ceiling] * rows, 4 * k, seed)
     return [replace(e, status="saturated") if e.conclusive and e.value > ceiling - 1.0 else e for e in found]
 
 
-def _family(tokens: Tensor, view: View) -> list[tuple[Interference, Tensor]]:
+def _family(tokens: Tensor, view: View) -> list[tuple[NuisanceDensity, Tensor]]:
     """Gaussians on evenly spread coordinates, with these."""
     k = tokens.shape[-1]
-    sets = [torch.linspace(0, k - 1, dim).round().long() for dim in dict.fromkeys(min(dim, k) for dim in _DIMS)]
+    sets = [sub_token(k, dim) for dim in dict.fromkeys(min(dim, k) for dim in _DIMS)]
     return [(fit_gaussian(tokens[..., some], view.others, view.noise_std), some) for some in sets]
 
 
-def _scores(family: Sequence[tuple[Interference, Tensor]], seen: Tensor, candidates: Tensor) -> Iterator[Tensor]:
+def _scores(family: Sequence[tuple[NuisanceDensity, Tensor]], seen: Tensor, candidates: Tensor) -> Iterator[Tensor]:
     """Log-likelihoods `(R, G, K)` of every member, less the largest of each game."""
     for density, some in family:
         distances = density.distances(seen[..., some], candidates[..., some])
@@ -91,70 +99,42 @@ def _scores(family: Sequence[tuple[Interference, Tensor]], seen: Tensor, candida
             yield scores - scores.amax(-1, keepdim=True)
 
 
-def _log_posterior(scores: Tensor, slope: Tensor | float, secret: Tensor) -> Tensor:
-    """Log-probability of the secret of each game, `(R, G)`, by softmax(slope * score)."""
-    own = torch.log_softmax(scores * slope, -1).gather(-1, secret[None, :, None].expand(len(scores), -1, 1))
-    return own.squeeze(-1).double()
-
-
-def _bits(log_posterior: Tensor, share: Tensor, k: int) -> Tensor:
-    """Bits over the uniform guess, a share of which is mixed in; arguments broadcast."""
-    return torch.log2((1.0 - share) * log_posterior.exp() * k + share)
-
-
-def _rehearse(known: Tensor, played: Tensor, view: View, generator: torch.Generator) -> Tensor:
+def _own_games(known: Tensor, played: Tensor, view: View, generator: torch.Generator) -> Tensor:
     """Mean bits with the true and the shuffled secret of every member and calibration: `(2, R, members, 5, 4)`."""
     k = played.shape[1] // 2
-    candidates = played[:, :k]
-    games = draw_games(k, k, max(1, _GAMES // 2 // k), view.others, 1, generator)
+    candidates, prior = played[:, :k], uniform(k, played)
+    games = draw_games(k, k, max(1, _GAMES // 2 // k), view, generator)
     seen = observe(candidates, played[:, k : 2 * k], games, view.noise_std, generator)[0]
     secret = games.secret.to(played.device)
-    shares = torch.tensor(_SHARES, dtype=torch.float64, device=played.device)
     tables = [
-        [_bits(_log_posterior(scores, slope, right)[..., None], shares, k).mean(1) for slope in _SLOPES]
+        torch.stack([mean_bits(scores, prior, right, _GRID) for right in (secret, (secret + 1) % k)])
         for scores in _scores(_family(known, view), seen, candidates)
-        for right in (secret, (secret + 1) % k)
     ]
-    both = [torch.stack([torch.stack(lines, 1) for lines in tables[side::2]], 1) for side in (0, 1)]
-    return torch.stack(both)
+    return torch.stack(tables, 2)
 
 
-def _choose(rehearsals: Sequence[Tensor]) -> tuple[_Adversary, _Adversary]:
+def _choose(tables: Sequence[Tensor]) -> tuple[Tensor, Calibration, Calibration]:
     """The best member by the true secret; for it the best calibration by the true and by the shuffled one."""
-    mean = torch.stack(list(rehearsals)).mean(0)
+    mean = torch.stack(list(tables)).mean(0)
     member = mean[0].flatten(2).amax(2).argmax(1)
     rows = torch.arange(len(member), device=member.device)
-    slopes, shares = (torch.tensor(grid, dtype=mean.dtype, device=mean.device) for grid in (_SLOPES, _SHARES))
-    found = []
-    for table in mean:
-        best = table[rows, member].flatten(1).argmax(1)
-        slope, share = slopes[best // len(_SHARES)], shares[best % len(_SHARES)]
-        found.append(_Adversary(member, slope[:, None], share[:, None]))
-    return found[0], found[1]
+    real, null = (best_point(table[rows, member], _GRID)[0] for table in mean)
+    return member, real, null
 
 
 def _quarter(
-    candidates: Tensor,
-    fillers: Tensor,
-    family: Sequence[tuple[Interference, Tensor]],
-    real: _Adversary,
-    null: _Adversary,
-    view: View,
-    generator: torch.Generator,
-) -> Played:
+    adversary: _Adversary, candidates: Tensor, fillers: Tensor, view: View, generator: torch.Generator
+) -> QuarterScores:
     """Scores of the targets of a quarter, and the influence of the records that fill the batches: `(3, R, q)` each."""
     rows, k, _ = candidates.shape
     per_target = max(1, _GAMES // k)
-    games = draw_games(k, fillers.shape[1], per_target, view.others, 1, generator)
+    games = draw_games(k, fillers.shape[1], per_target, view, generator)
     seen = observe(candidates, fillers, games, view.noise_std, generator)[0]
     secret = games.secret.to(candidates.device)
-    scored = candidates.new_zeros(3, rows, len(secret))
-    for place, scores in enumerate(_scores(family, seen, candidates)):
-        mine = (real.member == place).nonzero().flatten()
-        for line, adversary, right in ((0, real, secret), (2, null, (secret + 1) % k)):
+    scored, prior = candidates.new_zeros(3, rows, len(secret)), uniform(k, candidates)
+    for place, scores in enumerate(_scores(adversary.family, seen, candidates)):
+        mine = (adversary.member == place).nonzero().flatten()
+        for line, calibration, right in ((0, adversary.real, secret), (2, adversary.null, (secret + 1) % k)):
             if len(mine):
-                own = _log_posterior(scores[mine], adversary.slope[mine][..., None], right)
-                scored[line, mine] = _bits(own, adversary.share[mine], k)
-    values = scored.view(3, rows, k, per_target).mean(-1)
-    rest = scored - values.repeat_interleave(per_target, -1)
-    return values, filler_influence(rest, games.others, fillers.shape[1])
+                scored[line, mine] = calibrated_gain(scores[mine], prior, calibration.at(mine.tolist()), right)
+    return credited(scored, per_target, games.others, fillers.shape[1])

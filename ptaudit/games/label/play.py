@@ -8,11 +8,10 @@ from functools import cache, partial
 
 from ptaudit.attacks.batch import COMBINED
 from ptaudit.context.epoch_context import EpochContext, groups_of
-from ptaudit.context.observations import players, sights, wider
+from ptaudit.context.observations import observations, players, wider
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
-from ptaudit.games.common.batch_secret import asked
-from ptaudit.games.common.held_out import HeldOut
+from ptaudit.games.common.observed_view import HeldOut, ObservedView, asked
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.label.info import LabelGame
 from ptaudit.games.label.measure import ADVERSARY, measure, measure_sums
@@ -54,21 +53,21 @@ def _alone(sheet: ScoreSheet, view: View, classes: int) -> list[Scores]:
     context, found = sheet.context, []
     groups = groups_of(view, len(sheet.places))
     for knowledge, who in players(context, view, sheet.places):
-        name, estimates = measure(
-            who.tokens, context.targets, classes, who.view, groups, context.seed, who.sight, who.known
-        )
+        name, estimates = measure(who, context.targets, classes, groups, context.seed)
         found.append(sheet.scores(Asked(name, knowledge), estimates))
     return found
 
 
 def _of_sums(sheet: ScoreSheet, game: LabelGame, view: View) -> list[Scores]:
     context, places = sheet.context, sheet.places
-    seen = sights(context, view, places)
-    found = measure_sums(
-        context.targets, view, seen.now, seen.plain, seen.known, groups_of(view, len(places)), context.seed,
-        game.fit_batches,
-        HeldOut(context.session.batch(context.session.others)[1].cpu(), cache(partial(wider, context, view, places))),
-    )  # fmt: skip
+    seen = observations(context, view, places)
+    labels = context.session.batch(context.session.others)[1].cpu()
+    held_out = HeldOut(labels, cache(partial(wider, context, view, places)))
+    groups, most = groups_of(view, len(places)), game.fit_batches
+    observed = ObservedView(
+        view, seen.now, seen.known, seen.plain, groups, context.seed, batches=most, held_out=held_out
+    )
+    found = measure_sums(context.targets, observed)
     by_key = {who.key: who for who in asked([COMBINED], seen.plain)}
     return [sheet.scores(by_key[key], each) for key, each in found.items()]
 

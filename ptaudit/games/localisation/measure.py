@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ptaudit.attacks.calibration import COARSE, FINE, Calibration, calibrated_gain, mean_bits, shifted, uniform
+from ptaudit.attacks.calibration import COARSE, FINE, best_point, calibrated_gain, mean_bits, shifted, uniform
 from ptaudit.attacks.discriminant import class_prior
 from ptaudit.attacks.usable import FAMILIES
 from ptaudit.attacks.usable.folds import Folds, cross_predictions, split
@@ -143,9 +143,7 @@ def _bits(
         for i, row in enumerate(rows):
             setting, layer = divmod(int(bits[:, row].argmax()), len(row))
             layer = row[layer]
-            points = mean_bits(trial[setting, layer][None], even, group[drawn], FINE)[0]
-            slope, share = divmod(int(points.argmax()), len(FINE.shares))
-            chosen = Calibration(points.new_tensor([FINE.slopes[slope]]), points.new_tensor([FINE.shares[share]]))
+            chosen, _ = best_point(mean_bits(trial[setting, layer][None], even, group[drawn], FINE), FINE)
             scores = answers[setting, layer][None, mine][:, :, folds.others(fold)].mean(2) - frequency
             found[i, mine.cpu()] = calibrated_gain(shifted(scores), even, chosen, group[mine])[0].cpu()
     return found

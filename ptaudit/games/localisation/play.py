@@ -7,10 +7,10 @@ from typing import Literal
 
 import torch
 
-from ptaudit.context.attribute_encoding import attribute_secret
 from ptaudit.context.epoch_context import EpochContext, Scope
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
+from ptaudit.data.attribute_encoding import attribute_secret
 from ptaudit.errors import ModelError
 from ptaudit.games.common.column import check_classes, column_of
 from ptaudit.games.common.settings import attribute_of

@@ -22,7 +22,7 @@ from ptaudit.attacks.threshold import calibrate, fit_gradient_likelihood, shuffl
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.permutation import derangement
-from ptaudit.stats.roc import auc_estimate, tpr_at_fpr_estimate
+from ptaudit.stats.roc import LOW_FPRS, auc_estimate, tpr_at_fpr_estimate, tpr_name
 
 Array = NDArray[np.float64]
 Halves = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -31,7 +31,6 @@ Key = tuple[str, int]
 Lines = dict[str, Estimate]
 """One estimate for each metric."""
 
-LOW_FPRS = (0.01, 0.001)
 MIN_RECORDS = 40
 """Fewest members, and fewest non-members."""
 
@@ -79,11 +78,6 @@ def measure(members: Side, others: Side, joint: int, seed: int = 0) -> dict[Key,
     return {key: _learned(lines) if key[0] == "gradient-likelihood" else lines for key, lines in found.items()}
 
 
-def metric(fpr: float) -> str:
-    """Name of the TPR at a false-positive rate."""
-    return f"tpr_at_fpr_{fpr:g}"
-
-
 def _halves(side: Side, seed: int) -> Halves:
     return shuffled_halves(len(side.loss), torch.Generator().manual_seed(seed))
 
@@ -110,7 +104,7 @@ def _scores(sides: tuple[Side, Side], halves: Sequence[Halves], joint: int) -> M
 
 
 @dataclass(frozen=True)
-class _Played:
+class _CrossScored:
     """One score after the game: threshold and posterior of each half come from the other.
 
     Attributes:
@@ -153,14 +147,14 @@ def _estimates(scores: Mapping[Key, tuple[Array, Array]], halves: Sequence[Halve
             "auc": auc_estimate(inside, outside, seed=seed, null=nulls[i]),
             "bits": bits[i].clipped(0.0, 1.0),
             "accuracy": right[i].clipped(0.0, 1.0),
-            **{metric(f): tpr_at_fpr_estimate(inside, outside, f, seed=seed, null=f) for f in LOW_FPRS},
+            **{tpr_name(f): tpr_at_fpr_estimate(inside, outside, f, seed=seed, null=f) for f in LOW_FPRS},
         }
     return {key: found.get(key, lost) for key in scores}
 
 
 def _play(
     scores: tuple[Array, Array], halves: Sequence[Halves], truth: Sequence[NDArray[np.bool_]], seed: int
-) -> _Played:
+) -> _CrossScored:
     normal, bits, right, null_bits = [], [], [], []
     by_half = [np.concatenate([side[h[half]] for side, h in zip(scores, halves)]) for half in range(2)]
     for half, (score, member) in enumerate(zip(by_half, truth)):
@@ -174,7 +168,7 @@ def _play(
         mixed = member[derangement(len(member), shuffle)]
         null_bits.append(_balanced(blind.bits(score, mixed), mixed))
     z, b, r, null = (np.concatenate(part) for part in (normal, bits, right, null_bits))
-    return _Played(z, b, r, float(null.mean()))
+    return _CrossScored(z, b, r, float(null.mean()))
 
 
 def _balanced(values: Array | NDArray[np.bool_], member: NDArray[np.bool_]) -> Array:
@@ -216,5 +210,5 @@ def _shuffled_auc(scores: Sequence[Array], member: NDArray[np.bool_], seed: int)
 
 
 def _all_inconclusive(reason: str, n: int) -> Lines:
-    names = ("auc", "bits", "accuracy", *(metric(fpr) for fpr in LOW_FPRS))
+    names = ("auc", "bits", "accuracy", *(tpr_name(fpr) for fpr in LOW_FPRS))
     return {name: replace(inconclusive(reason, ceiling=1.0), n=n) for name in names}

@@ -12,11 +12,11 @@ from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.membership.info import MembershipGame
-from ptaudit.games.membership.measure import LOW_FPRS, MIN_RECORDS, Side, measure, metric
+from ptaudit.games.membership.measure import MIN_RECORDS, Side, measure
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.model import Spec
 from ptaudit.stats.estimate import inconclusive
-from ptaudit.stats.roc import MIN_FALSE_POSITIVES
+from ptaudit.stats.roc import LOW_FPRS, MIN_FALSE_POSITIVES, tpr_name
 from ptaudit.views.joint import mixed
 
 
@@ -54,7 +54,7 @@ class MembershipPlay(GamePlay[MembershipGame]):
                 f"there are {len(session.members)} and {outside}."
             )
             return
-        needs = {metric(fpr): math.ceil(MIN_FALSE_POSITIVES / fpr) for fpr in LOW_FPRS}
+        needs = {tpr_name(fpr): math.ceil(MIN_FALSE_POSITIVES / fpr) for fpr in LOW_FPRS}
         short = [f"{game.title}.{name} needs {needed}" for name, needed in needs.items() if outside < needed]
         if short:
             yield f"Will be inconclusive: {' and '.join(short)} held-out records in the audit, there are {outside}."

@@ -7,7 +7,7 @@ record have infinite information with a noiseless gradient: every estimate is th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,10 +15,9 @@ from torch import Tensor
 
 from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.registry import ESTIMATORS
-from ptaudit.games.common.pairs import draw, split
-from ptaudit.games.identity.measure import noise_ceiling, why_not
+from ptaudit.games.common.pairs import Encoded
+from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.sight import Sight
 from ptaudit.views.view import View
 
 SHARES = (0.5, 0.15, 0.35)
@@ -27,46 +26,31 @@ SHARES = (0.5, 0.15, 0.35)
 PER_TARGET = (4, 2, 1)
 """Batches for each record of a part that holds others; without others every batch of a record is the same."""
 
+Options = Mapping[str, int | str]
+
 METRICS = ("bits", "matched_minus_mismatched_bits")
 
 
 def measure(
-    tokens: Tensor,
-    features: Tensor,
-    records: Tensor,
-    view: View,
-    encode: Callable[[Tensor], Tensor],
-    most: Sequence[float],
-    options: Mapping[str, Mapping[str, int | str]],
-    seed: int = 0,
-    sight: Sight | None = None,
+    encoded: Encoded, features: Tensor, most: Sequence[float], options: Mapping[str, Options], seed: int = 0
 ) -> dict[str, dict[str, list[Estimate]]]:
     """Ask every estimator about every row.
 
     Args:
-        tokens: tokens of N records, `(R, N, k)`; clipped already where the view clips.
-        features: of the same records, `(N, d)`, or classes `(N,)`.
-        records: those of the N that may be used.
-        view: batch size, rounds and noise.
-        encode: from what is seen of G batches, `(R, G, k)`, to the observations of the reported rows, `(rows, G, w)`.
+        encoded: the view, and what is made of what it shows; a row for each of `most`.
+        features: of the N records, `(N, d)`, or classes `(N,)`.
         most: bits that the noise of the view allows in each reported row; infinite where there is none.
         options: estimator to its options.
         seed: seed of parts, draws, noise and estimators.
-        sight: what shows the batches of the N records; left out, sums of the tokens and the noise of the view.
 
     Returns:
         For each estimator and metric one estimate for each row. Bits are clipped to [0, ceiling].
     """
-    if reason := why_not(tokens[:, records], view, 2):
-        lost = dict.fromkeys(METRICS, [inconclusive(reason, n=len(records))] * len(most))
+    if reason := encoded.why_not():
+        lost = dict.fromkeys(METRICS, [inconclusive(reason, n=len(encoded.records))] * len(most))
         return dict.fromkeys(options, lost)
-    generator = torch.Generator().manual_seed(seed)
-    quiet = view.others == 0 and view.noise_std == 0.0 and sight is None
-    times = (1, 1, 1) if quiet else PER_TARGET
-    drawn = draw(tokens, split(records, SHARES, generator), times, view, generator, sight)
-    seen = encode(drawn.views)
-    about = features[drawn.record][None]
-    pairs = Pairs(seen.float(), about, drawn.record, drawn.part, drawn.side)
+    drawn = encoded.draw(SHARES, PER_TARGET, torch.Generator().manual_seed(seed))
+    pairs = Pairs(drawn.views, features[drawn.record][None], drawn.record, drawn.part, drawn.side)
     return {name: _table(ESTIMATORS[name](pairs, seed, **chosen), most) for name, chosen in options.items()}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.estimators.registry import ESTIMATORS
@@ -27,17 +29,9 @@ class MutualInformationPlay(GamePlay[MutualInformationGame]):
         order = [group[-1] for group in seen.groups]
         options: dict[str, dict[str, int | str]] = {name: _options(game, name) for name in game.estimator}
         sizes = [scope.parameters for scope in sheet.scopes]
-        found = measure(
-            seen.tokens,
-            context.features(game.features),
-            seen.records,
-            view,
-            lambda views: seen.encode(views)[order],
-            [noise_ceiling(view, size) for size in sizes],
-            options,
-            context.seed,
-            seen.sight,
-        )
+        encoded = replace(seen, encode=lambda views: seen.encode(views)[order])
+        most = [noise_ceiling(view, size) for size in sizes]
+        found = measure(encoded, context.features(game.features), most, options, context.seed)
         scores = [sheet.scores(name, found[name]) for name in game.estimator]
         if view.noise_std > 0.0:
             scores.append(sheet.scores(CHANNEL, {"upper_bits": upper(view, sizes)}))

@@ -11,59 +11,33 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ptaudit.games.common import batch_secret as inference
-from ptaudit.games.common.answers import Batches
-from ptaudit.games.common.batch_secret import Found, cycled, lost, names_of, why_not
-from ptaudit.games.common.held_out import Draw, HeldOut
-from ptaudit.games.common.parts import with_others
-from ptaudit.views.sight import Sight
+from ptaudit.games.common import batch_secret
+from ptaudit.games.common.batch_secret import Found, cycled, lost, why_not
+from ptaudit.games.common.batches import Batches, with_others
+from ptaudit.games.common.observed_view import Draw, ObservedView
 from ptaudit.views.view import View
 
 LEAST_WITH = 24
 """Fewest records with the property: four in the smallest part."""
 
 
-def measure(
-    has: Tensor,
-    view: View,
-    now: Sight,
-    plain: Sight | None,
-    known: Sight,
-    groups: Sequence[Sequence[int]],
-    families: Sequence[str],
-    own: int | None = None,
-    seed: int = 0,
-    *,
-    batches: int | None = None,
-    held_out: HeldOut | None = None,
-) -> Found:
-    """Play the game; see `inference.measure`.
+def measure(has: Tensor, observed: ObservedView, families: Sequence[str]) -> Found:
+    """Play the game; see `batch_secret.measure`.
 
     Args:
         has: whether each record has the property, `(N,)`, bool.
-        view: batch size and rounds; the record with the property is in the batches of all rounds.
-        now: what the played batches look like.
-        plain: the undefended view.
-        known: what her own batches look like to the adversary.
-        groups: for each line the rows she may choose from.
+        observed: the view, and who plays on it; with the property of held-out records. The record with the property is
+            in the batches of all rounds.
         families: of classifiers.
-        own: most records she owns.
-        seed: of all that is random.
-        batches: most batches that she fits on.
-        held_out: whether each held-out record has the property, and their sight, see `HeldOut`.
     """
-    has = has.bool().cpu()
+    has, view = has.bool().cpu(), observed.view
     n, many = len(has), int(has.sum())
     reason = f"needs {LEAST_WITH} records with the property, has {many}" if many < LEAST_WITH else ""
     reason = reason or why_not(n - many, view, None, "records without the property")
-    reason = reason or _why_not_own(has, view, own)
+    reason = reason or _why_not_own(has, view, observed.own)
     if reason:
-        return lost(names_of(families, plain, known is not now), reason, len(groups), n)
-    every = has if held_out is None else torch.cat([has, held_out.secret.bool().cpu()])
-    return inference.measure(
-        drawing(every, view), n, view, now, plain, known, groups, families, own, seed, strata=has.long(),
-        batches=batches, held_out=held_out,
-    )  # fmt: skip
+        return lost(families, observed, reason, n)
+    return batch_secret.measure(drawing(observed.with_held_out(has), view), has.long(), observed, families)
 
 
 def drawing(has: Tensor, view: View) -> Draw:

@@ -20,11 +20,7 @@ class PropertyPlay(ProbedPlay[PropertyGame]):
     def measure(self, context: EpochContext, game: PropertyGame, view: View, table: Table) -> Found:
         """What every family finds."""
         has, others = with_property(context.session, game)
-        seen = table.sights
-        return measure(
-            has, view, seen.now, seen.plain, seen.known, table.groups, game.adversary, game.own_records, context.seed,
-            batches=game.fit_batches, held_out=table.held_out(game, others),
-        )  # fmt: skip
+        return measure(has, table.observed(view, game, context.seed, others), game.adversary)
 
     def check(self, session: Session, game: PropertyGame) -> None:
         """Refuses properties that do not divide the records."""

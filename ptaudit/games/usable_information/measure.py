@@ -5,17 +5,14 @@ How many bits of the label or an attribute a family of predictors gets out of wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ptaudit.attacks import usable
-from ptaudit.games.common.pairs import draw, split
-from ptaudit.games.identity.measure import why_not
+from ptaudit.games.common.pairs import Encoded
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.views.sight import Sight
-from ptaudit.views.view import View
 
 FOLDS = 4
 PER_TARGET = 2
@@ -23,42 +20,23 @@ PER_TARGET = 2
 
 
 def measure(
-    tokens: Tensor,
-    secret: Tensor,
-    records: Tensor,
-    view: View,
-    encode: Callable[[Tensor], Tensor],
-    groups: Sequence[Sequence[int]],
-    families: Sequence[str],
-    seed: int = 0,
-    sight: Sight | None = None,
+    encoded: Encoded, secret: Tensor, families: Sequence[str], seed: int = 0
 ) -> dict[str, dict[str, list[Estimate]]]:
     """Ask every family about every group of rows.
 
     Args:
-        tokens: tokens of N records, `(R, N, k)`; clipped already where the view clips.
-        secret: of the same records: classes `(N,)`, or numbers `(N,)` or `(N, s)`.
-        records: those of the N that may be used.
-        view: batch size, rounds and noise.
-        encode: from what is seen of G batches, `(R, G, k)`, to the observations, `(rows, G, w)`.
-        groups: for each reported row, the rows of the observations that the predictor may choose from.
+        encoded: the view, and what is made of what it shows.
+        secret: of the N records: classes `(N,)`, or numbers `(N,)` or `(N, s)`.
         families: `linear`, `mlp`, `knn`.
         seed: seed of folds, draws, noise and predictors.
-        sight: what shows the batches of the N records; left out, sums of the tokens and the noise of the view.
 
     Returns:
         For each family `bits`, and `accuracy` for classes: one estimate for each group.
     """
-    metrics = ("bits",) if secret.is_floating_point() else ("bits", "accuracy")
-    if reason := why_not(tokens[:, records], view, 2):
-        lost = dict.fromkeys(metrics, [inconclusive(reason, n=len(records))] * len(groups))
+    metrics, groups = ("bits",) if secret.is_floating_point() else ("bits", "accuracy"), encoded.groups
+    if reason := encoded.why_not():
+        lost = dict.fromkeys(metrics, [inconclusive(reason, n=len(encoded.records))] * len(groups))
         return dict.fromkeys(families, lost)
-    generator = torch.Generator().manual_seed(seed)
-    quiet = view.others == 0 and view.noise_std == 0.0 and sight is None
-    folds = split(records, [1 / FOLDS] * FOLDS, generator)
-    drawn = draw(tokens, folds, [1 if quiet else PER_TARGET] * FOLDS, view, generator, sight)
-    seen, about = encode(drawn.views), secret[drawn.record]
-    return {
-        family: usable.measure(seen.float(), about, drawn.record, groups, family, seed, folds=drawn.part)
-        for family in families
-    }
+    drawn = encoded.draw([1 / FOLDS] * FOLDS, [PER_TARGET] * FOLDS, torch.Generator().manual_seed(seed))
+    told = usable.LabelledTokens(drawn.views, secret[drawn.record], drawn.record, drawn.part)
+    return {family: usable.measure(told, groups, family, seed) for family in families}

@@ -9,10 +9,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ptaudit.context.attribute_encoding import attribute_secret
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
+from ptaudit.data.attribute_encoding import attribute_secret
 from ptaudit.errors import SpecError
 from ptaudit.games.common.observed import observe, why_not
 from ptaudit.games.common.settings import attribute_of
@@ -36,10 +36,8 @@ class UsableInformationPlay(GamePlay[UsableInformationGame]):
         if why:
             return sheet.lost(game.family, why)
         seen = observe(context, view, sheet.places)
-        records = seen.records[known[seen.records]]
-        found = measure(
-            seen.tokens, secret, records, view, seen.encode, seen.groups, game.family, context.seed, seen.sight
-        )
+        seen = replace(seen, records=seen.records[known[seen.records]])
+        found = measure(seen, secret, game.family, context.seed)
         scores = []
         for family in game.family:
             named = {metric: [_named(e, names) for e in estimates] for metric, estimates in found[family].items()}

@@ -20,7 +20,7 @@ def records_of(view: View) -> int:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class UserDraws:
     """G batches, one of each of some users in each of several splits.
 
     Attributes:
@@ -55,7 +55,9 @@ def halves_of(users: Tensor, count: Tensor, records: int, generator: torch.Gener
     return order[::2], order[1::2]
 
 
-def draw(table: Tensor, users: Tensor, view: View, candidates: int, games: int, generator: torch.Generator) -> Drawn:
+def draw(
+    table: Tensor, users: Tensor, view: View, candidates: int, games: int, generator: torch.Generator
+) -> UserDraws:
     """Batches of those of the users who have enough records."""
     size, rounds = records_of(view), view.batches
     users = users[torch.bincount(table)[users] > size]
@@ -78,7 +80,7 @@ def draw(table: Tensor, users: Tensor, view: View, candidates: int, games: int, 
         sets.append(split * len(asked) + order.view(-1, k))
         kept.append(torch.arange(len(order)) < len(asked))
     batches = torch.cat(members, 1)
-    return Drawn(
+    return UserDraws(
         batches.expand(view.rounds, -1, -1) if view.fixed_batch else batches,
         torch.cat(hidden),
         asked.repeat(splits),

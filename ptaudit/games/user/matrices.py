@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.attacks.user_matches import MOST_KNOWN, Reader, RivalSets, fit
-from ptaudit.games.user.draws import Drawn, draw
+from ptaudit.games.user.draws import UserDraws, draw
 from ptaudit.stats.detection import tells_more
 from ptaudit.views.view import View
 
@@ -51,7 +51,7 @@ class Told:
 
 
 def answer(
-    algebra: Algebra, view: View, users: Users, drawn: Drawn, lines: Sequence[Sequence[int]], seed: int
+    algebra: Algebra, view: View, users: Users, drawn: UserDraws, lines: Sequence[Sequence[int]], seed: int
 ) -> list[Told | None]:
     """Prepare on the adversary's own users and answer for the played games.
 
@@ -94,7 +94,7 @@ def _starved(more: Tensor, less: Tensor, user: Tensor) -> bool:
     return tells_more(gain.numpy(), total.numpy())
 
 
-def _in_sets(drawn: Drawn, table: Tensor, view: View, generator: torch.Generator) -> RivalSets:
+def _in_sets(drawn: UserDraws, table: Tensor, view: View, generator: torch.Generator) -> RivalSets:
     """Batches with the other records of their users; a batch that all rounds show is looked at once."""
     members = (drawn.members[:1] if view.fixed_batch else drawn.members)[:, drawn.sets]
     order = table.argsort(stable=True)

@@ -1,10 +1,10 @@
 """The user game: of which of K users are the m records of a batch?
 
-The adversary has other records of each candidate and all records of other users, from which she learns how users differ
-and how the records of one user do. Half of the users are hers, the other half are the candidates, and they change
-places. Score: log2 K minus her cross-entropy, in bits. The unit of resampling is the user.
+The adversary has other records of each candidate and all records of other users, from which it learns how users differ
+and how the records of one user do. Half of the users are its own, the other half are the candidates, and they change
+places. Score: log2 K minus its cross-entropy, in bits. The unit of resampling is the user.
 
-Of each candidate as many records are hidden from her as are in a batch, so their number tells nothing. Other clients of
+Of each candidate as many records are hidden from it as are in a batch, so their number tells nothing. Other clients of
 a secure aggregation send batches of users of their own, who are no candidates.
 """
 
@@ -16,19 +16,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.evidence import Algebra
-from ptaudit.attacks.observed_density import pictures
-from ptaudit.attacks.two_covariance import Setting, Shown
+from ptaudit.attacks.known import Known
+from ptaudit.attacks.observed_density import features
+from ptaudit.attacks.two_covariance import Setting, UserBatches
 from ptaudit.attacks.users import UserPosterior, fit
-from ptaudit.games.common.answers import Answers, Batches, starved_of
+from ptaudit.games.common.batches import Answers, Batches, starved_of
 from ptaudit.games.common.crossfit import data_limited
-from ptaudit.games.common.scoring import LOW_FPRS, METRICS, score, tpr_name
-from ptaudit.games.user.draws import Drawn, draw, halves, halves_of, parts, records_of
+from ptaudit.games.common.scoring import METRICS, score
+from ptaudit.games.user.draws import UserDraws, draw, halves, halves_of, parts, records_of
 from ptaudit.games.user.matrices import Told, Users, answer
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.roc import LOW_FPRS, tpr_name
 from ptaudit.views.aggregate import sums
-from ptaudit.views.knowledge import Asked, Knowledge
-from ptaudit.views.sight import Sight, TokenSight, look
+from ptaudit.views.knowledge import Asked
+from ptaudit.views.observation import Observation, TokenObservation, observe_rounds
 from ptaudit.views.view import View
 
 COMBINED = "combined"
@@ -64,44 +65,30 @@ def why_not(tokens: Tensor, users: Tensor, view: View) -> str:
 
 
 def measure(
-    tokens: Tensor,
-    users: Tensor,
-    view: View,
-    groups: Sequence[Sequence[int]],
-    candidates: int = 16,
-    seed: int = 0,
-    sight: Sight | None = None,
-    known: Sight | None = None,
-    algebra: Algebra | None = None,
+    who: Known, users: Tensor, groups: Sequence[Sequence[int]], candidates: int = 16, seed: int = 0
 ) -> dict[str, dict[str, list[Estimate]]]:
     """Play the game for several rows at once.
 
     Args:
-        tokens: tokens of N records for R rows, `(R, N, k)`, float64, as the adversary computes them; clipped already
-            where the view clips.
-        users: code of the user of each record, `(N,)`. Users with one record take no part.
-        view: batch size, rounds, noise and clients. For a static adversary, clip and noise as she believes them to be.
-        groups: for each reported row, the rows of `tokens` that the adversary may choose from.
+        who: the adversary and what is seen: batch size, rounds, noise and clients of the view as it believes them to
+            be.
+        users: code of the user of each of the N records, `(N,)`. Users with one record take no part.
+        groups: for each reported row, the rows of the tokens that the adversary may choose from.
         candidates: most candidates K.
         seed: seed of the split, the draws, the noise and the resamples.
-        sight: what the games are played on; left out, sums of the tokens and the noise of the view.
-        known: what the adversary prepares on, in the same rows as `sight`: the same one, or one of earlier weights.
-            Left out where there is a sight: sums of the tokens and the noise of the view (static).
-        algebra: the same view as matrices; None where only tokens are known.
 
     Returns:
         For `likelihood-ratio` and `nearest`, and `combined` where matrices are known (by their keys, see
         `knowledge.Asked`), the metrics of `scoring.score`, with one estimate for each group. The bits of a static or
         late adversary are not clipped below.
     """
-    # Prepared on something else than what is shown: undefended views, or those of earlier weights.
-    way: Knowledge = "adaptive" if known is sight else "static" if known is None else "late"
-    players = ADVERSARIES if algebra is not None else OF_SKETCHES
+    tokens, view, way = who.tokens, who.view, who.knowledge
+    players = ADVERSARIES if who.algebra is not None else OF_SKETCHES
     names = [Asked(name, way).key for name in players]
     if reason := why_not(tokens, users, view):
         lost = [inconclusive(reason, n=enough(users, records_of(view)))] * len(groups)
         return {name: dict.fromkeys((*METRICS, *map(tpr_name, LOW_FPRS)), lost) for name in names}
-    answers = play(tokens, users, view, groups, candidates, seed, sight, known, algebra)
+    answers = play(who, users, groups, candidates, seed)
     ceiling = math.log2(answers[OF_SKETCHES[0]][0].log_q.shape[-1])
     found = {}
     for name, plain in zip(names, players):
@@ -111,41 +98,36 @@ def measure(
 
 
 def play(
-    tokens: Tensor,
-    users: Tensor,
-    view: View,
-    groups: Sequence[Sequence[int]],
-    candidates: int,
-    seed: int,
-    sight: Sight | None,
-    known: Sight | None,
-    algebra: Algebra | None = None,
+    who: Known, users: Tensor, groups: Sequence[Sequence[int]], candidates: int, seed: int
 ) -> dict[str, list[Answers]]:
     """The answers of both halves, for each adversary."""
+    tokens, view, known, algebra = who.tokens, who.view, who.known, who.algebra
     generator = torch.Generator().manual_seed(seed)
     table = torch.unique(users, return_inverse=True)[1]
     count = torch.bincount(table)
-    at_hand = tokens if known is None else pictures(tokens, known, generator)
-    played_on = sight or TokenSight(tokens, view.noise_std)
-    own_sight = known or TokenSight(tokens, view.noise_std)
+    at_hand = tokens if known is None else features(tokens, known, generator)
+    played_on = who.observation or TokenObservation(tokens, view.noise_std)
+    own_observation = known or TokenObservation(tokens, view.noise_std)
     both = halves(count, records_of(view), generator)
     k = max(2, min(candidates, *(int((count[half] > records_of(view)).sum()) // parts(view) for half in both)))
     found: dict[str, list[Answers]] = {name: [] for name in ADVERSARIES}
     for mine, theirs in (both, both[::-1]):
         folds = halves_of(mine, count, records_of(view), generator)
         own = [torch.nonzero(torch.isin(table, fold)).flatten() for fold in folds]
-        rehearsed = [
-            _shown(draw(table, fold, view, k, FIT_GAMES, generator), at_hand, table, own_sight, view, generator)
+        own_games = [
+            _user_batches(
+                draw(table, fold, view, k, FIT_GAMES, generator), at_hand, table, own_observation, view, generator
+            )
             for fold in folds
         ]
         drawn = draw(table, theirs, view, k, PLAY_GAMES, generator)
-        shown = _shown(drawn, at_hand, table, played_on, view, generator)
+        shown = _user_batches(drawn, at_hand, table, played_on, view, generator)
         batches = _batches(drawn, table)
         records = torch.cat(own)
         places = torch.arange(len(own[0])), torch.arange(len(own[0]), len(records))
         setting, sketched = _setting(view, known is not None), []
         for name in OF_SKETCHES:
-            posterior = fit(at_hand[:, records], table[records], places, rehearsed, setting, name)
+            posterior = fit(at_hand[:, records], table[records], places, own_games, setting, name)
             sketched.append(_answers(posterior, shown, batches, groups))
             found[name].append(sketched[-1][0])
         if algebra is not None:
@@ -156,13 +138,13 @@ def play(
 
 
 def _answers(
-    posterior: UserPosterior, shown: Shown, batches: Batches, groups: Sequence[Sequence[int]]
+    posterior: UserPosterior, shown: UserBatches, batches: Batches, groups: Sequence[Sequence[int]]
 ) -> tuple[Answers, list[float]]:
     """Answers for every line, and bits on the adversary's own games."""
     log_q, null = posterior.answer(shown)
-    chosen = [max(group, key=lambda row: float(posterior.fold_bits[row])) for group in groups]
+    chosen = posterior.fitted.best(groups)
     wrong = (batches.secret + 1) % log_q.shape[-1]
-    return Answers(log_q[chosen], null[chosen], wrong, batches), posterior.fold_bits[chosen].tolist()
+    return Answers(log_q[chosen], null[chosen], wrong, batches), posterior.fitted.bits[chosen].tolist()
 
 
 def _better(sketched: Answers, bits: Sequence[float], told: Sequence[Told | None]) -> Answers:
@@ -175,16 +157,18 @@ def _better(sketched: Answers, bits: Sequence[float], told: Sequence[Told | None
     return Answers(log_q, null, sketched.wrong, sketched.batches, starved)
 
 
-def _setting(view: View, sighted: bool) -> Setting:
+def _setting(view: View, learned: bool) -> Setting:
     rounds = view.batches
     # Rounds are added up; those that show one batch are averaged.
     noise = view.noise_std * (view.rounds**-0.5 if view.fixed_batch else view.rounds**0.5)
-    return Setting(rounds * view.batch_size, rounds * (view.users - 1), view.batch_size, noise, sighted)
+    return Setting(rounds * view.batch_size, rounds * (view.users - 1), view.batch_size, noise, learned)
 
 
-def _shown(drawn: Drawn, tokens: Tensor, table: Tensor, sight: Sight, view: View, generator: torch.Generator) -> Shown:
+def _user_batches(
+    drawn: UserDraws, tokens: Tensor, table: Tensor, observation: Observation, view: View, generator: torch.Generator
+) -> UserBatches:
     """What the adversary sees of some batches and knows of their users."""
-    views = look(sight, drawn.members, generator)
+    views = observe_rounds(observation, drawn.members, generator)
     observed = (views.mean(0) if view.fixed_batch else views.sum(0)).to(tokens)
     count = torch.bincount(table)[drawn.user]
     total = tokens.new_zeros(len(tokens), int(table.max()) + 1, tokens.shape[-1]).index_add_(1, table, tokens)
@@ -193,11 +177,11 @@ def _shown(drawn: Drawn, tokens: Tensor, table: Tensor, sight: Sight, view: View
     known = (total[:, drawn.user] - mine) / left[:, None]
     fixed = drawn.members[:1] if view.fixed_batch else drawn.members
     batch = sums(tokens, fixed.transpose(0, 1).flatten(1)) if view.users > 1 else mine
-    return Shown(observed, known, left, batch, drawn.sets, drawn.kept)
+    return UserBatches(observed, known, left, batch, drawn.sets, drawn.kept)
 
 
-def _batches(drawn: Drawn, table: Tensor) -> Batches:
-    """The games in the order of the sets; a user is named by a record of hers."""
+def _batches(drawn: UserDraws, table: Tensor) -> Batches:
+    """The games in the order of the sets; a user is named by a record of theirs."""
     first = torch.full((int(table.max()) + 1,), len(table)).scatter_reduce(0, table, torch.arange(len(table)), "amin")
     game = drawn.sets.flatten()[drawn.kept]
     size = drawn.sets.shape[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -51,13 +53,10 @@ def _measure(context: EpochContext, game: UserGame, view: View, table: Table) ->
     users = torch.from_numpy(np.unique(column, return_inverse=True)[1])
     known = (before(context) if table.late else None) or context
     who, unaware = adaptive(known, view, table.places), static(context, view, table.places, table.late)
-    # With late weights it prepares on what it computes, and plays on what is shown now.
-    seen = (table.sights.now, table.sights.known) if table.late else (who.sight, who.known)
-    algebra = None if table.late else who.algebra
-    found = measure(who.tokens, users, view, groups, k, seed, *seen, algebra)
-    if unaware is None:
-        return found
-    return found | measure(unaware.tokens, users, unaware.view, groups, k, seed, unaware.sight)
+    if table.late:  # it prepares on what it computes, and plays on what is shown now
+        who = replace(who, observation=table.observations.now, known=table.observations.known, algebra=None, late=True)
+    found = measure(who, users, groups, k, seed)
+    return found if unaware is None else found | measure(unaware, users, groups, k, seed)
 
 
 PLAY = UserPlay()

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptaudit.data.attribute_encoding import MOST_CLASSES, attribute_secret
 from ptaudit.data.records import Records
-from ptaudit.data.tensors import MISSING
 from ptaudit.errors import DataError
 from ptaudit.training.seeding import PROBE, derived_seed, seeded
 from ptaudit.training.steps.base import Batch
@@ -21,7 +21,6 @@ from ptaudit.training.steps.sam import frozen_statistics
 _BATCHES = 64
 _NUMBERS = 1 << 28
 """Numbers of all gradients that a probe is fitted on: 1 GiB."""
-_MOST_VALUES = 32
 
 
 class Perturb:
@@ -108,15 +107,11 @@ def secret_of(records: Records, attribute: str | None) -> NDArray[np.int64]:
                 remedy="one integer class for each record, or name an attribute",
             )
         return records.targets.cpu().numpy().astype(np.int64)
-    column = records.columns[attribute]
-    known = column != MISSING if column.dtype.kind == "U" else ~np.isnan(column.astype(np.float64))
-    names, codes = np.unique(column[known], return_inverse=True)
-    if column.dtype.kind in "iuf" and (len(names) > _MOST_VALUES or (names != np.floor(names)).any()):
+    secret = attribute_secret(records.columns[attribute])
+    if secret.names is None:
         raise DataError(
             f"attribute `{attribute}` is a number, and defense `perturb` hides classes",
             where="train.defense",
-            remedy=f"name one of text, or of at most {_MOST_VALUES} whole numbers",
+            remedy=f"name one of text, or of at most {MOST_CLASSES} whole numbers",
         )
-    values = np.full(len(column), -1, np.int64)
-    values[known] = codes
-    return values
+    return np.where(secret.known, secret.values, -1).astype(np.int64)

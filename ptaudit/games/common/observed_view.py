@@ -1,0 +1,88 @@
+"""What is observed of a view in the games about a secret of a batch, and the held-out records of who learns from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ptaudit.games.common.batches import Batches
+from ptaudit.views.knowledge import Asked, Knowledge, Knows
+from ptaudit.views.observation import Observation
+from ptaudit.views.view import View
+
+Draw = Callable[[Tensor, int, torch.Generator], Batches]
+"""Draws about so many games from the records of a part, the targets of neighbouring games being different."""
+
+FIT_GAMES = 4096
+"""Most batches that are fitted on, half as many to choose on, in each half; a quarter where every batch is replayed."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out records as the adversary's own: it learns from them too, where that tells it more of members.
+
+    Nothing is reported of them. Training sets members apart from them, so whether they are of use is tried on members.
+
+    Attributes:
+        secret: of each of them what the game's `measure` asks of the audited ones, `(M, ...)`.
+        observation: what is seen of batches of audited records and of these after them; None where that is not to be
+            had.
+    """
+
+    secret: Tensor
+    observation: Callable[[], Observation | None]
+
+    def batches(self, draw: Draw, like: Batches, audited: int, games: int, generator: torch.Generator) -> Batches:
+        """Batches of the records of others and of the held-out ones, of one round."""
+        records = torch.cat([torch.unique(like.members), torch.arange(audited, audited + len(self.secret))])
+        drawn = draw(records, games, generator)
+        return replace(drawn, members=drawn.members[:1])
+
+
+@dataclass(frozen=True)
+class ObservedView:
+    """What is observed of batches, by whom, and how much is played.
+
+    Attributes:
+        view: batch size, rounds and whether all rounds show one batch.
+        now: what the played batches look like.
+        known: what its own batches look like to the adversary; `now`, unless its weights are late.
+        plain: the undefended view as the adversary knows it: everyone is then also asked as a static adversary, fitted
+            and calibrated on it. None where the view has no defense.
+        groups: for each reported line the rows that the adversary may choose from.
+        seed: of split, draws, noise, classifiers and resamples.
+        late: whether the adversary has the weights of the epoch before.
+        own: most records that it owns; None for half of all.
+        batches: most batches that it fits on, and half as many to choose on.
+        held_out: held-out records as its own, which come after the audited ones; for who knows the view as it is.
+    """
+
+    view: View
+    now: Observation
+    known: Observation
+    plain: Observation | None
+    groups: Sequence[Sequence[int]]
+    seed: int = 0
+    late: bool = False
+    own: int | None = None
+    batches: int = FIT_GAMES
+    held_out: HeldOut | None = None
+
+    @property
+    def ways(self) -> dict[Knowledge, Observation]:
+        """What its own batches look like to each kind of adversary."""
+        first: dict[Knowledge, Observation] = {"late" if self.late else "adaptive": self.known}
+        return first if self.plain is None else first | {"static": self.plain}
+
+    def with_held_out(self, own: Tensor) -> Tensor:
+        """What the game asks of the audited records, then of the held-out ones."""
+        return own if self.held_out is None else torch.cat([own, self.held_out.secret.to(own)])
+
+
+def asked(families: Sequence[str], plain: object | None, late: bool = False, knows: Knows = "none") -> list[Asked]:
+    """Who plays: each family, and where there is an undefended view each as the static one too."""
+    ways: list[Knowledge] = ["late" if late else "adaptive", *([] if plain is None else ["static"])]  # type: ignore[list-item]
+    return [Asked(family, way, knows) for way in ways for family in families]
