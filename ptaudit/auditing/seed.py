@@ -141,9 +141,8 @@ def run_seed(
     diverged, live = None, _live(session, model, reader, state / LIVE, saved)
     with progress.task(_title(session, seed), _ticks_left(session, saved)) as task:
         ticker = _ticker(task, spec.last_epoch, live)
-        watch = {} if live is None else {"watch": live}
         try:
-            replay.run(spec.audited_epochs, [observer, keep], checkpoint=store, progress=ticker, **watch)
+            replay.run(spec.audited_epochs, [observer, keep], checkpoint=store, progress=ticker, watch=live)
         except TrainingDivergedError as error:
             diverged = error
     if live is not None:
