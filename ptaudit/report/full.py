@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,42 +31,26 @@ from ptaudit.report.words import adversary_text, count, interval_text, number, p
 from ptaudit.spec.catalog import JOINT, NOISE_HALF
 from ptaudit.spec.metrics import METRICS
 from ptaudit.tables.columns import first_of, keys, places_of, series_of
-from ptaudit.tables.defenses import defense_lines
-from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.ranking import LEAK_KEY, noise_halves, noise_of, noise_rows
 from ptaudit.tables.row import KEY_COLUMNS, Row
-from ptaudit.tables.sweeps import threats
+from ptaudit.tables.sheets import SHEETS
 from ptaudit.tables.table import Table, strongest
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
 
 FILES = (
-    ("leakage.csv", "every number with interval, null, ceiling, n and status"),
-    ("layers.csv", "first, last and maximum over epochs for each layer, view, game and metric"),
-    ("epochs.csv", "losses, accuracies, the joint row and the worst layer of each epoch"),
-    ("layer_epoch.csv", "layer by epoch, wide"),
-    ("threats.csv", "what adversaries of each knowledge find, last epoch"),
-    ("defenses.csv", "accuracy and leakage of each defense, static and adaptive adversaries side by side"),
-    ("localisation.csv", "sensitivity, subspace and Jensen-Shannon distance of every layer"),
     ("gates.json", "the verdicts"),
     ("manifest.json", "versions, device, seeds and hashes"),
     ("spec.resolved.yaml", "the spec as it was run; it can be run again"),
 )
 
 
-_SOMETIMES: dict[str, Callable[[Run], bool]] = {
-    "threats.csv": lambda run: bool(threats(run)),
-    "defenses.csv": lambda run: bool(defense_lines(run)),
-    "localisation.csv": lambda run: bool(localisation_sheet(run).rows),
-}
-"""Files that not every run has."""
-
-
 def full_report(run: Run, folder: str | None = None) -> Document:
     """The report as a document of many tables; `folder` is used in the commands it suggests."""
     summary, bare = summarise(run), replace(run, rows=run.rows.as_trained)
-    files = [(name, what) for name, what in FILES if name not in _SOMETIMES or _SOMETIMES[name](run)]
+    derived = ((name, entry.what) for name, entry in SHEETS.items() if entry.always or entry.make(run).rows)
+    files = (("leakage.csv", "every number with interval, null, ceiling, n and status"), *derived, *FILES)
     blocks: tuple[Section, ...] = (
         Lines("verdict", "", (conclusion_cell(summary.conclusion),)),
         Facts("facts", summary.facts),

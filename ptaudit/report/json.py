@@ -13,11 +13,9 @@ from ptaudit.report.comparison import counts, obstacles, shown_changes
 from ptaudit.report.summary import conclude, summarise
 from ptaudit.report.words import share
 from ptaudit.spec.catalog import NOISE_HALF
-from ptaudit.tables.defenses import defenses_sheet
 from ptaudit.tables.formats import finite
-from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.row import COLUMNS, Row
-from ptaudit.tables.sweeps import threats_sheet
+from ptaudit.tables.sheets import SHEETS
 from ptaudit.tables.wide import Sheet
 
 if TYPE_CHECKING:
@@ -26,6 +24,10 @@ if TYPE_CHECKING:
     from ptaudit.report.selftest import CaseResult
     from ptaudit.tables.run import Run
     from ptaudit.tables.verdict import Verdict
+
+
+_SHEETS = ("defenses", "threats", "localisation")
+"""Derived tables that are in it, where they have rows."""
 
 
 class Json:
@@ -53,9 +55,7 @@ class Json:
                 "audited_epochs": list(summary.epochs),
                 "layers": [asdict(layer) for layer in run.layers],
                 "epochs": [asdict(epoch) for epoch in run.epochs],
-                **_sheet("defenses", defenses_sheet(run)),
-                **_sheet("threats", threats_sheet(run)),
-                **_sheet("localisation", localisation_sheet(run)),
+                **{name: lines for name in _SHEETS if (lines := _lines(SHEETS[f"{name}.csv"].make(run)))},
                 "caveats": list(summary.caveats),
                 "rows": [_row(row) for row in run.rows],
             },
@@ -105,9 +105,8 @@ def to_json(content: object, page: Page = PAGE) -> str:
     return escape.json(text) + "\n"
 
 
-def _sheet(name: str, sheet: Sheet) -> dict[str, Any]:
-    """A table that not every run has."""
-    return {name: [dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows]} if sheet.rows else {}
+def _lines(sheet: Sheet) -> list[dict[str, Any]]:
+    return [dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows]
 
 
 def _row(row: Row) -> dict[str, Any]:

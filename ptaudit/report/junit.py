@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class JUnit:
-    """Test suites; see `Format`."""
+    """Test suites; see `Format`. What is not about gates is refused by a `PtauditError`."""
 
     def render(self, run: Run, page: Page = PAGE) -> str:
         """The gates of a run. An undecided gate is skipped, or failed or passed as `page.inconclusive` says."""

@@ -12,21 +12,18 @@ from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.columns import first_of
-from ptaudit.tables.defenses import defenses_sheet
 from ptaudit.tables.digests import digest, digest_of, verify
 from ptaudit.tables.draws import draws_bytes, with_draws
 from ptaudit.tables.formats import check_header, csv_text, json_text, parse, read_csv, read_json, read_text
-from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.manifest import read_manifest
 from ptaudit.tables.reading import read_leakage
 from ptaudit.tables.row import COLUMNS, TABLE_VERSION, Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
+from ptaudit.tables.sheets import SHEETS
 from ptaudit.tables.status import first_word, reason_of
 from ptaudit.tables.summary import summary
-from ptaudit.tables.sweeps import threats_sheet
 from ptaudit.tables.table import Table
 from ptaudit.tables.verdict import Verdict
-from ptaudit.tables.wide import Sheet, epochs_sheet, layer_epoch_sheet, layers_sheet
 
 LEAKAGE = "leakage.csv"
 DRAWS = "bootstrap.npz"
@@ -47,11 +44,8 @@ def leakage_text(rows: Iterable[Row]) -> str:
 
 BESIDE = ("samples.csv", "live.csv", "preprocess.json")
 OWN = frozenset(
-    {
-        *BESIDE, LEAKAGE, DRAWS, SPEC, MANIFEST, "layers.csv", "epochs.csv", "layer_epoch.csv", "gates.json",
-        "summary.json", "timings.json", "threats.csv", "defenses.csv", "localisation.csv", "report.md",
-    }
-)  # fmt: skip
+    {*BESIDE, *SHEETS, LEAKAGE, DRAWS, SPEC, MANIFEST, "gates.json", "summary.json", "timings.json", "report.md"}
+)
 """Files of a run folder, of which some are there only if their games were played."""
 
 
@@ -65,22 +59,16 @@ def write_run(run: Run, folder: Path, report: str | None = None) -> None:
     """
     leakage = leakage_text(run.rows)
     files: dict[str, str | bytes] = {
-        "layers.csv": _sheet_text(layers_sheet(run)),
-        "epochs.csv": _sheet_text(epochs_sheet(run)),
-        "layer_epoch.csv": _sheet_text(layer_epoch_sheet(run)),
         "gates.json": json_text([asdict(verdict) for verdict in run.verdicts]),
         "summary.json": json_text(summary(run)),
         "timings.json": json_text(run.timings),
         SPEC: run.spec_text,
         DRAWS: draws_bytes(run.rows, leakage),
     }
-    for name, sheet in (
-        ("threats.csv", threats_sheet(run)),
-        ("defenses.csv", defenses_sheet(run)),
-        ("localisation.csv", localisation_sheet(run)),
-    ):
-        if sheet.rows:
-            files[name] = _sheet_text(sheet)
+    for name, entry in SHEETS.items():
+        sheet = entry.make(run)
+        if sheet.rows or entry.always:
+            files[name] = csv_text(sheet.columns, sheet.rows)
     for name, table in zip(_seed_names(run), run.seeds, strict=True):
         files[f"seeds/{name}/{LEAKAGE}"] = leakage_text(table)
     if report is not None:
@@ -163,10 +151,6 @@ def _check_version(manifest: dict[str, Any], leakage: Path) -> None:
         remedy = "audit it again with this release" if older else "update ptaudit, or use the release that wrote it"
         what = f"tables of version {version}; this release reads version {TABLE_VERSION}"
         raise RunFolderError(what, where=str(leakage), remedy=remedy)
-
-
-def _sheet_text(sheet: Sheet) -> str:
-    return csv_text(sheet.columns, sheet.rows)
 
 
 def _seed_names(run: Run) -> list[str]:

@@ -86,9 +86,10 @@ def _is_usable(game: Mapping[str, Any]) -> bool:
 
 def _secret(run: Run, game: Mapping[str, Any]) -> tuple[str, str] | None:
     """What a game is about, e.g. `("attribute", "sex")`; None where the spec does not say."""
-    if not game:
+    settings = GAMES.get(str(game.get("name")))
+    if settings is None or "secret" not in settings.model_fields:
         return None
-    if (kind := game.get("secret", "label" if _is_usable(game) else "attribute")) == "label":
+    if (kind := game.get("secret", settings.model_fields["secret"].default)) == "label":
         return "label", ""
     attributes = (plain_spec(run.spec_text).get("data") or {}).get("attributes") or [""]
     return kind, str(game.get("attribute") or attributes[0])

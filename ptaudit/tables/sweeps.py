@@ -51,7 +51,7 @@ def threats_sheet(run: Run) -> Sheet:
 
 
 def _knows(view: Mapping[str, Any], game: Mapping[str, Any]) -> dict[str, Cell]:
-    update = view.get("update") or {}
+    update, settings = view.get("update") or {}, GAMES[str(game.get("name"))].model_fields
     patterns = view.get("layers") or ["all"]
     return {
         "batch_size": view.get("batch_size", math.nan),
@@ -62,7 +62,7 @@ def _knows(view: Mapping[str, Any], game: Mapping[str, Any]) -> dict[str, Cell]:
         "local_steps": update.get("local_steps", math.nan),
         "defense": title_of(view.get("defense")),
         "weights": str(game.get("weights", "exact")),
-        "own_records": "" if game.get("name") == "user" else game.get("own_records") or "half",
+        "own_records": game.get("own_records") or ("half" if "own_records" in settings else ""),
     }
 
 

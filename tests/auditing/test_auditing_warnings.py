@@ -10,7 +10,7 @@ from ptaudit.auditing import warnings
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.warnings.gates import idle_gates
 from ptaudit.auditing.warnings.subject import Subject
-from ptaudit.spec import load
+from ptaudit.spec.load import load
 
 
 def subject(folder, **changes):
