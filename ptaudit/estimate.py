@@ -22,7 +22,7 @@ from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.games.identity import measure as identity
 from ptaudit.spec.base import nearest
 from ptaudit.stats.estimate import Estimate
-from ptaudit.tables.sketches import limited_by_sketch
+from ptaudit.tables.status import limited_by_sketch
 from ptaudit.threads import one_thread
 from ptaudit.views.view import View
 

@@ -10,7 +10,7 @@ from numpy.lib import format as npy
 
 from ptaudit.archives import MOST_ARRAYS, open_npz, read_npy
 from ptaudit.errors import RunFolderError
-from ptaudit.spec.told import told
+from ptaudit.spec.checkpoint_labels import read_label
 from ptaudit.training.checkpoint import load_archive
 from ptaudit.training.saved import digest, load_state
 
@@ -108,4 +108,4 @@ def test_a_pipe_is_not_waited_for(tmp_path, suffix):
         load_state(path)
     with pytest.raises(RunFolderError, match="damaged or no checkpoint"):
         digest(path)
-    assert told(path) is None
+    assert read_label(path) is None

@@ -12,7 +12,7 @@ from torch import nn
 from ptaudit import estimate
 from ptaudit.games.game_play import run_game
 from ptaudit.games.identity import measure as identity
-from ptaudit.gradients.frozen_state import quiet
+from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.spec.games import make_game
 from ptaudit.threads import every_thread, one_thread, side_by_side
 
@@ -43,7 +43,7 @@ def test_after_an_error_too():
 
 
 def test_a_pass_through_a_model_inside_a_game():
-    with one_thread(), quiet(nn.Linear(2, 2), torch.device("cpu")):
+    with one_thread(), frozen_state(nn.Linear(2, 2), torch.device("cpu")):
         assert torch.get_num_threads() == 3
 
 

@@ -6,40 +6,30 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from ptaudit.auditing.checkpoint_alarm import alarm
-from ptaudit.auditing.checkpoints import CheckpointEntry, checkpoint_entries
-from ptaudit.auditing.columns import ColumnEntry, column_entries
+from ptaudit.auditing.checkpoint_alarm import alarm_of
+from ptaudit.auditing.checkpoints import checkpoint_entries
+from ptaudit.auditing.columns import column_entries
 from ptaudit.auditing.cost_estimate import games_seconds, once
 from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.defended_runs import of_arms
-from ptaudit.auditing.doubts import doubts, sentences
-from ptaudit.auditing.foretold import foretold
-from ptaudit.auditing.frozen import FrozenEntry, frozen_entries
+from ptaudit.auditing.frozen import frozen_entries
 from ptaudit.auditing.gradient_memory import kept_bytes
 from ptaudit.auditing.opening import layer_entries, open_session
 from ptaudit.auditing.seed import prove, trajectory
-from ptaudit.auditing.warnings import warnings
-from ptaudit.context.layer_patterns import shared
-from ptaudit.context.make_view import make_view
+from ptaudit.auditing.warnings import of_check
+from ptaudit.auditing.warnings.epochs import unreliable
+from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.context.session import Session
 from ptaudit.errors import ModelError
-from ptaudit.games.common.crossfit import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
-from ptaudit.games.game_play import play_of
-from ptaudit.gate import reachable
+from ptaudit.report.check import CheckReport
 from ptaudit.sketches.tokens import Tokens
-from ptaudit.spec.base import Part
-from ptaudit.spec.catalog import MODEL_VIEW, NOISE_HALF
 from ptaudit.spec.load import load
-from ptaudit.spec.model import GateSpec
-from ptaudit.tables.mechanism import is_mechanism
-from ptaudit.tables.run import LayerEntry
 from ptaudit.training.device import pick_device
 from ptaudit.training.evaluate import evaluate, members_evaluated
 from ptaudit.training.sampling import steps_per_epoch
@@ -54,32 +44,6 @@ _PROBE_STEPS = 3
 
 _BATCHES_HELD = 2048
 """Batches of which a game holds what is seen in every layer, by its peak."""
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What a check found out: times in seconds, memory in bytes, members and the like in records.
-
-    `memory_bytes` is the peak, of which `gradient_bytes` hold the gradients that games keep.
-    """
-
-    spec_name: str
-    device: str
-    layers: tuple[LayerEntry, ...]
-    parameters: int
-    captured_parameters: int
-    members: int
-    held_out: int
-    audited: int
-    step_seconds: float
-    estimate_seconds: Mapping[str, float]
-    memory_bytes: int
-    gradient_bytes: int
-    warnings: tuple[str, ...]
-    columns: tuple[ColumnEntry, ...]
-    class_names: tuple[str, ...]
-    frozen: tuple[FrozenEntry, ...]
-    checkpoints: tuple[CheckpointEntry, ...]
 
 
 def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[str] = ()) -> CheckReport:
@@ -98,7 +62,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     for defended in of_arms(session):
         prove(defended)
     step, training = _training_seconds(session, model, seed)
-    alarms = _alarms(session, model, seed)
+    alarm = _alarm(session, model, seed)
     probe = CostProbe.of(session, model, reader)
     layers = layer_entries(reader.layers)  # which may have changed: of more records, more may reach a layer
     games = games_seconds(probe)
@@ -124,14 +88,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         },
         memory_bytes=_memory(session, probe.inside, records) + gradients + more,
         gradient_bytes=gradients,
-        warnings=(
-            *alarms,
-            *_doubts(session, model, probe.inside),
-            *warnings(session, model),
-            *foretold(session),
-            *_record_warnings(session),
-            *_gate_warnings(session, layers),
-        ),
+        warnings=of_check(Subject(session, model, _unreliable(session, model, probe.inside), layers, alarm)),
         columns=column_entries(session),
         class_names=session.records.class_names,
         frozen=frozen_entries(model),
@@ -139,10 +96,10 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     )
 
 
-def _doubts(session: Session, model: torch.nn.Module, tokens: Tokens) -> tuple[str, ...]:
-    """What is doubtful at the weights at hand: those of the last checkpoint, or before training."""
+def _unreliable(session: Session, model: torch.nn.Module, tokens: Tokens) -> dict[int, dict[str, str]]:
+    """What makes numbers unreliable at the weights at hand: those of the last checkpoint, or before training."""
     epoch = max(session.spec.replay.saved) if session.spec.replay else 0
-    return sentences({epoch: doubts(session, model, tokens)})
+    return {epoch: unreliable(session, model, tokens)}
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:
@@ -169,11 +126,10 @@ def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tu
     return found
 
 
-def _alarms(session: Session, model: torch.nn.Module, seed: int) -> list[str]:
+def _alarm(session: Session, model: torch.nn.Module, seed: int) -> str:
     """What is badly wrong with checkpoints; the weights are then those of the last one, which say most."""
     walk = trajectory(session, model, seed)
-    found = alarm(session, walk) if isinstance(walk, Walk) else ""
-    return [found] if found else []
+    return alarm_of(session, walk) if isinstance(walk, Walk) else ""
 
 
 def _walk_seconds(session: Session, walk: Walk) -> float:
@@ -222,62 +178,3 @@ def _memory(session: Session, tokens: Tokens, records: int) -> int:
     games = [game for game in session.spec.games if game.on_views]
     batches = _BATCHES_HELD if games and session.views else 0
     return int(peak + (records * (4 + 8) + batches * 8) * per_record)
-
-
-def _record_warnings(session: Session) -> list[str]:
-    """Views that have few records for the games on them; those that look through an encoder have half of all."""
-    found, n, audit = [], len(session.members), session.spec.audit
-    games = [game for game in audit.games if game.on_views]
-    halved = [game for game in games if game.needs_encoder and audit.tokens.encoder != "sketch"]
-    kinds = [(1, [game for game in games if game not in halved]), (2, halved)]
-    for view in session.views:
-        for times, some in kinds:
-            taken = times * view.records * view.batches
-            needed, advised = RECORDS_PER_MEMBER * taken, ADVISED_PER_MEMBER * taken
-            of = "" if len(some) == len(games) else f" for {' and '.join(game.title for game in some)}"
-            why = "" if times == 1 else " (half of them train the encoder)"
-            if some and n < needed:
-                text = f"will be inconclusive{of}: it needs {needed} audited records{why}, there are {n}."
-                found.append(f"View {view.name} {text}")
-            elif some and n < advised:
-                found.append(f"View {view.name} has {n} audited records; {advised} are advised{of}{why}.")
-    return found
-
-
-def _gate_warnings(session: Session, layers: Sequence[LayerEntry]) -> list[str]:
-    """Thresholds that the view can hardly reach."""
-    found = []
-    for gate in session.spec.gates:
-        ceiling = _ceiling(session, gate, layers)
-        text = reachable(gate, ceiling=ceiling) if ceiling is not None else None
-        if text:
-            found.append(text)
-        if gate.needs == "mechanism" and not _has_mechanism(session, gate):
-            found.append(f"gate {gate.id} can never pass: it needs a mechanism, and view {gate.view} has no noise")
-    return found
-
-
-def _has_mechanism(session: Session, gate: GateSpec) -> bool:
-    """Whether noise of known size stands behind what a gate looks at."""
-    trained = session.spec.arms.get(gate.trained_with, session.spec)
-    game = next(game for game in session.spec.games if game.title == gate.game)
-    defense: Part | None = trained.train.defense
-    if gate.view != MODEL_VIEW:
-        defense = next(view.defense for view in trained.audit.views if view.name == gate.view)
-    return is_mechanism(defense and defense.plain(), game.plain())
-
-
-def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> float | None:
-    """The largest value that the gate's metric can have on its view; None where it is not known beforehand."""
-    if gate.measure in ("epsilon_lo", NOISE_HALF):
-        return None
-    if gate.view == MODEL_VIEW or not gate.measure.endswith("bits"):
-        return 1.0
-    if gate.measure != "bits":
-        return None
-    trained = session.spec.arms.get(gate.trained_with, session.spec)
-    view = make_view(next(view for view in trained.audit.views if view.name == gate.view))
-    game = next(game for game in session.spec.games if game.title == gate.game)
-    largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)
-    total = sum(layer.parameters for layer in layers)
-    return play_of(game).most_bits(session, game, view, largest if gate.over == "layers" else total)

@@ -44,7 +44,7 @@ def worse_than_a_guess(session: Session, accuracy: float, epoch: int, n: int) ->
     )
 
 
-def alarm(session: Session, walk: Walk) -> str:
+def alarm_of(session: Session, walk: Walk) -> str:
     """The alarm of the last checkpoint, found on some of the members; its weights stay in the model."""
     epoch, path = list(walk.saved.items())[-1]
     load_into(walk.model, load_state(path, walk.key)[0], path)

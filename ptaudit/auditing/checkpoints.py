@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from ptaudit.report.columns import CheckpointEntry
+from ptaudit.spec.checkpoint_labels import CheckpointLabel
 from ptaudit.spec.model import Spec
-from ptaudit.spec.told import Told
-
-
-@dataclass(frozen=True)
-class CheckpointEntry:
-    """A checkpoint.
-
-    Attributes:
-        epoch: whole epochs that were trained before it.
-        file: its folder and name.
-        told: what stands in it, in words; empty where it says nothing.
-        audited: whether it is audited.
-    """
-
-    epoch: int
-    file: str
-    told: str
-    audited: bool
 
 
 def checkpoint_entries(spec: Spec) -> tuple[CheckpointEntry, ...]:
     """All files that are walked over, by epoch; none where the spec trains."""
     if spec.replay is None:
         return ()
-    told = spec.replay.numbering.told
+    labels = spec.replay.numbering.labels
     return tuple(
-        CheckpointEntry(epoch, "/".join(Path(path).parts[-2:]), _words(told.get(epoch)), epoch in spec.audited_epochs)
+        CheckpointEntry(epoch, "/".join(Path(path).parts[-2:]), _words(labels.get(epoch)), epoch in spec.audited_epochs)
         for epoch, path in spec.replay.saved.items()
     )
 
 
-def _words(told: Told | None) -> str:
-    if told is None:
+def _words(label: CheckpointLabel | None) -> str:
+    if label is None:
         return ""
-    step = "" if told.step is None else f", step {told.step}"
-    return f"epoch {told.epoch:g}{step}{f' ({told.tool})' if told.tool else ''}"
+    step = "" if label.step is None else f", step {label.step}"
+    return f"epoch {label.epoch:g}{step}{f' ({label.tool})' if label.tool else ''}"

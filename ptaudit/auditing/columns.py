@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,35 +12,13 @@ from ptaudit.context.session import Session
 from ptaudit.data.preprocess import ColumnCode, LevelCode, unseen
 from ptaudit.data.records import ColumnUse
 from ptaudit.data.tensors import MISSING
+from ptaudit.report.columns import ColumnEntry
 from ptaudit.spec.data import DataSpec
 
-STRANGERS = 0.01
+UNSEEN_LEVELS = 0.01
 """Share of the held-out records with levels that no member has, from which on it is worth a warning."""
 
 _NAMED = 4
-
-
-@dataclass(frozen=True)
-class ColumnEntry:
-    """A column of a table.
-
-    Attributes:
-        name: its name.
-        kind: what it holds; empty where nobody read it.
-        levels: how many different values, of categories and of what is kept aside; None where nobody counted.
-        missing: how many entries are missing; None where nobody counted.
-        becomes: what the model gets of it, or what else it is used for.
-        inputs: how many inputs of the model it became.
-        other: share of the held-out records with a level that has no input of its own; None for what is no category.
-    """
-
-    name: str
-    kind: str
-    levels: int | None
-    missing: int | None
-    becomes: str
-    inputs: int
-    other: float | None
 
 
 def column_entries(session: Session) -> tuple[ColumnEntry, ...]:
@@ -49,12 +26,13 @@ def column_entries(session: Session) -> tuple[ColumnEntry, ...]:
     return tuple(_entry(session, use) for use in session.records.uses)
 
 
-def strangers(session: Session) -> Iterator[str]:
+def unseen_levels(session: Session) -> Iterator[str]:
     """A warning where many held-out records have categories that no member has: these tell members apart."""
     found = []
     for use in session.records.uses:
         share = _other(session, use, session.split.held_out)
-        if share is not None and share >= STRANGERS and share > 2 * (_other(session, use, session.split.members) or 0):
+        inside = _other(session, use, session.split.members) or 0
+        if share is not None and share >= UNSEEN_LEVELS and share > 2 * inside:
             found.append(f"{use.name} {share:.0%}")
     if found:
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""

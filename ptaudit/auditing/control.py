@@ -19,12 +19,12 @@ from ptaudit.auditing.rows import rows_of
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.session import Session, both_sides
 from ptaudit.games.game_play import run_game
+from ptaudit.model_input import leaves
 from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.game import GameSpec
 from ptaudit.stats.detection import standard_error
 from ptaudit.stats.estimate import NOT_COMPARABLE
 from ptaudit.tables.row import Row
-from ptaudit.training.batch import leaves
 
 ERROR_RATE = 0.01
 """How often members and held-out records of one population are said to differ."""

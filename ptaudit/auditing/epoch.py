@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ptaudit.auditing.doubts import doubts, sentences
 from ptaudit.auditing.rows import judged, rows_of
+from ptaudit.auditing.samples import Samples
+from ptaudit.auditing.warnings.epochs import unreliable, unreliable_epochs
 from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.samples import Samples
 from ptaudit.context.session import Session, both_sides
 from ptaudit.games.game_play import run_game
 from ptaudit.progress import Progress, Task
@@ -56,7 +56,7 @@ class EpochAudit:
         encoders: learned encoders, where the spec wants them.
         samples: where scores of single records go, if they are to be kept.
         rows: the rows of every epoch so far.
-        doubts: what makes those of an epoch doubtful, by epoch and kind.
+        unreliable: what makes those of an epoch unreliable, by epoch and kind.
         seconds: time spent so far.
     """
 
@@ -66,7 +66,7 @@ class EpochAudit:
     encoders: Encoders | None = None
     samples: Samples | None = None
     rows: dict[int, tuple[Row, ...]] = field(default_factory=dict)
-    doubts: dict[int, dict[str, str]] = field(default_factory=dict)
+    unreliable: dict[int, dict[str, str]] = field(default_factory=dict)
     seconds: Seconds = field(default_factory=Seconds)
 
     def __call__(self, moment: Moment) -> None:
@@ -76,8 +76,8 @@ class EpochAudit:
         with self.progress.task(f"audit of epoch {moment.epoch}", 1 + plays) as task:
             began = time.perf_counter()
             inside, outside = self._read()
-            self.doubts[moment.epoch] = doubts(self.session, moment.model, inside)
-            for warning in sentences({moment.epoch: self.doubts[moment.epoch]}):
+            self.unreliable[moment.epoch] = unreliable(self.session, moment.model, inside)
+            for warning in unreliable_epochs({moment.epoch: self.unreliable[moment.epoch]}):
                 self.progress.log(f"warning: {warning}")
             task.advance(note="games")
             self.seconds.capture += time.perf_counter() - began

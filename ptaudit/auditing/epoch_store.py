@@ -36,7 +36,7 @@ class Parts:
         text = json.dumps(
             {
                 "rows": [[getattr(row, column) for column in COLUMNS] for row in rows],
-                "doubts": audit.doubts[epoch],
+                "doubts": audit.unreliable[epoch],
                 "layers": [asdict(layer) for layer in audit.reader.layers],
                 "seconds": {**audit.seconds.plain(), "training": training},
             }
@@ -53,7 +53,7 @@ class Parts:
         """
         seconds: dict[str, float] = {}
         for epoch in epochs:
-            audit.rows[epoch], audit.doubts[epoch], layers, seconds = self._one(epoch)
+            audit.rows[epoch], audit.unreliable[epoch], layers, seconds = self._one(epoch)
             audit.reader.adopt(layers)
         return seconds
 

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import nn
 
-
-@dataclass(frozen=True)
-class FrozenEntry:
-    """A layer, or one parameter of a layer of which others are trained, that is not trained."""
-
-    name: str
-    parameters: int
+from ptaudit.report.columns import FrozenEntry
 
 
 def frozen_entries(model: nn.Module) -> tuple[FrozenEntry, ...]:

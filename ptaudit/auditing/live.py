@@ -32,7 +32,7 @@ from ptaudit.sketches.live import LiveReader
 from ptaudit.spec.catalog import JOINT
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.tables.formats import csv_text
-from ptaudit.tables.sketches import limited_by_sketch
+from ptaudit.tables.status import limited_by_sketch
 from ptaudit.views.joint import mixed
 
 LIVE = "live.csv"
@@ -89,7 +89,7 @@ class LiveWatch:
         model: the model, on its device.
         budget: share of the bare training's time that looking may take.
         layers: glob patterns, or `all`.
-        proven: how the layers were found to be read, see `LiveReader`.
+        checked: how the layers were found to be read, see `LiveReader`.
         seed: of sketches and games.
         epoch_of: the epoch of a step.
         write: given the rows of each round.
@@ -105,14 +105,14 @@ class LiveWatch:
         budget: float,
         *,
         layers: Sequence[str] = "all",
-        proven: Sequence[LayerInfo] | None = None,
+        checked: Sequence[LayerInfo] | None = None,
         seed: int = 0,
         epoch_of: Callable[[int], int] = lambda step: 0,
         write: Callable[[Sequence[LiveRow]], None] = lambda rows: None,
     ) -> None:
         self._model, self._layers = model, layers
         self._seed, self._epoch_of, self._write = seed, epoch_of, write
-        self.begin(proven)
+        self.begin(checked)
         self.budget = OverheadBudget(budget)
         self.rows: tuple[LiveRow, ...] = ()
         self.passes, self.captures = 0, 0
@@ -120,9 +120,9 @@ class LiveWatch:
         self._device = next(model.parameters()).device
         self._said: str | None = None
 
-    def begin(self, proven: Sequence[LayerInfo] | None) -> None:
-        """Reads the layers as proven from here on, with an empty window; again when others are trained."""
-        self.reader = LiveReader(self._model, seed=self._seed, layers=self._layers, proven=proven)
+    def begin(self, checked: Sequence[LayerInfo] | None) -> None:
+        """Reads the layers as checked from here on, with an empty window; again when others are trained."""
+        self.reader = LiveReader(self._model, seed=self._seed, layers=self._layers, checked=checked)
         self.window = Window(WINDOW)
 
     @contextmanager

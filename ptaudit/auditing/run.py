@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ptaudit.auditing import folder as places
+from ptaudit.auditing import samples
 from ptaudit.auditing.assemble import assemble, now
 from ptaudit.auditing.defended_runs import of_arms, run_arms
 from ptaudit.auditing.folder import Workplace
@@ -18,18 +19,16 @@ from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.result import AuditResult
 from ptaudit.auditing.resume_check import check_same
 from ptaudit.auditing.seed import SeedRun, prove, run_seeds
-from ptaudit.context import encoding, samples
 from ptaudit.context.session import Session
 from ptaudit.data import preprocess
 from ptaudit.errors import PtauditError, SpecError, TrainingDivergedError
 from ptaudit.files import write_whole
 from ptaudit.gate import decide, exit_code
 from ptaudit.progress import Progress, Silent
-from ptaudit.report import Page
-from ptaudit.report.markdown import render
+from ptaudit.report import Page, open_format
 from ptaudit.spec.load import load
 from ptaudit.spec.model import Spec
-from ptaudit.tables.folder import read_run, write_run
+from ptaudit.tables.folder import ENCODERS, read_run, write_run
 from ptaudit.tables.run import Run
 from ptaudit.training.device import pick_device
 
@@ -107,7 +106,7 @@ def audit(
             samples.publish(_states(session, seeds, place), np.unique(run.rows.number("epoch")).tolist(), place.output)
         if keep_records and session.records.preprocessing:
             write_whole(place.output / PREPROCESS, preprocess.written(session.records.preprocessing))
-        write_run(run, place.output, render(run, Page(folder=str(target))))
+        write_run(run, place.output, open_format("md").render(run, Page(folder=str(target))))
         place.publish()
     if diverged:
         raise _with_place(diverged, target)
@@ -125,7 +124,9 @@ def _publish_states(session: Session, seeds: Sequence[SeedRun], place: Workplace
     """What was watched live, and learned encoders, beside the tables."""
     every = session.spec.train.all_seeds
     publish([(seed, place.state / f"seed-{seed}" / LIVE) for seed in every], place.output)
-    encoding.publish([(seed, done.encoders) for seed, done in zip(every, seeds)], place.output)
+    for seed, done in zip(every, seeds):
+        for name, content in done.encoders.items():
+            write_whole(place.output / ENCODERS / f"seed-{seed}-{name}.safetensors", content)
 
 
 def _judged(run: Run, spec: Spec) -> tuple[Run, PtauditError | None]:

@@ -11,17 +11,17 @@ from torch import nn
 
 from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
 from ptaudit.auditing.control import compared
-from ptaudit.auditing.doubts import sentences
 from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.auditing.epoch_store import Parts
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, LiveLog, LiveWatch
 from ptaudit.auditing.opening import layer_entries
 from ptaudit.auditing.run_key import key
-from ptaudit.auditing.warnings import warnings
+from ptaudit.auditing.samples import Samples
+from ptaudit.auditing.warnings import of_tables
+from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.context.encoding import Encoders
 from ptaudit.context.layer_patterns import audited, shared
-from ptaudit.context.samples import Samples
 from ptaudit.context.session import Session
 from ptaudit.errors import TrainingDivergedError
 from ptaudit.progress import Progress, Task
@@ -30,6 +30,7 @@ from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.load import dump
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import LayerEntry
+from ptaudit.tables.table import Table
 from ptaudit.tables.wide import primary_rows
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.training.epoch_snapshot import EpochStats, Moment
@@ -140,18 +141,17 @@ def run_seed(
     diverged, live = None, _live(session, model, reader, state / LIVE, saved)
     with progress.task(_title(session, seed), _ticks_left(session, saved)) as task:
         ticker = _ticker(task, spec.last_epoch, live)
-        watch = {} if live is None else {"watch": live}
         try:
-            replay.run(spec.audited_epochs, [observer, keep], checkpoint=store, progress=ticker, **watch)
+            replay.run(spec.audited_epochs, [observer, keep], checkpoint=store, progress=ticker, watch=live)
         except TrainingDivergedError as error:
             diverged = error
     if live is not None:
         progress.log(live.summary())
     seconds = {"training": training(), **observer.seconds.plain()}
     rows = compared(session, seed, [row for epoch in sorted(observer.rows) for row in observer.rows[epoch]])
-    notes, states = (*sentences(observer.doubts), *warnings(session, model)), {}
-    if learned is not None:
-        notes, states = (*notes, *learned.warnings(_seen(session, reader))), learned.files()
+    shown = _captured(session, reader)
+    notes = of_tables(Subject(session, model, observer.unreliable, learned=learned, shown=shown))
+    states = {} if learned is None else learned.files()
     entries, alarm = layer_entries(reader.layers), _alarm(session, replay.stats)
     if alarm:
         progress.log(f"warning: {alarm}")
@@ -165,7 +165,7 @@ def _alarm(session: Session, stats: Sequence[EpochStats]) -> str:
     return worse_than_a_guess(session, stats[-1].train_accuracy, stats[-1].epoch, n)
 
 
-def _seen(session: Session, reader: TokenReader) -> dict[str, list[str]]:
+def _captured(session: Session, reader: TokenReader) -> dict[str, list[str]]:
     """Names of the captured layers of each view."""
     names = [i.name for i in reader.layers if i.capture != "none" and audited(session.spec, i.name)]
     return {view.name: [name for name in names if shared(view, name)] for view in session.views}
@@ -206,7 +206,7 @@ def _live(
         model,
         spec.audit.live.budget,
         layers=spec.audit.layers,
-        proven=reader.layers,
+        checked=reader.layers,
         seed=spec.audit.seed,
         epoch_of=lambda step: 1 + (step - 1) // steps,
         write=LiveLog(log, done=saved.stats[-1].step if saved else 0),
@@ -225,7 +225,7 @@ def _headline(moment: Moment, rows: Sequence[Row], seed: int | None) -> str:
     """One line for an audited epoch: how training stands and what leaks of all layers jointly."""
     stats = moment.stats
     first: dict[tuple[str, str], Row] = {}
-    for row in primary_rows(rows):
+    for row in primary_rows(Table.of(rows)):
         if row.layer == JOINT and row.metric == "bits":
             first.setdefault((row.game, row.view), row)
     leaks = [f"{game} on {view} {row.value:.2f}" for (game, view), row in first.items()]

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ptaudit.data import Records
 from ptaudit.errors import DataError
+from ptaudit.model_input import Inputs
 from ptaudit.spec.base import nearest
 from ptaudit.spec.canaries import About, level_name
-from ptaudit.training.batch import Inputs
 
 
 @dataclass(frozen=True)

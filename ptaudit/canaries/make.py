@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.canaries.craft import Search, craft
-from ptaudit.canaries.gradient_sensitivity import Pull
+from ptaudit.canaries.gradient_sensitivity import GradientSensitivity
 from ptaudit.canaries.space import space_of
 from ptaudit.data import Records
-from ptaudit.training.batch import Inputs, rows
+from ptaudit.model_input import Inputs, rows
 
 MOST_LABELS = 16
 """A crafted record may have any label of so few; of more classes, its own or the one with the largest loss."""
@@ -42,7 +42,9 @@ class Canaries:
         return len(self.source)
 
 
-def make(kinds: Sequence[str], records: Records, source: NDArray[np.int64], pull: Pull) -> dict[str, Canaries | str]:
+def make(
+    kinds: Sequence[str], records: Records, source: NDArray[np.int64], sensitivity: GradientSensitivity
+) -> dict[str, Canaries | str]:
     """Canaries of every kind from the same records, so that kinds can be compared record by record.
 
     `mislabelled`: with the wrong label that has the largest loss. `crafted`: the better of both to start with, then the
@@ -52,30 +54,34 @@ def make(kinds: Sequence[str], records: Records, source: NDArray[np.int64], pull
         kinds: which.
         records: all records.
         source: the records to start from, `(C,)`.
-        pull: what the secret changes.
+        sensitivity: what the secret changes.
 
     Returns:
         For each kind its canaries, or why there are none.
     """
     inputs, targets = records.batch(torch.from_numpy(source))
     inputs = rows(inputs, slice(None))
-    natural = _canaries("natural", inputs, targets, source, pull)
+    natural = _canaries("natural", inputs, targets, source, sensitivity)
     found: dict[str, Canaries | str] = {"natural": natural}
-    wrong = _wrong_labels(records, inputs, targets, pull)
+    wrong = _wrong_labels(records, inputs, targets, sensitivity)
     if "mislabelled" in kinds or "crafted" in kinds:
         no = "records with one label each are needed"
-        found["mislabelled"] = no if wrong is None else _canaries("mislabelled", inputs, wrong, source, pull)
+        found["mislabelled"] = no if wrong is None else _canaries("mislabelled", inputs, wrong, source, sensitivity)
     if "crafted" in kinds:
-        found["crafted"] = _crafted(records, natural, found["mislabelled"], pull)
+        found["crafted"] = _crafted(records, natural, found["mislabelled"], sensitivity)
     return {kind: found[kind] for kind in kinds}
 
 
-def _canaries(kind: str, inputs: Inputs, targets: Tensor, source: NDArray[np.int64], pull: Pull) -> Canaries:
-    return Canaries(kind, inputs, targets, source, pull.distances(inputs, targets).numpy())
+def _canaries(
+    kind: str, inputs: Inputs, targets: Tensor, source: NDArray[np.int64], sensitivity: GradientSensitivity
+) -> Canaries:
+    return Canaries(kind, inputs, targets, source, sensitivity.distances(inputs, targets).numpy())
 
 
-def _crafted(records: Records, natural: Canaries, wrong: Canaries | str, pull: Pull) -> Canaries | str:
-    space = space_of(records, pull.question)
+def _crafted(
+    records: Records, natural: Canaries, wrong: Canaries | str, sensitivity: GradientSensitivity
+) -> Canaries | str:
+    space = space_of(records, sensitivity.question)
     if space is None:
         return "inputs that are one tensor of numbers are needed"
     assert isinstance(natural.inputs, Tensor)
@@ -86,11 +92,11 @@ def _crafted(records: Records, natural: Canaries, wrong: Canaries | str, pull: P
         labels = torch.stack([natural.targets, wrong.targets])
         if records.classes is not None and records.classes <= MOST_LABELS:
             labels = torch.arange(records.classes)[:, None].expand(-1, len(natural))
-    best = craft(start, labels, space, pull)
+    best = craft(start, labels, space, sensitivity)
     return Canaries("crafted", best.inputs, best.targets, natural.source, best.distance.numpy())
 
 
-def _wrong_labels(records: Records, inputs: Inputs, targets: Tensor, pull: Pull) -> Tensor | None:
+def _wrong_labels(records: Records, inputs: Inputs, targets: Tensor, sensitivity: GradientSensitivity) -> Tensor | None:
     """The other label with the largest loss; of numbers, the smallest or the largest there is. None for several."""
     if targets.dim() != 1:
         return None
@@ -98,6 +104,6 @@ def _wrong_labels(records: Records, inputs: Inputs, targets: Tensor, pull: Pull)
         offered = torch.arange(records.classes, dtype=targets.dtype)
     else:
         offered = torch.stack([records.targets.min(), records.targets.max()]).cpu()
-    losses = torch.stack([pull.losses(inputs, label.expand(len(targets))) for label in offered])
+    losses = torch.stack([sensitivity.losses(inputs, label.expand(len(targets))) for label in offered])
     own = offered[:, None] == targets.cpu()[None]
     return offered[losses.masked_fill(own, -torch.inf).argmax(0)]

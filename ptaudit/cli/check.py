@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
 
-from ptaudit.cli.duration import parse_duration
 from ptaudit.cli.options import Device, FormatName, Overrides, SpecFile, Verbose
-from ptaudit.cli.output import choose_format, page_for
+from ptaudit.cli.output import Screen
 from ptaudit.cli.streams import emit, prints_on_stderr
 from ptaudit.errors import PtauditError
-from ptaudit.report import open_format
 
 
 def check(
@@ -28,7 +27,7 @@ def check(
 
     The spec runs the Python that it names.
     """
-    chosen = choose_format(format_name)
+    screen = Screen.asked(format_name)
     limit = parse_duration(budget) if budget is not None else None
 
     from ptaudit.auditing import check as check_spec
@@ -36,7 +35,7 @@ def check(
 
     with prints_on_stderr():
         report = check_spec(spec, device=device, overrides=tuple(overrides or ()))
-    emit(open_format(chosen).render_check(report, page_for(chosen, forced=format_name is not None)))
+    emit(screen.drawn(lambda to, page: to.render_check(report, page)))
     seconds = sum(report.estimate_seconds.values())
     if limit is not None and seconds > limit:
         raise PtauditError(
@@ -44,3 +43,21 @@ def check(
             where=str(spec),
             remedy="audit fewer epochs, records or views, or raise --budget",
         )
+
+
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
+_FORM = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?", re.IGNORECASE)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds; a bare number is seconds.
+
+    Raises:
+        PtauditError: not a duration, or not above zero.
+    """
+    match = _FORM.fullmatch(text.strip())
+    parts = match.groupdict() if match else {}
+    seconds = sum(float(amount) * _SECONDS[unit] for unit, amount in parts.items() if amount)
+    if seconds <= 0:
+        raise PtauditError(f"{text!r} is not a duration", remedy="write e.g. 90s, 5m or 1h30m")
+    return seconds

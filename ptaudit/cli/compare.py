@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 
 from ptaudit.cli.options import FormatName, Verbose
-from ptaudit.cli.output import choose_format, page_for
+from ptaudit.cli.output import Screen
 from ptaudit.cli.streams import emit
-from ptaudit.report import open_format
 
 
 def compare(
@@ -23,17 +22,16 @@ def compare(
     verbose: Verbose = False,
 ) -> None:
     """Say what changed between two runs. Marks what is more than noise; a change never fails: `gate` does that."""
-    chosen = choose_format(format_name)
+    screen = Screen.asked(format_name)
 
     from ptaudit import compare as comparing
     from ptaudit.tables.folder import read_run
 
-    page = page_for(chosen, forced=format_name is not None, all_rows=all_rows)
     with ThreadPoolExecutor() as both:
         comparison = comparing.compare(*both.map(read_run, (before, after)))
     gc.disable()  # there are no cycles among the cells of a page; to look for them takes a third of the time
     try:
-        text = open_format(chosen).render_comparison(comparison, page)
+        text = screen.drawn(lambda to, page: to.render_comparison(comparison, page), all_rows=all_rows)
     finally:
         gc.enable()
     emit(text)

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from ptaudit.cli.blame import users_line
 from ptaudit.cli.streams import refused, say
 from ptaudit.errors import PtauditError
 from ptaudit.escape import terminal
@@ -115,8 +114,21 @@ def _unforeseen(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"error: out of memory{': ' if said else ''}{said}"
     name = f"{type(error).__name__}{': ' if said else ''}{said}"
-    place = users_line(error)
+    place = _users_line(error)
     return f"internal error: {name}" if place is None else f"error: {place}: this code raised {name}"
+
+
+def _users_line(error: BaseException) -> str | None:
+    """`file:line` in a file of the spec that raised an error, or called the library that did; None if ptaudit did."""
+    from ptaudit.spec.entry import ENTRY_MODULES
+
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] == "ptaudit":
+            return None
+        if module.startswith(ENTRY_MODULES):
+            return f"{frame.f_code.co_filename}:{line}"
+    return None
 
 
 def _end(lines: Sequence[str], code: int, verbose: bool) -> NoReturn:

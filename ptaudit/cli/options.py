@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ptaudit.report import whole_formats
+
 SpecFile = Annotated[
     Path, typer.Argument(metavar="SPEC", help="The spec, a YAML file. It runs the Python that it names.")
 ]
@@ -18,9 +20,7 @@ Overrides = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 FormatName = Annotated[
     str | None,
-    typer.Option(
-        "--format", metavar="FORMAT", help="rich, plain, md or json. Default: rich on a terminal, else plain."
-    ),
+    typer.Option("--format", metavar="FORMAT", help=f"{whole_formats()}. Default: rich on a terminal, else plain."),
 ]
 Outputs = Annotated[
     list[str] | None,

@@ -6,10 +6,10 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ptaudit.cli.streams import emit, say, takes_unicode
 from ptaudit.errors import PtauditError
@@ -31,15 +31,41 @@ class Sink:
     path: Path
 
 
-def choose_format(name: str | None) -> str:
-    """The format by name; without one, rich on a terminal and plain elsewhere.
+@dataclass(frozen=True)
+class Screen:
+    """Stdout.
 
-    Raises:
-        PtauditError: no such format.
+    Attributes:
+        format: what it shows.
+        forced: whether the user asked for it.
     """
-    chosen = name or ("rich" if sys.stdout.isatty() else "plain")
-    open_format(chosen)
-    return chosen
+
+    format: str
+    forced: bool
+
+    @staticmethod
+    def asked(name: str | None) -> Screen:
+        """In the format of that name; without one, rich on a terminal and plain elsewhere.
+
+        Raises:
+            PtauditError: no such format.
+        """
+        chosen = name or ("rich" if sys.stdout.isatty() else "plain")
+        open_format(chosen)
+        return Screen(chosen, name is not None)
+
+    def drawn(self, draw: Draw, **options: Any) -> str:
+        """A text as stdout can show it: its width, its encoding, and colours for rich on a terminal or where it was
+        asked for; `options` are those of a `Page`."""
+        size = shutil.get_terminal_size((100, 40))
+        colors = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        page = Page(
+            width=min(max(size.columns, 60), 140),
+            height=max(size.lines - 2, 40) if sys.stdout.isatty() else 40,
+            color=self.format == "rich" and colors and (self.forced or sys.stdout.isatty()),
+            unicode=takes_unicode(sys.stdout),
+        )
+        return draw(open_format(self.format), replace(page, **options))
 
 
 def parse_outputs(texts: Sequence[str] | None) -> list[Sink]:
@@ -85,28 +111,6 @@ def parse_inconclusive(text: str | None) -> Literal["pass", "fail"] | None:
     raise PtauditError(f"--inconclusive {text!r} is not known", remedy="pass or fail")
 
 
-def page_for(
-    name: str,
-    *,
-    forced: bool,
-    folder: Path | None = None,
-    all_rows: bool = False,
-    inconclusive: Literal["pass", "fail"] | None = None,
-) -> Page:
-    """What stdout can show: its width, its encoding, and colours for rich on a terminal or where it was asked for."""
-    size = shutil.get_terminal_size((100, 40))
-    colors = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Page(
-        folder=str(folder) if folder else None,
-        width=min(max(size.columns, 60), 140),
-        height=max(size.lines - 2, 40) if sys.stdout.isatty() else 40,
-        color=name == "rich" and colors and (forced or sys.stdout.isatty()),
-        unicode=takes_unicode(sys.stdout),
-        all_rows=all_rows,
-        inconclusive=inconclusive,
-    )
-
-
 def write_outputs(sinks: Sequence[Sink], draw: Draw, page: Page) -> None:
     """Write each report beside its name and rename it.
 
@@ -116,8 +120,7 @@ def write_outputs(sinks: Sequence[Sink], draw: Draw, page: Page) -> None:
     from ptaudit.files import write_whole
 
     for sink in sinks:
-        page_of_file = Page(folder=page.folder, inconclusive=page.inconclusive)
-        write_whole(sink.path, draw(open_format(sink.format), page_of_file))
+        write_whole(sink.path, draw(open_format(sink.format), page))
 
 
 @dataclass(frozen=True)
@@ -125,15 +128,13 @@ class Showing:
     """How a verb shows a run and its verdicts.
 
     Attributes:
-        format: for stdout.
-        forced: whether the user asked for it.
+        screen: stdout.
         sinks: files to write besides.
         inconclusive: what an inconclusive gate counts as.
         quiet: the verdict alone, unless a format was asked for.
     """
 
-    format: str
-    forced: bool
+    screen: Screen
     sinks: Sequence[Sink]
     inconclusive: Literal["pass", "fail"] | None
     quiet: bool
@@ -145,8 +146,8 @@ class Showing:
         Raises:
             PtauditError: one of them is malformed.
         """
-        chosen, sinks = choose_format(format_name), parse_outputs(output)
-        return Showing(chosen, format_name is not None, sinks, parse_inconclusive(inconclusive), quiet)
+        screen, sinks = Screen.asked(format_name), parse_outputs(output)
+        return Showing(screen, sinks, parse_inconclusive(inconclusive), quiet)
 
     def spare(self, folder: Path, *files: Path) -> None:
         """Refuse outputs that would overwrite a run folder's own files, or other files of the user.
@@ -170,12 +171,12 @@ class Showing:
         Raises:
             PtauditError: stdout or a file cannot be written, and no gate failed.
         """
-        page = page_for(self.format, forced=self.forced, folder=folder, inconclusive=self.inconclusive)
-        brief = self.quiet and not self.forced
-        text = verdict_line(run) if brief else draw(open_format(self.format), page)
+        brief = self.quiet and not self.screen.forced
+        options: dict[str, Any] = {"folder": str(folder), "inconclusive": self.inconclusive}
+        text = verdict_line(run) if brief else self.screen.drawn(draw, **options)
         problems = list(_problems(partial(emit, text)))
         report_gates(run.verdicts)
-        problems += _problems(partial(self.spare, folder), partial(write_outputs, self.sinks, draw, page))
+        problems += _problems(partial(self.spare, folder), partial(write_outputs, self.sinks, draw, Page(**options)))
         if problems and not any(verdict.outcome == "fail" for verdict in run.verdicts):
             raise problems[0]
         for problem in problems:
@@ -195,7 +196,7 @@ def verdict_line(run: Run) -> str:
     """The verdict over all gates in one line."""
     from ptaudit.report.summary import conclude
 
-    return terminal(conclude(run.verdicts, str(run.manifest.get("status", "complete"))).text) + "\n"
+    return terminal(conclude(run).text) + "\n"
 
 
 def report_gates(verdicts: Sequence[Verdict]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ptaudit.cli.options import Verbose
-from ptaudit.cli.output import page_for
+from ptaudit.cli.output import Screen
 from ptaudit.cli.streams import emit
 
 
@@ -12,4 +12,4 @@ def schema(verbose: Verbose = False) -> None:
     from ptaudit.report.json import to_json
     from ptaudit.spec.schema import json_schema
 
-    emit(to_json(json_schema(), page_for("json", forced=True)))
+    emit(Screen("json", forced=True).drawn(lambda to, page: to_json(json_schema(), page)))

@@ -16,7 +16,6 @@ from ptaudit.games.common.pairs import draw, split
 from ptaudit.progress import Progress
 from ptaudit.sketches.encoders import Encoder, Fitted, make
 from ptaudit.spec.catalog import JOINT
-from ptaudit.tables.folder import ENCODERS
 from ptaudit.views import View
 
 BATCH = 64
@@ -137,13 +136,6 @@ class Encoders:
         for name, state in self._states.items():
             found[name] = save({key: value for key, value in state.items() if key != "past"})
         return found
-
-
-def publish(states: Sequence[tuple[int, Mapping[str, bytes]]], target: Path) -> None:
-    """Write the encoders of all seeds to the run folder: `encoders/seed-K-VIEW.safetensors`."""
-    for seed, encoders in states:
-        for name, content in encoders.items():
-            write_whole(target / ENCODERS / f"seed-{seed}-{name}.safetensors", content)
 
 
 def _path(folder: Path, view: str, epoch: int | str) -> Path:

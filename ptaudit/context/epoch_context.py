@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ptaudit.context.layer_patterns import shared
 from ptaudit.context.memo import Key, Memo
-from ptaudit.context.samples import Samples
 from ptaudit.context.session import Session
 from ptaudit.gradients import RecordGradients
 from ptaudit.gradients.batches import CELLS
@@ -38,6 +37,13 @@ class Scope:
     index: int
     type: str
     parameters: int
+
+
+class RecordScores(Protocol):
+    """Where scores of single records go."""
+
+    def add(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
+        """Keep one score of every audited member, `(N,)`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class EpochContext:
     reader: TokenReader
     before: Mapping[str, Tensor] | None = None
     encoders: Encoders | None = None
-    samples: Samples | None = None
+    samples: RecordScores | None = None
     cells: int = CELLS
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 

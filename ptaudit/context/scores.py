@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ptaudit.context.epoch_context import EpochContext, Scope, layer_scope
 from ptaudit.context.layer_patterns import audited, shared
 from ptaudit.context.observations import why_not_seen
 from ptaudit.spec.catalog import MODEL_VIEW, NOISE_HALF
 from ptaudit.spec.game import GameSpec
-from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.estimate import Estimate, inconclusive, not_captured
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked
 
@@ -97,7 +97,7 @@ class ScoreSheet:
         for layer in self.context.layers:
             seen = self.view is None or shared(self.view, layer.name)
             if layer.capture == "none" and seen and audited(self.context.session.spec, layer.name):
-                why = [replace(inconclusive(""), status=f"not captured: {layer.reason}")]
+                why = [not_captured(layer.reason)]
                 each = dict.fromkeys(named, why)
                 found += [self.scores(adversary, each, [layer_scope(layer)]) for adversary in players]
         return found

@@ -17,14 +17,14 @@ from ptaudit.context.training_canaries import Planted
 from ptaudit.data import Records
 from ptaudit.data.split import Split
 from ptaudit.errors import ModelError
+from ptaudit.gradients.record_losses import PerRecordLoss
+from ptaudit.model_input import Inputs
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.model import Spec
 from ptaudit.training.augment import Augment
-from ptaudit.training.batch import Inputs
 from ptaudit.training.layers import insert
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.loss_check import check_loss
 from ptaudit.training.model import build_model
 from ptaudit.views import View

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.canaries import Canaries, Pull, Question, ask, make
+from ptaudit.canaries import Canaries, GradientSensitivity, Question, ask, make
 from ptaudit.data import Records
 from ptaudit.errors import DataError
+from ptaudit.model_input import Inputs, joined, leaves, to_device
 from ptaudit.stats.epsilon import replace_one_epsilon
 from ptaudit.training.accounting import noise_multiplier
-from ptaudit.training.batch import Inputs, joined, leaves, to_device
 from ptaudit.training.sampling import sample_rate
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def plant(session: Session) -> Session:
     records, members, planted, used = session.records, [session.split.members], [], []
     for about in spec.about:
         question = ask(about, session.records, spec.attribute, spec.values)
-        pull = Pull(model, session.loss, question, dp.clip if dp else None, device=session.device)
+        pull = GradientSensitivity(model, session.loss, question, dp.clip if dp else None, device=session.device)
         for kind in spec.kinds:
             fits = question.fitting(session.records, left)[: spec.count]
             if len(fits) < spec.count or len(left) - len(fits) < _LEFT:
@@ -158,7 +158,7 @@ def notes(session: Session) -> tuple[str, ...]:
     )
 
 
-def scores(planted: Planted, pull: Pull) -> NDArray[np.float64]:
+def scores(planted: Planted, pull: GradientSensitivity) -> NDArray[np.float64]:
     """How much the trained model speaks for secret 1, `(C,)`: a small loss, or a smaller one with the second value."""
     losses = [pull.losses(x, planted.targets).double().numpy() for x in planted.question.variants(planted.inputs)]
     return np.asarray(losses[0] - losses[1] if len(losses) > 1 else -losses[0])

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ptaudit.data.tensors import column_array, has_mask, input_tensors, target_tensor
 from ptaudit.errors import DataError
+from ptaudit.model_input import Inputs, count, leaves, rows, to_device
 from ptaudit.spec.base import nearest
-from ptaudit.training.batch import Inputs, count, leaves, rows, to_device
 
 if TYPE_CHECKING:
     from ptaudit.data.preprocess import Preprocessing

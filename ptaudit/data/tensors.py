@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.errors import DataError
-from ptaudit.training.batch import Inputs
+from ptaudit.model_input import Inputs
 
 IGNORED = -100
 """Target of a position that does not count in `cross_entropy`, as in PyTorch."""

@@ -2,7 +2,7 @@
 
 from ptaudit.gate.advice import reachable
 from ptaudit.gate.decide import decide, exit_code, needs_baseline
-from ptaudit.gate.select import GateLike, select
+from ptaudit.gate.select import select
 from ptaudit.tables.verdict import Verdict
 
-__all__ = ["GateLike", "Verdict", "decide", "exit_code", "needs_baseline", "reachable", "select"]
+__all__ = ["Verdict", "decide", "exit_code", "needs_baseline", "reachable", "select"]

@@ -14,24 +14,24 @@ from ptaudit.tables.run import Run
 from ptaudit.tables.table import Table
 
 if TYPE_CHECKING:
-    from ptaudit.gate.select import GateLike
+    from ptaudit.spec.audit import GateSpec
 
-_SPOT = ("epoch", "layer")
-_PLACE = (*_SPOT, "trained_with", "game", "metric")
+_OF_LAYER = ("epoch", "layer")
+_ALIKE = (*_OF_LAYER, "trained_with", "game", "metric")
 _MANY = 3
 """More layers than this are not worth leaving out."""
 
 
-def advise(gate: GateLike, cases: Cases, failing: Mask, run: Run) -> str | None:
+def advise(gate: GateSpec, cases: Cases, failing: Mask, run: Run) -> str | None:
     """What this very run measured to stay at or below the `max` of a gate that failed; None if nothing did.
 
     Another view comes first (the one that gives up least: the largest value that is still allowed), then the same view
     without the layers that failed.
     """
-    return _other_view(gate, cases, run) or _fewer_layers(gate, cases, failing)
+    return _other_view(gate, cases, run) or _without_layers(gate, cases, failing)
 
 
-def reachable(gate: GateLike, *, ceiling: float, null: float = 0.0) -> str | None:
+def reachable(gate: GateSpec, *, ceiling: float, null: float = 0.0) -> str | None:
     """Warns of a threshold that a gate can hardly be above, or below.
 
     Args:
@@ -53,16 +53,16 @@ def reachable(gate: GateLike, *, ceiling: float, null: float = 0.0) -> str | Non
     return None
 
 
-def _other_view(gate: GateLike, cases: Cases, run: Run) -> str | None:
+def _other_view(gate: GateSpec, cases: Cases, run: Run) -> str | None:
     """The least restrictive other view in which every row of the gate was measured to be allowed."""
     rows = run.rows.take(run.rows.adaptive & ~run.rows.are(view=gate.view))
     rows = rows.take(_where_asked(gate, rows))
-    there, *asked = keys(_PLACE, rows, cases.measured, cases.missing)
+    there, *asked = keys(_ALIKE, rows, cases.measured, cases.missing)
     rows = rows.take(np.isin(there, np.concatenate(asked)))
     allowed = []
     for (view,) in rows.distinct("view"):
         others = level_cases(rows.where(view=view), run)
-        found, *wanted = keys(_SPOT, others.measured, cases.measured, cases.missing)
+        found, *wanted = keys(_OF_LAYER, others.measured, cases.measured, cases.missing)
         complete = np.array_equal(np.unique(found), np.unique(np.concatenate(wanted)))
         if complete and not len(others.missing) and (others.hi <= _threshold(gate)).all():
             allowed.append((float(others.value.max()), view))
@@ -73,12 +73,12 @@ def _other_view(gate: GateLike, cases: Cases, run: Run) -> str | None:
     return f"view {view} stays at {value:.3g} <= {_threshold(gate):g} {what}"
 
 
-def _where_asked(gate: GateLike, rows: Table) -> Mask:
+def _where_asked(gate: GateSpec, rows: Table) -> Mask:
     asked = {"adversary": gate.adversary, "knows": gate.knows}
     return rows.are(**{name: wanted for name, wanted in asked.items() if wanted is not None})
 
 
-def _fewer_layers(gate: GateLike, cases: Cases, failing: Mask) -> str | None:
+def _without_layers(gate: GateSpec, cases: Cases, failing: Mask) -> str | None:
     failed = list(cases.measured.take(failing).text("layer").counts())
     rest = ~cases.measured.are(layer=failed)
     if JOINT in failed or len(failed) > _MANY or not rest.any() or len(cases.missing):
@@ -91,5 +91,5 @@ def _fewer_layers(gate: GateLike, cases: Cases, failing: Mask) -> str | None:
     return f"without {noun} {', '.join(failed)} the worst is {remaining}"
 
 
-def _threshold(gate: GateLike) -> float:
+def _threshold(gate: GateSpec) -> float:
     return gate.max if gate.max is not None else math.nan

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ptaudit.errors import PtauditError
-from ptaudit.gate.select import GateLike
 from ptaudit.tables.bounds import row_bounds
 from ptaudit.tables.columns import Array, best_of, first_of, keys, places_of
 from ptaudit.tables.pairs import Pairs, mismatch, same_records, sample_differences, seed_differences
@@ -15,6 +15,9 @@ from ptaudit.tables.row import KEY_COLUMNS
 from ptaudit.tables.run import Run
 from ptaudit.tables.seeds import degrees_of_freedom
 from ptaudit.tables.table import Table
+
+if TYPE_CHECKING:
+    from ptaudit.spec.audit import GateSpec
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def level_cases(rows: Table, run: Run) -> Cases:
     return Cases(measured, measured.number("value"), lower, upper, missing)
 
 
-def increase_cases(gate: GateLike, rows: Table, run: Run, baseline: Run) -> Cases:
+def increase_cases(gate: GateSpec, rows: Table, run: Run, baseline: Run) -> Cases:
     """The rows' increases over the baseline; a pair of which one side was not measured is missing.
 
     With several seeds on both sides the noise is that between seeds, else that of the records.
@@ -82,7 +85,7 @@ def several_seeds(*runs: Run) -> bool:
     return all(len(run.seeds) > 1 for run in runs)
 
 
-def _pairs(gate: GateLike, rows: Table, baseline: Run) -> Pairs:
+def _pairs(gate: GateSpec, rows: Table, baseline: Run) -> Pairs:
     if gate.epoch == "max":
         before, after, names = _peaks(baseline.rows), _peaks(rows), KEY_COLUMNS[1:]
     else:
@@ -106,7 +109,7 @@ def _peaks(rows: Table) -> Table:
     return rows.take(best_of(group, np.where(rows.measured, rows.number("value"), np.inf)))
 
 
-def _not_comparable(gate: GateLike, why: str) -> PtauditError:
+def _not_comparable(gate: GateSpec, why: str) -> PtauditError:
     return PtauditError(
         f"the baseline is not comparable: {why}",
         where=f"gate {gate.id}",

@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ptaudit.errors import PtauditError
 from ptaudit.gate.advice import advise
 from ptaudit.gate.cases import Cases, increase_cases, level_cases, several_seeds
-from ptaudit.gate.select import GateLike, select
+from ptaudit.gate.select import select
 from ptaudit.tables.columns import Mask
 from ptaudit.tables.mechanism import limited, protected
 from ptaudit.tables.run import Run
 from ptaudit.tables.verdict import Kind, Outcome, Verdict
 
+if TYPE_CHECKING:
+    from ptaudit.spec.audit import GateSpec
 
-def decide(gates: Sequence[GateLike], run: Run, baseline: Run | None = None) -> list[Verdict]:
+
+def decide(gates: Sequence[GateSpec], run: Run, baseline: Run | None = None) -> list[Verdict]:
     """Decides every gate on the simultaneous 95 % bounds of its rows.
 
     It fails if the lower bound of a row is above the threshold, passes if every row was measured and every upper bound
@@ -49,12 +52,12 @@ def exit_code(verdicts: Iterable[Verdict], inconclusive: Literal["pass", "fail"]
     return 0
 
 
-def needs_baseline(gates: Iterable[GateLike]) -> bool:
+def needs_baseline(gates: Iterable[GateSpec]) -> bool:
     """Whether a gate compares with a baseline run."""
     return any(gate.max_increase is not None for gate in gates)
 
 
-def _decide(gate: GateLike, run: Run, baseline: Run | None) -> Verdict:
+def _decide(gate: GateSpec, run: Run, baseline: Run | None) -> Verdict:
     rows = select(gate, run.rows)
     if gate.max is not None:
         cases = level_cases(rows, run)
@@ -68,8 +71,8 @@ def _decide(gate: GateLike, run: Run, baseline: Run | None) -> Verdict:
     if unknown and len(cases.measured):
         finding = _Finding("inconclusive", np.ones(len(cases.measured), dtype=np.bool_), unknown)
     else:
-        doubt = _diverged(run) or _diverged(baseline) or _unprotected(gate, cases, run)
-        finding = _find(cases, gate.max_increase, doubt)
+        objection = _diverged(run) or _diverged(baseline) or _unprotected(gate, cases, run)
+        finding = _find(cases, gate.max_increase, objection)
     return _verdict(gate, run, cases, finding)
 
 
@@ -82,8 +85,8 @@ class _Finding:
     reason: str
 
 
-def _find(cases: Cases, threshold: float, doubt: str | None) -> _Finding:
-    """The outcome; a `doubt` keeps a gate from passing, not from failing."""
+def _find(cases: Cases, threshold: float, objection: str | None) -> _Finding:
+    """The outcome; a `objection` keeps a gate from passing, not from failing."""
     failing, undecided = cases.lo > threshold, ~(cases.hi <= threshold)
     every = np.ones(len(cases.measured), dtype=np.bool_)
     if failing.any():
@@ -95,8 +98,8 @@ def _find(cases: Cases, threshold: float, doubt: str | None) -> _Finding:
         return _Finding("inconclusive", ~every, reason)
     if undecided.any():
         return _Finding("inconclusive", undecided, f"{_of(undecided.sum(), cases)} may be above or below {threshold:g}")
-    if doubt:
-        return _Finding("inconclusive", every, doubt)
+    if objection:
+        return _Finding("inconclusive", every, objection)
     return _Finding("pass", every, f"{_of(len(every), cases)} at most {threshold:g}")
 
 
@@ -109,7 +112,7 @@ def _diverged(run: Run) -> str | None:
     return f"run {run.name} {status}" if status.startswith("diverged") else None
 
 
-def _unprotected(gate: GateLike, cases: Cases, run: Run) -> str | None:
+def _unprotected(gate: GateSpec, cases: Cases, run: Run) -> str | None:
     """Why a gate that needs noise of known size cannot pass; None if it can."""
     bare = 0 if gate.needs != "mechanism" else int((~protected(run, cases.measured)).sum())
     if not bare:
@@ -126,7 +129,7 @@ def _retraining_unknown(*runs: Run) -> str | None:
     return "one seed: retraining noise not included (set train.seeds to two or more, or same_weights: true)"
 
 
-def _verdict(gate: GateLike, run: Run, cases: Cases, finding: _Finding, advice: str | None = None) -> Verdict:
+def _verdict(gate: GateSpec, run: Run, cases: Cases, finding: _Finding, advice: str | None = None) -> Verdict:
     kind: Kind = "max" if gate.max is not None else "max_increase"
     threshold = gate.max if gate.max is not None else gate.max_increase
     assert threshold is not None

@@ -4,68 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from ptaudit.errors import PtauditError
 from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.spec.catalog import JOINT
-from ptaudit.tables.row import is_silent
+from ptaudit.tables.status import is_silent
 from ptaudit.tables.table import Table
 
-
-class GateLike(Protocol):
-    """A gate of the spec (`spec.GateSpec`)."""
-
-    @property
-    def id(self) -> str:
-        """Name of the gate."""
-
-    @property
-    def metric(self) -> str:
-        """`game.metric`."""
-
-    @property
-    def view(self) -> str:
-        """Name of the view."""
-
-    @property
-    def over(self) -> str:
-        """`layers`, `joint`, `all` or a glob pattern of layer names."""
-
-    @property
-    def epoch(self) -> str | int:
-        """`last`, `first`, `all`, `max` or an audited epoch."""
-
-    @property
-    def adversary(self) -> str | None:
-        """Only this adversary; None for all, and of estimators for the first of the game."""
-
-    @property
-    def knows(self) -> str | None:
-        """Only adversaries who know this of the records; None for all."""
-
-    @property
-    def trained_with(self) -> str:
-        """The training: `none`, or with one of the spec's `defenses`."""
-
-    @property
-    def max(self) -> float | None:
-        """Largest value allowed."""
-
-    @property
-    def max_increase(self) -> float | None:
-        """Largest increase over the baseline allowed."""
-
-    @property
-    def needs(self) -> str | None:
-        """`mechanism`: rows without noise of known size cannot pass."""
-
-    @property
-    def same_weights(self) -> bool:
-        """Whether the baseline audits the very same weights."""
+if TYPE_CHECKING:
+    from ptaudit.spec.audit import GateSpec
 
 
-def select(gate: GateLike, rows: Table) -> Table:
+def select(gate: GateSpec, rows: Table) -> Table:
     """The rows that a gate looks at. Static adversaries and layers without a gradient never feed one.
 
     Of several estimators the first one of the game speaks, unless the gate names another: they are readings of one
@@ -74,15 +25,14 @@ def select(gate: GateLike, rows: Table) -> Table:
     Raises:
         PtauditError: if there is none, naming what there is instead.
     """
-    game, _, metric = gate.metric.partition(".")
     kept = rows.take(rows.adaptive & ~rows.text("status").where(is_silent))
-    kept = _narrow(gate, kept, "metric", gate.metric, {"game": game, "metric": metric})
+    kept = _narrow(gate, kept, "metric", gate.metric, {"game": gate.game, "metric": gate.measure})
     kept = _narrow(gate, kept, "training", gate.trained_with, {"trained_with": gate.trained_with})
     kept = _narrow(gate, kept, "view", gate.view, {"view": gate.view})
     if gate.adversary is not None:
         kept = _narrow(gate, kept, "adversary", gate.adversary, {"adversary": gate.adversary})
     else:
-        readings = rows.where(game=game, adversary=ESTIMATORS)[:1].text("adversary").tolist()
+        readings = rows.where(game=gate.game, adversary=ESTIMATORS)[:1].text("adversary").tolist()
         kept = kept.take(~kept.instrument | kept.are(adversary=readings))
     if gate.knows is not None:
         kept = _narrow(gate, kept, "knowledge", gate.knows, {"knows": gate.knows})
@@ -100,7 +50,7 @@ def _covers(over: str, layer: str) -> bool:
     return layer != JOINT and fnmatchcase(layer, over)
 
 
-def _narrow(gate: GateLike, rows: Table, noun: str, wanted: object, columns: Mapping[str, object]) -> Table:
+def _narrow(gate: GateSpec, rows: Table, noun: str, wanted: object, columns: Mapping[str, object]) -> Table:
     """The rows with these values in these columns."""
     kept = rows.where(**columns)
     if not len(kept):

@@ -57,9 +57,6 @@ def at_once(layers: Sequence[Sequence[RecordGradients]], size: int, cells: int =
 
 def cells_of(layers: Sequence[Sequence[RecordGradients]], size: int) -> int:
     """Numbers of the matrices of a batch of so many records, and of what they are made of."""
-    return sum(rows * columns + size * (rows + columns) for layer in layers for rows, columns in map(shape_of, layer))
-
-
-def shape_of(one: RecordGradients) -> tuple[int, int]:
-    """Rows and columns."""
-    return one.shape
+    return sum(
+        rows * columns + size * (rows + columns) for layer in layers for rows, columns in (one.shape for one in layer)
+    )

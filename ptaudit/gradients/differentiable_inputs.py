@@ -1,56 +1,62 @@
-"""What a gradient is differentiated by: inputs and targets as numbers that may move, and directions to move in."""
+"""What a gradient is differentiated by: inputs and targets as numbers, and directions for them to move in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ptaudit.errors import ModelError
-from ptaudit.gradients.gradient_trial import ERRORS
+from ptaudit.gradients.agreement import ERRORS
+from ptaudit.gradients.autograd import parameters_of
 from ptaudit.gradients.layers import Layer
-from ptaudit.gradients.per_example_pass import PerRecordLoss, per_record
-from ptaudit.training.batch import Inputs, as_real, call, leaves, mapped, rows
+from ptaudit.gradients.record_losses import RecordLosses, per_record
+from ptaudit.model_input import Inputs, as_real, call, leaves, mapped
 
-Moving = list[Tensor]
+Differentiable = list[Tensor]
 """The tensors that are private: floating-point leaves of the inputs, or the target alone."""
 
 _TRIED = 64
 
 
 @dataclass(frozen=True)
-class Problem:
-    """The losses of n records as a function of what is private about them."""
+class DifferentiableLosses(RecordLosses):
+    """The losses of n records as a function of what is private about them too.
 
-    model: nn.Module
-    loss: PerRecordLoss
+    Attributes:
+        layers: whose gradients are looked at.
+        of: what is private.
+        private: its tensors.
+    """
+
     layers: tuple[Layer, ...]
     of: Literal["input", "target"]
-    moving: Moving
-    inputs: Inputs
-    targets: Tensor
+    private: Differentiable
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
         """Parameters of the layers by path."""
-        return {layer.path(name): p for layer in self.layers for name, p in layer.parameters.items()}
+        return parameters_of(self.layers)
 
-    def part(self, s: slice) -> Problem:
-        """Some records."""
-        return replace(self, moving=cut(self.moving, s), inputs=rows(self.inputs, s), targets=self.targets[s])
+    def some(self, index: Tensor | slice) -> Self:
+        """Those of some records, in the order of the index."""
+        return replace(super().some(index), private=[leaf[index] for leaf in self.private])
 
-    def losses(self, moving: Moving, inputs: Inputs, targets: Tensor, model: nn.Module | None = None) -> Tensor:
-        """The losses `(n,)` with other private tensors."""
+    def moved(self, private: Differentiable) -> Self:
+        """The same records with other private tensors."""
+        inputs, targets = self.put(private, self.inputs, self.targets)
+        return replace(self, private=private, inputs=inputs, targets=targets)
+
+    def put(self, private: Differentiable, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+        """Inputs and targets with other private tensors."""
         if self.of == "target":
-            targets = moving[0]
-        else:
-            each = iter(moving)
-            inputs = mapped(lambda leaf: next(each) if leaf.is_floating_point() else leaf, inputs)
-        return per_record(self.loss, call(model or self.model, inputs), targets)
+            return inputs, private[0]
+        each = iter(private)
+        return mapped(lambda leaf: next(each) if leaf.is_floating_point() else leaf, inputs), targets
 
     def squares(self, tangents: Mapping[str, Tensor]) -> Tensor:
         """Squared norm of each layer's part, `(L, n)`, of tangents `(n, ...)` by path."""
@@ -62,7 +68,7 @@ class Problem:
         return torch.stack([square(layer) for layer in self.layers])
 
 
-def floats(inputs: Inputs) -> Moving:
+def floats(inputs: Inputs) -> Differentiable:
     """The inputs that are numbers.
 
     Raises:
@@ -74,15 +80,15 @@ def floats(inputs: Inputs) -> Moving:
     return found
 
 
-def soft_target(problem: Problem) -> Tensor:
+def soft_target(losses: RecordLosses) -> Tensor:
     """Targets that may move, with the same loss as the classes that they stand for: one-hot, or the number itself.
 
     Raises:
         ModelError: the loss takes neither.
     """
-    if problem.targets.is_floating_point():
-        return problem.targets
-    few = problem.part(slice(_TRIED))
+    if losses.targets.is_floating_point():
+        return losses.targets
+    few = losses.some(slice(_TRIED))
     with torch.no_grad():
         output = call(few.model, few.inputs)
         hard = per_record(few.loss, output, few.targets)
@@ -90,7 +96,7 @@ def soft_target(problem: Problem) -> Tensor:
         try:
             found = per_record(few.loss, output, soften(few.targets, output).clone().requires_grad_())
             if found.requires_grad and torch.allclose(found, hard, rtol=1e-3, atol=1e-5):
-                return soften(problem.targets, output)
+                return soften(losses.targets, output)
         except ERRORS:
             continue
     raise ModelError("the loss takes no soft target, so that nothing can be differentiated by the label")
@@ -102,36 +108,36 @@ def _one_hot(targets: Tensor, output: Tensor) -> Tensor:
     return one_hot(targets, output.shape[1]).to(output.dtype)
 
 
-def direction(moving: Moving, place: slice, exact: bool, k: int, seed: int) -> Moving:
+def direction(private: Differentiable, columns: slice, exact: bool, k: int, seed: int) -> Differentiable:
     """The k-th direction of every record.
 
     Args:
-        moving: what moves, of n records.
-        place: the numbers of a record that move, counted flat over all tensors.
+        private: what moves, of n records.
+        columns: the numbers of a record that move, counted flat over all tensors.
         exact: a unit direction times the root of their number; else independent random signs for every record.
         k: which one.
         seed: of the signs.
     """
-    n, sizes, width = len(moving[0]), [leaf[0].numel() for leaf in moving], place.stop - place.start
+    n, sizes, width = len(private[0]), [leaf[0].numel() for leaf in private], columns.stop - columns.start
     flat = torch.zeros(n, sum(sizes))
     if exact:
-        flat[:, place.start + k] = width**0.5
+        flat[:, columns.start + k] = width**0.5
     else:
         generator = torch.Generator().manual_seed(((seed << 16) + k) % (1 << 63))
-        flat[:, place] = torch.randint(2, (n, width), generator=generator) * 2.0 - 1.0
-    cut = torch.split(flat, sizes, 1)
-    return [part.reshape(leaf.shape).to(leaf) for part, leaf in zip(cut, moving, strict=True)]
+        flat[:, columns] = torch.randint(2, (n, width), generator=generator) * 2.0 - 1.0
+    parts = torch.split(flat, sizes, 1)
+    return [part.reshape(leaf.shape).to(leaf) for part, leaf in zip(parts, private, strict=True)]
 
 
-def along(slopes: Sequence[Tensor], u: Moving) -> Tensor:
+def along(slopes: Sequence[Tensor], u: Differentiable) -> Tensor:
     """Slope of the losses along u."""
     return torch.stack([(slope * d).sum() for slope, d in zip(slopes, u, strict=True)]).sum()
 
 
-def tangents(problem: Problem, moving: Moving, losses: Tensor, u: Moving) -> dict[str, Tensor]:
-    """J u by path, summed over the records."""
-    slopes = torch.autograd.grad(losses.sum(), moving, create_graph=True, materialize_grads=True)
-    return gradients_of(problem.parameters, along(slopes, u))
+def tangents(losses: DifferentiableLosses, u: Differentiable) -> dict[str, Tensor]:
+    """J u by path, summed over the records; the private tensors must ask for gradients."""
+    slopes = torch.autograd.grad(losses().sum(), losses.private, create_graph=True, materialize_grads=True)
+    return gradients_of(losses.parameters, along(slopes, u))
 
 
 def gradients_of(parameters: Mapping[str, nn.Parameter], value: Tensor) -> dict[str, Tensor]:
@@ -141,6 +147,6 @@ def gradients_of(parameters: Mapping[str, nn.Parameter], value: Tensor) -> dict[
     return dict(zip(parameters, torch.autograd.grad(value, list(parameters.values()), materialize_grads=True)))
 
 
-def cut(moving: Moving, s: slice) -> Moving:
+def cut(private: Differentiable, s: slice) -> Differentiable:
     """Some records."""
-    return [leaf[s] for leaf in moving]
+    return [leaf[s] for leaf in private]

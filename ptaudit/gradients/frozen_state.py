@@ -12,7 +12,7 @@ from ptaudit.threads import every_thread
 
 
 @contextmanager
-def quiet(model: nn.Module, device: torch.device) -> Iterator[None]:
+def frozen_state(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Evaluation mode with gradients, on all threads; training flags, buffers and random state are as found afterwards.
 
     Parameter `.grad` fields are not touched by anything in this room (`torch.autograd.grad` does not write them).
@@ -38,9 +38,9 @@ def quiet(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def without_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+def without_gradients(model: nn.Module) -> Iterator[None]:
     """Spares the weight gradients of a backward pass that only needs those of activations."""
-    found = list(parameters)
+    found = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in found:
             parameter.requires_grad_(False)
@@ -64,22 +64,30 @@ def grads_aside(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 
 @contextmanager
-def jittered(parameters: Iterable[nn.Parameter], seed: int = 0) -> Iterator[None]:
-    """Weights a little beside where they are, and exactly as they were afterwards."""
+def restored(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Weights may move inside the block, and are bit for bit as they were afterwards."""
     found = [(parameter, parameter.detach().clone()) for parameter in parameters]
-    generator = torch.Generator().manual_seed(seed)
     try:
-        with torch.no_grad():
-            for parameter, _ in found:
-                kind = torch.complex64 if parameter.is_complex() else torch.float32
-                noise = torch.randn(parameter.shape, generator=generator, dtype=kind)
-                size = 0.1 * parameter.abs().square().mean().sqrt() + 0.01
-                parameter.add_(noise.to(parameter.device, parameter.dtype) * size)
         yield
     finally:
         with torch.no_grad():
             for parameter, copy in found:
                 parameter.copy_(copy)
+
+
+@contextmanager
+def jittered(parameters: Iterable[nn.Parameter], seed: int = 0) -> Iterator[None]:
+    """Weights a little beside where they are."""
+    found = list(parameters)
+    generator = torch.Generator().manual_seed(seed)
+    with restored(found):
+        with torch.no_grad():
+            for parameter in found:
+                kind = torch.complex64 if parameter.is_complex() else torch.float32
+                noise = torch.randn(parameter.shape, generator=generator, dtype=kind)
+                size = 0.1 * parameter.abs().square().mean().sqrt() + 0.01
+                parameter.add_(noise.to(parameter.device, parameter.dtype) * size)
+        yield
 
 
 _Kept = tuple[dict[str, torch.Tensor | None], str, torch.Tensor, torch.Tensor]

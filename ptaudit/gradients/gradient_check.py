@@ -3,52 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError, in_one_line
-from ptaudit.gradients.fallback import dense, summed
-from ptaudit.gradients.frozen_state import jittered
-from ptaudit.gradients.gradient_trial import ERRORS, Sketches, Trial, Verdict, mixing, tokens_of, tolerance
-from ptaudit.gradients.layers import UNUSED, Layer, LayerInfo
-from ptaudit.gradients.per_example_pass import PerRecordLoss, Reading, Sweep, sweep
+from ptaudit.gradients.agreement import ERRORS, MIXED, disagreement, mixing, tokens_of, tolerance
+from ptaudit.gradients.autograd import dense, summed
+from ptaudit.gradients.batch_axis import find_layouts
+from ptaudit.gradients.fallback import by_loop, by_vmap
+from ptaudit.gradients.frozen_state import jittered, without_gradients
+from ptaudit.gradients.hooks import Reading
+from ptaudit.gradients.layers import UNUSED, Capture, Layer, LayerInfo
+from ptaudit.gradients.per_example_pass import PerExamplePass, per_example_pass, reading_of
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import from_gradients
-from ptaudit.training.batch import Inputs, rows, shapes
+from ptaudit.gradients.record_losses import RecordLosses
+from ptaudit.gradients.rules import rule_for
+from ptaudit.gradients.rules.base import Contribution, from_gradients
+from ptaudit.gradients.rules.layout import ARRANGE, FIRST, SHARED
+from ptaudit.model_input import shapes
 
-PROOF_RECORDS = 4
-USE_RECORDS = 64
+CHECK_RECORDS = 4
+UNUSED_RECORDS = 64
 """Records on which a layer must get no gradient at all to count as unused."""
 
 TRIES = 3
 
+PLAUSIBLE = 0.5
+"""A relative error below this may come from records at a kink of ReLU or max-pooling, where rounding decides."""
 
-def prove(
-    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], sketches: Sketches, inputs: Inputs, targets: Tensor
-) -> tuple[LayerInfo, ...]:
+Sketches = Mapping[str, LayerSketch]
+
+
+def check_layers(losses: RecordLosses, layers: Sequence[Layer], sketches: Sketches) -> tuple[LayerInfo, ...]:
     """How each layer is to be read; the model must be in evaluation mode with gradients enabled.
 
     A layer whose gradient is zero now (zero-initialised residual branches) would agree with anything, and a record at
-    a kink of the loss has different gradients alone and in a batch; the proof is then repeated beside the present
+    a kink of the loss has different gradients alone and in a batch; the check is then repeated beside the present
     weights.
 
     Raises:
         ModelError: fewer than two records, or the model cannot be run on them.
     """
-    if len(targets) < 2:
+    if len(losses) < 2:
         raise ModelError("reading gradients needs at least two records to see whether the model mixes them")
-    unused = _unused(model, loss, layers, rows(inputs, slice(USE_RECORDS)), targets[:USE_RECORDS])
+    unused = _unused(losses.some(slice(UNUSED_RECORDS)), layers)
     used = [layer for layer in layers if layer.name not in unused]
-    groups = [slice(start, start + PROOF_RECORDS) for start in range(0, USE_RECORDS, PROOF_RECORDS)]
-    groups = [s for s in groups if len(targets[s]) == PROOF_RECORDS] or [slice(PROOF_RECORDS)]
-    verdicts = Trial(model, loss, sketches, rows(inputs, groups[0]), targets[groups[0]]).verdicts(used)
+    starts = range(0, UNUSED_RECORDS, CHECK_RECORDS)
+    groups = [losses.some(slice(start, start + CHECK_RECORDS)) for start in starts]
+    groups = [group for group in groups if len(group) == CHECK_RECORDS] or groups[:1]
+    verdicts = GradientCheck(groups[0], sketches).verdicts(used)
     for seed in range(max(TRIES, len(groups)) - 1):
         doubtful = [x for x in used if verdicts[x.name].doubtful and seed < TRIES - 1]
         if again := doubtful + [x for x in used if verdicts[x.name].vacuous and x not in doubtful]:
-            s = groups[(seed + 1) % len(groups)]
             with jittered((p for layer in layers for p in layer.parameters.values()), seed):
-                tried = Trial(model, loss, sketches, rows(inputs, s), targets[s]).verdicts(again)
+                tried = GradientCheck(groups[(seed + 1) % len(groups)], sketches).verdicts(again)
             verdicts |= {name: verdicts[name].better(verdict) for name, verdict in tried.items()}
     verdicts |= dict.fromkeys(unused, Verdict("none", UNUSED))
     return tuple(
@@ -58,34 +69,33 @@ def prove(
     )
 
 
-def still_holds(
-    model: nn.Module, loss: PerRecordLoss, readings: Sequence[Reading], inputs: Inputs, targets: Tensor
-) -> bool:
+def still_holds(losses: RecordLosses, readings: Sequence[Reading]) -> bool:
     """Whether the rules' tokens still add up to the gradient of their batch.
 
-    The weights move, and a use of a parameter that no rule sees may have been switched off by a zero when the proof
+    The weights move, and a use of a parameter that no rule sees may have been switched off by a zero when the check
     was made. One batch on both sides leaves no room for kinks.
     """
     layers = [reading.layer for reading in readings]
     if not layers:
         return True
-    batch = summed(model, loss, layers, inputs, targets)
+    batch = summed(losses, layers)
     try:
-        swept = sweep(model, loss, readings, inputs, targets)
+        with without_gradients(losses.model):
+            one_pass = per_example_pass(losses, readings)
     except torch.OutOfMemoryError:
         raise
     except ERRORS:
         if any(reading.expands for reading in readings):  # which the model does not take on these records
             return False
         raise
-    gaps = astray(layers, {reading.layer.name: reading.sketch for reading in readings}, swept, batch)
-    return not swept.failed and max(gaps.values()) <= tolerance(layers, targets.device, swept.half)
+    gaps = astray(layers, {reading.layer.name: reading.sketch for reading in readings}, one_pass, batch)
+    return not one_pass.failed and max(gaps.values()) <= tolerance(layers, losses.targets.device, one_pass.half)
 
 
 def astray(
     layers: Sequence[Layer],
     sketches: Mapping[str, LayerSketch | None],
-    swept: Sweep,
+    one_pass: PerExamplePass,
     batch: Mapping[str, Tensor | None],
 ) -> dict[str, float]:
     """How far the tokens of a pass are from adding up to the gradient of its batch, by layer name.
@@ -95,33 +105,164 @@ def astray(
     Args:
         layers: those that are read by rules, with tokens.
         sketches: of each.
-        swept: what the rules gave.
+        one_pass: what the rules gave.
         batch: gradient of the summed loss by parameter path.
     """
     gaps = {}
     for layer in layers:
-        own = dense([layer], batch)
-        whole = from_gradients(
-            {name: own[layer.path(name)].unsqueeze(0) for name in layer.parameters}, sketches[layer.name]
-        )
-        tokens, norm_sq = swept.found.get(layer.name, (torch.zeros_like(tokens_of(whole)), whole[1]))
+        whole = _of_batch(layer, dense([layer], batch), sketches[layer.name])
+        tokens, norm_sq = one_pass.found.get(layer.name, (torch.zeros_like(tokens_of(whole)), whole[1]))
         finite = bool(tokens_of(whole).isfinite().all())
         gaps[layer.name] = mixing((tokens_of((tokens, norm_sq)), norm_sq), whole) if finite else 0.0
     return gaps
 
 
-def _unused(
-    model: nn.Module, loss: PerRecordLoss, layers: Sequence[Layer], inputs: Inputs, targets: Tensor
-) -> frozenset[str]:
+@dataclass(frozen=True)
+class Verdict:
+    """How a layer is read, and whether that should be looked at again beside the present weights."""
+
+    capture: Capture
+    reason: str = ""
+    vacuous: bool = False
+    doubtful: bool = False
+    layout: str = FIRST
+
+    def better(self, again: Verdict) -> Verdict:
+        """What a second try makes of it: a zero gradient shows nothing, and one agreement is no accident."""
+        order: tuple[Capture, ...] = ("rule", "vmap", "loop", "none")
+        if self.vacuous and not again.vacuous:
+            return again
+        return again if not again.vacuous and order.index(again.capture) < order.index(self.capture) else self
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """Every way of reading layers, held against one-record autograd.
+
+    Attributes:
+        losses: of the few records, and the model in evaluation mode with gradients enabled.
+        sketches: of every layer, by name.
+    """
+
+    losses: RecordLosses
+    sketches: Sketches
+
+    def verdicts(self, layers: Sequence[Layer]) -> dict[str, Verdict]:
+        """The fastest way that gives the true gradients, by layer name."""
+        batch = dense(layers, summed(self.losses, layers))
+        try:
+            summed(self.losses.some(slice(1)), layers)
+        except ERRORS as error:
+            reason = f"no single record passes through the model, as with batch statistics alone: {in_one_line(error)}"
+            return dict.fromkeys((layer.name for layer in layers), Verdict("none", reason))
+        alone = by_loop(self.losses, layers, self.sketches)
+        first = self._one_pass({layer.name: FIRST for layer in layers}, layers)
+        truth = _Truth(alone, tolerance(layers, self.losses.targets.device, first.half))
+        found: dict[str, Verdict] = {}
+        for layer in layers:
+            gap = mixing(alone[layer.name], _of_batch(layer, batch, self.sketches[layer.name]))
+            if not bool(alone[layer.name][1].isfinite().all()):
+                found[layer.name] = Verdict("none", "gradients of the first records are not finite")
+            elif gap > truth.bound:
+                found[layer.name] = Verdict("none", MIXED, doubtful=gap < PLAUSIBLE)
+            else:
+                found[layer.name] = _judged(layer, first, truth)
+        for layout in ARRANGE:
+            ruled = [layer.name for layer in layers if rule_for(layer.module) and not layer.is_complex]
+            self._try(dict.fromkeys(ruled, layout), layers, truth, found)
+        for layer in layers:
+            if isinstance(layer.module, nn.Embedding):
+                with suppress(*ERRORS):  # the model does not take one lookup per record
+                    self._try({layer.name: SHARED}, layers, truth, found)
+        self._try(find_layouts(self.losses, _looped(layers, found), truth.bound), layers, truth, found)
+        self._by_vmap(_looped(layers, found), truth, found)
+        return found
+
+    def _one_pass(self, layouts: Mapping[str, str], layers: Sequence[Layer]) -> PerExamplePass:
+        named = [(layer, layouts[layer.name]) for layer in layers if layer.name in layouts]
+        readings = [reading_of(layer, layout, self.sketches[layer.name]) for layer, layout in named]
+        with without_gradients(self.losses.model):
+            return per_example_pass(self.losses, [reading for reading in readings if reading is not None])
+
+    def _try(
+        self, layouts: Mapping[str, str], layers: Sequence[Layer], truth: _Truth, found: dict[str, Verdict]
+    ) -> None:
+        """Lifts layers from the loop to a rule in another layout where that agrees."""
+        rest = [layer for layer in _looped(layers, found) if layer.name in layouts]
+        if not rest:
+            return
+        one_pass = self._one_pass(layouts, rest)
+        for name in (layer.name for layer in rest):
+            if name in one_pass.found and truth.gap(name, one_pass.found) <= truth.bound:
+                found[name] = replace(found[name], capture="rule", reason="", doubtful=False, layout=layouts[name])
+
+    def _by_vmap(self, layers: Sequence[Layer], truth: _Truth, found: dict[str, Verdict]) -> None:
+        """Lifts layers from the loop to vmap where that agrees; the loop is the reference itself."""
+        if not layers:
+            return
+        mapped, why = None, ""
+        try:
+            mapped = by_vmap(self.losses, layers, self.sketches)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # torch.func raises whatever the operation at hand raises
+            why = f"; vmap: {in_one_line(error)}"
+        for name in (layer.name for layer in layers):
+            verdict, gap = found[name], truth.gap(name, mapped or {})
+            if mapped is None:
+                found[name] = replace(verdict, reason=verdict.reason + why)
+            elif gap <= truth.bound:
+                found[name] = replace(verdict, capture="vmap")
+            else:
+                why = f"; vmap: differs from autograd by {gap:.2g}"
+                found[name] = replace(verdict, reason=verdict.reason + why, doubtful=gap < PLAUSIBLE)
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """Contributions by one-record autograd, by layer name, and the relative error that rounding explains."""
+
+    alone: Mapping[str, Contribution]
+    bound: float
+
+    def gap(self, name: str, found: Mapping[str, Contribution]) -> float:
+        """How far a layer's contribution is from the truth."""
+        return disagreement(found.get(name), self.alone[name])
+
+
+def _judged(layer: Layer, one_pass: PerExamplePass, truth: _Truth) -> Verdict:
+    """Of the rule for records in dimension 0."""
+    gap, vacuous = truth.gap(layer.name, one_pass.found), not bool(truth.alone[layer.name][1].any())
+    if layer.is_complex or rule_for(layer.module) is None:
+        kind = type(layer.module).__name__
+        return Verdict("loop", f"no rule for {'complex ' if layer.is_complex else ''}{kind}", vacuous)
+    if layer.name in one_pass.failed:
+        return Verdict("loop", one_pass.failed[layer.name], vacuous)
+    if gap > truth.bound:
+        return Verdict("loop", f"rule: differs from autograd by {gap:.2g}", vacuous, doubtful=gap < PLAUSIBLE)
+    return Verdict("rule", vacuous=vacuous)
+
+
+def _looped(layers: Sequence[Layer], found: Mapping[str, Verdict]) -> list[Layer]:
+    """Those for which nothing faster than the loop is known by now."""
+    return [layer for layer in layers if found[layer.name].capture == "loop"]
+
+
+def _of_batch(layer: Layer, batch: Mapping[str, Tensor], sketch: LayerSketch | None) -> Contribution:
+    """Of the gradient of a batch as of one record."""
+    return from_gradients({name: batch[layer.path(name)].unsqueeze(0) for name in layer.parameters}, sketch)
+
+
+def _unused(losses: RecordLosses, layers: Sequence[Layer]) -> frozenset[str]:
     """Layers none of whose parameters the summed loss depends on."""
     try:
-        grads = summed(model, loss, layers, inputs, targets)
+        grads = summed(losses, layers)
     except ModelError:
         raise
     except ERRORS as error:
         raise ModelError(
-            f"the model cannot be run and differentiated on a batch of {len(targets)} records: {in_one_line(error)}",
-            where=type(model).__name__,
-            remedy=f"it must accept records of shape {shapes(inputs)}",
+            f"the model cannot be run and differentiated on a batch of {len(losses)} records: {in_one_line(error)}",
+            where=type(losses.model).__name__,
+            remedy=f"it must accept records of shape {shapes(losses.inputs)}",
         ) from error
     return frozenset(x.name for x in layers if all(grads[x.path(name)] is None for name in x.parameters))

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import in_one_line
-from ptaudit.gradients.functional import UseOf
+from ptaudit.gradients.agreement import HALF
 from ptaudit.gradients.layers import Layer
+from ptaudit.gradients.linear_calls import ModuleCallOf
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution, ContributionOf, UnsupportedError, Use
-from ptaudit.gradients.rules.projection import Projection, plain, projection
-from ptaudit.gradients.rules.tied import tied
-
-HALF = (torch.bfloat16, torch.float16)
+from ptaudit.gradients.rules import fitting
+from ptaudit.gradients.rules.base import Contribution, ContributionOf, ModuleCall, Rule, UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -25,38 +24,38 @@ class Reading:
     """A layer to be read by its rule; without a sketch only its norm is wanted.
 
     Attributes:
-        places: for a layer that is read by expanding its parameters, how, by their names (see `expand.py`).
+        axes: for a layer that is read by expanding its parameters, how, by their names (see `expand.py`).
         shared: whether the module is used once for all records, so that its output has to be expanded.
     """
 
     layer: Layer
-    rule: ContributionOf
+    rule: Rule
     sketch: LayerSketch | None
-    places: dict[str, int] | None = None
+    axes: dict[str, int] | None = None
     shared: bool = False
 
     @property
     def expands(self) -> bool:
         """Whether the model meets tensors of another shape meanwhile."""
-        return self.places is not None or self.shared
+        return self.axes is not None or self.shared
 
 
 @dataclass(eq=False)
-class _Call:
-    use_of: UseOf
+class _Awaited:
+    call_of: ModuleCallOf
     grad: Tensor | None = None
 
     def forget(self) -> None:
         """Lets go of all tensors: the hook that holds this call lives as long as the graph."""
-        self.use_of, self.grad = _over, None
+        self.call_of, self.grad = _over, None
 
 
-def _over(grad: Tensor) -> Use:
+def _over(grad: Tensor) -> ModuleCall:
     raise UnsupportedError("a gradient came after the layer was read")
 
 
-class Tap:
-    """Collects the uses of one layer; runs its rule when the last awaited gradient has arrived.
+class LayerHook:
+    """Collects the calls of one layer; runs its rule when the last awaited gradient has arrived.
 
     Attributes:
         result: the contribution; None where no gradient reached the layer.
@@ -72,15 +71,34 @@ class Tap:
         self.failure = ""
         self._n = n
         self._roots = roots
-        self._calls: list[_Call] = []
+        self._awaited: list[_Awaited] = []
         self._inside = 0
 
-    def before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Forward pre-hook: what `use` tells from here on happens inside the module."""
+    def attach(self, stack: ExitStack) -> None:
+        """Listens at the module until the stack is closed."""
+        stack.callback(self.layer.module.register_forward_pre_hook(self._before).remove)
+        stack.callback(self.layer.module.register_forward_hook(self._after, with_kwargs=True).remove)
+
+    def note(self, output: Tensor, call_of: ModuleCallOf) -> Tensor:
+        """Takes note of a call; returns the output that the model goes on with."""
+        awaited = _Awaited(call_of)
+        self._awaited.append(awaited)
+        self._inside += 1
+        output = self._tracked(output)
+        output.register_hook(partial(self._arrive, awaited))  # type: ignore[no-untyped-call]
+        return output
+
+    def finish(self) -> None:
+        """Runs the rule on the calls that got a gradient, when some call never did."""
+        if self.result is None and not self.failure:
+            self._run()
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """What `note` is told from here on happens inside the module."""
         self._inside = 0
 
-    def after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        """Forward hook; no gradient is wanted inside the first pass of an activation checkpoint."""
+    def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """No gradient is wanted inside the first pass of an activation checkpoint."""
         inputs = [*args, *kwargs.values()]
         seen, self._inside = self._inside, 0
         if seen or not torch.is_grad_enabled() or not inputs or not isinstance(output, Tensor):
@@ -88,21 +106,7 @@ class Tap:
         given = inputs[0].detach()
         if self.reading.shared:
             given, output = (x.expand(self._n, *x.shape[x.shape[0] == 1 :]) for x in (given, output))
-        return self.use(output, lambda grad: Use(given, grad))
-
-    def use(self, output: Tensor, use_of: UseOf) -> Tensor:
-        """Takes note of a use; returns the output that the model goes on with."""
-        call = _Call(use_of)
-        self._calls.append(call)
-        self._inside += 1
-        output = self._tracked(output)
-        output.register_hook(lambda grad: self._arrive(call, grad))  # type: ignore[no-untyped-call]
-        return output
-
-    def finish(self) -> None:
-        """Runs the rule on the calls that got a gradient, when some call never did."""
-        if self.result is None and not self.failure:
-            self._run()
+        return self.note(output, partial(ModuleCall, given))
 
     def _tracked(self, output: Tensor) -> Tensor:
         if not output.requires_grad:
@@ -112,17 +116,17 @@ class Tap:
         # An in-place operation on a view rewrites the history of its base and would lose the hook.
         return output.clone() if output._base is not None else output
 
-    def _arrive(self, call: _Call, grad: Tensor) -> None:
-        call.grad = grad.detach()
+    def _arrive(self, awaited: _Awaited, grad: Tensor) -> None:
+        awaited.grad = grad.detach()
         self.half |= grad.dtype in HALF
-        if all(other.grad is not None for other in self._calls):
+        if all(other.grad is not None for other in self._awaited):
             self._run()
 
     def _run(self) -> None:
-        found = [(call.use_of, call.grad) for call in self._calls if call.grad is not None]
-        for call in self._calls:
-            call.forget()
-        self._calls = []
+        found = [(awaited.call_of, awaited.grad) for awaited in self._awaited if awaited.grad is not None]
+        for awaited in self._awaited:
+            awaited.forget()
+        self._awaited = []
         if not found:
             return
         if self.result is not None:
@@ -130,18 +134,13 @@ class Tap:
             return
         try:
             with torch.no_grad(), torch.autocast(found[0][1].device.type, enabled=False):
-                self.result = self._rule([use_of(grad) for use_of, grad in found])
+                calls = [call_of(grad) for call_of, grad in found]
+                rule, fit = fitting(self.reading.rule, self.layer, calls, self._n)
+                self.result = self._way(rule)(self.layer, fit, self._n, self.reading.sketch)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a rule meets what its author did not think of: the layer is read another way
             self.failure = f"rule: {in_one_line(error)}"
 
-    def _rule(self, uses: Sequence[Use]) -> Contribution:
-        rule = self.reading.rule
-        if any(isinstance(use, Projection) for use in uses):
-            if isinstance(self.layer.module, nn.Embedding):
-                rule = tied
-            elif isinstance(self.layer.module, nn.Linear):
-                whole = plain(self.layer, uses)
-                rule, uses = (projection, uses) if whole is None else (rule, whole)
-        return rule(self.layer, uses, self._n, self.reading.sketch)
+    def _way(self, rule: Rule) -> ContributionOf:
+        return rule.contribution

@@ -11,13 +11,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ptaudit.gradients.hooks import Reading
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.matrices import Dense, Factors, RecordGradients, UsedRows
-from ptaudit.gradients.per_example_pass import Reading, reading_of
+from ptaudit.gradients.per_example_pass import reading_of
 from ptaudit.gradients.projection import Block, LayerSketch, MatrixBlock, VectorBlock, generator_for, projection
-from ptaudit.gradients.rules import rule_for
-from ptaudit.gradients.rules.base import Contribution, ContributionOf, Use, by_record
-from ptaudit.gradients.rules.layout import arranged
+from ptaudit.gradients.rules.base import Contribution, ContributionOf, ModuleCall, all_positions
+from ptaudit.gradients.rules.embedding import looked_up
 
 WHOLE = 4096
 """Layers with at most so many parameters are kept whole."""
@@ -68,8 +68,8 @@ class KeptSketch(LayerSketch):
         """The matrices of explicit gradients one after the other, `(n, dim)`."""
         return torch.cat([block(grads) for block in self.blocks], 1)
 
-    def placed(self) -> list[tuple[Block, slice]]:
-        """Every block and its place: one after the other."""
+    def spans(self) -> list[tuple[Block, slice]]:
+        """Every block and its span: one after the other."""
         ends = list(itertools.accumulate(rows * columns for rows, columns in self.sizes))
         return [(block, slice(start, end)) for block, start, end in zip(self.blocks, [0, *ends], ends)]
 
@@ -123,18 +123,15 @@ class Keeper:
         """What listens in the place of the layer's rule; only for a layer that has one."""
         found = reading_of(self._layer, self._layout, self.sketch)
         assert found is not None
-        if found.places is not None:
+        if found.axes is not None:
             return found
-        rule = rule_for(self._layer.module)
-        assert rule is not None
-        listening = arranged(replace(rule, contribution=self._listening(rule.contribution)), self._layout)
-        return replace(found, rule=listening.contribution)
+        return replace(found, rule=replace(found.rule, contribution=self._listening(found.rule.contribution)))
 
     def _listening(self, rule: ContributionOf) -> ContributionOf:
-        def contribution(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
-            factors = _factors(layer, uses, n)
+        def contribution(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
+            factors = _factors(layer, calls, n)
             if factors is None:
-                return rule(layer, uses, n, self.sketch)
+                return rule(layer, calls, n, self.sketch)
             self._noted = tuple(part.detach().clone() for part in factors)
             return None, torch.zeros(n, device=factors[0].device)
 
@@ -199,25 +196,20 @@ def as_kept(
     return [part.reshape(-1, *size) for part, size in zip(flat, sketch.sizes)]
 
 
-def _factors(layer: Layer, uses: Sequence[Use], n: int) -> tuple[Tensor, ...] | None:
+def _factors(layer: Layer, calls: Sequence[ModuleCall], n: int) -> tuple[Tensor, ...] | None:
     """What the gradient is a product of, where that is fewer numbers than the matrix; None where it is not."""
     module = layer.module
-    if "weight" not in layer.parameters or type(uses[0]) is not Use:
+    if "weight" not in layer.parameters or type(calls[0]) is not ModuleCall:
         return None
     if isinstance(module, nn.Embedding):
         if module.weight.numel() <= WHOLE:
             return None
-        index = torch.cat([by_record(use.input, n).flatten(1) for use in uses], 1)
-        grads = torch.cat([by_record(use.grad, n).flatten(1, -2) for use in uses], 1).float()
-        if module.padding_idx is not None:
-            grads = grads * (index != module.padding_idx)[..., None]
-        return index, grads
-    if not isinstance(module, nn.Linear) or any(use.input.dim() < 2 for use in uses):
+        return looked_up(module, calls, n)
+    if not isinstance(module, nn.Linear) or any(call.input.dim() < 2 for call in calls):
         return None
-    left = torch.cat([by_record(use.grad, n).flatten(1, -2) for use in uses], 1).float()
-    right = torch.cat([by_record(use.input, n).flatten(1, -2) for use in uses], 1).float()
-    positions, numbers = left.shape[1], left.shape[1] * (left.shape[2] + right.shape[2])
-    if positions > min(left.shape[2], right.shape[2]) or numbers > FACTORS:
+    left, right = (all_positions(x, n) for x in ([call.grad for call in calls], [call.input for call in calls]))
+    length, rows, columns = left.shape[1], left.shape[2], right.shape[2]
+    if length > min(rows, columns) or length * (rows + columns) > FACTORS:
         return None
     if "bias" in layer.parameters:
         right = torch.cat([right, right.new_ones(*right.shape[:2], 1)], 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ptaudit.errors import ModelError
-from ptaudit.training.batch import as_real
+from ptaudit.model_input import as_real
 
 ROOT = "(root)"
 UNUSED = "unused: receives no gradient"
@@ -72,6 +72,10 @@ class Layer:
     def is_complex(self) -> bool:
         """Whether one of its parameters is."""
         return any(parameter.is_complex() for parameter in self.parameters.values())
+
+    def only(self, parameter: str) -> Layer:
+        """The layer as if it owned one of its parameters alone."""
+        return replace(self, parameters={parameter: self.parameters[parameter]})
 
     def path(self, parameter: str) -> str:
         """Name of one of its parameters in the whole model."""

@@ -8,39 +8,55 @@ projected.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
-@runtime_checkable
-class RecordGradients(Protocol):
-    """The gradients of N records in one matrix of a layer's parameters."""
+class RecordGradients(ABC):
+    """The gradients of N records in one matrix of a layer's parameters.
+
+    Attributes:
+        whole: whether this is all of the matrix: neither side is projected.
+    """
+
+    whole: bool
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the matrix."""
 
-    @property
-    def whole(self) -> bool:
-        """Whether this is all of the matrix: neither side is projected."""
-
+    @abstractmethod
     def sums(self, members: Tensor) -> Tensor:
         """Sums over batches of records `(G, m)`, in the precision of training: `(G, rows, columns)` float32."""
 
+    @abstractmethod
     def scaled(self, factor: Tensor) -> RecordGradients:
         """The same with every record's gradient times its factor, `(N,)`: clipping."""
 
     def norms(self) -> Tensor:
         """Frobenius norm of every record's matrix, `(N,)` float32."""
+        return self._norms
+
+    @cached_property
+    @abstractmethod
+    def _norms(self) -> Tensor: ...
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What it is made of, each with a row per record."""
+        every: Any = self
+        return {f.name: x for f in fields(every) if isinstance(x := getattr(self, f.name), Tensor)}
 
 
 @dataclass(frozen=True)
-class Factors:
+class Factors(RecordGradients):
     """Gradients as sums of few outer products, exact: G_i = sum over positions p of left[i, p] right[i, p]^T.
 
     Attributes:
@@ -71,10 +87,6 @@ class Factors:
         """See `RecordGradients`."""
         return replace(self, left=self.left * factor.to(self.left)[:, None, None])
 
-    def norms(self) -> Tensor:
-        """See `RecordGradients`."""
-        return self._norms
-
     @cached_property
     def _norms(self) -> Tensor:
         gram = (self.left @ self.left.mT) * (self.right @ self.right.mT)
@@ -83,7 +95,7 @@ class Factors:
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(RecordGradients):
     """Gradients as explicit matrices.
 
     Attributes:
@@ -110,10 +122,6 @@ class Dense:
         """See `RecordGradients`."""
         return replace(self, values=self.values * factor.to(self.values)[:, None, None])
 
-    def norms(self) -> Tensor:
-        """See `RecordGradients`."""
-        return self._norms
-
     @cached_property
     def _norms(self) -> Tensor:
         norms: Tensor = torch.linalg.matrix_norm(self.values)
@@ -121,7 +129,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class UsedRows:
+class UsedRows(RecordGradients):
     """Gradients of an embedding: a row for every entry that occurs in the record, exact.
 
     Attributes:
@@ -150,10 +158,6 @@ class UsedRows:
         """See `RecordGradients`."""
         return replace(self, grads=self.grads * factor.to(self.grads)[:, None, None])
 
-    def norms(self) -> Tensor:
-        """See `RecordGradients`."""
-        return self._norms
-
     @cached_property
     def _norms(self) -> Tensor:
         norms: Tensor = torch.linalg.matrix_norm(self.rows_of(torch.arange(len(self.index)))[1])
@@ -180,13 +184,15 @@ def joined(parts: Sequence[Sequence[RecordGradients]]) -> list[RecordGradients]:
         first = same[0]
         if any(type(one) is not type(first) or one.shape != first.shape for one in same):
             return []
-        names = [f.name for f in fields(first) if isinstance(getattr(first, f.name), Tensor)]
-        found.append(replace(first, **{n: torch.cat([getattr(one, n) for one in same]) for n in names}))
+        found.append(_with(first, {n: torch.cat([one.tensors[n] for one in same]) for n in first.tensors}))
     return found
 
 
 def first(one: RecordGradients, n: int) -> RecordGradients:
     """The matrices of the first n records."""
-    names = [f.name for f in fields(one) if isinstance(getattr(one, f.name), Tensor)]  # type: ignore[arg-type]
-    found: RecordGradients = replace(one, **{name: getattr(one, name)[:n] for name in names})  # type: ignore[type-var]
+    return _with(one, {name: x[:n] for name, x in one.tensors.items()})
+
+
+def _with(one: Any, tensors: dict[str, Tensor]) -> RecordGradients:
+    found: RecordGradients = replace(one, **tensors)
     return found

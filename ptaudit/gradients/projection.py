@@ -159,8 +159,8 @@ class LayerSketch:
             tokens = tokens + block(grads)
         return tokens
 
-    def placed(self) -> list[tuple[Block, slice]]:
-        """Every block and its place in a token: here all of it, for blocks are added up."""
+    def spans(self) -> list[tuple[Block, slice]]:
+        """Every block and its span in a token: here all of it, for blocks are added up."""
         return [(block, slice(None)) for block in self.blocks]
 
     def matrix(self, weight: str = "weight") -> MatrixBlock:

@@ -25,12 +25,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad
 
 from ptaudit.errors import ModelError, in_one_line
+from ptaudit.gradients.agreement import ERRORS, agrees
 from ptaudit.gradients.differentiable_inputs import (
-    Moving,
-    Problem,
+    Differentiable,
+    DifferentiableLosses,
     along,
     cut,
     direction,
@@ -39,12 +40,11 @@ from ptaudit.gradients.differentiable_inputs import (
     soft_target,
     tangents,
 )
-from ptaudit.gradients.frozen_state import quiet
-from ptaudit.gradients.gradient_trial import ERRORS
+from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import Layer, find_layers
-from ptaudit.gradients.per_example_pass import PerRecordLoss
+from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses, loss_at, over_records
 from ptaudit.gradients.rules.base import pieces
-from ptaudit.training.batch import Inputs, batched, mapped, to_device
+from ptaudit.model_input import Inputs, batched, mapped, to_device
 
 _AT_ONCE = 64
 """Records of a pass: more are no faster on a CPU."""
@@ -130,121 +130,114 @@ def jacobian_norms(
     """
     chosen = tuple(layer for layer in find_layers(model) if layer.name in set(layers))
     # The fused kernels of attention have no second derivative.
-    with quiet(model, device), batched():
-        problem = Problem(model, loss, chosen, of, [], to_device(inputs, device), targets.to(device))
-        problem = replace(problem, moving=floats(problem.inputs) if of == "input" else [soft_target(problem)])
-        place = columns or slice(0, sum(leaf[0].numel() for leaf in problem.moving))
-        width = place.stop - place.start
+    with frozen_state(model, device), batched():
+        records = RecordLosses(model, loss, to_device(inputs, device), targets.to(device))
+        private = floats(records.inputs) if of == "input" else [soft_target(records)]
+        losses = DifferentiableLosses(model, loss, records.inputs, records.targets, chosen, of, private)
+        columns = columns or slice(0, sum(leaf[0].numel() for leaf in private))
+        width = columns.stop - columns.start
         exact = width <= 2 * probes
-        u = direction(problem.moving, place, exact, 0, seed)
-        probe = _fastest(problem, u)
+        u = direction(private, columns, exact, 0, seed)
+        probe = _fastest(losses, u)
         step = min(_AT_ONCE, next(pieces(len(targets), 3 * sum(layer.size for layer in chosen))).stop)
         slices = [slice(start, start + step) for start in range(0, len(targets), step)]
         squares = []
         for k in range(width if exact else probes):
-            u = direction(problem.moving, place, exact, k, seed)
-            squares.append(torch.cat([probe(problem.part(s), cut(u, s)) for s in slices], 1).double().cpu())
-        doubts = _doubts(problem, u)
+            u = direction(private, columns, exact, k, seed)
+            squares.append(torch.cat([probe(losses.some(s), cut(u, s)) for s in slices], 1).double().cpu())
+        doubts = _doubts(losses, u)
     return Norms(torch.stack(squares, -1), tuple(layer.size for layer in chosen), width, exact, doubts)
 
 
-def _fastest(problem: Problem, u: Moving) -> Callable[[Problem, Moving], Tensor]:
+_Probe = Callable[[DifferentiableLosses, Differentiable], Tensor]
+"""Squared norms of J u of every record and layer, `(L, n)`."""
+
+
+def _fastest(losses: DifferentiableLosses, u: Differentiable) -> _Probe:
     """All records side by side, where `torch.func` gives on a few what plain autograd gives; else one by one."""
-    few = slice(_TRIED)
-    trial, u = problem.part(few), cut(u, few)
+    few, u = losses.some(slice(_TRIED)), cut(u, slice(_TRIED))
     try:
-        reference = _one_by_one(trial, u)
+        reference = _one_by_one(few, u)
     except ERRORS as error:
         raise ModelError(f"no second derivative: {in_one_line(error)}") from error
-    try:
-        found = _side_by_side(trial, u)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # torch.func raises whatever the operation at hand raises
-        return _one_by_one
-    agree = bool((found - reference).norm() <= _AGREE * reference.norm())
-    return _side_by_side if agree else _one_by_one
+    return _side_by_side if agrees(lambda: [_side_by_side(few, u)], [reference], _AGREE) else _one_by_one
 
 
-def _side_by_side(problem: Problem, u: Moving) -> Tensor:
-    """Squared norms of J u of every record and layer, `(L, n)`."""
-    weights = {path: p.detach() for path, p in problem.parameters.items()}
+def _side_by_side(losses: DifferentiableLosses, u: Differentiable) -> Tensor:
+    """By `torch.func`."""
+    loss = loss_at(losses.model, losses.loss)
 
-    def lost(weights: dict[str, Tensor], moving: Moving, inputs: Inputs, targets: Tensor) -> Tensor:
-        def model(*args: Tensor, **kwargs: Tensor) -> object:
-            return functional_call(problem.model, weights, args, kwargs)
+    def at(weights: dict[str, Tensor], private: Differentiable, inputs: Inputs, target: Tensor) -> Tensor:
+        return loss(weights, *losses.put(private, inputs, target))
 
-        alone = [leaf.unsqueeze(0) for leaf in moving]
-        inputs = mapped(lambda leaf: leaf.unsqueeze(0), inputs)
-        return problem.losses(alone, inputs, targets.unsqueeze(0), model).squeeze(0)  # type: ignore[arg-type]
+    def slope(
+        weights: dict[str, Tensor], private: Differentiable, inputs: Inputs, target: Tensor, u: Differentiable
+    ) -> Tensor:
+        return along(grad(at, argnums=1)(weights, private, inputs, target), u)
 
-    def slope(weights: dict[str, Tensor], moving: Moving, inputs: Inputs, targets: Tensor, u: Moving) -> Tensor:
-        return along(grad(lost, argnums=1)(weights, moving, inputs, targets), u)
-
+    weights = {path: p.detach() for path, p in losses.parameters.items()}
     with torch.no_grad():
-        each = vmap(grad(slope), in_dims=(None, 0, 0, 0, 0))
-        return problem.squares(each(weights, problem.moving, problem.inputs, problem.targets, u))
+        return losses.squares(over_records(grad(slope), weights, losses.private, losses.inputs, losses.targets, u))
 
 
-def _one_by_one(problem: Problem, u: Moving) -> Tensor:
-    """The same by plain autograd."""
+def _one_by_one(losses: DifferentiableLosses, u: Differentiable) -> Tensor:
+    """By plain autograd."""
     found = []
-    for i in range(len(problem.targets)):
+    for i in range(len(losses)):
         s = slice(i, i + 1)
-        one = problem.part(s)
-        moving = [leaf.detach().clone().requires_grad_() for leaf in one.moving]
-        moved = tangents(problem, moving, problem.losses(moving, one.inputs, one.targets), cut(u, s))
-        found.append(problem.squares({path: g.unsqueeze(0) for path, g in moved.items()}))
+        one = losses.some(s)
+        moved = tangents(one.moved([leaf.detach().clone().requires_grad_() for leaf in one.private]), cut(u, s))
+        found.append(losses.squares({path: g.unsqueeze(0) for path, g in moved.items()}))
     return torch.cat(found, 1)
 
 
-def _doubts(problem: Problem, u: Moving) -> tuple[str, ...]:
+def _doubts(losses: DifferentiableLosses, u: Differentiable) -> tuple[str, ...]:
     """Layers whose derivatives are not those of a difference quotient, or of two: the first may have met a kink.
 
     A backward pass may be written without regard for its own derivative, which then is wrong without an error.
     """
-    trial, u = problem.part(slice(_TRIED)), cut(u, slice(_TRIED))
-    wrong = {layer.name for layer in problem.layers}
+    few, u = losses.some(slice(_TRIED)), cut(u, slice(_TRIED))
+    wrong = {layer.name for layer in losses.layers}
     with suppress(*ERRORS):  # a model that does not go in float64 cannot be held against quotients
-        exact = _in_float64(trial)
+        exact = _in_float64(few)
         for seed in range(2):
             wrong &= _wrong(exact, [d.double() for d in u], seed) if wrong else set()
-        return tuple(HIDDEN if layer.name in wrong else "" for layer in problem.layers)
-    return ("",) * len(problem.layers)
+        return tuple(HIDDEN if layer.name in wrong else "" for layer in losses.layers)
+    return ("",) * len(losses.layers)
 
 
-def _in_float64(problem: Problem) -> Problem:
+def _in_float64(losses: DifferentiableLosses) -> DifferentiableLosses:
     def double(x: Tensor) -> Tensor:
         return x.double() if x.is_floating_point() else x
 
-    model = copy.deepcopy(problem.model).double()
-    names = {layer.name for layer in problem.layers}
+    model = copy.deepcopy(losses.model).double()
+    names = {layer.name for layer in losses.layers}
     layers = tuple(layer for layer in find_layers(model) if layer.name in names)
-    moving, inputs = [x.double() for x in problem.moving], mapped(double, problem.inputs)
-    return replace(problem, model=model, layers=layers, moving=moving, inputs=inputs, targets=double(problem.targets))
+    private, inputs = [x.double() for x in losses.private], mapped(double, losses.inputs)
+    return replace(losses, model=model, layers=layers, private=private, inputs=inputs, targets=double(losses.targets))
 
 
-def _wrong(problem: Problem, u: Moving, seed: int) -> set[str]:
+def _wrong(losses: DifferentiableLosses, u: Differentiable, seed: int) -> set[str]:
     """Layers whose J u, summed over the records, is not the quotient, beside the records: these may lie on kinks."""
     generator = torch.Generator().manual_seed(seed)
-    sizes = [max(float(x.square().mean().sqrt()), 1e-6) for x in problem.moving]
-    noise = [torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device) for x in problem.moving]
-    moving = [(x + _JITTER * s * e).requires_grad_() for x, s, e in zip(problem.moving, sizes, noise, strict=True)]
+    sizes = [max(float(x.square().mean().sqrt()), 1e-6) for x in losses.private]
+    noise = [torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device) for x in losses.private]
+    beside = [(x + _JITTER * s * e).requires_grad_() for x, s, e in zip(losses.private, sizes, noise, strict=True)]
     step = _STEP * min(sizes)
 
     def gradients(sign: float) -> dict[str, Tensor]:
-        moved = [x.detach() + sign * step * d for x, d in zip(moving, u, strict=True)]
-        return gradients_of(problem.parameters, problem.losses(moved, problem.inputs, problem.targets).sum())
+        moved = [x.detach() + sign * step * d for x, d in zip(beside, u, strict=True)]
+        return gradients_of(losses.parameters, losses.moved(moved)().sum())
 
-    up, down, losses = gradients(1.0), gradients(-1.0), problem.losses(moving, problem.inputs, problem.targets)
-    told = tangents(problem, moving, losses, u)
+    up, down = gradients(1.0), gradients(-1.0)
+    told = tangents(losses.moved(beside), u)
 
     def size(layer: Layer, of: Callable[[str], Tensor]) -> float:
         return float(torch.stack([of(layer.path(name)).norm() for name in layer.parameters]).norm())
 
     return {
         layer.name
-        for layer in problem.layers
+        for layer in losses.layers
         if size(layer, lambda path: up[path] - down[path] - 2 * step * told[path])
         > _AGREE * size(layer, lambda path: up[path] - down[path]) + _ROUNDING * size(layer, lambda path: up[path])
     }

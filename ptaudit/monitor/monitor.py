@@ -19,8 +19,8 @@ from ptaudit.games.common.crossfit import RECORDS_PER_MEMBER
 from ptaudit.games.identity.rolling import BATCH
 from ptaudit.monitor.batch import Batch
 from ptaudit.monitor.fitness import check_model, gradients_of, records_of, tidied
+from ptaudit.monitor.gradient_check import check_layers
 from ptaudit.monitor.passes import NoTrainingPassError, Passes
-from ptaudit.monitor.proof import prove
 from ptaudit.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class Monitor:
     noise that are below 90 % of their ceiling have the status `sketch-limited`: they tell layers and steps apart, and
     not how much there is to be found.
 
-    On the first pass that is captured it is proven how each layer is read, in evaluation mode on the records of that
-    pass; a layer that fails is `inconclusive` with the reason. The seconds of the proof are in `setup`, not in
+    On the first pass that is captured it is checked how each layer is read, in evaluation mode on the records of that
+    pass; a layer that fails is `not captured`, with the reason. The seconds of the check are in `setup`, not in
     `overhead`.
 
     Records are known by their content (all tensors that the model is given with a row per record), so one that comes
@@ -94,7 +94,7 @@ class Monitor:
             step; may be set at any time. The game is then played with that noise on the sum of its 8 gradients, which
             hides less than a larger batch would: the bits are on the cautious side. Clipping is not seen.
         stopped: why the training was stopped; empty if it was not.
-        setup: seconds that the proof took.
+        setup: seconds that the check took.
 
     Raises:
         PtauditError: the model is compiled, replicated, sharded or not trainable, a pattern matches no layer, or an
@@ -136,7 +136,7 @@ class Monitor:
         self._passes = Passes(model, self._watch, self._tell)
         self._history: list[tuple[object, ...]] = []
         self._told: tuple[LiveRow, ...] = ()
-        self._proven: frozenset[int] = frozenset()
+        self._checked: frozenset[int] = frozenset()
         self._hopeless = _too_few(records_of(loader))
         self._in_vain = 0
         self._stack = ExitStack()
@@ -230,21 +230,21 @@ class Monitor:
         self._in_vain = 0
 
     def _wants(self, batch: Batch) -> bool:
-        """Whether to capture this pass; before the first one it is proven how the layers are read."""
+        """Whether to capture this pass; before the first one it is checked how the layers are read."""
         live = self._live
-        reason = self._hopeless or _unusable(batch, bool(self._proven))
+        reason = self._hopeless or _unusable(batch, bool(self._checked))
         live.obstacle = f"inconclusive: {reason}" if reason else ""
         if not live.wants(len(batch)):
             return False
-        if (trained := _trainable(self._model)) != self._proven:
-            self._prove(batch)
-            self._proven = trained
+        if (trained := _trainable(self._model)) != self._checked:
+            self._check(batch)
+            self._checked = trained
         return not self._hopeless and live.wants(len(batch))
 
-    def _prove(self, batch: Batch) -> None:
+    def _check(self, batch: Batch) -> None:
         began = time.perf_counter()
         try:
-            self._live.begin(prove(self._model, batch, self._seed))
+            self._live.begin(check_layers(self._model, batch, self._seed))
         except Exception as error:  # whatever the model raises: a monitor must not end the training that it watches
             self._hopeless = error.what if isinstance(error, PtauditError) else in_one_line(error)
         self.setup += time.perf_counter() - began
@@ -267,10 +267,10 @@ def _trainable(model: nn.Module) -> frozenset[int]:
     return frozenset(id(p) for p in model.parameters() if p.requires_grad)
 
 
-def _unusable(batch: Batch, proven: bool) -> str:
+def _unusable(batch: Batch, checked: bool) -> str:
     if len(batch) == 0:
         return "the model is given no tensor with a row per record"
-    return "" if proven or len(batch) > 1 else "a batch of at least two records must show how the layers are read"
+    return "" if checked or len(batch) > 1 else "a batch of at least two records must show how the layers are read"
 
 
 def _too_few(records: int | None) -> str:

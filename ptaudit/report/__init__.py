@@ -1,7 +1,8 @@
 """What a person, a script or a CI server reads: one file per output format, behind one interface.
 
 A format draws what `summary`, `pages` and `full` put into words; it knows tables and verdicts, nothing else.
-A new format is one file with the functions of `Format`, and one line in `FORMATS`.
+A new format is one file with a class (`format.DocumentFormat` has all but how a document is drawn), and one line in
+`FORMATS`: the options and errors that list formats are assembled from it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from ptaudit.errors import PtauditError
 
 if TYPE_CHECKING:
     from ptaudit.compare import Comparison
-    from ptaudit.report.check import CheckFacts
-    from ptaudit.report.selftest import CaseFacts
+    from ptaudit.report.check import CheckReport
+    from ptaudit.report.selftest import CaseResult
     from ptaudit.tables.run import Run
 
 
@@ -59,21 +60,34 @@ class Format(Protocol):
     def render_comparison(self, comparison: Comparison, page: Page = ...) -> str:
         """What changed between two runs."""
 
-    def render_check(self, report: CheckFacts, page: Page = ...) -> str:
+    def render_check(self, report: CheckReport, page: Page = ...) -> str:
         """What an audit would do, before it is run."""
 
-    def render_selftest(self, results: Sequence[CaseFacts], page: Page = ...) -> str:
+    def render_selftest(self, results: Sequence[CaseResult], page: Page = ...) -> str:
         """Known answers beside those that were found."""
 
 
-FORMATS: dict[str, str] = {
-    "rich": "ptaudit.report.rich",
-    "plain": "ptaudit.report.plain",
-    "md": "ptaudit.report.markdown",
-    "json": "ptaudit.report.json",
-    "junit": "ptaudit.report.junit",
+@dataclass(frozen=True)
+class FormatEntry:
+    """A format as it is registered.
+
+    Attributes:
+        place: `module:class` of what draws it; loaded when asked for.
+        gates_only: whether it has room for the gates of a run alone.
+    """
+
+    place: str
+    gates_only: bool = False
+
+
+FORMATS: dict[str, FormatEntry] = {
+    "rich": FormatEntry("ptaudit.report.rich:Rich"),
+    "plain": FormatEntry("ptaudit.report.plain:Plain"),
+    "md": FormatEntry("ptaudit.report.markdown:Markdown"),
+    "json": FormatEntry("ptaudit.report.json:Json"),
+    "junit": FormatEntry("ptaudit.report.junit:JUnit", gates_only=True),
 }
-"""Format name to the module that draws it; loaded when asked for."""
+"""Format name to where it is."""
 
 
 def open_format(name: str) -> Format:
@@ -84,4 +98,11 @@ def open_format(name: str) -> Format:
     """
     if name not in FORMATS:
         raise PtauditError(f"unknown format {name!r}", remedy=f"known formats: {', '.join(FORMATS)}")
-    return cast(Format, importlib.import_module(FORMATS[name]))
+    module, _, kind = FORMATS[name].place.partition(":")
+    return cast(Format, getattr(importlib.import_module(module), kind)())
+
+
+def whole_formats() -> str:
+    """The formats that show all there is, in words: `rich, plain, md or json`."""
+    *others, last = (name for name, entry in FORMATS.items() if not entry.gates_only)
+    return f"{', '.join(others)} or {last}"

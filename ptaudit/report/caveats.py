@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING
 
 from ptaudit.report.words import plural
 from ptaudit.stats.estimate import NOT_COMPARABLE
-from ptaudit.tables.status import ATTACK_LIMITED
+from ptaudit.tables.status import ATTACK_LIMITED, MEANINGS, first_word, reason_of
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
 
 LOWER_BOUND = "Attack scores are lower bounds: a stronger adversary may do better; a gate that holds is no proof."
 ONE_SEED = "One seed: the noise of retraining is not in the intervals."
-STATUSES = {
-    ATTACK_LIMITED: "nothing but this adversary limits what is found: no noise hides the rest.",
-    "dim-limited": "the largest sketch won; an adversary with the full gradient may do better.",
-    "sketch-limited": "the adversary saw a sketch of the gradient alone; one with the full gradient may do better.",
-    "data-limited": "the adversary does better with more records or batches of its own to learn from.",
-    "saturated": "within one bit of the ceiling, or (ksg) still rising with the records: more of them could show more.",
-}
-"""What a status means for the reader, the least cautious first."""
 BOUNDS = (
     "mutual-information: infonce and nwj are lower bounds, sliced is of projections; ksg, gaussian, mine and smile may "
     "be too high."
@@ -36,8 +28,8 @@ _MOST_REASONS = 3
 def caveats(run: Run) -> tuple[str, ...]:
     """The sentences for this run: what is badly wrong, fixed ones, its own warnings, then what is missing."""
     statuses = run.rows.text("status").counts()
-    there = {status.partition(":")[0] for status in statuses}
-    meanings = [f"{status}: {sentence}" for status, sentence in STATUSES.items() if status in there]
+    there = set(map(first_word, statuses))
+    meanings = [f"{status}: {sentence}" for status, sentence in MEANINGS.items() if status in there]
     first = [text for text in meanings if text.startswith(ATTACK_LIMITED)]
     alarms = [str(text) for text in run.manifest.get("alarms", ())]
     sentences = [*alarms, LOWER_BOUND, *first, *_not_captured(run), *_not_comparable(statuses), *_not_run(statuses)]
@@ -68,8 +60,8 @@ def _not_run(statuses: Mapping[str, int]) -> list[str]:
     """How many numbers could not be had, and why: the most frequent reasons."""
     reasons: Counter[str] = Counter()
     for status, rows in statuses.items():
-        if status.startswith("inconclusive"):
-            reasons[status.removeprefix("inconclusive:").strip()] += rows
+        if first_word(status) == "inconclusive":
+            reasons[reason_of(status)] += rows
     if not reasons:
         return []
     texts = [f"{reason} ({n})" for reason, n in reasons.most_common(_MOST_REASONS)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ptaudit.report.document import Cell, Tone
 from ptaudit.report.words import number, percent, share
 from ptaudit.tables.row import Row
+from ptaudit.tables.status import first_word
 
 
 def share_cell(row: Row | None, *, with_ceiling: bool = False) -> Cell:
@@ -25,11 +26,6 @@ def noise_cell(row: Row | None) -> Cell:
     return Cell("" if row is None else f"{row.value:.2g}")
 
 
-def status_word(row: Row) -> str:
-    """The status without its reason."""
-    return row.status.split(":")[0]
-
-
 def status_cell(row: Row) -> Cell:
     """The status in its tone."""
-    return Cell(status_word(row), "dim" if row.status == "ok" else "warn")
+    return Cell(first_word(row.status), "dim" if row.status == "ok" else "warn")

@@ -3,104 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
 
 from ptaudit.report.columns import (
-    ColumnFacts,
-    FileFacts,
-    FrozenFacts,
+    CheckpointEntry,
+    ColumnEntry,
+    FrozenEntry,
     class_fact,
     columns_grid,
     files_grid,
     frozen_fact,
 )
-from ptaudit.report.document import Cell, Column, Document, Facts, Grid, Lines, Tone, drop_blank_columns
+from ptaudit.report.document import Cell, Column, Document, Drawn, Facts, Grid, Lines, Tone, drop_blank_columns, grid_of
 from ptaudit.report.words import count, duration, percent, plural, size
-
-if TYPE_CHECKING:
-    from ptaudit.tables.run import LayerEntry
+from ptaudit.tables.run import LayerEntry
 
 
-class CheckFacts(Protocol):
-    """What a check found out; times in seconds, memory in bytes, `members` and the like in records."""
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found out: times in seconds, memory in bytes, members and the like in records.
 
-    @property
-    def spec_name(self) -> str: ...  # noqa: D102
-    @property
-    def device(self) -> str: ...  # noqa: D102
-    @property
-    def layers(self) -> Sequence[LayerEntry]: ...  # noqa: D102
-    @property
-    def parameters(self) -> int: ...  # noqa: D102
-    @property
-    def captured_parameters(self) -> int: ...  # noqa: D102
-    @property
-    def members(self) -> int: ...  # noqa: D102
-    @property
-    def held_out(self) -> int: ...  # noqa: D102
-    @property
-    def audited(self) -> int: ...  # noqa: D102
-    @property
-    def step_seconds(self) -> float: ...  # noqa: D102
-    @property
-    def estimate_seconds(self) -> Mapping[str, float]: ...  # noqa: D102
-    @property
-    def memory_bytes(self) -> int: ...  # noqa: D102
-    @property
-    def gradient_bytes(self) -> int: ...  # noqa: D102
-    @property
-    def warnings(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def columns(self) -> Sequence[ColumnFacts]: ...  # noqa: D102
-    @property
-    def class_names(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def frozen(self) -> Sequence[FrozenFacts]: ...  # noqa: D102
-    @property
-    def checkpoints(self) -> Sequence[FileFacts]: ...  # noqa: D102
+    `memory_bytes` is the peak, of which `gradient_bytes` hold the gradients that games keep.
+    """
+
+    spec_name: str
+    device: str
+    layers: tuple[LayerEntry, ...]
+    parameters: int
+    captured_parameters: int
+    members: int
+    audited: int
+    held_out: int
+    step_seconds: float
+    estimate_seconds: Mapping[str, float]
+    memory_bytes: int
+    gradient_bytes: int
+    warnings: tuple[str, ...]
+    columns: tuple[ColumnEntry, ...]
+    class_names: tuple[str, ...]
+    frozen: tuple[FrozenEntry, ...]
+    checkpoints: tuple[CheckpointEntry, ...]
 
 
 _CAPTURE_TONE: dict[str, Tone] = {"rule": "good", "none": "bad"}
 
 
-def check_page(report: CheckFacts) -> Document:
+def check_page(report: CheckReport) -> Document:
     """Columns and checkpoints where there are some, all layers, the estimate and the warnings."""
     return Document(
         f"ptaudit check {report.spec_name}",
         (
             columns_grid(report.columns),
             files_grid(report.checkpoints),
-            _layers(report),
+            layers_grid(report.layers),
             Facts("facts", _facts(report)),
             Lines("warning", "Warnings", tuple(Cell(text, "warn") for text in report.warnings), bullets=True),
         ),
     )
 
 
-def _layers(report: CheckFacts) -> Grid:
-    columns = (
-        Column("layer", elastic=28),
-        Column("type"),
-        Column("parameters", right=True),
-        Column("captured by"),
-        Column("reason", elastic=20),
+def layers_grid(layers: Sequence[LayerEntry]) -> Grid:
+    """How each layer is captured, and why not."""
+    columns: tuple[Drawn[LayerEntry], ...] = (
+        (Column("layer", elastic=28), lambda layer: Cell(layer.name, "strong")),
+        (Column("type"), lambda layer: Cell(layer.type)),
+        (Column("parameters", right=True), lambda layer: Cell(count(layer.parameters))),
+        (Column("captured by"), _capture_cell),
+        (Column("reason", elastic=20), lambda layer: Cell(layer.reason, "dim")),
     )
-    rows = tuple(
-        (
-            Cell(layer.name, "strong"),
-            Cell(layer.type),
-            Cell(count(layer.parameters)),
-            Cell(
-                "not captured" if layer.capture == "none" else layer.capture, _CAPTURE_TONE.get(layer.capture, "warn")
-            ),
-            Cell(layer.reason, "dim"),
-        )
-        for layer in report.layers
-    )
-    return drop_blank_columns(Grid("layer", "Layers", columns, rows))
+    return drop_blank_columns(grid_of("layer", "Layers", columns, layers))
 
 
-def _facts(report: CheckFacts) -> tuple[tuple[str, str], ...]:
+def _capture_cell(layer: LayerEntry) -> Cell:
+    text = "not captured" if layer.capture == "none" else layer.capture
+    return Cell(text, _CAPTURE_TONE.get(layer.capture, "warn"))
+
+
+def _facts(report: CheckReport) -> tuple[tuple[str, str], ...]:
     captured = percent(report.captured_parameters / report.parameters if report.parameters else None)
     phases = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in report.estimate_seconds.items())
     step = f", one training step {report.step_seconds * 1000:.1f} ms" if report.step_seconds else ""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
 
-from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
+from ptaudit.report.document import Cell, Column, Drawn, Grid, T, drop_blank_columns, grid_of
 from ptaudit.report.words import count, plural
 
 MOST_LINES = 40
@@ -16,86 +16,96 @@ _FEWEST_ALIKE = 4
 _MOST_NAMES = 12
 
 
-class ColumnFacts(Protocol):
-    """A column of a table: see `ptaudit.auditing.columns.ColumnEntry`."""
+@dataclass(frozen=True)
+class ColumnEntry:
+    """A column of a table.
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def kind(self) -> str: ...  # noqa: D102
-    @property
-    def levels(self) -> int | None: ...  # noqa: D102
-    @property
-    def missing(self) -> int | None: ...  # noqa: D102
-    @property
-    def becomes(self) -> str: ...  # noqa: D102
-    @property
-    def inputs(self) -> int: ...  # noqa: D102
-    @property
-    def other(self) -> float | None: ...  # noqa: D102
+    Attributes:
+        name: its name.
+        kind: what it holds; empty where nobody read it.
+        levels: how many different values, of categories and of what is kept aside; None where nobody counted.
+        missing: how many entries are missing; None where nobody counted.
+        becomes: what the model gets of it, or what else it is used for.
+        inputs: how many inputs of the model it became.
+        other: share of the held-out records with a level that has no input of its own; None for what is no category.
+    """
 
-
-class FileFacts(Protocol):
-    """A checkpoint: its file, its epoch, and what stands in it."""
-
-    @property
-    def epoch(self) -> int: ...  # noqa: D102
-    @property
-    def file(self) -> str: ...  # noqa: D102
-    @property
-    def told(self) -> str: ...  # noqa: D102
-    @property
-    def audited(self) -> bool: ...  # noqa: D102
+    name: str
+    kind: str
+    levels: int | None
+    missing: int | None
+    becomes: str
+    inputs: int
+    other: float | None
 
 
-class FrozenFacts(Protocol):
-    """What of a model is not trained."""
+@dataclass(frozen=True)
+class CheckpointEntry:
+    """A checkpoint.
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def parameters(self) -> int: ...  # noqa: D102
+    Attributes:
+        epoch: whole epochs that were trained before it.
+        file: its folder and name.
+        told: what stands in it, in words; empty where it says nothing.
+        audited: whether it is audited.
+    """
+
+    epoch: int
+    file: str
+    told: str
+    audited: bool
 
 
-def columns_grid(columns: Sequence[ColumnFacts]) -> Grid:
+@dataclass(frozen=True)
+class FrozenEntry:
+    """A layer, or one parameter of a layer of which others are trained, that is not trained."""
+
+    name: str
+    parameters: int
+
+
+def columns_grid(columns: Sequence[ColumnEntry]) -> Grid:
     """The columns of a table; neighbours that are alike share a line."""
-    titles = (
-        Column("column", elastic=28),
-        Column("kind"),
-        Column("levels", right=True),
-        Column("missing", right=True),
-        Column("becomes", elastic=24),
-        Column("held out in other", right=True),
+    drawn: tuple[Drawn[_Alike], ...] = (
+        (Column("column", elastic=28), lambda line: Cell(line[0], "strong")),
+        (Column("kind"), lambda line: Cell(line[1].kind)),
+        (Column("levels", right=True), lambda line: Cell("" if line[1].levels is None else count(line[1].levels))),
+        (
+            Column("missing", right=True),
+            lambda line: Cell(count(line[1].missing), "warn") if line[1].missing else _BLANK,
+        ),
+        (Column("becomes", elastic=24), lambda line: Cell(line[1].becomes, "" if line[1].inputs else "dim")),
+        (
+            Column("held out in other", right=True),
+            lambda line: Cell(f"{100 * line[1].other:.1f} %", "warn") if line[1].other else _BLANK,
+        ),
     )
-    lines = list(_lines(columns))
-    grid = Grid("column", "Columns", titles, tuple(lines[:MOST_LINES]), _cut(len(lines)))
-    return drop_blank_columns(grid)
+    return _cut("column", "Columns", drawn, list(_lines(columns)))
 
 
-def _lines(columns: Sequence[ColumnFacts]) -> Iterator[tuple[Cell, ...]]:
+_Alike = tuple[str, ColumnEntry]
+"""Columns in a line: their names, and one of them."""
+_BLANK = Cell("")
+
+
+def _lines(columns: Sequence[ColumnEntry]) -> Iterator[_Alike]:
     for _, group in groupby(columns, lambda c: (c.kind, c.levels, c.missing, c.becomes, c.other)):
         alike = list(group)
-        many = len(alike) >= _FEWEST_ALIKE
-        for one in alike[:1] if many else alike:
-            name = f"{one.name} … {alike[-1].name} ({len(alike)})" if many else one.name
-            yield (
-                Cell(name, "strong"),
-                Cell(one.kind),
-                Cell("" if one.levels is None else count(one.levels)),
-                Cell(count(one.missing), "warn") if one.missing else Cell(""),
-                Cell(one.becomes, "" if one.inputs else "dim"),
-                Cell(f"{100 * one.other:.1f} %", "warn") if one.other else Cell(""),
-            )
+        if len(alike) >= _FEWEST_ALIKE:
+            yield f"{alike[0].name} … {alike[-1].name} ({len(alike)})", alike[0]
+        else:
+            yield from ((one.name, one) for one in alike)
 
 
-def files_grid(files: Sequence[FileFacts]) -> Grid:
+def files_grid(files: Sequence[CheckpointEntry]) -> Grid:
     """The checkpoints by epoch."""
-    titles = (Column("epoch", right=True), Column("checkpoint", elastic=40), Column("in the file"), Column("audited"))
-    rows = tuple(
-        (Cell(str(one.epoch)), Cell(one.file, "strong"), Cell(one.told), Cell("" if one.audited else "no", "dim"))
-        for one in files
+    drawn: tuple[Drawn[CheckpointEntry], ...] = (
+        (Column("epoch", right=True), lambda one: Cell(str(one.epoch))),
+        (Column("checkpoint", elastic=40), lambda one: Cell(one.file, "strong")),
+        (Column("in the file"), lambda one: Cell(one.told)),
+        (Column("audited"), lambda one: Cell("" if one.audited else "no", "dim")),
     )
-    return drop_blank_columns(Grid("checkpoint", "Checkpoints", titles, rows[:MOST_LINES], _cut(len(rows))))
+    return _cut("checkpoint", "Checkpoints", drawn, files)
 
 
 def class_fact(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -106,7 +116,7 @@ def class_fact(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return (("classes", f"{len(names)}: {', '.join(names[:_MOST_NAMES])}{more}"),)
 
 
-def frozen_fact(frozen: Sequence[FrozenFacts]) -> tuple[tuple[str, str], ...]:
+def frozen_fact(frozen: Sequence[FrozenEntry]) -> tuple[tuple[str, str], ...]:
     """What is not trained."""
     if not frozen:
         return ()
@@ -116,5 +126,7 @@ def frozen_fact(frozen: Sequence[FrozenFacts]) -> tuple[tuple[str, str], ...]:
     return (("frozen", f"{total}, never read: {names}{more}"),)
 
 
-def _cut(lines: int) -> str:
-    return f"… and {lines - MOST_LINES} more lines: --format json" if lines > MOST_LINES else ""
+def _cut(name: str, title: str, columns: Sequence[Drawn[T]], lines: Sequence[T]) -> Grid:
+    """A table of the first lines."""
+    more = f"… and {len(lines) - MOST_LINES} more lines: --format json" if len(lines) > MOST_LINES else ""
+    return drop_blank_columns(grid_of(name, title, columns, lines[:MOST_LINES], more))

@@ -6,11 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from ptaudit.report.cells import share_cell
-from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
+from ptaudit.report.document import Cell, Column, Drawn, Grid, drop_blank_columns, grid_of
 from ptaudit.report.words import adversary_text, bounds_text, interval_text, number
 from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.defenses import NONE, DefenseLine, defense_lines
 from ptaudit.tables.row import Row
+from ptaudit.tables.status import first_word
 from ptaudit.tables.sweeps import Threat, swept, threats
 
 if TYPE_CHECKING:
@@ -38,17 +39,26 @@ def defense_grid(run: Run, *, full: bool = False) -> Grid:
     if not run.defenses:  # views without a defense are in the other tables
         lines = [line for line in lines if line.shown != NONE]
     classes = all(math.isfinite(line.entry.held_out_accuracy) for line in lines)
-    columns = (
-        Column("trained with", elastic=20),
-        Column("accuracy" if classes else "loss", right=True),
-        Column("epsilon", right=True),
-        Column("view", elastic=12),
-        Column("shown as", elastic=12),
-        Column("score", elastic=16),
-        Column("static [95 %]", right=True),
-        Column("adaptive [95 %]", right=True),
-        Column("of ceiling", right=True, minor=1),
-        Column("adversary", minor=3),
+    columns: tuple[Drawn[DefenseLine], ...] = (
+        (Column("trained with", elastic=20), lambda line: Cell(line.entry.title, "strong")),
+        (
+            Column("accuracy" if classes else "loss", right=True),
+            lambda line: Cell(number(line.entry.held_out_accuracy if classes else line.entry.held_out_loss, 3)),
+        ),
+        (Column("epsilon", right=True), lambda line: Cell(_or_blank(line.entry.epsilon, ".3g"))),
+        (Column("view", elastic=12), lambda line: Cell(line.view)),
+        (
+            Column("shown as", elastic=12),
+            lambda line: Cell("" if line.shown in (line.entry.title, NONE) else line.shown, "dim"),
+        ),
+        (
+            Column("score", elastic=16),
+            lambda line: Cell(adversary_text(f"{line.game}.{line.metric}", "adaptive", line.knows)),
+        ),
+        (Column("static [95 %]", right=True), lambda line: Cell(_interval(line.static))),
+        (Column("adaptive [95 %]", right=True), lambda line: Cell(_interval(line.adaptive))),
+        (Column("of ceiling", right=True, minor=1), lambda line: share_cell(line.adaptive)),
+        (Column("adversary", minor=3), lambda line: Cell(line.adaptive.adversary if line.adaptive else "", "dim")),
     )
     what = "accuracy" if classes else "loss"
     texts = [
@@ -59,31 +69,13 @@ def defense_grid(run: Run, *, full: bool = False) -> Grid:
     if classes and isinstance(share, float):
         texts.append(f"always the most frequent class has accuracy {share:.3f}")
     title = f"Defenses: held-out {what} and joint leakage at the last epoch"
-    cells = tuple(_defense_cells(line, classes) for line in lines)
-    return drop_blank_columns(Grid("defense", title, columns, cells, "", tuple(map(Cell, texts))))
-
-
-def _defense_cells(line: DefenseLine, classes: bool) -> tuple[Cell, ...]:
-    entry = line.entry
-    held_out = entry.held_out_accuracy if classes else entry.held_out_loss
-    return (
-        Cell(entry.title, "strong"),
-        Cell(number(held_out, 3)),
-        Cell("" if math.isnan(entry.epsilon) else f"{entry.epsilon:.3g}"),
-        Cell(line.view),
-        Cell("" if line.shown == entry.title or line.shown == NONE else line.shown, "dim"),
-        Cell(adversary_text(f"{line.game}.{line.metric}", "adaptive", line.knows)),
-        Cell(_interval(line.static)),
-        Cell(_interval(line.adaptive)),
-        share_cell(line.adaptive),
-        Cell(line.adaptive.adversary if line.adaptive else "", "dim"),
-    )
+    return drop_blank_columns(grid_of("defense", title, columns, lines, notes=map(Cell, texts)))
 
 
 def _interval(row: Row | None) -> str:
     if row is None:
         return "-"
-    return bounds_text(row.value, row.lo, row.hi, 3) if row.measured else row.status.partition(":")[0]
+    return bounds_text(row.value, row.lo, row.hi, 3) if row.measured else first_word(row.status)
 
 
 def threat_grid(run: Run) -> Grid:
@@ -91,35 +83,23 @@ def threat_grid(run: Run) -> Grid:
     names = list(swept(run))
     lines = [t for t in threats(run) if t.row.layer == JOINT and t.row.metric == "bits" and t.row.as_trained]
     lines = [t for t in lines if t.row.knowledge != "static"] if names else []
-    columns = (
-        Column("game"),
-        *(Column(_NAMES.get(name, name), right=True) for name in names),
-        Column("view"),
-        Column("adversary"),
-        Column("bits [95 %]", right=True),
-        Column("of ceiling", right=True),
-        Column("null", right=True, minor=1),
-        Column("n", right=True, minor=3),
-        Column("status", minor=4),
+    columns: tuple[Drawn[Threat], ...] = (
+        (Column("game"), lambda t: Cell(t.row.game, "strong")),
+        *(
+            (Column(_NAMES.get(name, name), right=True), lambda t, name=name: Cell(_or_blank(t.knows[name])))
+            for name in names
+        ),
+        (Column("view"), lambda t: Cell(t.row.view, "dim")),
+        (Column("adversary"), lambda t: Cell(adversary_text(t.row.adversary, t.row.knowledge, t.row.knows))),
+        (Column("bits [95 %]", right=True), lambda t: Cell(interval_text(t.row))),
+        (Column("of ceiling", right=True), lambda t: share_cell(t.row)),
+        (Column("null", right=True, minor=1), lambda t: Cell(number(t.row.null, 3), "dim")),
+        (Column("n", right=True, minor=3), lambda t: Cell(str(t.row.n), "dim")),
+        (Column("status", minor=4), lambda t: Cell(first_word(t.row.status) if t.row.status != "ok" else "", "warn")),
     )
-    rows = tuple(_threat_cells(threat, names) for threat in lines)
-    return Grid("threat", "What the adversary knows (all layers jointly, last epoch)", columns, rows)
+    return grid_of("threat", "What the adversary knows (all layers jointly, last epoch)", columns, lines)
 
 
-def _threat_cells(threat: Threat, names: list[str]) -> tuple[Cell, ...]:
-    row = threat.row
-    return (
-        Cell(row.game, "strong"),
-        *(Cell("" if _blank(threat.knows[name]) else str(threat.knows[name])) for name in names),
-        Cell(row.view, "dim"),
-        Cell(adversary_text(row.adversary, row.knowledge, row.knows)),
-        Cell(interval_text(row)),
-        share_cell(row),
-        Cell(number(row.null, 3), "dim"),
-        Cell(str(row.n), "dim"),
-        Cell(row.status.partition(":")[0] if row.status != "ok" else "", "warn"),
-    )
-
-
-def _blank(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _or_blank(value: str | float, form: str = "") -> str:
+    """A value in words; nothing where a number does not exist."""
+    return "" if isinstance(value, float) and math.isnan(value) else format(value, form)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from ptaudit.report.words import shade_width, shorten, thin
 
@@ -82,7 +82,20 @@ class Grid:
     notes: tuple[Cell, ...] = ()
 
 
-Block = Facts | Lines | Grid
+Section = Facts | Lines | Grid
+
+
+T = TypeVar("T")
+Drawn = tuple[Column, Callable[[T], Cell | Marks]]
+"""A column, and what stands in it of a line."""
+
+
+def grid_of(
+    name: str, title: str, columns: Iterable[Drawn[T]], lines: Iterable[T], more: str = "", notes: Iterable[Cell] = ()
+) -> Grid:
+    """A table of things, each of which is drawn column by column."""
+    heads, cells = zip(*columns)
+    return Grid(name, title, heads, tuple(tuple(cell(line) for cell in cells) for line in lines), more, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -90,10 +103,10 @@ class Document:
     """A titled sequence of blocks; empty blocks are not drawn."""
 
     title: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[Section, ...]
 
     @property
-    def filled(self) -> tuple[Block, ...]:
+    def filled(self) -> tuple[Section, ...]:
         """The blocks that say something."""
         return tuple(block for block in self.blocks if not is_empty(block))
 
@@ -102,7 +115,7 @@ class Document:
         return Document(change(self.title), tuple(_with_texts(block, change) for block in self.blocks))
 
 
-def _with_texts(block: Block, change: Callable[[str], str]) -> Block:
+def _with_texts(block: Section, change: Callable[[str], str]) -> Section:
     def changed(cells: tuple[Cell | Marks, ...]) -> tuple[Cell | Marks, ...]:
         return tuple(replace(cell, text=change(cell.text)) if isinstance(cell, Cell) else cell for cell in cells)
 
@@ -123,7 +136,7 @@ def _with_texts(block: Block, change: Callable[[str], str]) -> Block:
     )
 
 
-def is_empty(block: Block) -> bool:
+def is_empty(block: Section) -> bool:
     """Whether a block has nothing to say."""
     if isinstance(block, Facts):
         return not block.pairs
@@ -143,7 +156,7 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     ) or [""]
 
 
-def lines_needed(block: Block, width: int) -> int:
+def lines_needed(block: Section, width: int) -> int:
     """Lines that a block takes on a terminal, the blank line before it included."""
     if is_empty(block):
         return 0

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.report.cells import NOISE_NOTE, noise_cell
+from ptaudit.report.check import layers_grid
 from ptaudit.report.defenses import defense_grid, threat_grid
-from ptaudit.report.document import Block, Cell, Column, Document, Facts, Grid, Lines, Marks, drop_blank_columns
+from ptaudit.report.document import (
+    Cell,
+    Column,
+    Document,
+    Drawn,
+    Facts,
+    Grid,
+    Lines,
+    Marks,
+    Section,
+    drop_blank_columns,
+    grid_of,
+)
 from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import conclusion_cell, gate_grid
 from ptaudit.report.summary import heats, summarise
 from ptaudit.report.words import adversary_text, count, interval_text, number, percent, share, shares
 from ptaudit.spec.catalog import JOINT, NOISE_HALF
+from ptaudit.spec.metrics import METRICS
 from ptaudit.tables.columns import first_of, keys, places_of, series_of
 from ptaudit.tables.defenses import defense_lines
 from ptaudit.tables.localisation import localisation_sheet
-from ptaudit.tables.ranking import PLACE, noise_halves, noise_of, noise_rows
-from ptaudit.tables.row import KEY_COLUMNS
+from ptaudit.tables.ranking import LEAK_KEY, noise_halves, noise_of, noise_rows
+from ptaudit.tables.row import KEY_COLUMNS, Row
 from ptaudit.tables.sweeps import threats
 from ptaudit.tables.table import Table, strongest
 
@@ -49,15 +63,12 @@ _SOMETIMES: dict[str, Callable[[Run], bool]] = {
 }
 """Files that not every run has."""
 
-_OF_LAYERS = ("bits", "top_share")
-"""Metrics that have a table of layers; membership has bits too."""
-
 
 def full_report(run: Run, folder: str | None = None) -> Document:
     """The report as a document of many tables; `folder` is used in the commands it suggests."""
     summary, bare = summarise(run), replace(run, rows=run.rows.as_trained)
     files = [(name, what) for name, what in FILES if name not in _SOMETIMES or _SOMETIMES[name](run)]
-    blocks: tuple[Block, ...] = (
+    blocks: tuple[Section, ...] = (
         Lines("verdict", "", (conclusion_cell(summary.conclusion),)),
         Facts("facts", summary.facts),
         gate_grid(run.verdicts, folder or f"runs/{run.name}", most=None),
@@ -67,7 +78,7 @@ def full_report(run: Run, folder: str | None = None) -> Document:
         _joint(bare),
         *_layers(bare),
         _epochs(bare),
-        _captured(run),
+        replace(layers_grid(run.layers), name="captured", title="How layers were captured"),
         Lines("caveat", "What this does not show", tuple(map(Cell, summary.caveats)), bullets=True),
         Lines("file", "Files", tuple(Cell(f"{name}: {what}", link=name) for name, what in files), bullets=True),
     )
@@ -78,44 +89,32 @@ def _joint(run: Run) -> Grid:
     """Row `*` of each view, game, adversary and metric at the last epoch, with its course over epochs."""
     rows = run.rows.where(layer=JOINT)
     last = rows.last_epoch
-    columns = (
-        Column("view"),
-        Column("game"),
-        Column("adversary"),
-        Column("metric"),
-        Column("value [95 % interval]", right=True),
-        Column("ceiling", right=True),
-        Column("of ceiling", right=True),
-        Column("null", right=True),
-        Column("n", right=True),
-        Column("by epoch"),
-        Column("status"),
-    )
     parts, (_, group) = shares(rows), first_of(keys(KEY_COLUMNS[1:], rows)[0])
     courses = [tuple(parts[place] for place in places) for places in series_of(group, rows.number("epoch"))]
-    shown = np.flatnonzero(rows.are(epoch=last))
-    cells = tuple(
+    columns: tuple[Drawn[tuple[int, Row]], ...] = (
+        (Column("view"), lambda line: Cell(line[1].view)),
+        (Column("game"), lambda line: Cell(line[1].game)),
         (
-            Cell(row.view),
-            Cell(row.game),
-            Cell(adversary_text(row.adversary, row.knowledge, row.knows)),
-            Cell(row.metric),
-            Cell(interval_text(row)),
-            Cell(number(row.ceiling)),
-            Cell(percent(share(row))),
-            Cell(number(row.null, 3)),
-            Cell(count(row.n)),
-            Marks(courses[line]),
-            Cell(row.status),
-        )
-        for line, row in zip(group[shown], rows.take(shown))
+            Column("adversary"),
+            lambda line: Cell(adversary_text(line[1].adversary, line[1].knowledge, line[1].knows)),
+        ),
+        (Column("metric"), lambda line: Cell(line[1].metric)),
+        (Column("value [95 % interval]", right=True), lambda line: Cell(interval_text(line[1]))),
+        (Column("ceiling", right=True), lambda line: Cell(number(line[1].ceiling))),
+        (Column("of ceiling", right=True), lambda line: Cell(percent(share(line[1])))),
+        (Column("null", right=True), lambda line: Cell(number(line[1].null, 3))),
+        (Column("n", right=True), lambda line: Cell(count(line[1].n))),
+        (Column("by epoch"), lambda line: Marks(courses[line[0]])),
+        (Column("status"), lambda line: Cell(line[1].status)),
     )
-    return Grid("joint", f"All layers jointly (*) at epoch {last}", columns, cells)
+    shown = np.flatnonzero(rows.are(epoch=last))
+    lines = zip(group[shown].tolist(), rows.take(shown))
+    return grid_of("joint", f"All layers jointly (*) at epoch {last}", columns, lines)
 
 
 def _layers(run: Run) -> list[Grid]:
     """One table for each view and game, and each estimator: every layer's number, first, last and highest."""
-    rows = run.rows.where(metric=_OF_LAYERS)
+    rows = run.rows.where(metric=[name for name, kind in METRICS.items() if kind.by_layer])
     rows = rows.take(~rows.are(layer=JOINT) & rows.adaptive)
     groups: dict[tuple[str, str, str, str], list[str]] = {}
     for view, game, metric, name in rows.distinct("view", "game", "metric", "adversary"):
@@ -132,24 +131,16 @@ def _layers(run: Run) -> list[Grid]:
     ]
 
 
+class _Course(NamedTuple):
+    """The strongest numbers of a layer."""
+
+    first: Row
+    last: Row
+    highest: Row
+
+
 def _layer_table(title: str, here: Table, noisy: Table) -> Grid:
     epochs = np.unique(here.number("epoch")).tolist()
-    columns = (
-        Column("layer"),
-        Column("type"),
-        Column("parameters", right=True),
-        Column(f"epoch {epochs[0]}", right=True),
-        Column(f"epoch {epochs[-1]} [95 % interval]", right=True),
-        Column("highest [95 % interval]", right=True),
-        Column("at epoch", right=True),
-        Column("of ceiling", right=True),
-        Column("ceiling", right=True),
-        Column("null", right=True),
-        Column("n", right=True),
-        Column(NOISE_HALF, right=True),
-        Column("by epoch"),
-        Column("status"),
-    )
     best = strongest(here, "layer", "epoch")
     best = best.take(np.argsort(best.number("layer_index"), kind="stable"))
     series = series_of(first_of(best.text("layer").codes)[1], best.number("epoch"))
@@ -158,28 +149,27 @@ def _layer_table(title: str, here: Table, noisy: Table) -> Grid:
     ends = (best.take(np.array(places)) for places in ([p[0] for p in series], [p[-1] for p in series], peaks))
     noises = noise_halves(noisy.where(epoch=epochs)) if here[0].metric == "bits" else {}
     courses = heats(best, epochs)
-    cells = []
-    for first, last, highest in zip(*ends):
-        cells.append(
-            (
-                Cell(last.layer),
-                Cell(last.layer_type),
-                Cell(count(last.parameters)),
-                Cell(interval_text(first) if first.epoch == epochs[0] else "-"),
-                Cell(interval_text(last)),
-                Cell(interval_text(highest)),
-                Cell(str(highest.epoch)),
-                Cell(percent(share(last))),
-                Cell(number(last.ceiling)),
-                Cell(number(last.null, 3)),
-                Cell(count(last.n)),
-                noise_cell(noise_of(last, noises)),
-                Marks(courses[last.layer], "heat"),
-                Cell(last.status),
-            )
-        )
-    grid = Grid("layer", title, columns, tuple(cells))
-    if (places_of(*keys(PLACE, here, noisy)) >= 0).any():
+    columns: tuple[Drawn[_Course], ...] = (
+        (Column("layer"), lambda line: Cell(line.last.layer)),
+        (Column("type"), lambda line: Cell(line.last.layer_type)),
+        (Column("parameters", right=True), lambda line: Cell(count(line.last.parameters))),
+        (
+            Column(f"epoch {epochs[0]}", right=True),
+            lambda line: Cell(interval_text(line.first) if line.first.epoch == epochs[0] else "-"),
+        ),
+        (Column(f"epoch {epochs[-1]} [95 % interval]", right=True), lambda line: Cell(interval_text(line.last))),
+        (Column("highest [95 % interval]", right=True), lambda line: Cell(interval_text(line.highest))),
+        (Column("at epoch", right=True), lambda line: Cell(str(line.highest.epoch))),
+        (Column("of ceiling", right=True), lambda line: Cell(percent(share(line.last)))),
+        (Column("ceiling", right=True), lambda line: Cell(number(line.last.ceiling))),
+        (Column("null", right=True), lambda line: Cell(number(line.last.null, 3))),
+        (Column("n", right=True), lambda line: Cell(count(line.last.n))),
+        (Column(NOISE_HALF, right=True), lambda line: noise_cell(noise_of(line.last, noises))),
+        (Column("by epoch"), lambda line: Marks(courses[line.last.layer], "heat")),
+        (Column("status"), lambda line: Cell(line.last.status)),
+    )
+    grid = grid_of("layer", title, columns, map(_Course, *ends))
+    if (places_of(*keys(LEAK_KEY, here, noisy)) >= 0).any():
         return replace(grid, notes=(Cell(NOISE_NOTE),))
     return drop_blank_columns(grid)
 
@@ -212,24 +202,3 @@ def _epochs(run: Run) -> Grid:
         rows.append(tuple(map(Cell, texts)))
     notes = (Cell(_OF_THE_MODEL),) if run.epochs else ()
     return drop_blank_columns(Grid("epoch", "Epochs (joint rows)", columns, tuple(rows), notes=notes))
-
-
-def _captured(run: Run) -> Grid:
-    columns = (
-        Column("layer"),
-        Column("type"),
-        Column("parameters", right=True),
-        Column("captured by"),
-        Column("reason"),
-    )
-    rows = tuple(
-        (
-            Cell(layer.name),
-            Cell(layer.type),
-            Cell(count(layer.parameters)),
-            Cell("not captured" if layer.capture == "none" else layer.capture),
-            Cell(layer.reason),
-        )
-        for layer in run.layers
-    )
-    return drop_blank_columns(Grid("captured", "How layers were captured", columns, rows))

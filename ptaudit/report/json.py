@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from ptaudit.report.summary import conclude, summarise
 from ptaudit.report.words import share
 from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.tables.defenses import defenses_sheet
+from ptaudit.tables.formats import finite
 from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.row import COLUMNS, Row
 from ptaudit.tables.sweeps import threats_sheet
@@ -22,130 +22,92 @@ from ptaudit.tables.wide import Sheet
 
 if TYPE_CHECKING:
     from ptaudit.compare import Comparison
-    from ptaudit.report.check import CheckFacts
-    from ptaudit.report.selftest import CaseFacts
+    from ptaudit.report.check import CheckReport
+    from ptaudit.report.selftest import CaseResult
     from ptaudit.tables.run import Run
     from ptaudit.tables.verdict import Verdict
 
 
-def render(run: Run, page: Page = PAGE) -> str:
-    """A run: manifest, verdict, gates, joint rows with their series, layers, epochs and every row of the table."""
-    summary = summarise(run)
-    return to_json(
-        {
-            "name": run.name,
-            "verdict": {"outcome": summary.conclusion.outcome, "text": summary.conclusion.text},
-            "manifest": dict(run.manifest),
-            "timings": dict(run.timings),
-            "gates": [_gate(verdict) for verdict in run.verdicts],
-            "joint": [
-                {
-                    **_row(line.row),
-                    "share": share(line.row),
-                    "share_by_epoch": list(line.series),
-                    NOISE_HALF: line.noise.value if line.noise else None,
-                }
-                for line in summary.joint
-            ],
-            "audited_epochs": list(summary.epochs),
-            "layers": [asdict(layer) for layer in run.layers],
-            "epochs": [asdict(epoch) for epoch in run.epochs],
-            **_sheet("defenses", defenses_sheet(run)),
-            **_sheet("threats", threats_sheet(run)),
-            **_sheet("localisation", localisation_sheet(run)),
-            "caveats": list(summary.caveats),
-            "rows": [_row(row) for row in run.rows],
-        },
-        page,
-    )
+class Json:
+    """One object; see `Format`."""
 
+    def render(self, run: Run, page: Page = PAGE) -> str:
+        """A run: manifest, verdict, gates, joint rows with their series, layers, epochs and every row of the table."""
+        summary = summarise(run)
+        return to_json(
+            {
+                "name": run.name,
+                "verdict": {"outcome": summary.conclusion.outcome, "text": summary.conclusion.text},
+                "manifest": dict(run.manifest),
+                "timings": dict(run.timings),
+                "gates": [_gate(verdict) for verdict in run.verdicts],
+                "joint": [
+                    {
+                        **_row(line.row),
+                        "share": share(line.row),
+                        "share_by_epoch": list(line.series),
+                        NOISE_HALF: line.noise.value if line.noise else None,
+                    }
+                    for line in summary.joint
+                ],
+                "audited_epochs": list(summary.epochs),
+                "layers": [asdict(layer) for layer in run.layers],
+                "epochs": [asdict(epoch) for epoch in run.epochs],
+                **_sheet("defenses", defenses_sheet(run)),
+                **_sheet("threats", threats_sheet(run)),
+                **_sheet("localisation", localisation_sheet(run)),
+                "caveats": list(summary.caveats),
+                "rows": [_row(row) for row in run.rows],
+            },
+            page,
+        )
 
-def render_gates(run: Run, page: Page = PAGE) -> str:
-    """The gates and the verdict over them."""
-    conclusion = conclude(run.verdicts, str(run.manifest.get("status", "complete")))
-    return to_json(
-        {
-            "name": run.name,
-            "verdict": {"outcome": conclusion.outcome, "text": conclusion.text},
-            "gates": [_gate(verdict) for verdict in run.verdicts],
-        },
-        page,
-    )
+    def render_gates(self, run: Run, page: Page = PAGE) -> str:
+        """The gates and the verdict over them."""
+        conclusion = conclude(run)
+        return to_json(
+            {
+                "name": run.name,
+                "verdict": {"outcome": conclusion.outcome, "text": conclusion.text},
+                "gates": [_gate(verdict) for verdict in run.verdicts],
+            },
+            page,
+        )
 
+    def render_comparison(self, comparison: Comparison, page: Page = PAGE) -> str:
+        """Counts, notes and changes (those within noise with `page.all_rows` only)."""
+        changes = shown_changes(comparison, all_rows=page.all_rows)
+        return to_json(
+            {
+                "before": comparison.before,
+                "after": comparison.after,
+                "counts": counts(comparison),
+                "not_comparable": obstacles(comparison),
+                "notes": list(comparison.notes),
+                "changes": [_flat(change) for change in changes],
+            },
+            page,
+        )
 
-def render_comparison(comparison: Comparison, page: Page = PAGE) -> str:
-    """Counts, notes and changes (those within noise with `page.all_rows` only)."""
-    changes = shown_changes(comparison, all_rows=page.all_rows)
-    return to_json(
-        {
-            "before": comparison.before,
-            "after": comparison.after,
-            "counts": counts(comparison),
-            "not_comparable": obstacles(comparison),
-            "notes": list(comparison.notes),
-            "changes": [_flat(change) for change in changes],
-        },
-        page,
-    )
+    def render_check(self, report: CheckReport, page: Page = PAGE) -> str:
+        """What an audit would do."""
+        return to_json(asdict(report), page)
 
-
-def render_check(report: CheckFacts, page: Page = PAGE) -> str:
-    """What an audit would do."""
-    return to_json(
-        {
-            "spec_name": report.spec_name,
-            "device": report.device,
-            "layers": [asdict(layer) for layer in report.layers],
-            "parameters": report.parameters,
-            "captured_parameters": report.captured_parameters,
-            "members": report.members,
-            "audited": report.audited,
-            "held_out": report.held_out,
-            "step_seconds": report.step_seconds,
-            "estimate_seconds": dict(report.estimate_seconds),
-            "memory_bytes": report.memory_bytes,
-            "gradient_bytes": report.gradient_bytes,
-            "warnings": list(report.warnings),
-            "columns": [_flat(column) for column in report.columns],
-            "class_names": list(report.class_names),
-            "frozen": [_flat(layer) for layer in report.frozen],
-            "checkpoints": [_flat(file) for file in report.checkpoints],
-        },
-        page,
-    )
-
-
-def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> str:
-    """Known answers beside those found."""
-    names = ("name", "expected", "found", "passed", "seconds")
-    return to_json(
-        {
-            "passed": all(result.passed for result in results),
-            "cases": [{name: getattr(result, name) for name in names} for result in results],
-        },
-        page,
-    )
+    def render_selftest(self, results: Sequence[CaseResult], page: Page = PAGE) -> str:
+        """Known answers beside those found."""
+        cases = [asdict(result) for result in results]
+        return to_json({"passed": all(result.passed for result in results), "cases": cases}, page)
 
 
 def to_json(content: object, page: Page = PAGE) -> str:
     """JSON text in the characters of the page, keys in the order given."""
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=not page.unicode, allow_nan=False)
+    text = json.dumps(finite(content), indent=2, ensure_ascii=not page.unicode, allow_nan=False)
     return escape.json(text) + "\n"
 
 
 def _sheet(name: str, sheet: Sheet) -> dict[str, Any]:
     """A table that not every run has."""
     return {name: [dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows]} if sheet.rows else {}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return value.item() if hasattr(value, "item") else value
 
 
 def _row(row: Row) -> dict[str, Any]:

@@ -8,62 +8,53 @@ from xml.etree import ElementTree
 
 from ptaudit.errors import PtauditError
 from ptaudit.escape import xml
-from ptaudit.report import PAGE, Page
+from ptaudit.report import PAGE, Page, whole_formats
 from ptaudit.report.pages import gate_rule
 from ptaudit.report.words import bounds_text, view_text
 
 if TYPE_CHECKING:
     from ptaudit.compare import Comparison
-    from ptaudit.report.check import CheckFacts
-    from ptaudit.report.selftest import CaseFacts
+    from ptaudit.report.check import CheckReport
+    from ptaudit.report.selftest import CaseResult
     from ptaudit.tables.run import Run
     from ptaudit.tables.verdict import Verdict
 
 
-def render(run: Run, page: Page = PAGE) -> str:
-    """The gates of a run. An undecided gate is skipped, or failed or passed as `page.inconclusive` says."""
-    cases = [_case(run.name, verdict, page) for verdict in run.verdicts]
-    totals = {
-        "tests": str(len(cases)),
-        "failures": str(sum(case.find("failure") is not None for case in cases)),
-        "errors": "0",
-        "skipped": str(sum(case.find("skipped") is not None for case in cases)),
-    }
-    suites = ElementTree.Element("testsuites", totals)
-    suite = ElementTree.SubElement(suites, "testsuite", {"name": "ptaudit gates", **totals, "time": "0"})
-    suite.extend(cases)
-    ElementTree.indent(suites)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+class JUnit:
+    """Test suites; see `Format`."""
+
+    def render(self, run: Run, page: Page = PAGE) -> str:
+        """The gates of a run. An undecided gate is skipped, or failed or passed as `page.inconclusive` says."""
+        cases = [_case(run.name, verdict, page) for verdict in run.verdicts]
+        totals = {
+            "tests": str(len(cases)),
+            "failures": str(sum(case.find("failure") is not None for case in cases)),
+            "errors": "0",
+            "skipped": str(sum(case.find("skipped") is not None for case in cases)),
+        }
+        suites = ElementTree.Element("testsuites", totals)
+        suite = ElementTree.SubElement(suites, "testsuite", {"name": "ptaudit gates", **totals, "time": "0"})
+        suite.extend(cases)
+        ElementTree.indent(suites)
+        return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+
+    render_gates = render
+
+    def render_comparison(self, comparison: Comparison, page: Page = PAGE) -> NoReturn:
+        """JUnit has no place for a comparison."""
+        raise _no_place_for("comparisons")
+
+    def render_check(self, report: CheckReport, page: Page = PAGE) -> NoReturn:
+        """JUnit has no place for a check."""
+        raise _no_place_for("checks")
+
+    def render_selftest(self, results: Sequence[CaseResult], page: Page = PAGE) -> NoReturn:
+        """Known answers are not gates."""
+        raise _no_place_for("selftests")
 
 
-render_gates = render
-
-
-def render_comparison(comparison: Comparison, page: Page = PAGE) -> NoReturn:
-    """JUnit has no place for a comparison.
-
-    Raises:
-        PtauditError: always.
-    """
-    raise PtauditError("junit reports gates, not comparisons", remedy="use rich, plain, md or json")
-
-
-def render_check(report: CheckFacts, page: Page = PAGE) -> NoReturn:
-    """JUnit has no place for a check.
-
-    Raises:
-        PtauditError: always.
-    """
-    raise PtauditError("junit reports gates, not checks", remedy="use rich, plain, md or json")
-
-
-def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> NoReturn:
-    """Known answers are not gates.
-
-    Raises:
-        PtauditError: always.
-    """
-    raise PtauditError("junit reports gates, not selftests", remedy="use rich, plain, md or json")
+def _no_place_for(what: str) -> PtauditError:
+    return PtauditError(f"junit reports gates, not {what}", remedy=f"use {whole_formats()}")
 
 
 def _case(run_name: str, verdict: Verdict, page: Page) -> ElementTree.Element:

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 from ptaudit.games.registry import GAMES
 from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
 from ptaudit.report.words import interval_text, number
+from ptaudit.spec.metrics import METRICS
 from ptaudit.tables.row import Row
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
 
 _METRICS = GAMES["localisation"].metrics
+
+
+def _is_distance(name: str) -> bool:
+    """Whether a metric is to be read beside its null."""
+    return METRICS[name].unit == "distance"
 
 
 def localisation_grid(run: Run) -> Grid:
@@ -26,7 +32,7 @@ def localisation_grid(run: Run) -> Grid:
     columns = [Column("game"), Column("layer"), Column("type")]
     for metric in _METRICS:
         columns.append(Column(f"{metric.replace('_', ' ')} [95 %]", right=True))
-        if metric.endswith("distance"):
+        if _is_distance(metric):
             columns.append(Column("null", right=True))
     cells = tuple((Cell(game), Cell(layer), *_cells(found)) for (game, layer), found in lines.items())
     title = f"Which layers a secret and the input move, at epoch {last}"
@@ -43,6 +49,6 @@ def _cells(found: dict[str, Row]) -> Sequence[Cell]:
         row = found.get(metric)
         measured = row is not None and row.measured
         cells.append(Cell(interval_text(row) if row is not None and measured else "-"))
-        if metric.endswith("distance"):
+        if _is_distance(metric):
             cells.append(Cell(number(row.null, 2) if row is not None and measured else ""))
     return cells

@@ -2,62 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ptaudit.escape import markdown, markdown_line
 from ptaudit.report import PAGE, Page
-from ptaudit.report.check import check_page
-from ptaudit.report.comparison import comparison_page
 from ptaudit.report.document import Cell, Document, Facts, Grid, Lines, Marks
+from ptaudit.report.format import DocumentFormat
 from ptaudit.report.full import full_report
-from ptaudit.report.pages import gates_page
-from ptaudit.report.selftest import selftest_page
 from ptaudit.report.words import shades, sparkline
 
 if TYPE_CHECKING:
-    from ptaudit.compare import Comparison
-    from ptaudit.report.check import CheckFacts
-    from ptaudit.report.selftest import CaseFacts
     from ptaudit.tables.run import Run
 
 
-def render(run: Run, page: Page = PAGE) -> str:
-    """The full tables of a run."""
-    return draw(full_report(run, page.folder))
+class Markdown(DocumentFormat):
+    """GitHub-flavoured Markdown."""
 
+    def render(self, run: Run, page: Page = PAGE) -> str:
+        """The full tables of a run."""
+        return self.draw(full_report(run, page.folder))
 
-def render_gates(run: Run, page: Page = PAGE) -> str:
-    """The gates of a run."""
-    return draw(gates_page(run, page))
-
-
-def render_comparison(comparison: Comparison, page: Page = PAGE) -> str:
-    """What changed between two runs."""
-    return draw(comparison_page(comparison, page))
-
-
-def render_check(report: CheckFacts, page: Page = PAGE) -> str:
-    """What an audit would do."""
-    return draw(check_page(report))
-
-
-def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> str:
-    """Known answers beside those found."""
-    return draw(selftest_page(results))
-
-
-def draw(document: Document) -> str:
-    """Any document as GitHub-flavoured Markdown."""
-    parts = [f"# {markdown(document.title)}"]
-    for block in document.filled:
-        if isinstance(block, Facts):
-            parts.append("\n".join(f"- **{name}**: {markdown(text)}" for name, text in block.pairs))
-            continue
-        if block.title:
-            parts.append(f"## {markdown(block.title)}")
-        parts += [_lines(block)] if isinstance(block, Lines) else _grid(block)
-    return "\n\n".join(parts) + "\n"
+    def draw(self, document: Document, page: Page = PAGE) -> str:
+        """Any document as GitHub-flavoured Markdown."""
+        parts = [f"# {markdown(document.title)}"]
+        for block in document.filled:
+            if isinstance(block, Facts):
+                parts.append("\n".join(f"- **{name}**: {markdown(text)}" for name, text in block.pairs))
+                continue
+            if block.title:
+                parts.append(f"## {markdown(block.title)}")
+            parts += [_lines(block)] if isinstance(block, Lines) else _grid(block)
+        return "\n\n".join(parts) + "\n"
 
 
 def _lines(block: Lines) -> str:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ptaudit.report import Page
-from ptaudit.report.cells import NOISE_NOTE, noise_cell, share_cell, status_cell, status_word
+from ptaudit.report.cells import NOISE_NOTE, noise_cell, share_cell, status_cell
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import (
-    Block,
     Cell,
     Column,
     Document,
+    Drawn,
     Facts,
     Grid,
     Lines,
     Marks,
+    Section,
     Tone,
     drop_blank_columns,
+    grid_of,
     lines_needed,
 )
 from ptaudit.report.localisation import localisation_grid
@@ -38,6 +40,7 @@ from ptaudit.report.words import (
 )
 from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.tables.row import Row
+from ptaudit.tables.status import first_word
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -62,7 +65,7 @@ def summary_page(run: Run, page: Page) -> Document:
     """The one-screen summary; the layer table takes the lines that the rest leaves."""
     summary = summarise(run)
     folder = page.folder or f"runs/{run.name}"
-    before: tuple[Block, ...] = (
+    before: tuple[Section, ...] = (
         Facts("facts", summary.facts),
         Lines("verdict", "", _verdict_lines(summary)),
         joint_grid(summary.joint, summary.epochs),
@@ -70,7 +73,7 @@ def summary_page(run: Run, page: Page) -> Document:
         threat_grid(run),
         localisation_grid(run),
     )
-    after: tuple[Block, ...] = (
+    after: tuple[Section, ...] = (
         gate_grid(summary.gates, folder),
         _caveat_lines(summary.caveats, folder),
         Facts("facts", (("next", _next(summary, folder)),)),
@@ -86,9 +89,7 @@ def gates_page(run: Run, page: Page) -> Document:
     return Document(
         f"ptaudit gates of {run.name}",
         (
-            Lines(
-                "verdict", "", (conclusion_cell(conclude(run.verdicts, str(run.manifest.get("status", "complete")))),)
-            ),
+            Lines("verdict", "", (conclusion_cell(conclude(run)),)),
             gate_grid(run.verdicts, folder, most=None),
         ),
     )
@@ -102,63 +103,60 @@ def conclusion_cell(conclusion: Conclusion) -> Cell:
 def joint_grid(lines: Sequence[JointLine], epochs: Sequence[int]) -> Grid:
     """Row `*` of every view and game; what noise hides half of it where that was measured."""
     noisy = any(line.noise for line in lines)
-    columns = (
-        Column("view", elastic=16),
-        Column("score"),
-        Column("adversary", minor=2),
-        Column("value [95 % interval]", right=True),
-        Column("of ceiling", right=True),
-        Column("null", right=True, minor=1),
-        *([Column(NOISE_HALF, right=True)] if noisy else []),
-        Column("by epoch"),
-        Column("status"),
+    noise: tuple[Drawn[JointLine], ...] = ((Column(NOISE_HALF, right=True), lambda line: noise_cell(line.noise)),)
+    columns: tuple[Drawn[JointLine], ...] = (
+        (Column("view", elastic=16), lambda line: Cell(line.row.view, "strong")),
+        (Column("score"), lambda line: Cell(score_text(line.row))),
+        (Column("adversary", minor=2), lambda line: Cell(line.row.adversary, "dim")),
+        (Column("value [95 % interval]", right=True), lambda line: Cell(interval_text(line.row))),
+        (Column("of ceiling", right=True), lambda line: share_cell(line.row, with_ceiling=True)),
+        (Column("null", right=True, minor=1), lambda line: Cell(number(line.row.null, 3), "dim")),
+        *(noise if noisy else ()),
+        (Column("by epoch"), lambda line: Marks(line.series)),
+        (Column("status"), lambda line: status_cell(line.row)),
     )
-    rows = tuple(_joint_cells(line, noisy) for line in lines)
     title = f"All layers jointly (*){_at(epochs)}; by epoch: {_epochs_text(epochs)}, full height = ceiling"
-    return Grid("joint", title, columns, rows, "", (Cell(NOISE_NOTE, "dim"),) if noisy else ())
-
-
-def _joint_cells(line: JointLine, noisy: bool) -> tuple[Cell | Marks, ...]:
-    noise = [noise_cell(line.noise)] if noisy else []
-    return (
-        Cell(line.row.view, "strong"),
-        Cell(score_text(line.row)),
-        Cell(line.row.adversary, "dim"),
-        Cell(interval_text(line.row)),
-        share_cell(line.row, with_ceiling=True),
-        Cell(number(line.row.null, 3), "dim"),
-        *noise,
-        Marks(line.series),
-        status_cell(line.row),
-    )
+    return grid_of("joint", title, columns, lines, notes=[Cell(NOISE_NOTE, "dim")] if noisy else ())
 
 
 def layer_grid(summary: Summary, folder: str, most: int) -> Grid:
     """The layers of the focus view, the most leaking first, with their strip of the heat map."""
     if summary.focus is None:
         return Grid("layer", "", (), ())
-    games = summary.focus.games
-    columns = [
-        Column("layer", elastic=28),
-        Column("type", minor=3),
-        Column("parameters", right=True, minor=99),
-    ]
-    for index, game in enumerate(games):
-        rows_of_game = [line.scores[index] for line in summary.layers]
-        columns += [
-            Column(f"{game} bits [95 %]", right=True, minor=0 if index == 0 else 5 + 2 * index),
-            Column(_ceiling_title(game if index else "", rows_of_game), right=True, minor=2 * index and 4 + 2 * index),
-        ]
     top = max(_heat_top(summary.layers), _FAINTEST)
-    columns += [Column(NOISE_HALF, right=True), Column(f"by epoch, full = {percent(top)}"), Column("status", minor=2)]
+    columns: tuple[Drawn[LayerLine], ...] = (
+        (Column("layer", elastic=28), lambda line: Cell(line.layer, "strong")),
+        (Column("type", minor=3), lambda line: Cell(line.kind, "dim")),
+        (Column("parameters", right=True, minor=99), lambda line: Cell(count(line.parameters), "dim")),
+        *(drawn for index, game in enumerate(summary.focus.games) for drawn in _of_game(summary, index, game)),
+        (Column(NOISE_HALF, right=True), lambda line: noise_cell(line.noise)),
+        (
+            Column(f"by epoch, full = {percent(top)}"),
+            lambda line: Marks(tuple(None if part is None else part / top for part in line.heat), "heat"),
+        ),
+        (Column("status", minor=2), lambda line: Cell(", ".join(_statuses(line)), "warn")),
+    )
     shown = summary.layers[: most if len(summary.layers) > most + 1 else None]
     hidden = len(summary.layers) - len(shown)
     title = f"Most leaking layers in view {summary.focus.view}{_at(summary.epochs)} ({summary.focus.reason})"
-    more = f"… and {plural(hidden, 'more layer')}: ptaudit show {folder} --format md"
-    grid = Grid(
-        "layer", title, tuple(columns), tuple(_layer_cells(line, top) for line in shown), more if hidden else ""
-    )
-    return drop_blank_columns(grid)
+    more = f"… and {plural(hidden, 'more layer')}: ptaudit show {folder} --format md" if hidden else ""
+    return drop_blank_columns(grid_of("layer", title, columns, shown, more))
+
+
+def _of_game(summary: Summary, index: int, game: str) -> Iterator[Drawn[LayerLine]]:
+    """The two columns of a game."""
+    minor = 4 + 2 * index if index else 0
+    ceiling = _ceiling_title(game if index else "", [line.scores[index] for line in summary.layers])
+    yield Column(f"{game} bits [95 %]", right=True, minor=minor and minor + 1), lambda line: _score(line.scores[index])
+    yield Column(ceiling, right=True, minor=minor), lambda line: share_cell(line.scores[index])
+
+
+def _score(row: Row | None) -> Cell:
+    return Cell(interval_text(row) if row else "-")
+
+
+def _statuses(line: LayerLine) -> Iterable[str]:
+    return dict.fromkeys(word for row in line.scores if row and (word := first_word(row.status)) != "ok")
 
 
 def _heat_top(lines: Sequence[LayerLine]) -> float:
@@ -166,31 +164,21 @@ def _heat_top(lines: Sequence[LayerLine]) -> float:
     return max((part for line in lines for part in line.heat if part is not None), default=0.0)
 
 
-def _layer_cells(line: LayerLine, top: float) -> tuple[Cell | Marks, ...]:
-    heat = tuple(None if part is None else part / top for part in line.heat)
-    cells: list[Cell | Marks] = [
-        Cell(line.layer, "strong"),
-        Cell(line.kind, "dim"),
-        Cell(count(line.parameters), "dim"),
-    ]
-    for row in line.scores:
-        cells += [Cell(interval_text(row) if row else "-"), share_cell(row)]
-    statuses = dict.fromkeys(word for row in line.scores if row and (word := status_word(row)) != "ok")
-    return (*cells, noise_cell(line.noise), Marks(heat, "heat"), Cell(", ".join(statuses), "warn"))
-
-
 def gate_grid(verdicts: Sequence[Verdict], folder: str, most: int | None = _MOST_GATES) -> Grid:
     """Every gate with its worst row; reasons and advice below."""
-    columns = (
-        Column("outcome"),
-        Column("gate", elastic=28),
-        Column("asks"),
-        Column("worst [simultaneous]", right=True),
-        Column("view", elastic=16, minor=2),
-        Column("layer", elastic=28),
-        Column("epoch", right=True, minor=1),
-        Column("adversary", minor=3),
-        Column("rows", right=True, minor=4),
+    columns: tuple[Drawn[Verdict], ...] = (
+        (Column("outcome"), lambda gate: Cell(gate.outcome.upper(), OUTCOME_TONE[gate.outcome])),
+        (Column("gate", elastic=28), lambda gate: Cell(gate.id, "strong")),
+        (Column("asks"), lambda gate: Cell(gate_rule(gate))),
+        (Column("worst [simultaneous]", right=True), lambda gate: Cell(bounds_text(gate.value, gate.lo, gate.hi, 3))),
+        (Column("view", elastic=16, minor=2), lambda gate: Cell(view_text(gate.view, gate.trained_with))),
+        (Column("layer", elastic=28), lambda gate: Cell(gate.worst_layer)),
+        (Column("epoch", right=True, minor=1), lambda gate: Cell(str(gate.worst_epoch))),
+        (
+            Column("adversary", minor=3),
+            lambda gate: Cell(adversary_text(gate.worst_adversary, "adaptive", gate.worst_knows), "dim"),
+        ),
+        (Column("rows", right=True, minor=4), lambda gate: Cell(count(gate.rows), "dim")),
     )
     shown = verdicts[:most]
     hidden = len(verdicts) - len(shown)
@@ -198,21 +186,7 @@ def gate_grid(verdicts: Sequence[Verdict], folder: str, most: int | None = _MOST
     notes = (*notes, *_pass_notes(shown))
     more = f"… and {plural(hidden, 'gate')} more: ptaudit gate {folder}" if hidden else ""
     title = "" if most else "Gates"
-    return Grid("gate", title, columns, tuple(map(_gate_cells, shown)), more, notes)
-
-
-def _gate_cells(verdict: Verdict) -> tuple[Cell, ...]:
-    return (
-        Cell(verdict.outcome.upper(), OUTCOME_TONE[verdict.outcome]),
-        Cell(verdict.id, "strong"),
-        Cell(gate_rule(verdict)),
-        Cell(bounds_text(verdict.value, verdict.lo, verdict.hi, 3)),
-        Cell(view_text(verdict.view, verdict.trained_with)),
-        Cell(verdict.worst_layer),
-        Cell(str(verdict.worst_epoch)),
-        Cell(adversary_text(verdict.worst_adversary, "adaptive", verdict.worst_knows), "dim"),
-        Cell(count(verdict.rows), "dim"),
-    )
+    return grid_of("gate", title, columns, shown, more, notes)
 
 
 def gate_rule(verdict: Verdict) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,63 +10,44 @@ from rich.text import Text
 
 from ptaudit.escape import terminal
 from ptaudit.report import PAGE, Page
-from ptaudit.report.check import check_page
 from ptaudit.report.comparison import comparison_page
 from ptaudit.report.document import (
     GAP,
-    Block,
     Cell,
     Document,
     Facts,
     Grid,
     Lines,
     Marks,
+    Section,
     fit,
     label_width,
     natural_widths,
     wrapped,
 )
-from ptaudit.report.pages import gates_page, summary_page
-from ptaudit.report.selftest import selftest_page
+from ptaudit.report.format import DocumentFormat
 from ptaudit.report.words import shade_width, shades, sparkline, thin, to_ascii
 
 if TYPE_CHECKING:
     from ptaudit.compare import Comparison
-    from ptaudit.report.check import CheckFacts
-    from ptaudit.report.selftest import CaseFacts
-    from ptaudit.tables.run import Run
 
 _STYLES = {"": "", "strong": "bold", "good": "bold green", "warn": "yellow", "bad": "bold red", "dim": "dim"}
 _HEAT_STOPS = ((38, 34, 82), (104, 52, 140), (180, 54, 121), (236, 104, 64), (252, 206, 70))
 
 
-def render(run: Run, page: Page = PAGE) -> str:
-    """The summary of a run on one screen."""
-    return draw(summary_page(run, page), page)
+class Rich(DocumentFormat):
+    """Text with or without terminal colours."""
+
+    def render_comparison(self, comparison: Comparison, page: Page = PAGE) -> str:
+        """What changed between two runs, on one screen."""
+        return self.draw(comparison_page(comparison, page, most=max(10, page.height - 14)), page)
+
+    def draw(self, document: Document, page: Page = PAGE) -> str:
+        """Any document, wrapped to the width of the page."""
+        return _draw(document, page)
 
 
-def render_gates(run: Run, page: Page = PAGE) -> str:
-    """The gates of a run."""
-    return draw(gates_page(run, page), page)
-
-
-def render_comparison(comparison: Comparison, page: Page = PAGE) -> str:
-    """What changed between two runs."""
-    return draw(comparison_page(comparison, page, most=max(10, page.height - 14)), page)
-
-
-def render_check(report: CheckFacts, page: Page = PAGE) -> str:
-    """What an audit would do."""
-    return draw(check_page(report), page)
-
-
-def render_selftest(results: Sequence[CaseFacts], page: Page = PAGE) -> str:
-    """Known answers beside those found."""
-    return draw(selftest_page(results), page)
-
-
-def draw(document: Document, page: Page = PAGE) -> str:
-    """Any document, as text with or without terminal colours."""
+def _draw(document: Document, page: Page) -> str:
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -95,7 +75,7 @@ def _line(console: Console, part: Text) -> None:
     console.print(part, soft_wrap=True)
 
 
-def _parts(block: Block, page: Page) -> list[Text]:
+def _parts(block: Section, page: Page) -> list[Text]:
     if isinstance(block, Facts):
         return _facts(block, page)
     title: list[Text] = [Text(block.title, "bold")] if block.title else []

@@ -3,58 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
-from ptaudit.report.document import Cell, Column, Document, Grid, Lines
+from ptaudit.report.document import Cell, Column, Document, Drawn, Lines, grid_of
 from ptaudit.report.words import duration, plural
 
 
-class CaseFacts(Protocol):
-    """One planted case: what is known of it, what was found."""
+@dataclass(frozen=True)
+class CaseResult:
+    """One known answer beside the one that was found.
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def expected(self) -> str: ...  # noqa: D102
-    @property
-    def found(self) -> str: ...  # noqa: D102
-    @property
-    def passed(self) -> bool: ...  # noqa: D102
-    @property
-    def seconds(self) -> float: ...  # noqa: D102
+    Attributes:
+        name: name of the case.
+        expected: the known answer.
+        found: what was measured.
+        passed: whether they agree.
+        seconds: how long it took.
+    """
+
+    name: str
+    expected: str
+    found: str
+    passed: bool
+    seconds: float
 
 
-def conclude(results: Sequence[CaseFacts]) -> str:
+def conclude(results: Sequence[CaseResult]) -> str:
     """All cases in one line."""
     failed = [result.name for result in results if not result.passed]
     total = plural(len(results), "known answer")
     return f"FAIL: {len(failed)} of {total} missed: {', '.join(failed)}" if failed else f"PASS: {total} found"
 
 
-def selftest_page(results: Sequence[CaseFacts]) -> Document:
+def selftest_page(results: Sequence[CaseResult]) -> Document:
     """Every case and the verdict over them."""
-    columns = (
-        Column("outcome"),
-        Column("case"),
-        Column("expected", elastic=20),
-        Column("found", elastic=20),
-        Column("time", right=True, minor=1),
-    )
-    rows = tuple(
-        (
-            Cell("PASS" if result.passed else "FAIL", "good" if result.passed else "bad"),
-            Cell(result.name, "strong"),
-            Cell(result.expected),
-            Cell(result.found),
-            Cell(duration(result.seconds), "dim"),
-        )
-        for result in results
+    columns: tuple[Drawn[CaseResult], ...] = (
+        (Column("outcome"), lambda case: Cell("PASS", "good") if case.passed else Cell("FAIL", "bad")),
+        (Column("case"), lambda case: Cell(case.name, "strong")),
+        (Column("expected", elastic=20), lambda case: Cell(case.expected)),
+        (Column("found", elastic=20), lambda case: Cell(case.found)),
+        (Column("time", right=True, minor=1), lambda case: Cell(duration(case.seconds), "dim")),
     )
     all_passed = all(result.passed for result in results)
     return Document(
         "ptaudit selftest",
         (
-            Grid("case", "Known answers", columns, rows),
+            grid_of("case", "Known answers", columns, results),
             Lines("verdict", "", (Cell(conclude(results), "good" if all_passed else "bad"),)),
         ),
     )

@@ -13,6 +13,7 @@ from ptaudit.report.caveats import caveats
 from ptaudit.report.facts import facts
 from ptaudit.report.words import plural, share, shares
 from ptaudit.spec.catalog import JOINT
+from ptaudit.spec.metrics import METRICS
 from ptaudit.tables.ranking import noise_halves, noise_of, rank
 from ptaudit.tables.row import Row
 from ptaudit.tables.table import Table, strongest
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from ptaudit.tables.verdict import Verdict
 
 Outcome = Literal["pass", "fail", "inconclusive", "none", "unfinished"]
-HEADLINE_METRICS = ("bits", "upper_bits", "auc", "top_share", "epsilon_lo")
-"""Metrics that the summary shows; the others are in the tables."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,6 @@ class Conclusion:
 class Summary:
     """All that the summary of a run says; every number is a row of the tables."""
 
-    name: str
     facts: tuple[tuple[str, str], ...]
     conclusion: Conclusion
     epochs: tuple[int, ...]
@@ -108,9 +106,8 @@ def summarise(run: Run) -> Summary:
     joint = _joint_lines(run.rows, epochs)
     focus = _focus(run, epochs)
     return Summary(
-        name=run.name,
         facts=facts(run),
-        conclusion=conclude(run.verdicts, str(run.manifest.get("status", "complete"))),
+        conclusion=conclude(run),
         epochs=epochs,
         strongest=_strongest([line.row for line in joint]),
         joint=joint,
@@ -125,8 +122,9 @@ def summarise(run: Run) -> Summary:
 _ORDER = ("fail", "inconclusive", "pass")
 
 
-def conclude(verdicts: Sequence[Verdict], status: str = "complete") -> Conclusion:
+def conclude(run: Run) -> Conclusion:
     """The verdict over all gates, and whether the run came to its end."""
+    verdicts, status = run.verdicts, str(run.manifest.get("status", "complete"))
     failed, undecided = ([v.id for v in verdicts if v.outcome == wanted] for wanted in ("fail", "inconclusive"))
     total = plural(len(verdicts), "gate")
     if failed:
@@ -141,8 +139,8 @@ def conclude(verdicts: Sequence[Verdict], status: str = "complete") -> Conclusio
     if verdicts:
         limited = sum(bool(verdict.warning) for verdict in verdicts)
         where = "" if limited == len(verdicts) else f" {limited} of them"
-        doubt = f",{where} on rows that nothing but this adversary limits" if limited else ""
-        return Conclusion("pass", f"PASS: {total} held{doubt}")
+        caution = f",{where} on rows that nothing but this adversary limits" if limited else ""
+        return Conclusion("pass", f"PASS: {total} held{caution}")
     return Conclusion("none", "NO GATES: nothing was asked to hold")
 
 
@@ -153,7 +151,8 @@ def course(best: Table, epochs: Sequence[int]) -> tuple[float | None, ...]:
 
 
 def _joint_lines(rows: Table, epochs: Sequence[int]) -> tuple[JointLine, ...]:
-    joint = rows.where(layer=JOINT, metric=HEADLINE_METRICS)
+    shown = [name for name, kind in METRICS.items() if kind.headline]  # the others are in the tables
+    joint = rows.where(layer=JOINT, metric=shown)
     noises = noise_halves(rows.where(layer=JOINT, epoch=rows.last_epoch))
     # Adversaries who know as much compete; every estimator has a line of its own.
     groups: dict[tuple[str, ...], list[str]] = {}
@@ -195,9 +194,8 @@ def _focus(run: Run, epochs: Sequence[int]) -> Focus | None:
     if not played:
         return None
     for verdict in run.verdicts:
-        game = verdict.metric.split(".")[0]
-        if verdict.over != "joint" and (verdict.view, game) in played:
-            return _focus_on(verdict.view, game, played, f"view of gate {verdict.id}")
+        if verdict.over != "joint" and (verdict.view, verdict.game) in played:
+            return _focus_on(verdict.view, verdict.game, played, f"view of gate {verdict.id}")
     view, game = max(played, key=lambda key: max(played[key], default=0.0) - min(played[key], default=0.0))
     return _focus_on(view, game, played, "where layers differ most")
 

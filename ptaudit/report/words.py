@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ptaudit.spec.catalog import NO_DEFENSE
+from ptaudit.spec.metrics import metric
 from ptaudit.tables.row import Row
 from ptaudit.tables.table import Table
 
@@ -32,21 +34,31 @@ def share(row: Row | None) -> float | None:
     """
     if row is None or not row.measured:
         return None
-    floor = 0.0 if row.metric == "bits" else row.null
-    room = row.ceiling - floor
-    if not (math.isfinite(room) and room > 0):
-        return None
-    return min(max((row.value - floor) / room, 0.0), 1.0)
+    part = float(_reached(row.value, _start(row.metric), row.null, row.ceiling))
+    return None if math.isnan(part) else part
 
 
 def shares(rows: Table) -> list[float | None]:
     """The `share` of each row."""
-    floor = np.where(rows.are(metric="bits"), 0.0, rows.number("null"))
+    metrics = rows.text("metric")
+    start = np.array(list(map(_start, metrics.texts)))[metrics.codes]
+    part = _reached(rows.number("value"), start, rows.number("null"), rows.number("ceiling"))
+    part[~rows.measured] = np.nan
+    return [None if math.isnan(one) else one for one in part.tolist()]
+
+
+def _start(name: str) -> float:
+    prior = metric(name).prior
+    return math.nan if prior is None else prior
+
+
+def _reached(value: ArrayLike, start: ArrayLike, null: ArrayLike, ceiling: ArrayLike) -> NDArray[np.float64]:
+    """The part of the way from `start`, or the null where that is NaN, to the ceiling; NaN where there is none."""
+    floor = np.where(np.isnan(start), null, start)
     with np.errstate(invalid="ignore", over="ignore"):
-        room, above = rows.number("ceiling") - floor, rows.number("value") - floor
-    known = rows.measured & np.isfinite(room) & (room > 0)
-    part = np.divide(above, room, where=known, out=np.zeros(len(rows)))
-    return [share if said else None for share, said in zip(np.clip(part, 0.0, 1.0).tolist(), known.tolist())]
+        room, above = np.subtract(ceiling, floor), np.subtract(value, floor)
+    part = np.divide(above, room, where=np.isfinite(room) & (room > 0), out=np.full(room.shape, np.nan))
+    return np.asarray(np.clip(part, 0.0, 1.0), dtype=np.float64)
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -74,10 +86,10 @@ def score_text(row: Row) -> str:
     return adversary_text(f"{row.game}.{row.metric}", "adaptive", row.knows)
 
 
-def digits_for(metric: str, value: float, hi: float) -> int:
+def digits_for(name: str, value: float, hi: float) -> int:
     """Decimals that suit a row: bits two, small bits and the other scores three."""
     small = not (max(abs(value), abs(hi)) >= 0.1)
-    return 3 if metric != "bits" or small else 2
+    return 3 if small else metric(name).digits
 
 
 def interval_text(row: Row) -> str:

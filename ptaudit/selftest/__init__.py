@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 
 from ptaudit.progress import Progress
+from ptaudit.report.selftest import CaseResult
 from ptaudit.selftest.answer import Answer, Case
 from ptaudit.selftest.bits import gaussian_batch, gaussian_noise, heavy_tails, outliers, shuffled_secret
 from ptaudit.selftest.decisions import gate_verdicts
@@ -35,26 +35,7 @@ _MOST_THREADS = 2
 """The cases are so small that more threads only get in each other's way."""
 
 
-@dataclass(frozen=True)
-class SelftestResult:
-    """One known answer beside the one that was found.
-
-    Attributes:
-        name: name of the case.
-        expected: the known answer.
-        found: what was measured.
-        passed: whether they agree.
-        seconds: how long it took.
-    """
-
-    name: str
-    expected: str
-    found: str
-    passed: bool
-    seconds: float
-
-
-def run(progress: Progress) -> list[SelftestResult]:
+def run(progress: Progress) -> list[CaseResult]:
     """Measure every case; one that raises is missed and does not keep the others from being measured."""
     results = []
     with _few_threads(), progress.task("selftest", len(CASES)) as task:
@@ -63,7 +44,7 @@ def run(progress: Progress) -> list[SelftestResult]:
             began = time.perf_counter()
             answer = _answer(case)
             seconds = time.perf_counter() - began
-            results.append(SelftestResult(name, answer.expected, answer.found, answer.passed, seconds))
+            results.append(CaseResult(name, answer.expected, answer.found, answer.passed, seconds))
             task.advance()
     return results
 

@@ -53,7 +53,7 @@ def exact_tokens() -> Answer:
     return Answer("3 layers, difference < 1e-4", f"{len(tokens.layers)} layers, {worst:.1e}", by_rule and worst < 1e-4)
 
 
-class Planted(nn.Module):
+class KnownGradients(nn.Module):
     """Three layers whose gradients are known: the record itself, its class, and a constant."""
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ def _planted_tokens() -> Tokens:
     targets = torch.arange(RECORDS) % CLASSES
     records = torch.randn(RECORDS, FEATURES, generator=generator)
     inputs = torch.cat([records, F.one_hot(targets, CLASSES).float()], 1)
-    net = Planted()
+    net = KnownGradients()
     reader = TokenReader(net, _sum_loss, DIM)
     reader.prepare(inputs[:16], targets[:16])
     return reader.read(inputs, targets)

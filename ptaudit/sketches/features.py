@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import DataError, ModelError
-from ptaudit.gradients.frozen_state import quiet
+from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import find_layers
 from ptaudit.gradients.projection import generator_for, projection
-from ptaudit.training.batch import Inputs, call, count, leaves, rows, to_device
+from ptaudit.model_input import Inputs, call, count, leaves, rows, to_device
 
 Kind = Literal["activations", "input", "label"]
 
@@ -126,21 +126,21 @@ def _of_input(leaf: Tensor, dim: int, seed: int, device: torch.device, chunk: in
         return [_finite(torch.cat(parts), DataError, "inputs", "features: input")]
     codes = torch.randn(CODES, dim, generator=generator_for("features", seed, "codes")).to(device)
     signs = torch.randint(0, 2, (flat.shape[1], dim), generator=generator_for("features", seed, "places", shape))
-    places = (2.0 * signs - 1.0).to(device)
-    often, placed = torch.zeros(2, len(flat), dim, device=device)
+    positions = (2.0 * signs - 1.0).to(device)
+    often, located = torch.zeros(2, len(flat), dim, device=device)
     for start in range(0, len(flat), chunk):
         here = slice(start, start + chunk)
-        for place, column in enumerate(flat[here].to(device).remainder(CODES).T):
+        for position, column in enumerate(flat[here].to(device).remainder(CODES).T):
             often[here] += codes[column]
-            placed[here] += codes[column] * places[place]
-    return [often, placed]
+            located[here] += codes[column] * positions[position]
+    return [often, located]
 
 
 def _activations(model: nn.Module, inputs: Inputs, dim: int, seed: int, device: torch.device, chunk: int) -> Tensor:
     n = count(inputs)
     if n < _FEW:
         raise DataError(f"{n} records; at least {_FEW} are needed", where="features: activations")
-    with quiet(model, device), torch.no_grad():
+    with frozen_state(model, device), torch.no_grad():
         batch_dims = _batch_dims(model, inputs, device)
         parts = []
         for start in range(0, n, chunk):
@@ -201,9 +201,9 @@ def _outputs(model: nn.Module, change: Any = lambda key, output: output) -> Iter
 
     def collect(name: str, output: Any) -> None:
         calls[name] = calls.get(name, 0) + 1
-        for place, tensor in enumerate(_tensors(output)):
+        for index, tensor in enumerate(_tensors(output)):
             if tensor.is_floating_point():
-                key = (name, calls[name], place)
+                key = (name, calls[name], index)
                 kept = change(key, tensor)
                 if kept is not None:
                     found[key] = kept

@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ptaudit.errors import ModelError
+from ptaudit.gradients.agreement import ratio, tolerance
 from ptaudit.gradients.expand import PREFIX
-from ptaudit.gradients.functional import watching
-from ptaudit.gradients.gradient_trial import ratio, tolerance
 from ptaudit.gradients.layers import Layer, LayerInfo, find_layers, select
+from ptaudit.gradients.linear_calls import watching
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.rules import rule_for
 from ptaudit.gradients.rules.layout import SHARED
-from ptaudit.sketches.live_hooks import GradientTap, LiveTap
+from ptaudit.sketches.live_hooks import GradientHook, LiveHook
 
 CHECK_EVERY = 64
-"""Captures between two proofs that the tokens still add up to the gradient of their batch."""
+"""Captures between two checks that the tokens still add up to the gradient of their batch."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ class LiveReader:
         dim: numbers in a token, a perfect square.
         seed: seed of the projections.
         layers: glob patterns of layer names, or `all`.
-        proven: how a `TokenReader` found each layer to be read. Adding up does not show that a row of a layer's input
+        checked: how a `TokenReader` found each layer to be read. Adding up does not show that a row of a layer's input
             belongs to the record that it is taken for (frames ahead of records, say); one-record autograd does. Without
             it, records must come first in the inputs of every layer.
-        check_every: captures between two proofs.
+        check_every: captures between two checks.
 
     Raises:
         ModelError: no trainable parameters, or a pattern that matches no layer.
@@ -90,12 +90,12 @@ class LiveReader:
         dim: int = 64,
         seed: int = 0,
         layers: Sequence[str] = "all",
-        proven: Sequence[LayerInfo] | None = None,
+        checked: Sequence[LayerInfo] | None = None,
         check_every: int = CHECK_EVERY,
     ) -> None:
         found = find_layers(model)
         chosen = select(found, layers)
-        before = {info.name: info for info in proven or ()}
+        before = {info.name: info for info in checked or ()}
         self._model = model
         self._dim = dim
         self._layers = {layer.name: layer for layer in found if layer.name in chosen}
@@ -134,68 +134,66 @@ class LiveReader:
         if n < 1:
             raise ModelError(f"a batch of {n} records cannot be captured")
         factor = float(n) if factor is None else factor
-        taps, checks = self._taps(n), self._checks()
+        hooks, checks = self._hooks(n), self._checks()
         seen, mixed = Capture(), self.mixes
         with ExitStack() as stack:
-            stack.enter_context(watching(self._model, taps))
-            for tap in taps:
-                module = tap.layer.module
-                stack.callback(module.register_forward_pre_hook(tap.before).remove)
-                stack.callback(module.register_forward_hook(tap.after, with_kwargs=True).remove)
-            for handle in (handle for check in checks.values() for handle in check.attach()):
-                stack.callback(handle.remove)
+            stack.enter_context(watching(self._model, hooks))
+            for hook in hooks:
+                hook.attach(stack)
+            for check in checks.values():
+                check.attach(stack)
             yield seen
-        for tap in taps:
-            tap.finish()
-        self._drop_failed(taps)
-        self._drop_wrong(taps, checks)
-        seen._tokens = self._gather(taps, n, factor, mixed)
+        for hook in hooks:
+            hook.finish()
+        self._drop_failed(hooks)
+        self._drop_wrong(hooks, checks)
+        seen._tokens = self._gather(hooks, n, factor, mixed)
 
-    def _taps(self, n: int) -> list[LiveTap]:
-        taps = []
+    def _hooks(self, n: int) -> list[LiveHook]:
+        hooks = []
         for name, sketch in self._sketches.items():
             layer = self._layers[name]
             rule = rule_for(layer.module, self._infos[name].layout)
             assert rule is not None
-            taps.append(LiveTap(layer, rule, sketch, n))
-        return taps
+            hooks.append(LiveHook(layer, rule, sketch, n))
+        return hooks
 
     def _captured(self) -> list[str]:
         return [name for name, info in self._infos.items() if info.capture == "rule"]
 
-    def _gather(self, taps: Sequence[LiveTap], n: int, factor: float, mixed: bool) -> LiveTokens:
-        found = {tap.layer.name: tap.tokens for tap in taps if tap.layer.name in self._sketches}
+    def _gather(self, hooks: Sequence[LiveHook], n: int, factor: float, mixed: bool) -> LiveTokens:
+        found = {hook.layer.name: hook.tokens for hook in hooks if hook.layer.name in self._sketches}
         example = next((token for token in found.values() if token is not None), None)
         nothing = torch.zeros(n, self._dim, device=None if example is None else example.device)
         values = [nothing if token is None else token for token in found.values()]
         stacked = torch.stack(values).mul_(factor) if values else nothing.new_zeros(0, n, self._dim)
         return LiveTokens(stacked, tuple(self._infos[name] for name in found), mixed)
 
-    def _checks(self) -> dict[str, GradientTap]:
+    def _checks(self) -> dict[str, GradientHook]:
         self._until_check -= 1
         if self._until_check >= 0:
             return {}
         self._until_check = self._check_every - 1
-        return {name: GradientTap(self._layers[name], sketch) for name, sketch in self._sketches.items()}
+        return {name: GradientHook(self._layers[name], sketch) for name, sketch in self._sketches.items()}
 
-    def _drop_failed(self, taps: Sequence[LiveTap]) -> None:
-        for tap in taps:
-            if tap.failure:
-                self._drop(tap.layer.name, tap.failure)
+    def _drop_failed(self, hooks: Sequence[LiveHook]) -> None:
+        for hook in hooks:
+            if hook.failure:
+                self._drop(hook.layer.name, hook.failure)
 
-    def _drop_wrong(self, taps: Sequence[LiveTap], checks: dict[str, GradientTap]) -> None:
+    def _drop_wrong(self, hooks: Sequence[LiveHook], checks: dict[str, GradientHook]) -> None:
         """Drops the layers whose tokens do not add up; a loss that is no longer finite shows nothing."""
-        for tap in taps:
-            name = tap.layer.name
+        for hook in hooks:
+            name = hook.layer.name
             if name not in checks or name not in self._sketches:
                 continue
             whole = checks[name].token()
             if not bool(whole.isfinite().all()):
                 self._until_check = 0
                 continue
-            tokens = torch.zeros_like(whole)[None] if tap.tokens is None else tap.tokens
+            tokens = torch.zeros_like(whole)[None] if hook.tokens is None else hook.tokens
             gap = ratio(float((tokens.sum(0) - whole).norm()), max(float(tokens.norm()), float(whole.norm())))
-            if gap > tolerance([tap.layer], whole.device, tap.half):
+            if gap > tolerance([hook.layer], whole.device, hook.half):
                 self._drop(name, f"in-run tokens do not add up to the batch's gradient (off by {gap:.2g})")
 
     def _drop(self, name: str, reason: str) -> None:
@@ -208,21 +206,21 @@ def matrix_layers(model: nn.Module) -> tuple[str, ...]:
     return tuple(x.name for x in find_layers(model) if any(p.dim() > 1 for p in x.parameters.values()))
 
 
-def _info(layer: Layer, proven: LayerInfo | None) -> LayerInfo:
-    """How a layer is read in a training run; what is asked of the proof is where the records are."""
+def _info(layer: Layer, checked: LayerInfo | None) -> LayerInfo:
+    """How a layer is read in a training run; what is asked of the check is where the records are."""
     info = LayerInfo(layer.name, layer.index, type(layer.module).__name__, layer.size, "rule")
-    if proven is not None and proven.capture == "none":
-        return proven
-    why = _why_not(layer, proven)
+    if checked is not None and checked.capture == "none":
+        return checked
+    why = _why_not(layer, checked)
     if why:
         return replace(info, capture="none", reason=why)
-    return info if proven is None else replace(info, layout=proven.layout)
+    return info if checked is None else replace(info, layout=checked.layout)
 
 
-def _why_not(layer: Layer, proven: LayerInfo | None) -> str:
-    if proven is not None and proven.capture != "rule":
-        return f"{proven.reason}; {proven.capture} is too slow in a training run"
-    layout = "" if proven is None else proven.layout
+def _why_not(layer: Layer, checked: LayerInfo | None) -> str:
+    if checked is not None and checked.capture != "rule":
+        return f"{checked.reason}; {checked.capture} is too slow in a training run"
+    layout = "" if checked is None else checked.layout
     if layout == SHARED or layout.startswith(PREFIX):
         return "its parameters do not go through it record by record; reading them would change the training"
     if rule_for(layer.module, layout) is None:

@@ -2,62 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.hooks import RemovableHandle
 
-from ptaudit.gradients.functional import UseOf
-from ptaudit.gradients.hooks import Reading, Tap
+from ptaudit.gradients.autograd import filled
+from ptaudit.gradients.hooks import LayerHook, Reading
 from ptaudit.gradients.layers import Layer
+from ptaudit.gradients.linear_calls import ModuleCallOf
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution, Rule, Use
-from ptaudit.gradients.rules.embedding import embedding_tokens
-from ptaudit.gradients.rules.projection import Projection, plain, projection_tokens
+from ptaudit.gradients.rules.base import Contribution, ContributionOf, ModuleCall, Rule
 
 _KEEP_MOMENTS = ("NativeGroupNorm", "NativeLayerNorm", "NativeBatchNorm", "CudnnBatchNorm")
 
 
-class LiveTap(Tap):
-    """A tap that takes tokens without norms and gives the model back exactly what its module returned."""
+class LiveHook(LayerHook):
+    """A hook that takes tokens without norms and gives the model back exactly what its module returned."""
 
     def __init__(self, layer: Layer, rule: Rule, sketch: LayerSketch, n: int) -> None:
-        super().__init__(Reading(layer, rule.contribution, sketch), n, [])
-        self._tokens_of, self._sketch = rule.tokens, sketch
+        super().__init__(Reading(layer, rule, sketch), n, [])
+        self._sketch = sketch
 
     @property
     def tokens(self) -> Tensor | None:
         """Tokens (n, dim) of the gradients as they flowed by; None where none did."""
         return None if self.result is None else self.result[0]
 
-    def use(self, output: Tensor, use_of: UseOf) -> Tensor:
-        """Takes note of a use that the training will send a gradient to."""
+    def note(self, output: Tensor, call_of: ModuleCallOf) -> Tensor:
+        """Takes note of a call that the training will send a gradient to."""
         if not output.requires_grad:
             return output
         kept = _moments(self.layer.module, output)
-        return super().use(output, use_of if kept is None else lambda grad: replace(use_of(grad), moments=kept))
+        return super().note(output, call_of if kept is None else lambda grad: replace(call_of(grad), moments=kept))
 
-    def _rule(self, uses: Sequence[Use]) -> Contribution:
-        return self._tokens(uses), uses[0].grad.new_empty(0)
+    def _way(self, rule: Rule) -> ContributionOf:
+        def tokens_alone(layer: Layer, calls: Sequence[ModuleCall], n: int, _: LayerSketch | None) -> Contribution:
+            return rule.tokens(layer, calls, n, self._sketch), calls[0].grad.new_empty(0)
 
-    def _tokens(self, uses: Sequence[Use]) -> Tensor:
-        module, products = self.layer.module, [use for use in uses if isinstance(use, Projection)]
-        if not products or isinstance(module, nn.MultiheadAttention):
-            return self._tokens_of(self.layer, uses, self._n, self._sketch)
-        if isinstance(module, nn.Embedding):  # its table is the matrix of a linear layer too
-            tokens = projection_tokens(self.layer, products, self._n, self._sketch)
-            lookups = [use for use in uses if not isinstance(use, Projection)]
-            return tokens + embedding_tokens(self.layer, lookups, self._n, self._sketch) if lookups else tokens
-        whole = plain(self.layer, uses)
-        if whole is None:
-            return projection_tokens(self.layer, uses, self._n, self._sketch)
-        return self._tokens_of(self.layer, whole, self._n, self._sketch)
+        return tokens_alone
 
 
-class GradientTap:
+class GradientHook:
     """Sketches the gradient that a backward pass adds to the weights of a layer, whatever they held before."""
 
     def __init__(self, layer: Layer, sketch: LayerSketch) -> None:
@@ -65,11 +54,11 @@ class GradientTap:
         self._grads: dict[str, Tensor] = {}
         self._token: Tensor | None = None
 
-    def attach(self) -> Iterator[RemovableHandle]:
-        """Hooks on the layer's parameters."""
+    def attach(self, stack: ExitStack) -> None:
+        """Listens at the layer's parameters until the stack is closed."""
         for name, parameter in self._layer.parameters.items():
-            hook = parameter.register_hook(lambda grad, name=name: self._arrive(name, grad))  # type: ignore[no-untyped-call]
-            yield hook
+            handle = parameter.register_hook(lambda grad, name=name: self._arrive(name, grad))  # type: ignore[no-untyped-call]
+            stack.callback(handle.remove)
 
     def token(self) -> Tensor:
         """Its sketch (dim,); a parameter without gradient counts as zero."""
@@ -85,10 +74,7 @@ class GradientTap:
 
     def _close(self) -> None:
         with torch.no_grad():
-            full = {
-                name: self._grads[name].to_dense() if name in self._grads else torch.zeros_like(parameter)
-                for name, parameter in self._layer.parameters.items()
-            }
+            full = {name: filled(self._grads.get(name), p) for name, p in self._layer.parameters.items()}
             token = self._sketch({name: grad.unsqueeze(0) for name, grad in full.items()})[0]
         self._token = token if self._token is None else self._token + token
         self._grads = {}

@@ -1,26 +1,30 @@
-"""The face of the room: proves how each layer is read, then reads tokens of any records."""
+"""The face of the room: checks how each layer is read, then reads tokens of any records."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from ptaudit.errors import ModelError, PtauditError, in_one_line
-from ptaudit.gradients.fallback import loop_contributions, one_by_one, summed, vmap_contributions
-from ptaudit.gradients.frozen_state import quiet
-from ptaudit.gradients.gradient_check import PROOF_RECORDS, USE_RECORDS, astray, prove, still_holds
-from ptaudit.gradients.gradient_trial import ERRORS, MIXED, tolerance
-from ptaudit.gradients.keep import Keeper, KeptSketch, kept_sketch
+from ptaudit.errors import ModelError, in_one_line
+from ptaudit.gradients.agreement import ERRORS, MIXED, tolerance
+from ptaudit.gradients.autograd import summed
+from ptaudit.gradients.fallback import by_fallback
+from ptaudit.gradients.frozen_state import frozen_state, without_gradients
+from ptaudit.gradients.gradient_check import CHECK_RECORDS, UNUSED_RECORDS, astray, check_layers, still_holds
+from ptaudit.gradients.hooks import Reading
+from ptaudit.gradients.keep import Keeper, kept_sketch
 from ptaudit.gradients.layers import Capture, Layer, LayerInfo, find_layers, select
 from ptaudit.gradients.matrices import RecordGradients
-from ptaudit.gradients.per_example_pass import PerRecordLoss, Reading, Sweep, reading_of, sweep, sweep_with_sum
+from ptaudit.gradients.per_example_pass import PerExamplePass, per_example_pass, reading_of
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.sketches.tokens import Chunk, Source, Tokens, joined
-from ptaudit.training.batch import Inputs, rows, to_device
+from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses
+from ptaudit.model_input import Inputs, rows, to_device
+from ptaudit.sketches.chunks import Chunks
+from ptaudit.sketches.tokens import Source, Tokens, joined
 
 
 class TokenReader:
@@ -78,7 +82,7 @@ class TokenReader:
         return Source(self._model, self._loss, self._found, self._all_sketches, self._device)
 
     def prepare(self, inputs: Inputs, targets: Tensor) -> None:
-        """Proves on the first few records how each layer is read.
+        """Checks on the first few records how each layer is read.
 
         Args:
             inputs: records (n, ...), n >= 2, or several such tensors; up to 64 are looked at.
@@ -91,9 +95,8 @@ class TokenReader:
             layer.name: LayerSketch(layer.name, layer.shapes, self._dim, self._seed).to(self._device)
             for layer in self._found
         }
-        few = self._here(inputs, targets, slice(USE_RECORDS))
-        with quiet(self._model, self._device):
-            self._infos = prove(self._model, self._loss, self._found, sketches, *few)
+        with frozen_state(self._model, self._device):
+            self._infos = check_layers(self._losses(inputs, targets, slice(UNUSED_RECORDS)), self._found, sketches)
         self._all_sketches = sketches
         self._sketches = {name: s if name in self._selected else None for name, s in sketches.items()}
 
@@ -111,9 +114,9 @@ class TokenReader:
     def read(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> Tokens:
         """Reads the records in chunks; tokens do not depend on the chunk.
 
-        If the rules no longer hold at the present weights, the proof is made again and `layers` may change. Of every
+        If the rules no longer hold at the present weights, the check is made again and `layers` may change. Of every
         chunk the tokens must add up to the gradient of its summed loss: a layer that was unused so far and is reached
-        now is proven on the records that reach it, and one whose rule does not hold for some of the records gives way
+        now is checked on the records that reach it, and one whose rule does not hold for some of the records gives way
         to one backward pass per record.
 
         Args:
@@ -127,27 +130,22 @@ class TokenReader:
             ModelError: the trainable parameters are not those of `prepare`.
         """
         self._check_unchanged()
-        self._prove_again_if_needed(inputs, targets)
-        parts = []
-        with quiet(self._model, self._device):
-            start = 0
-            while start < len(targets):
-                end = chunk_end(start, len(targets), chunk)
-                here = self._here(inputs, targets, slice(start, end))
-                try:
-                    parts.append(self._read_chunk(*here))
-                    start = end
-                    continue
-                except torch.OutOfMemoryError as error:
-                    _check_can_halve(len(here[1]), error)
-                chunk = len(here[1]) // 2  # outside of the handler, whose traceback holds the tensors of the pass
-                _free(self._device)
+        readings = [replace(r, sketch=self._all_sketches[r.layer.name]) for r in self._readings()]
+        with frozen_state(self._model, self._device):
+            holds = still_holds(self._losses(inputs, targets, slice(CHECK_RECORDS)), readings)
+        if not holds:
+            self.prepare(inputs, targets)
+        chunks, parts = Chunks(len(targets), chunk, self._device), []
+        with frozen_state(self._model, self._device):
+            for part in chunks:
+                with chunks.within_memory():
+                    parts.append(self._read_chunk(self._losses(inputs, targets, part)))
         return joined(parts, self.layers, self._selected, self._dim)
 
     def gradients(self, inputs: Inputs, targets: Tensor, chunk: int = 256) -> list[list[RecordGradients]]:
         """The gradients themselves, as matrices from which those of batches are summed exactly.
 
-        Call `read` on the records first: it proves the rules again where they no longer hold.
+        Call `read` on the records first: it checks the rules again where they no longer hold.
 
         Args:
             inputs: records (N, ...).
@@ -158,50 +156,39 @@ class TokenReader:
             For each layer of `Tokens.layers` the matrices of its parameters; none where they cannot be kept in this
             form, so that only the layer's sketch is known.
         """
-        chosen = [info.name for info in self.layers if info.capture != "none" and info.name in self._selected]
-        sketches = {layer.name: kept_sketch(layer, self._seed, self._device) for layer in self._found}
+        chosen = {info.name: info for info in self.layers if info.capture != "none" and info.name in self._selected}
         keepers = {
-            layer.name: self._keeper(layer, sketches[layer.name]) for layer in self._found if layer.name in chosen
+            layer.name: Keeper(layer, chosen[layer.name].layout, kept_sketch(layer, self._seed, self._device))
+            for layer in self._found
+            if layer.name in chosen
         }
-        by_rule = [keepers[layer.name] for layer in self._captured_by("rule") if layer.name in keepers]
-        with quiet(self._model, self._device):
-            start = 0
-            while start < len(targets):
-                end = chunk_end(start, len(targets), chunk)
-                args = self._here(inputs, targets, slice(start, end))
-                start = end
-                swept = sweep(self._model, self._loss, [keeper.reading for keeper in by_rule], *args)
-                found = dict(swept.found)
-                if by_vmap := [layer for layer in self._captured_by("vmap") if layer.name in keepers]:
-                    found |= vmap_contributions(self._model, self._loss, by_vmap, sketches, *args)
-                if by_loop := [layer for layer in self._captured_by("loop") if layer.name in keepers]:
-                    found |= loop_contributions(self._model, self._loss, by_loop, sketches, *args)
+        sketches = {name: keeper.sketch for name, keeper in keepers.items()}
+        layers = {way: [x for x in by if x.name in chosen] for way, by in self._captured().items()}
+        readings = [keepers[layer.name].reading for layer in layers["rule"]]
+        with frozen_state(self._model, self._device):
+            for part in Chunks(len(targets), chunk, self._device):
+                losses = self._losses(inputs, targets, part)
+                with without_gradients(self._model):
+                    one_pass = per_example_pass(losses, readings)
+                found = {**one_pass.found, **by_fallback(losses, layers, sketches)}
                 for name, keeper in keepers.items():
-                    keeper.keep(found.get(name), len(args[1]), name in swept.failed)
+                    keeper.keep(found.get(name), len(losses), name in one_pass.failed)
         return [keepers[name].result() for name in chosen]
 
-    def _keeper(self, layer: Layer, sketch: KeptSketch) -> Keeper:
-        layout = next(info.layout for info in self.layers if info.name == layer.name)
-        return Keeper(layer, layout, sketch)
-
-    def _read_chunk(self, inputs: Inputs, targets: Tensor) -> Chunk:
-        swept, truth = self._swept(inputs, targets)
+    def _read_chunk(self, losses: RecordLosses) -> PerExamplePass:
+        one_pass = self._one_pass(losses)
         unused = [layer for layer, info in zip(self._found, self.layers) if info.unused]
-        if reached := [x for x in unused if any(_any(truth[x.path(name)]) for name in x.parameters)]:
+        if reached := [x for x in unused if any(_any(one_pass.summed[x.path(name)]) for name in x.parameters)]:
             for layer in reached:
-                self._wake(layer, inputs, targets)
-            swept, truth = self._swept(inputs, targets)
-        for name, why in {**self._strays(swept, truth, targets.device), **swept.failed}.items():
+                self._wake(layer, losses)
+            one_pass = self._one_pass(losses)
+        for name, why in {**self._strays(one_pass, losses.targets.device), **one_pass.failed}.items():
             self._demote(name, why)
-        found = {info.name: swept.found[info.name] for info in self.layers if info.name in swept.found}
-        args = (self._sketches, inputs, targets)
-        if by_vmap := self._captured_by("vmap"):
-            found |= vmap_contributions(self._model, self._loss, by_vmap, *args)
-        if by_loop := self._captured_by("loop"):
-            found |= loop_contributions(self._model, self._loss, by_loop, *args)
-        return Chunk(found, swept.loss)
+        found = {info.name: one_pass.found[info.name] for info in self.layers if info.name in one_pass.found}
+        found |= by_fallback(losses, self._captured(), self._sketches)
+        return replace(one_pass, summed={}, found=found)
 
-    def _swept(self, inputs: Inputs, targets: Tensor) -> tuple[Sweep, dict[str, Tensor | None]]:
+    def _one_pass(self, losses: RecordLosses) -> PerExamplePass:
         """What the rules read, and the gradient of the summed loss: from one pass, unless a rule expands what is used.
 
         The model is then another one in the pass of the rules. Where it does not take that, because some records use a
@@ -209,45 +196,42 @@ class TokenReader:
         """
         readings = self._readings()
         if expanding := [reading.layer.name for reading in readings if reading.expands]:
-            truth = summed(self._model, self._loss, self._found, inputs, targets)
+            truth = summed(losses, self._found)
             try:
-                return sweep(self._model, self._loss, readings, inputs, targets), truth
+                with without_gradients(self._model):
+                    return replace(per_example_pass(losses, readings), summed=truth)
             except torch.OutOfMemoryError:
                 raise
             except ERRORS as error:
                 for name in expanding:
                     self._demote(name, f"rule: {in_one_line(error)}")
-        return sweep_with_sum(self._model, self._loss, self._readings(), inputs, targets)
+        return per_example_pass(losses, self._readings())
 
     def _readings(self) -> list[Reading]:
         """Rules of the layers that have one."""
-        found = []
-        for layer, info in zip(self._found, self.layers):
-            if info.capture == "rule":
-                reading = reading_of(layer, info.layout, self._sketches[layer.name])
-                assert reading is not None
-                found.append(reading)
-        return found
+        ruled = [(layer, info) for layer, info in zip(self._found, self.layers) if info.capture == "rule"]
+        found = [reading_of(layer, info.layout, self._sketches[layer.name]) for layer, info in ruled]
+        return [reading for reading in found if reading is not None]
 
-    def _strays(self, swept: Sweep, truth: Mapping[str, Tensor | None], device: torch.device) -> dict[str, str]:
+    def _strays(self, one_pass: PerExamplePass, device: torch.device) -> dict[str, str]:
         """Layers whose tokens do not add up to the gradient of the chunk, and how far they are from it."""
-        layers = [x for x in self._captured_by("rule") if self._sketches[x.name] is not None]
-        gaps = astray(layers, self._all_sketches, swept, truth)
-        allowed = tolerance(layers, device, swept.half)
+        layers = [x for x in self._captured()["rule"] if self._sketches[x.name] is not None]
+        gaps = astray(layers, self._all_sketches, one_pass, one_pass.summed)
+        allowed = tolerance(layers, device, one_pass.half)
         said = "on some records the rule differs from autograd by"
         return {name: f"{said} {gap:.2g}" for name, gap in gaps.items() if gap > allowed}
 
-    def _wake(self, layer: Layer, inputs: Inputs, targets: Tensor) -> None:
-        """Proves a layer that was unused so far, on the first records that reach it."""
+    def _wake(self, layer: Layer, losses: RecordLosses) -> None:
+        """Checks a layer that was unused so far, on the first records that reach it."""
         reached: list[int] = []
-        for i, grads in enumerate(one_by_one(self._model, self._loss, [layer], inputs, targets)):
-            if any(map(_any, grads.values())):
+        for i in range(len(losses)):
+            if any(map(_any, summed(losses.some(slice(i, i + 1)), [layer]).values())):
                 reached.append(i)
-            if len(reached) == PROOF_RECORDS:
+            if len(reached) == CHECK_RECORDS:
                 break
-        others = [i for i in range(len(targets)) if i not in reached]
-        some = torch.tensor((reached + others)[: max(2, len(reached))], device=targets.device)
-        (now,) = prove(self._model, self._loss, [layer], self._all_sketches, rows(inputs, some), targets[some])
+        others = [i for i in range(len(losses)) if i not in reached]
+        some = torch.tensor((reached + others)[: max(2, len(reached))], device=losses.targets.device)
+        (now,) = check_layers(losses.some(some), [layer], self._all_sketches)
         now = replace(now, reason=MIXED) if now.unused else now  # its gradient is there in a batch alone
         self._infos = tuple(now if info.name == now.name else info for info in self._infos)
 
@@ -257,19 +241,14 @@ class TokenReader:
             replace(info, capture="loop", reason=why, layout="") if info.name == name else info for info in self._infos
         )
 
-    def _captured_by(self, capture: Capture) -> list[Layer]:
-        return [layer for layer, info in zip(self._found, self.layers) if info.capture == capture]
+    def _captured(self) -> dict[Capture, list[Layer]]:
+        """The layers by how they are captured."""
+        ways: tuple[Capture, ...] = ("rule", "vmap", "loop", "none")
+        return {way: [x for x, info in zip(self._found, self.layers) if info.capture == way] for way in ways}
 
-    def _prove_again_if_needed(self, inputs: Inputs, targets: Tensor) -> None:
-        readings = [replace(r, sketch=self._all_sketches[r.layer.name]) for r in self._readings()]
-        few = self._here(inputs, targets, slice(PROOF_RECORDS))
-        with quiet(self._model, self._device):
-            holds = still_holds(self._model, self._loss, readings, *few)
-        if not holds:
-            self.prepare(inputs, targets)
-
-    def _here(self, inputs: Inputs, targets: Tensor, part: slice) -> tuple[Inputs, Tensor]:
-        return to_device(rows(inputs, part), self._device), targets[part].to(self._device)
+    def _losses(self, inputs: Inputs, targets: Tensor, part: slice) -> RecordLosses:
+        here = to_device(rows(inputs, part), self._device), targets[part].to(self._device)
+        return RecordLosses(self._model, self._loss, *here)
 
     def _check_unchanged(self) -> None:
         trainable = {id(p) for p in self._model.parameters() if p.requires_grad}
@@ -283,23 +262,3 @@ class TokenReader:
 
 def _any(grad: Tensor | None) -> bool:
     return grad is not None and bool((grad.to_dense() if grad.is_sparse else grad).any())
-
-
-def _check_can_halve(records: int, error: torch.OutOfMemoryError) -> None:
-    if records == 1:
-        raise PtauditError(
-            "the device has no memory left to read the gradient of one record",
-            where="audit",
-            remedy="use a device with more memory, or --device cpu",
-        ) from error
-
-
-def _free(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def chunk_end(start: int, total: int, chunk: int) -> int:
-    """Where a chunk ends: the last one never holds a single record, of which there are no batch statistics."""
-    end = start + chunk
-    return end - 1 if total - end == 1 and chunk > 2 else min(end, total)

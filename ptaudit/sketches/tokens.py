@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.gradients.layers import Layer, LayerInfo
-from ptaudit.gradients.per_example_pass import PerRecordLoss
+from ptaudit.gradients.per_example_pass import PerExamplePass
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution
+from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses
+from ptaudit.model_input import Inputs, to_device
 
 
 @dataclass(frozen=True)
@@ -36,26 +37,13 @@ class Tokens:
 
     def of(self, layers: Sequence[LayerInfo]) -> Tokens:
         """The same records, with these layers in this order; a layer that no record of theirs reached has zeros."""
-        place = {info.name: i for i, info in enumerate(self.layers)}
-        if [info.name for info in layers] == list(place):
+        row = {info.name: i for i, info in enumerate(self.layers)}
+        if [info.name for info in layers] == list(row):
             return self
-        absent = len(place)
-        rows = torch.tensor([place.get(info.name, absent) for info in layers], device=self.values.device)
+        absent = len(row)
+        rows = torch.tensor([row.get(info.name, absent) for info in layers], device=self.values.device)
         values, norm_sq = (torch.cat([x, torch.zeros_like(x[:1])])[rows] for x in (self.values, self.norm_sq))
         return replace(self, values=values, norm_sq=norm_sq, layers=tuple(layers))
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """What was read of n records.
-
-    Attributes:
-        found: contributions by layer name; none where no gradient reached a layer.
-        loss: (n,).
-    """
-
-    found: Mapping[str, Contribution]
-    loss: Tensor
 
 
 @dataclass(frozen=True)
@@ -76,8 +64,12 @@ class Source:
     sketches: Mapping[str, LayerSketch]
     device: torch.device
 
+    def losses(self, inputs: Inputs, targets: Tensor) -> RecordLosses:
+        """Those of some records, on the device."""
+        return RecordLosses(self.model, self.loss, to_device(inputs, self.device), targets.to(self.device))
 
-def joined(parts: Sequence[Chunk], layers: Sequence[LayerInfo], selected: Collection[str], dim: int) -> Tokens:
+
+def joined(parts: Sequence[PerExamplePass], layers: Sequence[LayerInfo], selected: Collection[str], dim: int) -> Tokens:
     """The tokens of all chunks; a layer has zeros in those that did not reach it.
 
     Args:

@@ -67,15 +67,17 @@ class CanarySpec(Part):
     """Also plant canaries in the training, half of them chosen at random, and audit the trained model in one run."""
 
     @property
-    def step_adversaries(self) -> tuple[str, ...]:
-        """Those that play on views, in the order of the tables."""
-        tests = (*STEP_TESTS, ATTACK)
-        return tuple(adversary(kind, test, about) for kind in self.kinds for about in self.about for test in tests)
+    def step_adversaries(self) -> Mapping[str, str]:
+        """Those that play on views, in the order of the tables, with their tests."""
+        return self._adversaries(*STEP_TESTS, ATTACK)
 
     @property
-    def run_adversaries(self) -> tuple[str, ...]:
-        """Those that play on the trained model."""
-        return tuple(adversary(kind, ONE_RUN, about) for kind in self.kinds for about in self.about if self.train)
+    def run_adversaries(self) -> Mapping[str, str]:
+        """Those that play on the trained model, with their tests."""
+        return self._adversaries(ONE_RUN) if self.train else {}
+
+    def _adversaries(self, *tests: str) -> Mapping[str, str]:
+        return {adversary(kind, t, about): t for kind in self.kinds for about in self.about for t in tests}
 
     def idle(self) -> Mapping[str, str]:
         """The attribute, where it is not the secret."""

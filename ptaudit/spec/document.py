@@ -55,7 +55,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 @dataclass
-class Document:
+class YamlDocument:
     """The values of a spec before validation.
 
     Attributes:
@@ -73,7 +73,7 @@ class Document:
         return self.places[loc]
 
 
-def parse(text: str, name: str, *, numbered: bool = True) -> Document:
+def parse(text: str, name: str, *, numbered: bool = True) -> YamlDocument:
     """Read one YAML document.
 
     Args:
@@ -96,7 +96,7 @@ def parse(text: str, name: str, *, numbered: bool = True) -> Document:
         finally:
             loader.dispose()
     reader.places.setdefault((), name)
-    return Document(values, reader.places)
+    return YamlDocument(values, reader.places)
 
 
 def too_long(name: str) -> SpecError:

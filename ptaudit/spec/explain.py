@@ -13,7 +13,7 @@ from ptaudit.spec.base import FAULT, closest, nearest
 from ptaudit.spec.document import Loc
 from ptaudit.spec.model import Spec
 from ptaudit.spec.one_of import OneOf
-from ptaudit.spec.paths import Problem
+from ptaudit.spec.paths import SpecProblem
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -47,7 +47,7 @@ _UNQUOTED = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?|true|false")
 _LONGEST = 60
 
 
-def explain(error: ValidationError) -> list[Problem]:
+def explain(error: ValidationError) -> list[SpecProblem]:
     """The problems behind a validation error of `Spec`, unknown keys first: a misspelt key is not missing as well."""
     errors = error.errors(include_url=False)
     unknown = [_location(details) for details in errors if details["type"] == "extra_forbidden"]
@@ -66,25 +66,25 @@ def _location(details: ErrorDetails) -> Loc:
     return (*(part for part in loc[: len(loc) - len(key)] if not str(part).startswith("<")), *key)
 
 
-def _unknown_key(loc: Loc) -> Problem:
+def _unknown_key(loc: Loc) -> SpecProblem:
     inside = f" in `{_dotted(loc[:-1])}`" if loc[:-1] else ""
-    return Problem(loc, f"unknown key `{loc[-1]}`{inside}", nearest(str(loc[-1]), _known_keys(loc[:-1])))
+    return SpecProblem(loc, f"unknown key `{loc[-1]}`{inside}", nearest(str(loc[-1]), _known_keys(loc[:-1])))
 
 
-def _problem(details: ErrorDetails) -> Problem:
+def _problem(details: ErrorDetails) -> SpecProblem:
     loc = _location(details)
     context = details.get("ctx", {})
     if details["type"] == FAULT:
-        return Problem((*loc, *context["at"]), context["what"], context["remedy"])
+        return SpecProblem((*loc, *context["at"]), context["what"], context["remedy"])
     path = _dotted(loc)
     if details["type"] == "missing":
-        return Problem(loc, f"`{path}` is missing")
+        return SpecProblem(loc, f"`{path}` is missing")
     given = details["input"]
     if details["type"] not in _EXPECTED:
-        return Problem(loc, f"`{path}`: {details['msg']}, given {_given(given)}")
+        return SpecProblem(loc, f"`{path}`: {details['msg']}, given {_given(given)}")
     expected = _EXPECTED[details["type"]].format(message=details["msg"], **context)
     said = f"a list of {len(given)}" if details["type"] in _LENGTHS and given else _given(given)
-    return Problem(loc, f"`{path}`: expected {expected}, given {said}", _quotes(details["type"], given))
+    return SpecProblem(loc, f"`{path}`: expected {expected}, given {said}", _quotes(details["type"], given))
 
 
 def _quotes(wanted: str, given: Any) -> str | None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ptaudit.errors import JointSpecError, SpecError
-from ptaudit.spec.document import MOST_BYTES, Document, parse, too_long, write
+from ptaudit.spec.document import MOST_BYTES, YamlDocument, parse, too_long, write
 from ptaudit.spec.explain import explain
 from ptaudit.spec.model import Spec
 from ptaudit.spec.overrides import override
-from ptaudit.spec.paths import Problem, find_missing, resolve_paths
+from ptaudit.spec.paths import SpecProblem, find_missing, resolve_paths
 from ptaudit.spec.sweep import unfold
 
 _MOST_LINES = 5
@@ -73,7 +73,7 @@ def _read(path: Path) -> str:
         raise SpecError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path)) from None
 
 
-def _spec_error(document: Document, problems: Sequence[Problem]) -> SpecError:
+def _spec_error(document: YamlDocument, problems: Sequence[SpecProblem]) -> SpecError:
     errors = [SpecError(p.what, where=document.where(p.loc), remedy=p.remedy) for p in problems]
     if len(errors) == 1:
         return errors[0]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptaudit.spec.base import fault
-from ptaudit.spec.told import HUGGING_FACE, LIGHTNING, Told, told
+from ptaudit.spec.checkpoint_labels import HUGGING_FACE, LIGHTNING, CheckpointLabel, read_label
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _CALLED = re.compile(r"(?:^|[^a-z])ep(?:och)?s?(?P<sign>[=_ .-]?)(?P<epoch>[0-9]{1,9})(?![0-9]*\.[0-9])", re.IGNORECASE)
@@ -33,12 +33,12 @@ class Numbering:
     Attributes:
         saved: the files by epoch, ascending.
         how: in words, where the epochs come from.
-        told: what each file tells of itself, by epoch, of those that do.
+        labels: what each file says of itself, by epoch, of those that do.
     """
 
     saved: Mapping[int, Path]
     how: str
-    told: Mapping[int, Told]
+    labels: Mapping[int, CheckpointLabel]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def number(paths: Sequence[Path]) -> Numbering:
             at=("checkpoints",),
             remedy="save the model in one file: save_pretrained(..., max_shard_size='100GB')",
         )
-    found = [told(path) for path in paths]
+    found = [read_label(path) for path in paths]
     if any(found):
         epochs, how = _from_files(paths, found)
     else:
@@ -74,7 +74,7 @@ def number(paths: Sequence[Path]) -> Numbering:
     return Numbering(saved, how, {epochs[at]: one for at in order if (one := found[at]) is not None})
 
 
-def _from_files(paths: Sequence[Path], found: Sequence[Told | None]) -> tuple[list[int], str]:
+def _from_files(paths: Sequence[Path], found: Sequence[CheckpointLabel | None]) -> tuple[list[int], str]:
     """The epochs that files tell, held against their names."""
     _check_whole(paths, found)
     named = _named([path.stem for path in paths])
@@ -99,7 +99,7 @@ def _from_files(paths: Sequence[Path], found: Sequence[Told | None]) -> tuple[li
 
 
 def _agreed(
-    paths: Sequence[Path], found: Sequence[Told | None], stated: Sequence[float | None], named: _Named | None
+    paths: Sequence[Path], found: Sequence[CheckpointLabel | None], stated: Sequence[float | None], named: _Named | None
 ) -> tuple[list[int], str]:
     """The key `epoch` and the name: the same, or one of them counts from 0 and the larger is the number of epochs."""
     gaps = {name - epoch for name, epoch in zip(named.epochs, stated) if epoch is not None} if named else {0}
@@ -125,7 +125,7 @@ def _agreed(
     return epochs, f"the epoch is {said}"
 
 
-def _check_whole(paths: Sequence[Path], found: Sequence[Told | None]) -> None:
+def _check_whole(paths: Sequence[Path], found: Sequence[CheckpointLabel | None]) -> None:
     for path, one in zip(paths, found):
         epoch = None if one is None else one.epoch if one.trained is None else one.trained
         if one is not None and epoch is not None and epoch != int(epoch):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ptaudit.errors import SpecError
-from ptaudit.spec.document import Document, Loc, parse
+from ptaudit.spec.document import Loc, YamlDocument, parse
 
 
-def override(document: Document, text: str) -> None:
+def override(document: YamlDocument, text: str) -> None:
     """Set one value of a document, making the mappings on the way that are not there yet.
 
     Args:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptaudit.spec.data import PREPROCESS_WORDS, SOURCE_FORMS
-from ptaudit.spec.document import Document, Loc
+from ptaudit.spec.document import Loc, YamlDocument
 from ptaudit.spec.entry import absolute, exists, is_function, parse_entry
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
 @dataclass(frozen=True)
-class Problem:
+class SpecProblem:
     """One thing that is wrong with a spec: the value's location, what is wrong, and what to do."""
 
     loc: Loc
@@ -56,7 +56,7 @@ def expand(text: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def resolve_paths(document: Document, base: Path) -> list[Problem]:
+def resolve_paths(document: YamlDocument, base: Path) -> list[SpecProblem]:
     """Make every path of a document absolute, in place; returns what could not be."""
     data = document.values.get("data")
     if isinstance(data, dict) and str(data.get("source")).startswith("torchvision:"):
@@ -72,7 +72,7 @@ def resolve_paths(document: Document, base: Path) -> list[Problem]:
         except KeyError as error:
             name = error.args[0]
             remedy = f"set it, or write ${{{name}:-default}}"
-            problems.append(Problem((section, key), f"the environment variable {name} is not set", remedy))
+            problems.append(SpecProblem((section, key), f"the environment variable {name} is not set", remedy))
             continue
         if (section, key) == _PATTERN:
             holder[key] = str(absolute(expanded, Path(glob.escape(str(base.absolute())))))
@@ -91,7 +91,7 @@ def _absolute_entry(text: str, base: Path) -> str:
     return text
 
 
-def find_missing(spec: Spec) -> Iterator[Problem]:
+def find_missing(spec: Spec) -> Iterator[SpecProblem]:
     """What the spec names and the disk or the Python path does not have."""
     yield from _missing_entry(("model", "entry"), spec.model.entry, "model")
     yield from _missing_entry(("train", "loss"), spec.train.loss, "loss")
@@ -103,7 +103,7 @@ def find_missing(spec: Spec) -> Iterator[Problem]:
         yield from _missing_file(("data", "source"), Path(spec.data.source.partition(":")[2]), "data file")
     folder = Path(spec.data.source.partition(":")[2])
     if spec.data.kind == "folder" and not exists(folder, folder=True):
-        yield Problem(("data", "source"), f"data folder not found: {folder}", _HOW_TO_PLACE)
+        yield SpecProblem(("data", "source"), f"data folder not found: {folder}", _HOW_TO_PLACE)
     files = (("members", "index file"), ("non_members", "index file"), ("table", "table"))
     named = [*((key, getattr(spec.data, key), what) for key, what in files),
              ("preprocess", spec.data.preprocess_file, "file of the preprocessing")]  # fmt: skip
@@ -117,7 +117,7 @@ def find_missing(spec: Spec) -> Iterator[Problem]:
         and not spec.data.download
         and not exists(root, folder=True)
     ):
-        yield Problem(("data", "root"), f"data folder not found: {root}", f"{_HOW_TO_PLACE}, or set download: true")
+        yield SpecProblem(("data", "root"), f"data folder not found: {root}", f"{_HOW_TO_PLACE}, or set download: true")
 
 
 _HOW_TO_PLACE = (
@@ -125,21 +125,21 @@ _HOW_TO_PLACE = (
 )
 
 
-def _missing_file(loc: Loc, path: Path, what: str) -> Iterator[Problem]:
+def _missing_file(loc: Loc, path: Path, what: str) -> Iterator[SpecProblem]:
     if not exists(path):
-        yield Problem(loc, f"{what} not found: {path}", _HOW_TO_PLACE)
+        yield SpecProblem(loc, f"{what} not found: {path}", _HOW_TO_PLACE)
 
 
-def _missing_entry(loc: Loc, text: str, what: str) -> Iterator[Problem]:
+def _missing_entry(loc: Loc, text: str, what: str) -> Iterator[SpecProblem]:
     if not is_function(text):
         return
     entry = parse_entry(text, Path.cwd())
     if entry.kind == "file" and not exists(entry.target):
-        yield Problem(loc, f"{what} file not found: {entry.target}", "paths are relative to the spec")
+        yield SpecProblem(loc, f"{what} file not found: {entry.target}", "paths are relative to the spec")
     package = entry.target.partition(".")[0]
     # Only the top package: looking further down would import it, and with it torch.
     if entry.kind == "module" and package not in sys.modules and importlib.util.find_spec(package) is None:
         known = f"; a data source is one of {', '.join(SOURCE_FORMS)}" if what == "data" else ""
-        yield Problem(
+        yield SpecProblem(
             loc, f"no module named `{package}`", f"install it, add its folder to PYTHONPATH, or name its file{known}"
         )

@@ -9,13 +9,13 @@ from typing import Any
 
 from ptaudit.errors import SpecError
 from ptaudit.games.registry import GAMES
-from ptaudit.spec.document import Document, Loc
+from ptaudit.spec.document import Loc, YamlDocument
 
 _VIEWS = {"batch_size": "m", "rounds": "r", "users": "u", "fixed_batch": "fixed"}
 _STRENGTHS = dict.fromkeys(("noise_multiplier", "ratio", "size", "rate", "epsilon", "beta"), "")
 
 
-def unfold(document: Document) -> None:
+def unfold(document: YamlDocument) -> None:
     """Put an entry for every combination in the place of one with lists; each keeps its place in the file.
 
     The entries of a view are named by what differs, e.g. `batch-m8-r2`; so are those of a game, by its `id`. Defenses
@@ -38,7 +38,7 @@ MOST_ENTRIES = 200
 """Most views, games or defenses of a spec, those that lists make counted each."""
 
 
-def _unfold(document: Document, above: Loc, key: str, names: Mapping[str, str], title: str | None) -> None:
+def _unfold(document: YamlDocument, above: Loc, key: str, names: Mapping[str, str], title: str | None) -> None:
     part = document.values
     for step in above:
         part = part[step]
@@ -60,7 +60,7 @@ def _unfold(document: Document, above: Loc, key: str, names: Mapping[str, str], 
     part[key] = [one for _, one in unfolded]
 
 
-def _check_count(document: Document, here: Loc, entries: list[Any], names: Mapping[str, str]) -> None:
+def _check_count(document: YamlDocument, here: Loc, entries: list[Any], names: Mapping[str, str]) -> None:
     counts = [_count(entry, names) for entry in entries]
     if sum(counts) <= MOST_ENTRIES:
         return

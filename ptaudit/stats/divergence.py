@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_values
-from ptaudit.stats.estimate import Estimate
-from ptaudit.stats.sqrt_estimate import root
+from ptaudit.stats.estimate import Estimate, sqrt_estimate
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -57,7 +56,7 @@ def js_distance(bits: Array, null: float, group: Index, fold: Index, seed: int) 
     found = from_values(per_record, null=null, ceiling=top, seed=seed, extra_variance=extra)
     if not found.conclusive:
         return found
-    distance = root(found, top).clipped(0.0, 1.0)
+    distance = sqrt_estimate(found, top).clipped(0.0, 1.0)
     # Near the ceiling the few records that were taken for another group's say little of those to come.
     least = rule_of_three(1.0, int(counts.min()))
     return replace(distance, lo=min(distance.lo, least)) if distance.value >= 0.99 else distance

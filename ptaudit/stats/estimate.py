@@ -69,3 +69,34 @@ def inconclusive(reason: str, *, ceiling: float = math.nan, n: int = 0) -> Estim
     """An attack that could not run: never 0 and never "safe"."""
     nan = math.nan
     return Estimate(nan, nan, nan, nan, ceiling, n, f"inconclusive: {reason}")
+
+
+def sqrt_estimate(squared: Estimate, scale: float = 1.0) -> Estimate:
+    """The estimate of sqrt(value / scale): distances and norms are estimated squared, where means have no bias.
+
+    A root is monotone, so the ends of an interval and the draws are those of the square, rooted. Negative values, ends
+    and nulls become 0; draws keep their sign.
+
+    Args:
+        squared: estimate of a square, unclipped.
+        scale: what a square of 1 is measured by.
+    """
+
+    def one(number: float) -> float:
+        return number if math.isnan(number) else math.sqrt(max(number, 0.0) / scale)
+
+    draws = squared.draws
+    return replace(
+        squared,
+        value=one(squared.value),
+        lo=one(squared.lo),
+        hi=one(squared.hi),
+        null=one(squared.null),
+        ceiling=one(squared.ceiling),
+        draws=None if draws is None else np.sign(draws) * np.sqrt(np.abs(draws) / scale),
+    )
+
+
+def not_captured(reason: str) -> Estimate:
+    """Of a layer whose gradient could not be read: it leaks, nobody knows how much."""
+    return replace(inconclusive(""), status=f"not captured: {reason}")

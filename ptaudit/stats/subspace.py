@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.stats.bootstrap import from_values
-from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.stats.sqrt_estimate import root
+from ptaudit.stats.estimate import Estimate, inconclusive, sqrt_estimate
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -95,7 +94,7 @@ def _of_layer(tokens: Array, group: Index, seed: int) -> Estimate:
         seed=seed,
         extra_variance=float(squares.var(ddof=1)) / len(squares),
     )
-    return root(found).clipped(0.0, 1.0) if found.conclusive else found
+    return sqrt_estimate(found).clipped(0.0, 1.0) if found.conclusive else found
 
 
 def _axes(unit: Array, groups: Sequence[Index]) -> Array:

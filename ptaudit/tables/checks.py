@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
-from ptaudit.stats.estimate import NOT_COMPARABLE
 from ptaudit.tables.columns import Mask, keys
 from ptaudit.tables.row import KEY_COLUMNS, Row
-from ptaudit.tables.status import BY_WEIGHT
+from ptaudit.tables.status import is_known
 from ptaudit.tables.table import Table
-
-WITH_REASON = ("inconclusive", "not captured", NOT_COMPARABLE)
 
 _ORDER = ("lo", "value", "hi", "ceiling")
 _ROUNDING = 1e-9
@@ -45,26 +43,27 @@ def repeated(table: Table) -> Mask:
 def impossible(table: Table) -> Mask:
     """Which rows have a `problem`."""
     wrong = np.zeros(len(table), dtype=np.bool_)
-    for one, two in pairwise(map(table.number, _ORDER)):
-        with np.errstate(invalid="ignore"):
-            wrong |= one > two + _ROUNDING * np.maximum(1.0, np.abs(two))  # false where one of them is NaN
-    return (wrong & table.measured) | (table.number("n") < 0) | ~table.text("status").where(known)
+    for mask, _ in _rules(table):
+        wrong |= mask
+    return wrong
 
 
 def problem(row: Row) -> str:
     """What cannot be true of a row; empty if nothing."""
-    if row.n < 0:
-        return f"n is {row.n}"
-    if not known(row.status):
-        return f"unknown status {row.status!r}"
-    if not row.measured:
-        return ""
-    for (low, one), (high, two) in pairwise((name, getattr(row, name)) for name in _ORDER):
-        if not math.isnan(two) and one > two + _ROUNDING * max(1.0, abs(two)):
-            return f"{low} {one:g} is above {high} {two:g}"
-    return ""
+    return next((words(row) for mask, words in _rules(Table.of([row])) if mask[0]), "")
 
 
-def known(status: str) -> bool:
-    """Whether there is such a status."""
-    return status in BY_WEIGHT or status.startswith(tuple(f"{word}: " for word in WITH_REASON))
+def _rules(table: Table) -> Iterator[tuple[Mask, Callable[[Row], str]]]:
+    """Which rows break a rule, and how to say so of one of them."""
+    yield table.number("n") < 0, lambda row: f"n is {row.n}"
+    yield ~table.text("status").where(is_known), lambda row: f"unknown status {row.status!r}"
+    for names in pairwise(_ORDER):
+        one, two = map(table.number, names)
+        with np.errstate(invalid="ignore"):
+            above = one > two + _ROUNDING * np.maximum(1.0, np.abs(two))  # false where one of them is NaN
+        yield above & table.measured, partial(_out_of_order, names)
+
+
+def _out_of_order(names: tuple[str, str], row: Row) -> str:
+    low, high = names
+    return f"{low} {getattr(row, low):g} is above {high} {getattr(row, high):g}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from ptaudit.spec.catalog import JOINT, NO_DEFENSE
-from ptaudit.tables.row import Row, strongest
+from ptaudit.tables.row import Row
 from ptaudit.tables.run import DefenseEntry, Run
 from ptaudit.tables.spec import plain_spec, views_of
-from ptaudit.tables.table import Table
+from ptaudit.tables.table import Table, best_adversary
 from ptaudit.tables.wide import Cell, Sheet
 
 NONE = NO_DEFENSE
@@ -51,15 +52,22 @@ def defense_lines(run: Run) -> list[DefenseLine]:
     on_view = {name: view.get("defense") for name, view in views_of(run.spec_text).items()}
     if not entries and not any(on_view.values()):
         return []
+    rows = _last_rows(run.rows)
+    adaptive, static = (
+        {_line_key(row): row for row in best_adversary(rows.where(knowledge=known), *_LINE_KEY)}
+        for known in ("adaptive", "static")  # adversaries with late weights are in no such table
+    )
     found = []
-    for (view, trained_with, game, metric, knows), rows in _groups(run.rows).items():
+    for where in rows.where(knowledge=("adaptive", "static")).distinct(*_LINE_KEY):
+        view, trained_with, game, metric, knows = where
         entry = entries.get(trained_with) or undefended(run)
         shown = title_of(on_view.get(view)) if trained_with == NONE else trained_with
-        adaptive = strongest((row for row in rows if row.adaptive), _value)
-        static = strongest((row for row in rows if row.knowledge == "static"), _value)
-        if adaptive or static:  # adversaries with late weights are in no such table
-            found.append(DefenseLine(entry, shown, view, game, metric, knows, adaptive, static))
+        found.append(DefenseLine(entry, shown, view, game, metric, knows, adaptive.get(where), static.get(where)))
     return found
+
+
+_LINE_KEY = ("view", "trained_with", "game", "metric", "knows")
+_line_key = attrgetter(*_LINE_KEY)
 
 
 def undefended(run: Run) -> DefenseEntry:
@@ -68,8 +76,9 @@ def undefended(run: Run) -> DefenseEntry:
     last = run.epochs[-1] if run.epochs else None
     numbers = (last.train_accuracy, last.held_out_accuracy, last.held_out_loss, last.epsilon) if last else (nan,) * 4
     train = plain_spec(run.spec_text).get("train")
-    own = title_of(train.get("defense")) if isinstance(train, dict) else NONE
-    return DefenseEntry(own, own.partition("-")[0], "", nan, *numbers, "ok")
+    own = train.get("defense") if isinstance(train, dict) else None
+    name = str(own.get("name")) if isinstance(own, dict) else NONE
+    return DefenseEntry(title_of(own), name, "", nan, *numbers, "ok")
 
 
 COLUMNS = (
@@ -98,21 +107,14 @@ def _cells(line: DefenseLine) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
-def _groups(rows: Table) -> dict[tuple[str, str, str, str, str], list[Row]]:
-    """Joint rows of the last epoch of each view, by view, defense of the training, game, metric and what is known."""
-    groups: dict[tuple[str, str, str, str, str], list[Row]] = {}
+def _last_rows(rows: Table) -> Table:
+    """Joint rows of the last epoch of each view and training."""
     last: dict[tuple[str, str], int] = {}
     for epoch, view, trained_with in rows.distinct("epoch", "view", "trained_with"):
         last[view, trained_with] = max(epoch, last.get((view, trained_with), 0))
     joint = rows.where(layer=JOINT, metric=METRICS)
-    for row in joint.where(epoch=set(last.values())):
-        if row.epoch == last[row.view, row.trained_with]:
-            groups.setdefault((row.view, row.trained_with, row.game, row.metric, row.knows), []).append(row)
-    return groups
-
-
-def _value(row: Row) -> float:
-    return row.lo if row.measured else -math.inf
+    is_last = joint.ask(lambda row: row.epoch == last[row.view, row.trained_with], "epoch", "view", "trained_with")
+    return joint.take(is_last)
 
 
 _STRENGTHS = ("noise_multiplier", "ratio", "size", "rate", "beta", "epsilon")

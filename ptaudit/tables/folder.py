@@ -21,6 +21,7 @@ from ptaudit.tables.manifest import read_manifest
 from ptaudit.tables.reading import read_leakage
 from ptaudit.tables.row import COLUMNS, TABLE_VERSION, Row
 from ptaudit.tables.run import EpochEntry, LayerEntry, Run
+from ptaudit.tables.status import first_word, reason_of
 from ptaudit.tables.summary import summary
 from ptaudit.tables.sweeps import threats_sheet
 from ptaudit.tables.table import Table
@@ -248,8 +249,8 @@ def _layers_of(rows: Table) -> list[LayerEntry]:
     found = []
     named = rows.take((rows.number("layer_index") >= 0) & ~rows.are(layer=JOINT))
     for row in named.take(first_of(named.text("layer").codes)[0]):
-        missing = row.status.startswith("not captured")
-        reason = row.status.partition(":")[2].strip() if missing else ""
+        missing = first_word(row.status) == "not captured"
+        reason = reason_of(row.status) if missing else ""
         capture = "none" if missing else "unknown"
         found.append(LayerEntry(row.layer, row.layer_index, row.layer_type, row.parameters, capture, reason))
     return sorted(found, key=lambda layer: layer.index)

@@ -34,18 +34,19 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def json_text(content: object) -> str:
     """JSON with sorted keys; numbers that are not finite become null."""
-    text = json.dumps(_finite(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return escape.json(text) + "\n"
 
 
-def _finite(content: object) -> object:
+def finite(content: object) -> object:
+    """Plain values of what JSON can hold: null for numbers that do not exist, which it does not know."""
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, Mapping):
-        return {str(key): _finite(value) for key, value in content.items()}
+        return {str(key): finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return content
+        return [finite(value) for value in content]
+    return content.item() if hasattr(content, "item") else content
 
 
 def read_text(path: Path) -> str:

@@ -39,7 +39,7 @@ def localisation_sheet(run: Run) -> Sheet:
     caution. Empty where no localisation game was played.
     """
     groups: dict[tuple[str, str, int, str], list[Row]] = {}
-    series: dict[tuple[str, str], Beside] = {}
+    series: dict[tuple[str, str], UsableRows] = {}
     for row in run.rows.where(metric=METRICS, view=MODEL_VIEW):
         groups.setdefault((row.game, row.trained_with, row.epoch, row.layer), []).append(row)
         if (row.game, row.trained_with) not in series:
@@ -47,15 +47,15 @@ def localisation_sheet(run: Run) -> Sheet:
     return Sheet(COLUMNS, tuple(tuple(_cells(group, series)) for group in groups.values()))
 
 
-Beside = Mapping[tuple[int, str, str], Row]
+UsableRows = Mapping[tuple[int, str, str], Row]
 """Rows of usable information by epoch, layer and family."""
 
 
-def _cells(group: list[Row], series: Mapping[tuple[str, str], Beside]) -> Iterator[Cell]:
-    first, arm = group[0], group[0].trained_with
+def _cells(group: list[Row], series: Mapping[tuple[str, str], UsableRows]) -> Iterator[Cell]:
+    first, training = group[0], group[0].trained_with
     yield from (getattr(first, name) for name in LAYER)
-    yield from (first.game, arm)
-    beside = [series[first.game, arm].get((first.epoch, first.layer, family)) for family in USABLE.values()]
+    yield from (first.game, training)
+    beside = [series[first.game, training].get((first.epoch, first.layer, family)) for family in USABLE.values()]
     by_metric = {row.metric: row for row in group}
     for row in (*beside, *(by_metric.get(metric) for metric in METRICS)):
         yield from (row.value, row.lo, row.hi, row.null) if row and row.measured else (math.nan,) * len(PARTS)
@@ -63,13 +63,13 @@ def _cells(group: list[Row], series: Mapping[tuple[str, str], Beside]) -> Iterat
     yield worst_status(row.status for row in group)
 
 
-def _usable(run: Run, game: str, arm: str) -> Beside:
+def _usable(run: Run, game: str, training: str) -> UsableRows:
     """Bits of usable-information games about the same secret on the view of the smallest batch."""
     games, views = games_of(run.spec_text), views_of(run.spec_text)
     secret = _secret(run, games.get(game, {}))
     same = [title for title, other in games.items() if _is_usable(other) and _secret(run, other) == secret]
     found: dict[str, list[Row]] = {}
-    for row in run.rows.where(game=same, metric="bits", view=views, trained_with=arm):
+    for row in run.rows.where(game=same, metric="bits", view=views, trained_with=training):
         found.setdefault(row.view, []).append(row)
     if secret is None or not found:
         return {}

@@ -8,6 +8,7 @@ more the row gives away. Not every run has it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 
 from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.tables.row import Row
@@ -16,14 +17,12 @@ from ptaudit.tables.table import Table
 AT_CEILING = 0.99
 """Share of the ceiling from which on rows tie: what is above differs by chance."""
 
-Place = tuple[int, str, str, str, str, str]
-PLACE = ("epoch", "layer", "view", "game", "knows", "trained_with")
-"""Where a row's leak is, as columns."""
+LeakKey = tuple[int, str, str, str, str, str]
+LEAK_KEY = ("epoch", "layer", "view", "game", "knows", "trained_with")
+"""What a row is about, whoever measured it."""
 
 
-def place(row: Row) -> Place:
-    """Where a row's leak is, see `PLACE`."""
-    return (row.epoch, row.layer, row.view, row.game, row.knows, row.trained_with)
+_leak_key = attrgetter(*LEAK_KEY)
 
 
 def noise_rows(rows: Table) -> Table:
@@ -32,12 +31,12 @@ def noise_rows(rows: Table) -> Table:
     return there.take(there.measured & there.adaptive)
 
 
-def noise_halves(rows: Table) -> dict[Place, Row]:
-    """The measured rows of `noise_half` by their place; of several adversaries the one that it takes most to stop."""
-    found: dict[Place, Row] = {}
+def noise_halves(rows: Table) -> dict[LeakKey, Row]:
+    """The measured rows of `noise_half` by what they are about; of several adversaries the one hardest to stop."""
+    found: dict[LeakKey, Row] = {}
     for row in noise_rows(rows):
-        held = found.get(place(row))
-        found[place(row)] = row if held is None or row.value > held.value else held
+        held = found.setdefault(_leak_key(row), row)
+        found[_leak_key(row)] = row if row.value > held.value else held
     return found
 
 
@@ -47,6 +46,6 @@ def rank(value: float, ceiling: float, noise: Row | None) -> tuple[float, float]
     return (top if value >= top else value, -1.0 if noise is None else noise.value)
 
 
-def noise_of(row: Row | None, noises: Mapping[Place, Row]) -> Row | None:
+def noise_of(row: Row | None, noises: Mapping[LeakKey, Row]) -> Row | None:
     """The `noise_half` of the same layer, view and epoch; None where there is none."""
-    return None if row is None else noises.get(place(row))
+    return None if row is None else noises.get(_leak_key(row))

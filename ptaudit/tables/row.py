@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.estimators.registry import ESTIMATORS
-from ptaudit.spec.catalog import NO_DEFENSE, NOISE_HALF
-from ptaudit.stats.estimate import NOT_COMPARABLE, Estimate
+from ptaudit.spec.catalog import NO_DEFENSE
+from ptaudit.spec.metrics import metric
+from ptaudit.stats.estimate import Estimate
+from ptaudit.tables.status import is_number
 
 Key = tuple[int, str, str, str, str, str, str, str, str]
 """What tells a row from all others of its table, see `KEY_COLUMNS`."""
@@ -47,20 +51,17 @@ class Row:
     @property
     def key(self) -> Key:
         """What two runs are joined on, see `KEY_COLUMNS`."""
-        who = (self.adversary, self.knowledge, self.knows, self.trained_with)
-        return (self.epoch, self.layer, self.view, self.game, *who, self.metric)
+        return _key(self)
 
     @property
     def measured(self) -> bool:
         """Whether the row holds a number with its interval: not inconclusive, not "not captured", not NaN."""
-        interval = not (math.isnan(self.lo) or math.isnan(self.hi))
-        return interval and math.isfinite(self.value) and is_number(self.status)
+        return bool(has_interval(self.value, self.lo, self.hi)) and is_number(self.status)
 
     @property
     def adaptive(self) -> bool:
-        """Whether its adversary knows what it looks at. Those that do not (`static`: not the defense, `late`: not the
-        present weights) never feed a gate or a summary."""
-        return self.knowledge == "adaptive"
+        """Whether its adversary knows what it looks at, see `is_adaptive`."""
+        return is_adaptive(self.knowledge)
 
     @property
     def as_trained(self) -> bool:
@@ -69,15 +70,14 @@ class Row:
 
     @property
     def instrument(self) -> bool:
-        """Whether the number is an estimator's reading and no adversary's gain: the largest of several is no stronger,
-        so the first one of the spec speaks for its game."""
-        return self.adversary in ESTIMATORS
+        """Whether the number is an estimator's reading, see `is_instrument`."""
+        return is_instrument(self.adversary)
 
     @property
     def centre(self) -> float:
         """The value before it was clipped to [0, ceiling], as far as the draws tell."""
-        clipped = self.value == 0.0 or self.value >= self.ceiling
-        return float(np.mean(self.draws)) if clipped and self.draws is not None else self.value
+        clipped = self.draws is not None and bool(may_be_clipped(self.value, self.ceiling))
+        return float(np.mean(self.draws)) if clipped else self.value  # type: ignore[arg-type]
 
     @property
     def estimate(self) -> Estimate:
@@ -89,35 +89,38 @@ COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Row) if f.name != "draws
 KEY_COLUMNS: tuple[str, ...] = (
     "epoch", "layer", "view", "game", "adversary", "knowledge", "knows", "trained_with", "metric",
 )  # fmt: skip
-BOUNDS = ("upper_bits", "epsilon_lo", NOISE_HALF)
-"""Metrics that are bounds or noises, of which no size of a leak could have been found."""
+_key = attrgetter(*KEY_COLUMNS)
 TABLE_VERSION = 2
 """Version of `leakage.csv`; 1 had no columns `knowledge`, `knows`, `trained_with` and `detectable`."""
 
 
-def is_silent(status: str) -> bool:
-    """Whether a row of this status is about a layer that gets no gradient, so that nobody learns anything from it."""
-    return status.startswith("not captured: unused")
+def is_adaptive(knowledge: str) -> bool:
+    """Whether an adversary knows what it looks at. Those that do not (`static`: not the defense, `late`: not the
+    present weights) never feed a gate or a summary."""
+    return knowledge == "adaptive"
 
 
-def is_number(status: str) -> bool:
-    """Whether a row of this status holds a number."""
-    return not status.startswith(("inconclusive", "not captured", NOT_COMPARABLE))
+def is_instrument(adversary: str) -> bool:
+    """Whether a number is an estimator's reading and no adversary's gain: the largest of several is no stronger, so the
+    first one of the spec speaks for its game."""
+    return adversary in ESTIMATORS
 
 
-def limit(metric: str, estimate: Estimate) -> float:
+def has_interval(value: Any, lo: Any, hi: Any) -> Any:
+    """Whether a value is finite and has an interval; of a row's numbers, or of columns of them."""
+    return (abs(value) < math.inf) & (lo == lo) & (hi == hi)  # NaN is not equal to itself
+
+
+def may_be_clipped(value: Any, ceiling: Any) -> Any:
+    """Whether a value stands where clipping to [0, ceiling] would have put it; of a row, or of columns."""
+    return (value == 0.0) | (value >= ceiling)
+
+
+def limit(name: str, estimate: Estimate) -> float:
     """The column `detectable` of a number: NaN for bounds, and where nothing was measured."""
-    return math.nan if metric in BOUNDS else estimate.detectable
+    return math.nan if not metric(name).score else estimate.detectable
 
 
 def find(rows: Iterable[Row], **wanted: object) -> list[Row]:
     """Rows whose columns equal the given values, e.g. `find(rows, view="record", metric="bits")`."""
     return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
-
-
-def strongest(rows: Iterable[Row], key: Callable[[Row], float]) -> Row | None:
-    """The row of the adversary that does best; of estimators the first one's. None of no rows."""
-    there = list(rows)
-    if there and there[0].instrument:
-        there = [row for row in there if row.adversary == there[0].adversary]
-    return max(there, key=key, default=None)

@@ -26,7 +26,7 @@ CEILING_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _Variances:
     """Variances of the mean over seeds, (rows,): of record sampling (below and above the value) and of retraining.
 
     `dof` are Satterthwaite's degrees of freedom of their sum, `seeds` the number of runs.
@@ -78,7 +78,7 @@ def degrees_of_freedom(rows: Table, seeds: Sequence[Table]) -> Array:
         whole = np.flatnonzero((places >= 0).all(0))
         tables = [table.take(place[whole]) for table, place in zip(seeds, places)]
         measured = np.logical_and.reduce([table.measured for table in tables])
-        dof[whole[measured]] = _parts_of([table.take(measured) for table in tables]).dof
+        dof[whole[measured]] = _variances_of([table.take(measured) for table in tables]).dof
     return dof
 
 
@@ -94,13 +94,13 @@ def record_variance(tables: Sequence[Table]) -> Array:
     Args:
         tables: the rows as each seed has them, in the same order.
     """
-    parts = _parts_of(tables)
-    return np.maximum(parts.below, parts.above)
+    variances = _variances_of(tables)
+    return np.maximum(variances.below, variances.above)
 
 
-def _parts_of(tables: Sequence[Table]) -> _Parts:
+def _variances_of(tables: Sequence[Table]) -> _Variances:
     value, lo, hi, n = (np.array([table.number(name) for table in tables]) for name in ("value", "lo", "hi", "n"))
-    return _parts(value, lo, hi, np.array([table.centre() for table in tables]), n)
+    return _variances(value, lo, hi, np.array([table.centre() for table in tables]), n)
 
 
 def _groups(tables: Sequence[Sequence[Row]]) -> dict[Key, list[Row]]:
@@ -111,13 +111,13 @@ def _groups(tables: Sequence[Sequence[Row]]) -> dict[Key, list[Row]]:
     return groups
 
 
-def _parts(value: Array, lo: Array, hi: Array, centre: Array, n: NDArray[Any]) -> _Parts:
+def _variances(value: Array, lo: Array, hi: Array, centre: Array, n: NDArray[Any]) -> _Variances:
     """Of the numbers of each seed, (seeds, rows)."""
     seeds = len(value)
     below, above = ((value - lo).mean(0) / Z) ** 2, ((hi - value).mean(0) / Z) ** 2
     between = centre.var(0, ddof=1) / seeds
     _, dof = satterthwaite([(below + above) / 2, between], [np.maximum(n.min(0) - 1, 1), seeds - 1])
-    return _Parts(below, above, between, dof, seeds)
+    return _Variances(below, above, between, dof, seeds)
 
 
 def _pool_row(group: list[Row], seeds: int, shocks: Array) -> Row:
@@ -133,19 +133,19 @@ def _pool_row(group: list[Row], seeds: int, shocks: Array) -> Row:
     if not all(same_ceiling(first.ceiling, row.ceiling) for row in group):
         return replace(nothing, status="inconclusive: ceilings differ between seeds")
     values, lows, highs, centres, n = np.array([(r.value, r.lo, r.hi, r.centre, r.n) for r in group]).T
-    parts = _parts(values, lows, highs, centres, n)
+    variances = _variances(values, lows, highs, centres, n)
     value = float(min(max(centres.mean(), values.min()), values.max()))
     floor = 0.0 if all(row.lo >= 0 for row in group) else -math.inf
     top = first.ceiling if math.isfinite(first.ceiling) else math.inf
     pooled = replace(
         first,
         value=value,
-        lo=max(value - parts.half(parts.below), floor),
-        hi=min(value + parts.half(parts.above), top),
+        lo=max(value - variances.half(variances.below), floor),
+        hi=min(value + variances.half(variances.above), top),
         null=float(np.mean([row.null for row in group])),
         n=min(row.n for row in group),
         status=status,
-        draws=_pool_draws(group, parts, shocks),
+        draws=_pool_draws(group, variances, shocks),
     )
     return replace(pooled, detectable=limit(pooled.metric, pooled.estimate))
 
@@ -165,17 +165,17 @@ def close(one: ArrayLike, other: ArrayLike, tolerance: float) -> Mask:
     return np.asarray((first == second) | near)
 
 
-def _pool_draws(group: list[Row], parts: _Parts, shocks: Array) -> Array | None:
+def _pool_draws(group: list[Row], variances: _Variances, shocks: Array) -> Array | None:
     """Mean of the draws plus the shocks of retraining, scaled so that their spread · 1.96 is the half-width."""
     drawn = [row.draws for row in group if row.draws is not None]
     if len(drawn) < len(group) or any(len(each) != shocks.shape[1] for each in drawn):
         return None
     mean = np.asarray(np.mean(drawn, axis=0), dtype=np.float64)
-    if parts.between == 0:
+    if variances.between == 0:
         return mean
     centres = np.array([row.centre for row in group])
     retraining = (centres - centres.mean()) @ shocks[: len(group)] / math.sqrt(len(group) * (len(group) - 1))
-    return np.asarray(mean + retraining * parts.stretch, dtype=np.float64)
+    return np.asarray(mean + retraining * variances.stretch, dtype=np.float64)
 
 
 def _shocks(tables: Sequence[Sequence[Row]]) -> Array:

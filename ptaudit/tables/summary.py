@@ -8,9 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from ptaudit.spec.catalog import JOINT, NOISE_HALF
-from ptaudit.tables.ranking import Place, noise_halves, noise_of, rank
+from ptaudit.tables.ranking import LeakKey, noise_halves, noise_of, rank
 from ptaudit.tables.row import COLUMNS, Row
 from ptaudit.tables.run import Run
+from ptaudit.tables.status import first_word
+from ptaudit.tables.table import Table, best_adversary
 from ptaudit.tables.verdict import Verdict
 from ptaudit.tables.wide import primary_rows
 
@@ -24,9 +26,9 @@ def overall(verdicts: Sequence[Verdict]) -> str:
     return next((outcome for outcome in ("fail", "inconclusive", "pass") if outcome in outcomes), "no gates")
 
 
-def joint_rows(run: Run) -> list[Row]:
+def joint_rows(run: Run) -> Table:
     """The rows `*` of the last audited epoch: every game's primary metric in every view, all adversaries."""
-    return [row for row in _last_epoch(run) if row.layer == JOINT]
+    return _last_epoch(run).where(layer=JOINT)
 
 
 def most_leaking(run: Run, top: int = TOP) -> list[Row]:
@@ -34,26 +36,23 @@ def most_leaking(run: Run, top: int = TOP) -> list[Row]:
 
     Where several adversaries play, a layer counts with the strongest; of several estimators with the first.
     """
-    best: dict[tuple[str, str, str], dict[str, Row]] = {}
-    for row in _last_epoch(run):
-        if row.layer != JOINT:
-            layers = best.setdefault((row.game, row.view, row.trained_with), {})
-            if row.layer not in layers or (row.value > layers[row.layer].value and not row.instrument):
-                layers[row.layer] = row
-    noises = _noises(run)
+    rows, noises = _last_epoch(run), _noises(run)
+    of_layers = rows.take(~rows.are(layer=JOINT))
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in best_adversary(of_layers, "game", "view", "trained_with", "layer", score="value"):
+        groups.setdefault((row.game, row.view, row.trained_with), []).append(row)
 
     def leak(row: Row) -> tuple[float, float]:
         return rank(row.value, row.ceiling, noise_of(row, noises))
 
-    ranked = (sorted(layers.values(), key=leak, reverse=True)[:top] for layers in best.values())
-    return [row for layers in ranked for row in layers]
+    return [row for group in groups.values() for row in sorted(group, key=leak, reverse=True)[:top]]
 
 
 def status_counts(run: Run) -> dict[str, int]:
     """Number of rows by the first word of their status (`ok`, `dim-limited`, `inconclusive`, `not captured`, ...)."""
     found: Counter[str] = Counter()
     for status, rows in run.rows.text("status").counts().items():
-        found[status.split(":")[0].strip()] += rows
+        found[first_word(status)] += rows
     return dict(sorted(found.items()))
 
 
@@ -74,15 +73,15 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
-def _last_epoch(run: Run) -> list[Row]:
+def _last_epoch(run: Run) -> Table:
     return primary_rows(run.rows.where(epoch=run.rows.last_epoch))
 
 
-def _noises(run: Run) -> Mapping[Place, Row]:
+def _noises(run: Run) -> Mapping[LeakKey, Row]:
     return noise_halves(run.rows.where(epoch=run.rows.last_epoch))
 
 
-def _entry(row: Row, noises: Mapping[Place, Row]) -> dict[str, Any]:
+def _entry(row: Row, noises: Mapping[LeakKey, Row]) -> dict[str, Any]:
     noise = noise_of(row, noises)
     beside = {} if noise is None else {NOISE_HALF: noise.value}
     return {name: getattr(row, name) for name in COLUMNS if name not in _NOT_IN_SUMMARY} | beside

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from ptaudit.games.registry import GAMES
@@ -19,10 +20,11 @@ KNOWLEDGE = (
 )  # fmt: skip
 """What differs between adversaries, as the spec says it."""
 
-COLUMNS = (
-    *KNOWLEDGE, "trained_with", "view", "game", "layer", "adversary", "knowledge", "knows", "metric", "value", "lo",
-    "hi", "null", "ceiling", "detectable", "n", "status",
+_OF_ROW = (
+    "trained_with", "view", "game", "layer", "adversary", "knowledge", "knows", "metric", "value", "lo", "hi", "null",
+    "ceiling", "detectable", "n", "status",
 )  # fmt: skip
+COLUMNS = (*KNOWLEDGE, *_OF_ROW)
 
 
 @dataclass(frozen=True)
@@ -43,22 +45,15 @@ def threats(run: Run) -> list[Threat]:
 
 def threats_sheet(run: Run) -> Sheet:
     """`threats.csv`."""
-    return Sheet(COLUMNS, tuple(_cells(threat) for threat in threats(run)))
-
-
-def _cells(threat: Threat) -> tuple[Cell, ...]:
-    row = threat.row
-    return (
-        *(threat.knows[name] for name in KNOWLEDGE), row.trained_with, row.view, row.game, row.layer, row.adversary,
-        row.knowledge, row.knows, row.metric, row.value, row.lo, row.hi, row.null, row.ceiling, row.detectable, row.n,
-        row.status,
-    )  # fmt: skip
+    of_row = attrgetter(*_OF_ROW)
+    cells = ((*(threat.knows[name] for name in KNOWLEDGE), *of_row(threat.row)) for threat in threats(run))
+    return Sheet(COLUMNS, tuple(cells))
 
 
 def _knows(view: Mapping[str, Any], game: Mapping[str, Any]) -> dict[str, Cell]:
     update = view.get("update") or {}
     patterns = view.get("layers") or ["all"]
-    found: dict[str, Cell] = {
+    return {
         "batch_size": view.get("batch_size", math.nan),
         "rounds": view.get("rounds", 1),
         "fixed_batch": str(bool(view.get("fixed_batch", False))).lower(),
@@ -69,7 +64,6 @@ def _knows(view: Mapping[str, Any], game: Mapping[str, Any]) -> dict[str, Cell]:
         "weights": str(game.get("weights", "exact")),
         "own_records": "" if game.get("name") == "user" else game.get("own_records") or "half",
     }
-    return found
 
 
 def swept(run: Run) -> Iterator[str]:

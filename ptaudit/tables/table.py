@@ -8,10 +8,17 @@ from typing import Self
 
 import numpy as np
 
-from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.spec.catalog import NO_DEFENSE
 from ptaudit.tables.columns import Array, Column, Columns, Mask, Places, best_of, columns_of, first_of, keys
-from ptaudit.tables.row import COLUMNS, Row, is_number
+from ptaudit.tables.row import (
+    COLUMNS,
+    Row,
+    has_interval,
+    is_adaptive,
+    is_instrument,
+    may_be_clipped,
+)
+from ptaudit.tables.status import is_number
 
 AT_ONCE = 2_000
 """Rows whose draws are in memory at a time, where not all are needed at once."""
@@ -78,19 +85,18 @@ class Table(Columns[Row]):
     @property
     def measured(self) -> Mask:
         """Of each row what `Row.measured` says; the next two likewise."""
-        interval = ~(np.isnan(self.number("lo")) | np.isnan(self.number("hi")))
-        finite: Mask = interval & np.isfinite(self.number("value"))
-        return finite & self.text("status").where(is_number)
+        there: Mask = has_interval(*map(self.number, ("value", "lo", "hi")))
+        return there & self.text("status").where(is_number)
 
     @property
     def adaptive(self) -> Mask:
         """Whose adversary knows what it looks at."""
-        return self.are(knowledge="adaptive")
+        return self.text("knowledge").where(is_adaptive)
 
     @property
     def instrument(self) -> Mask:
         """Which are an estimator's reading."""
-        return self.are(adversary=ESTIMATORS)
+        return self.text("adversary").where(is_instrument)
 
     @property
     def draws_each(self) -> int:
@@ -105,7 +111,7 @@ class Table(Columns[Row]):
         """The values (rows,) before they were clipped to [0, ceiling], as far as the draws tell."""
         value = np.array(self.number("value"), dtype=np.float64)
         if self.draws is not None:
-            clipped = (value == 0.0) | (value >= self.number("ceiling"))
+            clipped = may_be_clipped(value, self.number("ceiling"))
             wanted = np.flatnonzero(clipped & (self.draws.places >= 0))
             for start in range(0, len(wanted), AT_ONCE):
                 some = wanted[start : start + AT_ONCE]
@@ -120,12 +126,16 @@ def strongest(table: Table, *by: str) -> Table:
     That is the one of the highest lower bound, of estimators the first; a row without a number only if there is no
     other. An adversary that does not know what it looks at says nothing about it: it is left out.
     """
-    table = table.take(table.adaptive)
+    return best_adversary(table.take(table.adaptive), *by)
+
+
+def best_adversary(table: Table, *by: str, score: str = "lo") -> Table:
+    """As `strongest`, of whatever adversaries, by the column of their score."""
     first, group = first_of(keys(by, table)[0])
     if len(first) == len(table):
         return table
     name = table.text("adversary").codes
     lead = first[group]  # the first row of each row's group
     rivals = np.flatnonzero(~table.instrument[lead] | (name == name[lead]))
-    score = np.where(table.measured, table.number("lo"), -np.inf)
-    return table.take(rivals[best_of(group[rivals], score[rivals])])
+    scores = np.where(table.measured, table.number(score), -np.inf)
+    return table.take(rivals[best_of(group[rivals], scores[rivals])])

@@ -58,6 +58,11 @@ class Verdict:
     limited: int = 0
 
     @property
+    def game(self) -> str:
+        """Game of the metric."""
+        return self.metric.partition(".")[0]
+
+    @property
     def warning(self) -> str:
         """What a gate that passed on rows without noise does not say; empty where there are none."""
         if self.outcome != "pass" or not self.limited:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 
 import numpy as np
 
 from ptaudit.games.registry import GAMES
-from ptaudit.spec.catalog import JOINT
+from ptaudit.spec.catalog import JOINT, NO_DEFENSE
 from ptaudit.tables.bounds import Array, row_bounds
 from ptaudit.tables.columns import Places, first_of, keys, series_of
-from ptaudit.tables.row import KEY_COLUMNS, Row, strongest
+from ptaudit.tables.row import KEY_COLUMNS, Row
 from ptaudit.tables.run import EpochEntry, Run
 from ptaudit.tables.seeds import degrees_of_freedom
 from ptaudit.tables.status import worst_status
-from ptaudit.tables.table import Table
+from ptaudit.tables.table import Table, best_adversary
 
 Cell = str | int | float
 
@@ -39,14 +40,14 @@ def primary_metric(game: str, metrics: Iterable[str]) -> str:
     return next((metric for metric in (GAMES[game].metrics if game in GAMES else ()) if metric in there), there[0])
 
 
-def primary_rows(rows: Iterable[Row]) -> list[Row]:
+def primary_rows(rows: Table) -> Table:
     """Measured rows of each game's primary metric, adversaries that do not know what they look at left out."""
-    kept = list(rows)
-    metrics: dict[str, list[str]] = {}
-    for row in kept:
-        metrics.setdefault(row.game, []).append(row.metric)
-    primary = {game: primary_metric(game, there) for game, there in metrics.items()}
-    return [row for row in kept if row.metric == primary[row.game] and row.measured and row.adaptive]
+    reported: dict[str, list[str]] = {}
+    for game, metric in rows.distinct("game", "metric"):
+        reported.setdefault(game, []).append(metric)
+    primary = {(game, primary_metric(game, there)) for game, there in reported.items()}
+    chosen = rows.ask(lambda row: (row.game, row.metric) in primary, "game", "metric")
+    return rows.take(chosen & rows.measured & rows.adaptive)
 
 
 def layers_sheet(run: Run) -> Sheet:
@@ -56,7 +57,7 @@ def layers_sheet(run: Run) -> Sheet:
     chosen epoch alone would be too optimistic. The status is the one that asks for most caution.
     """
     columns = (*_LAYER, *_GAME, *(f"{which}{end}" for which in ("first", "last", "max") for end in _ENDS))
-    table = []
+    table, of_series = [], attrgetter(*_LAYER, *_GAME)
     dof = degrees_of_freedom(run.rows, run.seeds)
     for places in _series(run.rows):
         whole = run.rows.take(places)
@@ -65,19 +66,18 @@ def layers_sheet(run: Run) -> Sheet:
         ends = [(row.value, row.lo, row.hi) if row.measured else (math.nan,) * 3 for row in (first, last)]
         peak, peak_epoch = _peak(whole, dof[places])
         status = worst_status(row.status for row in series)
-        table.append((*_cells(first, (*_LAYER, *_GAME)), *ends[0], *ends[1], *peak, peak_epoch, last.ceiling, status))
+        table.append((*of_series(first), *ends[0], *ends[1], *peak, peak_epoch, last.ceiling, status))
     return Sheet((*columns, "max_epoch", "ceiling", "status"), tuple(table))
 
 
 def layer_epoch_sheet(run: Run) -> Sheet:
     """The heat map: a row per layer × view × game × adversary × metric, a column `epoch_E` per audited epoch."""
     epochs = np.unique(run.rows.number("epoch")).tolist()
-    table = []
+    table, of_series = [], attrgetter(*_LAYER[:2], *_GAME)
     for places in _series(run.rows):
         series = list(run.rows.take(places))
         values = {row.epoch: row.value for row in series if row.measured}
-        keys = _cells(series[0], (*_LAYER[:2], *_GAME))
-        table.append((*keys, *(values.get(epoch, math.nan) for epoch in epochs)))
+        table.append((*of_series(series[0]), *(values.get(epoch, math.nan) for epoch in epochs)))
     return Sheet((*_LAYER[:2], *_GAME, *(f"epoch_{epoch}" for epoch in epochs)), tuple(table))
 
 
@@ -89,26 +89,34 @@ def epochs_sheet(run: Run) -> Sheet:
     play, the strongest counts. Empty where nothing was measured.
     """
     rows = primary_rows(run.rows)
-    series = dict.fromkeys(map(_wide_name, rows))
+    series = rows.distinct(*_OF_SERIES)
     columns = [field.name for field in fields(EpochEntry)]
-    for name in series:
+    for name in (_wide_name(*one) for one in series):
         columns += [name, f"{name}.worst_layer", f"{name}.worst_value"]
+    is_joint = rows.are(layer=JOINT)
+    joint, worst = (_largest(rows.take(some)) for some in (is_joint, ~is_joint))
     table = []
     for entry in run.epochs:
         cells: list[Cell] = list(asdict(entry).values())
-        for wanted in series:
-            here = [row for row in rows if row.epoch == entry.epoch and _wide_name(row) == wanted]
-            joint = _largest(row for row in here if row.layer == JOINT)
-            worst = _largest(row for row in here if row.layer != JOINT)
-            cells.append(joint.value if joint else math.nan)
-            cells += [worst.layer, worst.value] if worst else ["", math.nan]
+        for place in ((entry.epoch, *one) for one in series):
+            cells.append(joint[place].value if place in joint else math.nan)
+            cells += [worst[place].layer, worst[place].value] if place in worst else ["", math.nan]
         table.append(tuple(cells))
     return Sheet(tuple(columns), tuple(table))
 
 
-def _wide_name(row: Row) -> str:
-    name = f"{row.game}.{row.metric}.{row.view}"
-    return name if row.as_trained else f"{name}.trained_with.{row.trained_with}"
+_OF_SERIES = ("game", "metric", "view", "trained_with")
+
+
+def _wide_name(game: str, metric: str, view: str, trained_with: str) -> str:
+    name = f"{game}.{metric}.{view}"
+    return name if trained_with == NO_DEFENSE else f"{name}.trained_with.{trained_with}"
+
+
+def _largest(rows: Table) -> dict[tuple[int, str, str, str, str], Row]:
+    """The row of the largest value of each epoch and series."""
+    place = attrgetter("epoch", *_OF_SERIES)
+    return {place(row): row for row in best_adversary(rows, "epoch", *_OF_SERIES, score="value")}
 
 
 def _series(rows: Table) -> list[Places]:
@@ -124,11 +132,3 @@ def _peak(series: Table, dof: Array) -> tuple[tuple[float, float, float], Cell]:
     lower, upper = row_bounds(measured, dof[there])
     top = measured[int(np.argmax(measured.number("value")))]
     return (top.value, float(lower.max()), float(upper.max())), top.epoch
-
-
-def _largest(rows: Iterable[Row]) -> Row | None:
-    return strongest(rows, lambda row: row.value)
-
-
-def _cells(row: Row, columns: Sequence[str]) -> tuple[Cell, ...]:
-    return tuple(getattr(row, column) for column in columns)

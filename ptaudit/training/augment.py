@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ptaudit.errors import DataError, PtauditError
+from ptaudit.model_input import Inputs, count, leaves, rows, shapes
 from ptaudit.spec.entry import parse_entry
-from ptaudit.training.batch import Inputs, count, leaves, rows, shapes
 from ptaudit.training.seeding import AUGMENT, derived_seed
 
 if TYPE_CHECKING:

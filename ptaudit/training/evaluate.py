@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ptaudit.data.records import Records
-from ptaudit.training.batch import call, to_device
-from ptaudit.training.loss import PerRecordLoss
-from ptaudit.training.running_metrics import Tally
+from ptaudit.gradients.record_losses import PerRecordLoss
+from ptaudit.model_input import call, to_device
+from ptaudit.training.running_metrics import RunningMetrics
 
 _BATCH = 512
 
@@ -36,12 +36,12 @@ def evaluate(model: nn.Module, records: Records, loss: PerRecordLoss, index: NDA
         index: which records.
     """
     device = next(model.parameters()).device
-    tally = Tally(records.classes)
+    metrics = RunningMetrics(records.classes)
     model.eval()
     with torch.no_grad():
         for start in range(0, len(index), _BATCH):
             inputs, targets = records.batch(torch.from_numpy(index[start : start + _BATCH]))
             targets = targets.to(device)
             output = call(model, to_device(inputs, device))
-            tally.add(loss(output, targets), output, targets)
-    return tally.loss, tally.accuracy
+            metrics.add(loss(output, targets), output, targets)
+    return metrics.loss, metrics.accuracy

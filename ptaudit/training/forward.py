@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.errors import ModelError, PtauditError
-from ptaudit.training.batch import Inputs, call, count, leaves, mapped, rows, shapes
+from ptaudit.model_input import Inputs, call, count, leaves, mapped, rows, shapes
 
 _TRIAL_RECORDS = 4
 _FEATURES = re.compile(r"mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)")

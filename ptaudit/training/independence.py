@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ptaudit.errors import ModelError, PtauditError, in_one_line
-from ptaudit.training.batch import as_real
+from ptaudit.model_input import as_real
 
 _BATCH = 64
 """Records of the batch that single ones are held against; those at hand, over and over."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ from torch.nn import functional as F
 
 from ptaudit.data.tensors import IGNORED
 from ptaudit.errors import ModelError
+from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.spec.entry import parse_entry
-
-PerRecordLoss = Callable[[Tensor, Tensor], Tensor]
-"""(output (n, ...), target (n, ...)) -> losses (n,). Nothing is averaged over records."""
 
 
 def cross_entropy(output: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from ptaudit.data.tensors import IGNORED
 from ptaudit.errors import DataError, ModelError, PtauditError, first_line
-from ptaudit.training.batch import leaves, to_device
+from ptaudit.gradients.record_losses import PerRecordLoss
+from ptaudit.model_input import leaves, to_device
 from ptaudit.training.forward import trial_forward
 from ptaudit.training.independence import check_independence
-from ptaudit.training.loss import PerRecordLoss, bce, cross_entropy, mse, scores_in
+from ptaudit.training.loss import bce, cross_entropy, mse, scores_in
 
 if TYPE_CHECKING:
     from ptaudit.data.records import Records

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class Tally:
+class RunningMetrics:
     """Running mean of loss and accuracy.
 
     Args:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,31 +16,26 @@ from torch import Tensor, nn
 from ptaudit.data.records import Records
 from ptaudit.data.split import Split
 from ptaudit.errors import ModelError, PtauditError, RunFolderError, TrainingDivergedError, first_line, in_one_line
+from ptaudit.gradients.record_losses import PerRecordLoss
+from ptaudit.model_input import to_device
 from ptaudit.training.augment import Augment, augment_generator
-from ptaudit.training.batch import to_device
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
-from ptaudit.training.epoch_snapshot import EpochStats, Moment, Observer, StepWatch
+from ptaudit.training.epoch_snapshot import EpochStats, StepWatch
 from ptaudit.training.evaluate import evaluate, members_evaluated
 from ptaudit.training.labels import taught
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.optimizer import make_optimizer, rate_factor
 from ptaudit.training.sampling import epoch_batches, steps_per_epoch
 from ptaudit.training.seeding import NOISE, derived_seed, seeded
-from ptaudit.training.state import kept
-from ptaudit.training.steps import Batch, Ground, make_step
+from ptaudit.training.steps import Batch, StepContext, make_step
+from ptaudit.training.trajectory import Progress, Trajectory, copy_of_state
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
 
-__all__ = ["EpochStats", "Moment", "Observer", "Progress", "Replay"]
-
-Progress = Callable[[int, int, int], None]
-"""Told (epoch, batch, batches) after every step."""
-
 _RESIDENT_SHARE = 0.25  # of the free memory of a device, for the records
 
 
-class Replay:
+class Replay(Trajectory):
     """One training run of the spec.
 
     The order of the records, the dropout and any other noise of an epoch depend on (seed, epoch) only, and the learning
@@ -56,9 +51,6 @@ class Replay:
         device: where to train.
         augment: what changes the inputs of a training batch; the evaluation sees them as they are.
         keep_before: give observers the weights of the epoch before, too.
-
-    Attributes:
-        stats: the statistics of the whole epochs so far, kept when training diverges or is interrupted.
 
     Raises:
         PtauditError: the model cannot be trained in the way of the spec, or a package for it is missing.
@@ -89,50 +81,25 @@ class Replay:
         self.keep_before = keep_before
         self.optimizer = make_optimizer(self.model, train.optimizer)
         what = (self.model, loss, self.optimizer, self.records, split.members)
-        self.step = make_step(Ground(*what, self._batch, seed, device), train)
+        self.step = make_step(StepContext(*what, self._batch, seed, device), train)
         self.stats: list[EpochStats] = []
 
-    def run(
-        self,
-        audited: Collection[int],
-        observers: Sequence[Observer],
-        *,
-        checkpoint: CheckpointStore | None = None,
-        progress: Progress | None = None,
-        watch: StepWatch | None = None,
-    ) -> list[EpochStats]:
-        """Train all epochs and call the observers at the audited ones.
+    def epochs(self) -> Sequence[int]:
+        """Before training, and every epoch."""
+        return range(self.train.epochs + 1)
 
-        An epoch is whole once its observers have returned: only then is it saved. Interrupted before that, it is
-        repeated; observers of whole epochs are not called again.
+    def before(self, epoch: int) -> dict[str, Any] | None:
+        """A copy of the weights as they are."""
+        return copy_of_state(self.model) if epoch else None
 
-        Args:
-            audited: epochs at which observers are called; 0 is before training.
-            observers: called in order; they must leave the model's state as it was.
-            checkpoint: where whole epochs are kept and taken up again; None to keep nothing.
-            progress: told after every step.
-            watch: looks on at every forward and backward pass; it must leave the training as it was.
+    def advance(self, epoch: int, progress: Progress | None, watch: StepWatch | None) -> EpochStats:
+        """Train an epoch."""
+        return self._epoch(epoch, progress, watch) if epoch else self._closed(0, 0)
 
-        Returns:
-            The statistics of epochs 0 to the last.
-
-        Raises:
-            TrainingDivergedError: the loss is no longer finite; `stats` and the checkpoint hold the epochs before.
-            RunFolderError: the checkpoint is damaged or belongs to another run.
-        """
-        if checkpoint is not None:
-            self._resume(checkpoint)
-        for epoch in range(len(self.stats), self.train.epochs + 1):
-            before = kept(self.model) if self.keep_before and epoch and epoch in audited else None
-            stats = self._epoch(epoch, progress, watch) if epoch else self._before_training()
-            if epoch in audited:
-                for observe in observers:
-                    observe(Moment(epoch, stats.step, self.model, stats, before))
-            self.stats.append(stats)
-            if checkpoint is not None:
-                states = self.model.state_dict(), self.optimizer.state_dict()
-                checkpoint.save(Checkpoint(*states, tuple(self.stats), self.step.state()))
-        return list(self.stats)
+    def checkpoint(self) -> Checkpoint:
+        """Weights, optimizer and what a step remembers."""
+        states = self.model.state_dict(), self.optimizer.state_dict()
+        return Checkpoint(*states, tuple(self.stats), self.step.state())
 
     def prove(self) -> None:
         """Show that a step can be taken: the model in training mode, the loss, the optimizer, the precision.
@@ -173,9 +140,6 @@ class Replay:
     def evaluate(self, index: NDArray[np.int64]) -> tuple[float, float]:
         """Mean loss and accuracy over some records, in eval mode and float32; the accuracy is NaN without classes."""
         return evaluate(self.model, self.records, self.loss, index)
-
-    def _before_training(self) -> EpochStats:
-        return self._closed(0, 0)
 
     def _epoch(self, epoch: int, progress: Progress | None, watch: StepWatch | None) -> EpochStats:
         self._set_rate(epoch)
@@ -259,7 +223,8 @@ class Replay:
         for group in self.optimizer.param_groups:
             group["lr"] = self.train.optimizer.lr * factor
 
-    def _resume(self, store: CheckpointStore) -> None:
+    def resume(self, store: CheckpointStore) -> None:
+        """Go on from the last whole epoch."""
         saved = store.latest()
         if saved is None:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,16 @@ from torch import nn
 from ptaudit.data.records import Records
 from ptaudit.data.split import Split
 from ptaudit.errors import TrainingDivergedError
+from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
-from ptaudit.training.epoch_snapshot import EpochStats, Moment, Observer
+from ptaudit.training.epoch_snapshot import EpochStats, StepWatch
 from ptaudit.training.evaluate import evaluate, members_evaluated
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.saved import fit, load_into, load_state
-from ptaudit.training.state import kept
-from ptaudit.training.trainer import Progress
+from ptaudit.training.trajectory import Progress, Trajectory, copy_of_state
 
 
-class Walk:
-    """Walks over saved checkpoints, with the face of `Replay`. One of them is in memory at a time.
+class Walk(Trajectory):
+    """Walks over saved checkpoints. One of them is in memory at a time.
 
     Args:
         model: the model, with any weights; moved to `device`.
@@ -69,51 +68,34 @@ class Walk:
         for path in self.saved.values():
             fit(self.model, load_state(path, self.key)[0], path)
 
-    def run(
-        self,
-        audited: Collection[int],
-        observers: Sequence[Observer],
-        *,
-        checkpoint: CheckpointStore | None = None,
-        progress: Progress | None = None,
-    ) -> list[EpochStats]:
-        """Load the checkpoints one after the other and call the observers at the audited ones.
+    def epochs(self) -> Sequence[int]:
+        """Those that have a checkpoint."""
+        return list(self.saved)
 
-        Args:
-            audited: epochs at which observers are called.
-            observers: called in order; they must leave the model's state as it was.
-            checkpoint: where it is kept how far the walk has come; None to keep nothing.
-            progress: told after every checkpoint.
-
-        Returns:
-            The statistics of all checkpoints.
-
-        Raises:
-            TrainingDivergedError: a loss is no longer finite; `stats` holds the checkpoints before.
-            PtauditError: a checkpoint cannot be read or does not fit.
-        """
-        done = checkpoint.latest() if checkpoint is not None else None
-        self.stats = list(done.stats) if done is not None else []
-        for epoch in list(self.saved)[len(self.stats) :]:
-            before = self._before() if self.keep_before and epoch in audited else None
-            stats = self._load(epoch)
-            if epoch in audited:
-                for observe in observers:
-                    observe(Moment(epoch, stats.step, self.model, stats, before))
-            self.stats.append(stats)
-            if checkpoint is not None:
-                checkpoint.save(Checkpoint({}, {}, tuple(self.stats)))
-            if progress is not None:
-                progress(epoch, 1, 1)
-        return list(self.stats)
-
-    def _before(self) -> dict[str, Any] | None:
+    def before(self, epoch: int) -> dict[str, Any] | None:
         """The state of the checkpoint that was walked over last, perhaps in a run that this one resumes."""
         if not self.stats:
             return None
         path = self.saved[self.stats[-1].epoch]
         load_into(self.model, load_state(path, self.key)[0], path)
-        return kept(self.model)
+        return copy_of_state(self.model)
+
+    def checkpoint(self) -> Checkpoint:
+        """How far the walk has come."""
+        return Checkpoint({}, {}, tuple(self.stats))
+
+    def resume(self, store: CheckpointStore) -> None:
+        """Go on after the checkpoints that were walked over."""
+        done = store.latest()
+        self.stats = list(done.stats) if done is not None else []
+
+    def advance(self, epoch: int, progress: Progress | None, watch: StepWatch | None) -> EpochStats:
+        """Load a checkpoint."""
+        assert watch is None  # nothing is trained
+        stats = self._load(epoch)
+        if progress is not None:
+            progress(epoch, 1, 1)
+        return stats
 
     def _load(self, epoch: int) -> EpochStats:
         path = self.saved[epoch]

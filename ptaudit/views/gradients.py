@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.func import functional_call, grad, vmap
+from torch.func import grad
 from torch.nn.functional import embedding_bag
 
 from ptaudit.defenses import Defense
-from ptaudit.gradients.fallback import dense, summed
-from ptaudit.gradients.frozen_state import quiet
-from ptaudit.gradients.per_example_pass import per_record
+from ptaudit.gradients.agreement import agrees, attempt
+from ptaudit.gradients.autograd import dense, parameters_of, summed
+from ptaudit.gradients.frozen_state import frozen_state, restored
+from ptaudit.gradients.record_losses import RecordLosses, losses_at, over_records
+from ptaudit.model_input import Inputs, as_real, leaves, mapped, rows, to_device
 from ptaudit.sketches.tokens import Source
-from ptaudit.training.batch import Inputs, as_real, batched, call, leaves, mapped, rows
 from ptaudit.views.update import Update
 
-_PROOF = 4
+_CHECK_RECORDS = 4
 """Records on which the faster ways are held against plain autograd."""
 
 _APART = 1e-3
@@ -70,7 +69,7 @@ class BatchGradients:
     """Mean gradients of batches of given records at the model's present weights, in evaluation mode.
 
     They are those of the weights at which this was made, and not to be asked for later. The model is left as found;
-    what is random in a pass comes from the caller's generator alone. Which way is taken depends on sizes and on a proof
+    what is random in a pass comes from the caller's generator alone. Which way is taken depends on sizes and on a check
     against plain autograd, never on the clock.
 
     Args:
@@ -93,14 +92,14 @@ class BatchGradients:
         table: bool = True,
     ) -> None:
         self._source = source
-        self._inputs, self._targets = mapped(lambda leaf: leaf.to(source.device), inputs), targets.to(source.device)
+        self._inputs, self._targets = to_device(inputs, source.device), targets.to(source.device)
         self._defense = defense or Defense()
         self._steps, self._lr = (update.local_steps, update.lr) if update else (1, 0.0)
-        self._parameters = {layer.path(name): p for layer in source.layers for name, p in layer.parameters.items()}
+        self._parameters = parameters_of(source.layers)
         self.layout = Layout({path: as_real(p).shape for path, p in self._parameters.items()})
         self._convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in source.model.modules())
         self._record_bytes = 1
-        self._vmap_holds, self._adds_up = self._proven()
+        self._vmap_holds, self._adds_up = self._checked()
         fits = 4 * len(targets) * self.layout.size <= TABLE_BYTES
         plain = self._steps == 1 and self._defense.moment == "gradient"
         self._table: Tensor | None = None
@@ -128,7 +127,7 @@ class BatchGradients:
 
     def _computed(self, batch: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
         inputs = rows(self._inputs, batch)
-        with quiet(self._source.model, self._source.device), self._defense.during(self._source.model):
+        with frozen_state(self._source.model, self._source.device), self._defense.during(self._source.model):
             if self._defense.moment == "pass":
                 torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator)))
             if self._vmap_holds and not (self._convolves and leaves(inputs)[0][0].numel() > _PIXELS):
@@ -137,35 +136,35 @@ class BatchGradients:
 
     def _by_vmap(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """All batches in one pass, `(g, m, ...)` -> `(g, d)`."""
-        model, loss = self._source.model, self._source.loss
+        losses = losses_at(self._source.model, self._source.loss)
 
-        def mean_loss(parameters: dict[str, Tensor], x: Inputs, y: Tensor) -> Tensor:
-            return per_record(loss, call(_with(model, parameters), x), y).mean()
+        def mean_loss(weights: dict[str, Tensor], x: Inputs, y: Tensor) -> Tensor:
+            return losses(weights, x, y).mean()
 
-        def walk(parameters: dict[str, Tensor], x: Inputs, y: Tensor) -> dict[str, Tensor]:
-            total = slope = grad(mean_loss)(parameters, x, y)
+        def walk(weights: dict[str, Tensor], x: Inputs, y: Tensor) -> dict[str, Tensor]:
+            total = slope = grad(mean_loss)(weights, x, y)
             for _ in range(self._steps - 1):
-                parameters = {path: p - self._lr * slope[path] for path, p in parameters.items()}
-                slope = grad(mean_loss)(parameters, x, y)
+                weights = {path: p - self._lr * slope[path] for path, p in weights.items()}
+                slope = grad(mean_loss)(weights, x, y)
                 total = {path: total[path] + g for path, g in slope.items()}
             return {path: g / self._steps for path, g in total.items()}
 
-        parameters = {path: p.detach() for path, p in self._parameters.items()}
-        with torch.no_grad(), batched():
-            every = vmap(walk, in_dims=(None, 0, 0), randomness="different")
-            found = every(parameters, inputs, targets)
-            return self.layout.flat({path: as_real(g) for path, g in found.items()})
+        weights = {path: p.detach() for path, p in self._parameters.items()}
+        found = over_records(walk, weights, inputs, targets, randomness="different")
+        return self.layout.flat({path: as_real(g) for path, g in found.items()})
 
     def _one_by_one(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """One backward pass a batch (and local step) by plain autograd, `(g, m, ...)` -> `(g, d)`."""
-        return torch.cat([self._walk(rows(inputs, i), targets[i]) for i in torch.arange(len(targets))])
+        losses = self._source.losses(inputs, targets)
+        return torch.cat([self._walk(losses.some(i)) for i in torch.arange(len(targets))])
 
-    def _walk(self, inputs: Inputs, targets: Tensor) -> Tensor:
+    def _walk(self, losses: RecordLosses) -> Tensor:
+        """The mean gradient `(1, d)` along the local steps on one batch."""
         total = torch.zeros(1, self.layout.size, device=self._source.device)
-        with _restored(self._parameters if self._steps > 1 else {}):
+        with restored(self._parameters.values() if self._steps > 1 else ()):
             for step in range(self._steps):
-                found = summed(self._source.model, self._source.loss, self._source.layers, inputs, targets)
-                slope = {path: g / len(targets) for path, g in dense(self._source.layers, found).items()}
+                found = dense(self._source.layers, summed(losses, self._source.layers))
+                slope = {path: g / len(losses) for path, g in found.items()}
                 total += self.layout.flat({path: g[None] for path, g in slope.items()})
                 if step < self._steps - 1:
                     with torch.no_grad():
@@ -174,44 +173,35 @@ class BatchGradients:
                             own.sub_(slope[path].to(own), alpha=self._lr)
         return total / self._steps
 
-    def _proven(self) -> tuple[bool, bool]:
+    def _checked(self) -> tuple[bool, bool]:
         """Whether many batches at once give what one backward pass gives; and whether a batch's is its records' mean.
 
         The first fails where a model looks at values, or keeps parameters that a functional call does not replace; the
         second where records are mixed in the forward pass.
         """
-        few = torch.arange(min(_PROOF, len(self._targets)), device=self._source.device)
+        few = torch.arange(min(_CHECK_RECORDS, len(self._targets)), device=self._source.device)
         x, y = rows(self._inputs, few), self._targets[few]
         together, apart = (
             (mapped(lambda leaf: leaf[None], x), y[None]),
             (mapped(lambda leaf: leaf[:, None], x), y[:, None]),
         )
-        with quiet(self._source.model, self._source.device):
+        with frozen_state(self._source.model, self._source.device):
             with saved_tensors_hooks(self._weigh, lambda kept: kept):
                 whole = self._one_by_one(*together)
-            adds_up = _agrees(lambda: self._one_by_one(*apart), whole)
-            holds = _agrees(lambda: self._by_vmap(*together), whole)
+            adds_up = agrees(lambda: [self._one_by_one(*apart).mean(0, keepdim=True)], [whole], _APART)
+            holds = agrees(lambda: [self._by_vmap(*together)], [whole], _APART)
             with self._defense.during(self._source.model):
-                runs = _agrees(lambda: self._by_vmap(*together), None)
+                runs = attempt(lambda: self._by_vmap(*together)) is not None
         return holds and runs, adds_up
 
     def _weigh(self, kept: Tensor) -> Tensor:
-        """Takes note of what a pass on the records of the proof keeps, in bytes a record."""
-        self._record_bytes += kept.nbytes // _PROOF
+        """Takes note of what a pass on the records of the check keeps, in bytes a record."""
+        self._record_bytes += kept.nbytes // _CHECK_RECORDS
         return kept
 
     def _tabulated(self) -> Tensor:
         everyone = torch.arange(len(self._targets))[:, None]
         return torch.cat(list(self.read(everyone, None, torch.Generator())))
-
-
-def _agrees(way: Callable[[], Tensor], whole: Tensor | None) -> bool:
-    """Whether a way to gradients `(g, d)` can be gone, and their mean is `whole`, `(1, d)`, where that is known."""
-    try:
-        found = way().mean(0, keepdim=True)
-    except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, KeyError):
-        return False
-    return whole is None or float((found - whole).norm()) <= _APART * float(whole.norm())
 
 
 def _means(table: Tensor, members: Tensor) -> Tensor:
@@ -221,20 +211,3 @@ def _means(table: Tensor, members: Tensor) -> Tensor:
     often = table.new_zeros(len(members), len(table))
     often.scatter_add_(1, members, torch.ones_like(members, dtype=table.dtype))
     return often @ table / members.shape[1]
-
-
-def _with(model: nn.Module, parameters: dict[str, Tensor]) -> nn.Module:
-    """The model with other parameters, to be called as the model is."""
-    return cast(nn.Module, lambda *args, **kwargs: functional_call(model, parameters, args, kwargs))
-
-
-@contextmanager
-def _restored(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
-    """Weights are as they were afterwards."""
-    kept = {path: parameter.detach().clone() for path, parameter in parameters.items()}
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for path, parameter in parameters.items():
-                parameter.copy_(kept[path])

@@ -14,9 +14,9 @@ from ptaudit.gradients.batches import Matrices, at_once
 from ptaudit.gradients.keep import KeptSketch, as_kept, kept_sketch
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.gradients.projection import LayerSketch
+from ptaudit.model_input import Inputs
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Source
-from ptaudit.training.batch import Inputs
 from ptaudit.views.aggregate import sums
 from ptaudit.views.gradients import TABLE_BYTES, BatchGradients
 from ptaudit.views.joint import Joint
@@ -124,18 +124,13 @@ class ReplayedObservation:
 
         Batches of another size are those of one user.
         """
-        users = self.view.users if members.shape[1] == self.view.records else 1
-        m = members.shape[1] // users
-        batches = members.cpu().reshape(-1, m)
-        targets = None
-        if self._defense.moment == "labels":
+        batches, targets = self._of_users(members, generator)
+        if targets is not None and self.responses is not None:
             assert self.classes is not None
-            targets = self._defense.labels(self.targets[batches], self.classes, generator)
-            if self.responses is not None:
-                return sums(self.responses, (batches * self.classes + targets).view(len(members), -1))
+            return sums(self.responses, (batches * self.classes + targets).view(len(members), -1))
         tokens = torch.cat([self._tokens(g) for g in self._delivered(batches, targets, generator)], dim=1)
-        rows, _, k = tokens.shape
-        return self.joint.rows(m * tokens.view(rows, len(members), users, k).sum(2))
+        layers, _, k = tokens.shape
+        return self.joint.rows(batches.shape[1] * tokens.view(layers, len(members), -1, k).sum(2))
 
     @property
     def random(self) -> bool:
@@ -146,17 +141,20 @@ class ReplayedObservation:
         """See `Observation.read`."""
         if not any(layer.kept for layer in self.shown):
             return
-        users = self.view.users if members.shape[1] == self.view.records else 1
-        m = members.shape[1] // users
         for piece in torch.split(members, at_once([layer.kept for layer in self.shown], 1)):
-            batches = piece.cpu().reshape(-1, m)
-            targets = None
-            if self._defense.moment == "labels":
-                assert self.classes is not None
-                targets = self._defense.labels(self.targets[batches], self.classes, generator)
+            batches, targets = self._of_users(piece, generator)
             whole = torch.cat(list(self._delivered(batches, targets, generator)))
-            parts = self.batches.layout.parts(m * whole.view(len(piece), users, -1).sum(1))
+            parts = self.batches.layout.parts(batches.shape[1] * whole.view(len(piece), -1, whole.shape[1]).sum(1))
             yield [self._matrices(layer, parts) for layer in self.shown]
+
+    def _of_users(self, members: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """The batches `(G * users, m)` of all users, and what a defense of labels puts in the place of theirs."""
+        users = self.view.users if members.shape[1] == self.view.records else 1
+        batches = members.cpu().reshape(-1, members.shape[1] // users)
+        if self._defense.moment != "labels":
+            return batches, None
+        assert self.classes is not None
+        return batches, self._defense.labels(self.targets[batches], self.classes, generator)
 
     @staticmethod
     def _matrices(layer: Shown, parts: Mapping[str, Tensor]) -> list[Tensor]:

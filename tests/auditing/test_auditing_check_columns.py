@@ -13,11 +13,13 @@ from torch import nn
 
 from ptaudit.auditing import check
 from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
-from ptaudit.auditing.columns import column_entries, strangers
-from ptaudit.auditing.foretold import foretold
-from ptaudit.auditing.frozen import FrozenEntry, frozen_entries
+from ptaudit.auditing.columns import column_entries, unseen_levels
+from ptaudit.auditing.frozen import frozen_entries
 from ptaudit.auditing.opening import open_session
+from ptaudit.auditing.warnings.games import inconclusive_games
+from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.report import Page, open_format
+from ptaudit.report.columns import FrozenEntry
 from ptaudit.spec.load import load
 
 CPU = torch.device("cpu")
@@ -63,11 +65,11 @@ def test_every_column_and_what_becomes_of_it(table):
 
 
 def test_categories_that_no_member_has_are_warned_of(table):
-    assert list(strangers(table())) == [
+    assert list(unseen_levels(table())) == [
         "Held-out records have categories that hardly a member has (town 100%): they tell members apart, whatever was "
         "trained."
     ]
-    assert list(strangers(table(data__drop=["note", "town"]))) == []
+    assert list(unseen_levels(table(data__drop=["note", "town"]))) == []
 
 
 def test_wide_tables_are_short_and_json_has_all(tmp_path):
@@ -108,26 +110,27 @@ def test_what_is_not_trained_is_named():
     assert frozen_entries(model) == (FrozenEntry("0.weight", 9), FrozenEntry("1.0", 3), FrozenEntry("2.bias", 2))
 
 
-def told(tmp_path, **changes):
-    return list(foretold(open_session(load(write_spec(tmp_path, **{**SMALL, **changes})), CPU)))
+def warned(tmp_path, **changes):
+    session = open_session(load(write_spec(tmp_path, **{**SMALL, **changes})), CPU)
+    return list(inconclusive_games(Subject(session, torch.nn.Identity())))
 
 
-def test_games_that_cannot_be_conclusive_are_foretold_with_what_they_need(tmp_path):
-    assert told(tmp_path) == [
+def test_games_that_cannot_be_conclusive_are_named_with_what_they_need(tmp_path):
+    assert warned(tmp_path) == [
         "Will be inconclusive: membership.tpr_at_fpr_0.01 needs 500 and membership.tpr_at_fpr_0.001 needs 5000 "
         "held-out records in the audit, there are 160."
     ]
-    (few,) = told(tmp_path, audit__records=20)
+    (few,) = warned(tmp_path, audit__records=20)
     assert few.endswith("it needs 40 members and as many held-out records, there are 20 and 20.")
     numbers = {"data": {"source": "data.py:numbers"}, "model__entry": "models.py:regression", "train__loss": "mse"}
-    (label,) = told(tmp_path, **numbers, audit__games=["label"])
+    (label,) = warned(tmp_path, **numbers, audit__games=["label"])
     assert label == "Game label will be inconclusive: the targets are numbers, and it is about one class a record."
     with_property = [{"name": "property", "secret": "label", "values": [3]}]
-    (game,) = told(tmp_path, audit__games=with_property)
+    (game,) = warned(tmp_path, audit__games=with_property)
     assert "it needs 24 audited records with the property, there are " in game
 
 
-def test_a_label_of_several_parts_is_foretold(tmp_path):
+def test_a_label_of_several_parts_is_named(tmp_path):
     changes = {"data": {"source": "parts.py:parts"}, "train__loss": "bce", "model": {"entry": "models.py:net"}}
     (tmp_path / "parts.py").write_text(
         "import torch\ndef parts():\n    g = torch.Generator().manual_seed(0)\n"
@@ -135,7 +138,7 @@ def test_a_label_of_several_parts_is_foretold(tmp_path):
         encoding="utf-8",
     )
     games = ["label", {"name": "usable-information", "secret": "label"}]
-    found = told(tmp_path, **changes, audit__games=games)
+    found = warned(tmp_path, **changes, audit__games=games)
     assert found[0] == (
         "Game label will be inconclusive: a record has a label of shape (10,), and it is about one class a record."
     )

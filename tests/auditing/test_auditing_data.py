@@ -10,7 +10,8 @@ import torch
 
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.seed import trajectory
-from ptaudit.auditing.warnings import warnings
+from ptaudit.auditing.warnings import of_tables
+from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.context.session import Session
 from ptaudit.spec.load import load
 
@@ -49,7 +50,7 @@ def test_users_are_on_one_side(session):
     who = opened.records.columns["who"]
     assert not set(who[opened.split.members]) & set(who[opened.split.held_out])
     assert len(opened.split.held_out) == 40
-    assert not warnings(opened, opened.model(0))
+    assert not of_tables(Subject(opened, opened.model(0)))
 
 
 def test_users_on_both_sides_are_counted(session):
@@ -59,7 +60,7 @@ def test_users_on_both_sides_are_counted(session):
     assert both > 10
     assert any(
         line.startswith(f"{both} users have records among the members and among those held out")
-        for line in warnings(opened, opened.model(0))
+        for line in of_tables(Subject(opened, opened.model(0)))
     )
 
 
@@ -71,6 +72,7 @@ def test_augmentation_reaches_training_alone_and_is_reported(session):
     doubled = [replay._batch(plain.members[:3], torch.Generator()).inputs for replay in found]
     assert torch.equal(2 * doubled[0], doubled[1])
     said = [
-        any("without the augmentation" in line for line in warnings(each, each.model(0))) for each in (plain, changed)
+        any("without the augmentation" in line for line in of_tables(Subject(each, each.model(0))))
+        for each in (plain, changed)
     ]
     assert said == [False, True]

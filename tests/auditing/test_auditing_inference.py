@@ -19,8 +19,7 @@ from ptaudit.errors import PtauditError
 from ptaudit.games.common import batch_secret as inference
 from ptaudit.games.user import matrices as user_matrices
 from ptaudit.games.user import measure as user
-from ptaudit.report import Page
-from ptaudit.report.markdown import render
+from ptaudit.report import Page, open_format
 from ptaudit.spec.load import load
 from ptaudit.tables.row import KEY_COLUMNS
 
@@ -83,7 +82,7 @@ def test_defenses_are_trained_with_and_their_table_has_both_adversaries(tmp_path
     assert bits.epsilon.notna().to_dict() == {"none": False, "prune-0.8": False, "dp-0.5": True, "vib-0.1": False}
     model = result.leakage[result.leakage.view == "model"]
     assert set(model.trained_with) == set(table.trained_with)
-    text = render(result.run, Page(folder="x"))
+    text = open_format("md").render(result.run, Page(folder="x"))
     assert "## Defenses" in text
     assert "prune-0.8" in text
 
@@ -107,7 +106,7 @@ def test_sweeps_are_one_table(tmp_path: Path) -> None:
     assert set(joint.rounds) == {1, 2}
     assert set(joint.weights) == {"exact", "late"}
     assert set(joint.own_records.astype(str)) == {"60", "200"}
-    assert "What the adversary knows" in render(result.run, Page(folder="x"))
+    assert "What the adversary knows" in open_format("md").render(result.run, Page(folder="x"))
 
 
 def test_late_weights_at_the_first_epoch_are_inconclusive(tmp_path: Path) -> None:

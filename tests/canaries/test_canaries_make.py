@@ -12,7 +12,7 @@ from canary_cases import FIELDS, records_of, table, trained
 from scipy import stats
 from torch import nn
 
-from ptaudit.canaries import Canaries, Pull, Question, ask, make
+from ptaudit.canaries import Canaries, GradientSensitivity, Question, ask, make
 from ptaudit.canaries.space import space_of
 from ptaudit.data import Records
 from ptaudit.spec.canaries import KINDS
@@ -58,8 +58,8 @@ def test_crafted_beat_mislabelled_beat_natural_ones(tmp_path: Path, about: str, 
     records, split = records_of(tmp_path, table(1200))
     assert set(records.fields) == set(FIELDS)
     question = ask(about, records, "sex")
-    pull = Pull(trained(records, split.members), cross_entropy, question, clip)
-    made = make(KINDS, records, split.held_out[:40], pull)
+    sensitivity = GradientSensitivity(trained(records, split.members), cross_entropy, question, clip)
+    made = make(KINDS, records, split.held_out[:40], sensitivity)
     if about == "membership" and clip:  # no gradient is longer than that
         assert np.allclose(made["crafted"].distance, clip)
         assert lower_end(made["mislabelled"].distance - made["natural"].distance) > 0
@@ -67,9 +67,11 @@ def test_crafted_beat_mislabelled_beat_natural_ones(tmp_path: Path, about: str, 
         check_order(made)
     check_space(records, made["crafted"], question)
     for canaries in made.values():
-        np.testing.assert_allclose(pull.distances(canaries.inputs, canaries.targets), canaries.distance, rtol=1e-4)
+        np.testing.assert_allclose(
+            sensitivity.distances(canaries.inputs, canaries.targets), canaries.distance, rtol=1e-4
+        )
     assert (made["mislabelled"].targets == 1 - made["natural"].targets).all()
-    again = make(KINDS, records, split.held_out[:40], pull)
+    again = make(KINDS, records, split.held_out[:40], sensitivity)
     assert all(torch.equal(again[kind].inputs, made[kind].inputs) for kind in KINDS)
 
 
@@ -87,7 +89,12 @@ def test_crafted_beat_mislabelled_beat_natural_ones_on_adult(real_data: Path) ->
     split = make_split(len(source), spec, source.columns)
     records = source.records(split.members)
     question = ask("attribute", records, "sex")
-    made = make(KINDS, records, split.held_out[:24], Pull(trained(records, split.members), cross_entropy, question))
+    made = make(
+        KINDS,
+        records,
+        split.held_out[:24],
+        GradientSensitivity(trained(records, split.members), cross_entropy, question),
+    )
     check_order(made)
     check_space(records, made["crafted"], question)
 
@@ -97,15 +104,15 @@ def test_coordinate_search_finds_what_brute_force_finds(tmp_path: Path) -> None:
     frame = table(400)[["sex", "work", "level", "rich"]]
     records, split = records_of(tmp_path, frame)
     question = ask("attribute", records, "sex")
-    pull = Pull(trained(records, split.members, hidden=8), cross_entropy, question, 1.0)
-    made = make(["crafted"], records, split.held_out[:24], pull)["crafted"]
+    sensitivity = GradientSensitivity(trained(records, split.members, hidden=8), cross_entropy, question, 1.0)
+    made = make(["crafted"], records, split.held_out[:24], sensitivity)["crafted"]
     work, level = records.fields["work"], records.fields["level"]
     everything = []
     for a, b, label in itertools.product(range(len(work.levels)), range(len(level.levels)), range(2)):
         x = records.inputs[split.held_out[:1]].clone()
         x[:, work.start : work.start + work.levels.shape[1]] = work.levels[a]
         x[:, level.start : level.start + 1] = level.levels[b]
-        everything.append(float(pull.distances(x, torch.tensor([label]))))
+        everything.append(float(sensitivity.distances(x, torch.tensor([label]))))
     best = max(everything)
     assert made.distance.max() == pytest.approx(best, rel=1e-4)
     assert (made.distance <= best * (1 + 1e-4)).all()
@@ -115,15 +122,20 @@ def test_coordinate_search_finds_what_brute_force_finds(tmp_path: Path) -> None:
         for code in field.levels:
             x = made.inputs.clone()
             x[:, field.start : field.start + field.levels.shape[1]] = code
-            assert (pull.distances(x, made.targets).numpy() <= made.distance * (1 + 1e-4)).all()
-    assert (pull.distances(made.inputs, 1 - made.targets).numpy() <= made.distance * (1 + 1e-4)).all()
+            assert (sensitivity.distances(x, made.targets).numpy() <= made.distance * (1 + 1e-4)).all()
+    assert (sensitivity.distances(made.inputs, 1 - made.targets).numpy() <= made.distance * (1 + 1e-4)).all()
 
 
 def test_mislabelled_ones_have_the_label_with_the_largest_loss() -> None:
     draw = torch.Generator().manual_seed(0)
     inputs, targets = torch.randn(60, 5, generator=draw), torch.randint(4, (60,), generator=draw)
     model = nn.Linear(5, 4)
-    made = make(["mislabelled"], Records(inputs, targets, 4), np.arange(20), Pull(model, cross_entropy, Question()))
+    made = make(
+        ["mislabelled"],
+        Records(inputs, targets, 4),
+        np.arange(20),
+        GradientSensitivity(model, cross_entropy, Question()),
+    )
     scores = model(inputs[:20]).detach()
     scores[torch.arange(20), targets[:20]] = torch.inf
     assert torch.equal(made["mislabelled"].targets, scores.argmin(1))
@@ -132,7 +144,9 @@ def test_mislabelled_ones_have_the_label_with_the_largest_loss() -> None:
 def test_targets_that_are_numbers_move_to_the_far_end() -> None:
     draw = torch.Generator().manual_seed(0)
     inputs, targets = torch.randn(60, 5, generator=draw), torch.randn(60, generator=draw)
-    made = make(KINDS, Records(inputs, targets, None), np.arange(20), Pull(nn.Linear(5, 1), mse, Question()))
+    made = make(
+        KINDS, Records(inputs, targets, None), np.arange(20), GradientSensitivity(nn.Linear(5, 1), mse, Question())
+    )
     assert set(made["mislabelled"].targets.tolist()) <= {float(targets.min()), float(targets.max())}
     check_order(made)
 
@@ -141,7 +155,9 @@ def test_pictures_stay_within_their_range() -> None:
     draw = torch.Generator().manual_seed(0)
     inputs, targets = torch.rand(40, 1, 6, 6, generator=draw), torch.randint(3, (40,), generator=draw)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
-    made = make(KINDS, Records(inputs, targets, 3), np.arange(10), Pull(model, cross_entropy, Question()))
+    made = make(
+        KINDS, Records(inputs, targets, 3), np.arange(10), GradientSensitivity(model, cross_entropy, Question())
+    )
     crafted = made["crafted"].inputs
     assert inputs.min() <= crafted.min()
     assert crafted.max() <= inputs.max()
@@ -151,7 +167,12 @@ def test_pictures_stay_within_their_range() -> None:
 def test_columns_of_two_values_keep_to_them_where_there_are_no_fields() -> None:
     draw = torch.Generator().manual_seed(0)
     inputs, targets = (torch.rand(50, 12, generator=draw) > 0.5).float(), torch.randint(2, (50,), generator=draw)
-    made = make(KINDS, Records(inputs, targets, 2), np.arange(16), Pull(nn.Linear(12, 2), cross_entropy, Question()))
+    made = make(
+        KINDS,
+        Records(inputs, targets, 2),
+        np.arange(16),
+        GradientSensitivity(nn.Linear(12, 2), cross_entropy, Question()),
+    )
     assert set(made["crafted"].inputs.flatten().tolist()) == {0.0, 1.0}
     check_crafted(made)
 
@@ -165,8 +186,8 @@ def test_categories_that_are_no_field_are_not_mixed(tmp_path: Path) -> None:
     width = records.inputs.shape[1]
     free = {i for i in range(width) if space.free[i]}
     assert len(free) == 2  # age and hours
-    pull = Pull(trained(records, split.members, steps=20), cross_entropy, Question())
-    made = make(["crafted"], records, split.held_out[:8], pull)["crafted"]
+    sensitivity = GradientSensitivity(trained(records, split.members, steps=20), cross_entropy, Question())
+    made = make(["crafted"], records, split.held_out[:8], sensitivity)["crafted"]
     numbers = {place for field in space.fields for place in range(field.start, field.start + field.codes.shape[1])}
     kept = [i for i in range(width) if i not in free | numbers]
     assert len(kept) >= 40
@@ -176,11 +197,11 @@ def test_categories_that_are_no_field_are_not_mixed(tmp_path: Path) -> None:
 def test_why_there_are_none() -> None:
     model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2))
     words = Records(torch.randint(9, (30, 3)), torch.randint(2, (30,)), 2)
-    made = make(KINDS, words, np.arange(8), Pull(model, cross_entropy, Question()))
+    made = make(KINDS, words, np.arange(8), GradientSensitivity(model, cross_entropy, Question()))
     assert isinstance(made["mislabelled"], Canaries)
     assert made["crafted"] == "inputs that are one tensor of numbers are needed"
     labels = Records(torch.randn(30, 4), torch.rand(30, 2).round(), None)
-    made = make(KINDS, labels, np.arange(8), Pull(nn.Linear(4, 2), mse, Question()))
+    made = make(KINDS, labels, np.arange(8), GradientSensitivity(nn.Linear(4, 2), mse, Question()))
     assert made["mislabelled"] == "records with one label each are needed"
     assert (made["crafted"].distance > made["natural"].distance).all()
     assert torch.equal(made["crafted"].targets, labels.targets[:8])

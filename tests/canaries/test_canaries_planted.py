@@ -17,7 +17,7 @@ from ptaudit.auditing.check import check
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.rows import rows_of
 from ptaudit.auditing.run import audit
-from ptaudit.canaries import Pull
+from ptaudit.canaries import GradientSensitivity
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.session import Session
 from ptaudit.context.training_canaries import notes, scores, spent
@@ -225,7 +225,7 @@ def test_scores_point_at_the_secret(tmp_path: Path) -> None:
     model = session.model(0)
     attribute, *_, membership = session.planted
     for planted in (attribute, membership):
-        pull = Pull(model, session.loss, planted.question)
+        pull = GradientSensitivity(model, session.loss, planted.question)
         found = scores(planted, pull)
         low, *high = planted.question.variants(planted.inputs)
         before = session.loss(model(low), planted.targets).detach()

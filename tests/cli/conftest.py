@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
-from example_run import CASES, ExampleCheck, example_run
+from example_run import CASES, EXAMPLE_CHECK, example_run
 
 from ptaudit.tables.folder import write_run
 
@@ -31,7 +31,7 @@ class FakePipeline(ModuleType):
         self.calls = []
         self.result = FakeResult(example_run(verdicts=example_run().verdicts[:1]), Path("runs/digits-lenet"), 0)
         self.error = None
-        self.report = ExampleCheck()
+        self.report = EXAMPLE_CHECK
         self.cases = CASES[:1]
 
     def audit(self, spec, **options):

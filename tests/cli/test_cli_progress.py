@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ptaudit.cli.duration import parse_duration
+from ptaudit.cli.check import parse_duration
 from ptaudit.cli.progress import QUIET_SECONDS, LogLines, RichProgress, open_progress
 from ptaudit.errors import PtauditError
 from ptaudit.progress import Silent

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from ptaudit.canaries import Pull, Question
+from ptaudit.canaries import GradientSensitivity, Question
 from ptaudit.games.canary import scores as canary
 from ptaudit.stats.epsilon import gaussian_mechanism_epsilon, sigma_for
 from ptaudit.training.loss import mse
@@ -60,7 +60,7 @@ def test_one_step_end_to_end_from_gradient_to_bound() -> None:
     question = Question("attribute", "a", 0, codes, (0, 1))
     inputs = 0.1 * torch.randn(16, 3, generator=draw)
     targets = torch.zeros(16)
-    distance = Pull(model, mse, question, 0.5).distances(inputs, targets).numpy()
+    distance = GradientSensitivity(model, mse, question, 0.5).distances(inputs, targets).numpy()
     assert distance.max() < 1.0
     for epsilon in (4.0, 8.0):
         view = noisy(sigma_for(epsilon, DELTA, "replace-one"), clip=0.5)

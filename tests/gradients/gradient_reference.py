@@ -4,8 +4,8 @@ import torch
 from torch.nn import functional as F
 
 from ptaudit.gradients.layers import find_layers
+from ptaudit.model_input import call, rows
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.training.batch import call, rows
 
 
 def cross_entropy(output, target):

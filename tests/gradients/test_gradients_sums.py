@@ -5,13 +5,13 @@ import pytest
 import token_models
 import torch
 from gradient_reference import assert_sums_truly, cross_entropy, drawn, kept_of
-from test_tokens_awkward import MODELS as AWKWARD
-from test_tokens_models import STRUCTURES
+from test_gradients_awkward import MODELS as AWKWARD
+from test_gradients_models import STRUCTURES
 from torch import nn
 
 from ptaudit.gradients import Dense, Factors, UsedRows
 from ptaudit.gradients.layers import find_layers
-from ptaudit.training.batch import mapped
+from ptaudit.model_input import mapped
 
 N = 6
 

@@ -184,12 +184,12 @@ class SequenceFirst(nn.Module):
         return self.head(seen.relu().mean(0))
 
 
-def test_layers_that_have_their_records_elsewhere_are_found_by_the_proof():
+def test_layers_that_have_their_records_elsewhere_are_found_by_the_check():
     monitor = watched(SequenceFirst(), data(), layers=["wide", "place", "head"])
     assert monitor.setup > 0
     assert monitor.leakage["wide"].conclusive
     assert monitor.leakage["head"].conclusive
-    assert monitor.leakage["place"].status.startswith("inconclusive: not captured: ")
+    assert monitor.leakage["place"].status.startswith("not captured: its parameters do not go through it")
     infos = {info.name: info for info in monitor._live.reader.layers}
     assert infos["wide"].layout
     assert not infos["head"].layout
@@ -224,7 +224,7 @@ def test_a_model_must_show_its_predictions():
     assert set(monitor.table["status"]) == {"inconclusive: the model's output has no row per record"}
 
 
-def test_a_model_that_cannot_be_proven_trains_on():
+def test_a_model_that_cannot_be_checked_trains_on():
     class Picky(nn.Module):
         def __init__(self):
             super().__init__()

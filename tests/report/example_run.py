@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 
-from ptaudit.auditing.checkpoints import CheckpointEntry
-from ptaudit.auditing.columns import ColumnEntry
-from ptaudit.auditing.frozen import FrozenEntry
 from ptaudit.compare import Change, Comparison
+from ptaudit.report.check import CheckReport
+from ptaudit.report.columns import CheckpointEntry, ColumnEntry, FrozenEntry
+from ptaudit.report.selftest import CaseResult
 from ptaudit.spec.catalog import JOINT
 from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.columns import Columns, columns_of
@@ -260,51 +259,36 @@ def example_comparison() -> Comparison:
     )
 
 
-@dataclass(frozen=True)
-class ExampleCheck:
-    """What a check found out."""
-
-    spec_name: str = "digits-lenet"
-    device: str = "cpu"
-    layers: tuple[LayerEntry, ...] = LAYERS
-    parameters: int = 19574
-    captured_parameters: int = 18934
-    members: int = 898
-    held_out: int = 899
-    audited: int = 898
-    step_seconds: float = 0.0042
-    estimate_seconds: Mapping[str, float] = field(
-        default_factory=lambda: {"training": 3.1, "capture": 1.2, "games": 170.0}
-    )
-    memory_bytes: int = 268_435_456
-    gradient_bytes: int = 25_165_824
-    warnings: tuple[str, ...] = ("gate dp-leak: a max of 3 bits can hardly be reached in view dp (ceiling 0.72)",)
-    columns: tuple[ColumnEntry, ...] = (
+EXAMPLE_CHECK = CheckReport(
+    spec_name="digits-lenet",
+    device="cpu",
+    layers=LAYERS,
+    parameters=19574,
+    captured_parameters=18934,
+    members=898,
+    held_out=899,
+    audited=898,
+    step_seconds=0.0042,
+    estimate_seconds={"training": 3.1, "capture": 1.2, "games": 170.0},
+    memory_bytes=268_435_456,
+    gradient_bytes=25_165_824,
+    warnings=("gate dp-leak: a max of 3 bits can hardly be reached in view dp (ceiling 0.72)",),
+    columns=(
         *(ColumnEntry(f"pixel{k}", "number", None, 0, "standardised", 1, None) for k in range(64)),
         ColumnEntry("town", "category", 12, 3, "one-hot, 14 inputs; attribute", 14, 0.0312),
         ColumnEntry("id", "", None, None, "dropped", 0, None),
         ColumnEntry("digit", "number", 10, 0, "label, 10 classes", 0, None),
-    )
-    class_names: tuple[str, ...] = tuple("0123456789")
-    frozen: tuple[FrozenEntry, ...] = (FrozenEntry("features.stem", 1_200), FrozenEntry("head.fc2.bias", 10))
-    checkpoints: tuple[CheckpointEntry, ...] = (
+    ),
+    class_names=tuple("0123456789"),
+    frozen=(FrozenEntry("features.stem", 1_200), FrozenEntry("head.fc2.bias", 10)),
+    checkpoints=(
         CheckpointEntry(1, "ckpts/epoch=0-step=25.ckpt", "epoch 0, step 25 (Lightning)", False),
         CheckpointEntry(2, "ckpts/epoch=1-step=50.ckpt", "epoch 1, step 50 (Lightning)", True),
-    )
-
-
-@dataclass(frozen=True)
-class ExampleCase:
-    """One known answer."""
-
-    name: str
-    expected: str
-    found: str
-    passed: bool
-    seconds: float
+    ),
+)
 
 
 CASES = (
-    ExampleCase("planted leak is named", "layer 3 of 5", "layer 3 of 5", True, 1.25),
-    ExampleCase("private toy", "0 bits", "0.412 [0.300, 0.520] bits", False, 2.0),
+    CaseResult("planted leak is named", "layer 3 of 5", "layer 3 of 5", True, 1.25),
+    CaseResult("private toy", "0 bits", "0.412 [0.300, 0.520] bits", False, 2.0),
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
-from example_run import ExampleCheck, example_comparison, example_run, small_run, verdict
+from example_run import EXAMPLE_CHECK, example_comparison, example_run, small_run, verdict
 
 from ptaudit.errors import PtauditError
 from ptaudit.report import FORMATS, Page, open_format
@@ -190,7 +190,7 @@ class TestJUnit:
 
     def test_comparisons_and_checks_are_refused(self):
         junit = open_format("junit")
-        for call in (lambda: junit.render_comparison(example_comparison()), lambda: junit.render_check(ExampleCheck())):
+        for call in (lambda: junit.render_comparison(example_comparison()), lambda: junit.render_check(EXAMPLE_CHECK)):
             with pytest.raises(PtauditError, match="junit reports gates"):
                 call()
 

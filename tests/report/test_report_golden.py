@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from example_run import CASES, ExampleCheck, example_comparison, example_run, leaking_run, small_run
+from example_run import CASES, EXAMPLE_CHECK, example_comparison, example_run, leaking_run, small_run
 
 from ptaudit.report import Page, open_format
 
@@ -41,7 +41,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     },
     "comparison-all.rich.txt": lambda: open_format("rich").render_comparison(example_comparison(), ALL),
     **{
-        f"check.{name}.txt": lambda name=name: open_format(name).render_check(ExampleCheck(), Page())
+        f"check.{name}.txt": lambda name=name: open_format(name).render_check(EXAMPLE_CHECK, Page())
         for name in ("rich", "plain", "md", "json")
     },
     **{

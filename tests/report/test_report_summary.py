@@ -8,8 +8,9 @@ from example_run import EPOCHS, example_run, verdict
 
 from ptaudit.report.caveats import LOWER_BOUND, ONE_SEED, caveats
 from ptaudit.report.summary import conclude, summarise
-from ptaudit.report.words import share
+from ptaudit.report.words import interval_text, share
 from ptaudit.spec.catalog import JOINT
+from ptaudit.spec.metrics import METRICS, Metric
 from ptaudit.tables.row import find
 from ptaudit.tables.table import Table, strongest
 
@@ -28,7 +29,8 @@ from ptaudit.tables.table import Table, strongest
 def test_the_verdict_is_that_of_the_worst_gate(outcomes, status, outcome):
     words = {"p": "pass", "i": "inconclusive", "f": "fail"}
     verdicts = [verdict(f"gate-{k}", words[letter]) for k, letter in enumerate(outcomes)]
-    conclusion = conclude(verdicts, status)
+    run = example_run(verdicts=tuple(verdicts))
+    conclusion = conclude(replace(run, manifest={**run.manifest, "status": status}))
     assert conclusion.outcome == outcome
     assert all(v.id in conclusion.text for v in verdicts if v.outcome == outcome != "pass")
 
@@ -110,3 +112,16 @@ def test_facts_show_no_absolute_path_and_the_overhead():
     assert facts["model"] == "lenet.py:lenet, 19,574 parameters in 6 layers, 5 captured"
     assert "+39 % of training" in facts["time"]
     assert "898 of 898 members" in facts["records"]
+
+
+def test_a_new_metric_is_a_line_in_their_table(monkeypatch):
+    """Registered from outside: the summary shows it, from its own prior and in its own digits."""
+    run = example_run()
+    row = run.rows.where(epoch=8, layer=JOINT, view="record", metric="bits")[0]
+    new = replace(row, metric="overlap", value=3.0, lo=2.9, hi=3.1, null=0.5, ceiling=5.0)
+    shown = replace(run, rows=Table.of([*run.rows, new]))
+    assert all(line.row.metric != "overlap" for line in summarise(shown).joint)
+    monkeypatch.setitem(METRICS, "overlap", Metric("pixels", prior=1.0, digits=1, headline=True))
+    (line,) = (line for line in summarise(shown).joint if line.row.metric == "overlap")
+    assert share(line.row) == 0.5
+    assert interval_text(line.row) == "3.0 [2.9, 3.1]"

@@ -66,17 +66,17 @@ def test_defaults(spec: Callable[..., Path]) -> None:
     assert canaries.kinds == ["natural", "mislabelled", "crafted"]
     assert (canaries.about, canaries.count, canaries.games, canaries.delta) == (["membership"], 64, 1000, 1e-5)
     assert not canaries.train
-    assert canaries.step_adversaries[:3] == (
+    assert tuple(canaries.step_adversaries)[:3] == (
         "natural/gaussian-dp/add-remove",
         "natural/clopper-pearson/add-remove",
         "natural/likelihood-ratio/add-remove",
     )
-    assert canaries.run_adversaries == ()
+    assert canaries.run_adversaries == {}
 
 
 def test_adversaries_name_kind_test_and_adjacency(spec: Callable[..., Path]) -> None:
     canaries = load(spec("{kinds: crafted, about: [attribute, membership], attribute: a, train: true}")).canaries
-    assert canaries.run_adversaries == ("crafted/one-run/replace-one", "crafted/one-run/add-remove")
+    assert list(canaries.run_adversaries) == ["crafted/one-run/replace-one", "crafted/one-run/add-remove"]
 
 
 WRONG = [

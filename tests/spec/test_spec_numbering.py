@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ptaudit.spec.checkpoint_labels import read_label
 from ptaudit.spec.numbering import number
-from ptaudit.spec.told import told
 
 STATE = {"weight": torch.ones(2)}
 
@@ -122,7 +122,7 @@ def test_the_trainer_of_hugging_face_names_steps(tmp_path):
     paths = [trainer(tmp_path, step, epoch) for step, epoch in ((500, 1.0), (1000, 2.0))]
     found = number(paths)
     assert list(found.saved) == [1, 2]
-    assert found.told[2].step == 1000
+    assert found.labels[2].step == 1000
     with pytest.raises(ValueError, match=r"saved after 2\.5 epochs and the number in its name is a step"):
         number([*paths, trainer(tmp_path, 1250, 2.5)])
 
@@ -131,9 +131,9 @@ def test_the_trainer_of_hugging_face_names_steps(tmp_path):
 def test_epochs_that_are_none_tell_nothing(tmp_path, epoch):
     path = trainer(tmp_path, 500, 1.0)
     (path.parent / "trainer_state.json").write_text(f'{{"epoch": {epoch}}}')
-    assert told(path) is None or told(path).epoch == 2
+    assert read_label(path) is None or read_label(path).epoch == 2
     torch.save({"epoch": float("inf"), "model": STATE}, tmp_path / "a.pt")
-    assert told(tmp_path / "a.pt") is None
+    assert read_label(tmp_path / "a.pt") is None
 
 
 def test_one_file_is_of_the_epoch_that_it_tells(tmp_path):
@@ -151,10 +151,10 @@ def test_parts_of_a_model_are_no_epochs(tmp_path):
 def test_only_the_outermost_key_counts_and_nothing_is_run(tmp_path, protocol):
     content = {"args": {"epoch": 9}, "many": [{"epoch": 8}, (1, 2.5, "a")], "model": STATE, "epoch": 3, "flag": True}
     torch.save(content, tmp_path / "a.pt", pickle_protocol=protocol)
-    assert told(tmp_path / "a.pt").epoch == 3
+    assert read_label(tmp_path / "a.pt").epoch == 3
     del content["epoch"]
     torch.save(content, tmp_path / "b.pt", pickle_protocol=protocol)
-    assert told(tmp_path / "b.pt") is None
+    assert read_label(tmp_path / "b.pt") is None
 
 
 class Bomb:
@@ -164,19 +164,19 @@ class Bomb:
 
 def test_code_in_a_file_is_not_run(tmp_path):
     torch.save({"bomb": Bomb(), "epoch": 3}, tmp_path / "a.pt")
-    assert told(tmp_path / "a.pt").epoch == 3
+    assert read_label(tmp_path / "a.pt").epoch == 3
 
 
 def test_metadata_of_safetensors(tmp_path):
     save_file(STATE, tmp_path / "a.safetensors", metadata={"epoch": "4", "global_step": "100"})
-    assert (told(tmp_path / "a.safetensors").epoch, told(tmp_path / "a.safetensors").step) == (4, 100)
+    assert (read_label(tmp_path / "a.safetensors").epoch, read_label(tmp_path / "a.safetensors").step) == (4, 100)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x02}q\x00.", bytes(100)])
 def test_what_is_no_checkpoint_tells_nothing(tmp_path, content):
     for suffix in ("pt", "safetensors"):
         (tmp_path / f"a.{suffix}").write_bytes(content)
-        assert told(tmp_path / f"a.{suffix}") is None
+        assert read_label(tmp_path / f"a.{suffix}") is None
 
 
 def test_damaged_files_tell_nothing(tmp_path):
@@ -192,16 +192,16 @@ def test_damaged_files_tell_nothing(tmp_path):
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(name, bytes(damaged))
         packed = bytearray(path.read_bytes())
-        told(path)
+        read_label(path)
         packed[generator.randrange(len(packed))] = generator.randrange(256)
         path.write_bytes(packed)
-        told(path)
+        read_label(path)
 
 
 @pytest.mark.parametrize("epoch", [-1, 10**400, float("nan"), float("inf")])
 def test_impossible_epochs_tell_nothing(tmp_path, epoch):
     (path,) = saved(tmp_path, **{"a.ckpt": lightning(3, epoch)}) if isinstance(epoch, int) else [tmp_path / "none.pt"]
-    assert told(path) is None
+    assert read_label(path) is None
     (path,) = saved(tmp_path, **{"model.pt": {"model": STATE}})
     (tmp_path / "trainer_state.json").write_text(json.dumps({"epoch": epoch}))
-    assert told(path) is None
+    assert read_label(path) is None

@@ -9,8 +9,7 @@ import pytest
 from scipy import integrate, stats
 
 from ptaudit.stats.divergence import group_mean, js_distance
-from ptaudit.stats.estimate import Estimate
-from ptaudit.stats.sqrt_estimate import root
+from ptaudit.stats.estimate import Estimate, sqrt_estimate
 
 
 def truth(shift):
@@ -85,7 +84,7 @@ def test_every_group_counts_alike():
 
 def test_roots_keep_the_order_and_lose_the_sign():
     squared = Estimate(4.0, -1.0, 9.0, -0.5, math.nan, 7, "dim-limited", np.array([-4.0, 16.0]))
-    found = root(squared, 4.0)
+    found = sqrt_estimate(squared, 4.0)
     assert (found.value, found.lo, found.hi, found.null, found.n) == (1.0, 0.0, 1.5, 0.0, 7)
     assert math.isnan(found.ceiling)
     assert found.status == "dim-limited"

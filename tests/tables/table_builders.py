@@ -28,6 +28,14 @@ class Gate:
     needs: str | None = None
     same_weights: bool = False
 
+    @property
+    def game(self) -> str:
+        return self.metric.partition(".")[0]
+
+    @property
+    def measure(self) -> str:
+        return self.metric.partition(".")[2]
+
 
 def make_row(layer: str = "fc", value: float = 1.0, half: float = 0.1, **columns: object) -> Row:
     index = {"*": -1, "conv1": 0, "conv2": 1, "fc": 2}.get(layer, 3)

@@ -7,7 +7,7 @@ import torch
 
 from ptaudit.estimate import identity_bits
 from ptaudit.stats.estimate import Estimate, inconclusive
-from ptaudit.tables.sketches import limited_by_sketch
+from ptaudit.tables.status import limited_by_sketch
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from ptaudit.data import Records
 from ptaudit.errors import ModelError, PtauditError, TrainingDivergedError
+from ptaudit.model_input import call
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.training.batch import call
 from ptaudit.training.loss import make_loss
 from ptaudit.training.sampling import epoch_batches
 
@@ -98,7 +99,7 @@ class Mixing(nn.Module):
 WAYS = {
     "by_samplers": [InPlace, Unused, lambda: nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 3))],
     "by_vmap": [OwnParameter, Tied],
-    "one_by_one_watched": [Branching],
+    "by_loop": [Branching],
 }
 MODELS = [(way, make) for way, makes in WAYS.items() for make in makes]
 
@@ -138,6 +139,28 @@ def test_every_record_is_clipped_exactly(replay, blobs, way, make, accumulate):
     expected = (factor[:, None] * own).sum(0) / 60
     before = flat(model)
     run.run((), ())
+    torch.testing.assert_close(before - flat(model), expected, rtol=1e-4, atol=1e-6)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.inner, self.head = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(checkpoint(self.inner, torch.tanh(self.first(x)), use_reentrant=True)))
+
+
+def test_layers_inside_reentrant_checkpoints_are_trained(replay, blobs):
+    """Such a checkpoint takes a full backward pass only; `torch.autograd.grad` says nothing of what is inside."""
+    model, plain = made(Checkpointed), made(Checkpointed)
+    run = replay(model=model, defense=dp(clip=1e9, sampling="shuffle"), epochs=1, batch_size=60, optimizer=UNIT)
+    before = flat(model)
+    run.run((), ())
+    inputs, targets = blobs.batch(torch.from_numpy(run.split.members))
+    F.cross_entropy(plain(inputs), targets).backward()
+    expected = torch.cat([p.grad.flatten() for p in plain.parameters()])
+    assert float(plain.inner.weight.grad.norm()) > 1e-3
     torch.testing.assert_close(before - flat(model), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -310,7 +333,7 @@ def test_dropout_and_noise_do_not_share_their_randomness(replay):
     assert float(F.cosine_similarity(*moves, dim=0)) > 0.9999
 
 
-def test_the_trial_leaves_no_trace(replay):
+def test_the_gradient_check_leaves_no_trace(replay):
     """Weights, buffers, modes and random numbers are as they were, also of a model that keeps its last output."""
 
     class Keeping(nn.Module):

@@ -12,9 +12,9 @@ from ptaudit.defenses import Dropout, LabelDp, Perturb, Prune, Sign
 from ptaudit.errors import ModelError
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.projection import LayerSketch
+from ptaudit.model_input import call, rows
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.spec.entry import parse_entry
-from ptaudit.training.batch import call, rows
 from ptaudit.training.loss import make_loss
 from ptaudit.views import View, gradients, replayed
 from ptaudit.views.gradients import BatchGradients

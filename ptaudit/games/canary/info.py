@@ -56,15 +56,14 @@ class CanaryGame(GameSpec):
             raise fault(what, at=(*at, "adversary"), remedy=nearest(gate.adversary, names))
         if gate.measure == "epsilon_lo" and view and not view.noisy:
             raise no_noise(gate, at)
-        tests = (*STEP_TESTS, ATTACK) if view else (ONE_RUN,)
-        asked = tests if gate.adversary is None else (gate.adversary.split("/")[1],)
+        asked = names.values() if gate.adversary is None else (names[gate.adversary],)
         if not any(gate.measure in REPORTS[test] for test in asked):
             who = "the canaries of a training do" if gate.adversary is None else f"adversary `{gate.adversary}` does"
             what = f"gate `{gate.id}`: {who} not report `{gate.measure}`"
             known = dict.fromkeys(metric for test in asked for metric in REPORTS[test])
             raise fault(what, at=(*at, "metric"), remedy=f"there are: {', '.join(known)}")
         if gate.measure == "epsilon_lo":
-            _check_alone(gate, at, [name for name in names if gate.measure in REPORTS[name.split("/")[1]]], spec)
+            _check_alone(gate, at, [name for name, test in names.items() if gate.measure in REPORTS[test]], spec)
 
 
 def _check_alone(gate: GateSpec, at: Loc, names: list[str], spec: Spec) -> None:

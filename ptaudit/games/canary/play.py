@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.canaries import Canaries, Pull, Question, ask, make
+from ptaudit.canaries import Canaries, GradientSensitivity, Question, ask, make
 from ptaudit.context.epoch_context import EpochContext, clipped, joint_scope
 from ptaudit.context.layer_patterns import shared
 from ptaudit.context.memo import Key
@@ -113,7 +113,9 @@ def _make(context: EpochContext, spec: CanarySpec, view: View, about: About) -> 
     if len(source) < spec.count:
         with_value = " with one of both values" if about == "attribute" else ""
         return f"needs {spec.count} held-out records{with_value}, has {len(source)}"
-    pull = Pull(context.model, session.loss, question, view.clip, lambda layer: shared(view, layer), session.device)
+    pull = GradientSensitivity(
+        context.model, session.loss, question, view.clip, lambda layer: shared(view, layer), session.device
+    )
     made = make(spec.kinds, session.records, source, pull)
     for kind, canaries in made.items():
         if isinstance(canaries, Canaries) and not np.isfinite(canaries.distance).all():
@@ -153,7 +155,7 @@ def _one_run(context: EpochContext, planted: Planted, limit: float, delta: float
     if planted.why_not:
         return dict.fromkeys(names, inconclusive(planted.why_not))
     session, about = context.session, planted.question.about
-    pull = Pull(context.model, session.loss, planted.question, device=session.device)
+    pull = GradientSensitivity(context.model, session.loss, planted.question, device=session.device)
     found = scores(planted, pull)
     if not np.isfinite(found).all():
         return dict.fromkeys(names, replace(inconclusive("losses that are not finite"), n=n))

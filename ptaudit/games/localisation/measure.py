@@ -24,8 +24,7 @@ from ptaudit.estimators.pairing import mismatched
 from ptaudit.gradients.sensitivity import Norms
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.divergence import group_mean, js_distance
-from ptaudit.stats.estimate import OK, Estimate, inconclusive
-from ptaudit.stats.sqrt_estimate import root
+from ptaudit.stats.estimate import OK, Estimate, inconclusive, sqrt_estimate
 from ptaudit.stats.subspace import LEAST_RECORDS, subspace_distance
 
 METRICS = {
@@ -50,7 +49,7 @@ def sensitivities(norms: Norms, seed: int) -> list[Estimate]:
     per_layer = norms.per_record
     joint = (per_layer * sizes).sum(0) / sizes.sum()
     values = torch.cat([joint[None], per_layer]).numpy()
-    found = [root(e) for e in from_matrix(values, null=0.0, ceiling=np.nan, seed=seed)]
+    found = [sqrt_estimate(e) for e in from_matrix(values, null=0.0, ceiling=np.nan, seed=seed)]
     doubt = next((why for why in norms.doubts if why), "")
     lost = [inconclusive(why, n=values.shape[1]) if why else None for why in (doubt, *norms.doubts)]
     return [gone or estimate for gone, estimate in zip(lost, found, strict=True)]

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from torch import nn
 
-from ptaudit.gradients.rules.base import Rule, with_norms_only
-from ptaudit.gradients.rules.batch_norm import batch_norm, batch_norm_tokens
+from ptaudit.gradients.layers import Layer
+from ptaudit.gradients.rules.base import ModuleCall, Rule, with_norms_only
 from ptaudit.gradients.rules.conv import conv, conv_tokens
 from ptaudit.gradients.rules.conv_transpose import conv_transpose, conv_transpose_tokens
 from ptaudit.gradients.rules.embedding import embedding, embedding_tokens
-from ptaudit.gradients.rules.group_norm import group_norm, group_norm_tokens
-from ptaudit.gradients.rules.instance_norm import instance_norm
-from ptaudit.gradients.rules.layer_norm import layer_norm, layer_norm_tokens
-from ptaudit.gradients.rules.layout import FIRST, arranged
+from ptaudit.gradients.rules.layout import ARRANGE, FIRST
 from ptaudit.gradients.rules.linear import linear, linear_tokens
+from ptaudit.gradients.rules.norm import (
+    batch_norm,
+    batch_norm_tokens,
+    group_norm,
+    group_norm_tokens,
+    instance_norm,
+    layer_norm,
+    layer_norm_tokens,
+    rms_norm,
+)
 from ptaudit.gradients.rules.prelu import prelu
-from ptaudit.gradients.rules.projection import projection, projection_tokens
-from ptaudit.gradients.rules.rms_norm import rms_norm
+from ptaudit.gradients.rules.projection import Projection, plain, projection, projection_tokens
+from ptaudit.gradients.rules.tied import tied, tied_tokens
+
+PROJECTION, TIED = Rule(projection, projection_tokens), Rule(tied, tied_tokens)
 
 RULES: dict[type[nn.Module], Rule] = {
     nn.Linear: Rule(linear, linear_tokens),
@@ -37,14 +49,28 @@ RULES: dict[type[nn.Module], Rule] = {
     nn.InstanceNorm3d: with_norms_only(instance_norm),
     nn.RMSNorm: with_norms_only(rms_norm),
     nn.PReLU: with_norms_only(prelu),
-    nn.MultiheadAttention: Rule(projection, projection_tokens),
+    nn.MultiheadAttention: PROJECTION,
 }
 
 
 def rule_for(module: nn.Module, layout: str = FIRST) -> Rule | None:
     """The rule of the module's class or of its nearest base, for records in that layout.
 
-    Whether it holds is proven, not assumed; `LayerInfo.layout` says for which layout it did.
+    Whether it holds is checked, not assumed; `LayerInfo.layout` says for which layout it did.
     """
     rule = next((RULES[kind] for kind in type(module).__mro__ if kind in RULES), None)
-    return rule and arranged(rule, layout)
+    return rule and replace(rule, arrange=ARRANGE.get(layout))
+
+
+def fitting(rule: Rule, layer: Layer, calls: Sequence[ModuleCall], n: int) -> tuple[Rule, Sequence[ModuleCall]]:
+    """The rule for the calls that a layer was seen to have, and the calls as it takes them.
+
+    Weights that `F.linear` was called with are those of a product, whatever module owns them.
+    """
+    if any(isinstance(call, Projection) for call in calls):
+        if isinstance(layer.module, nn.Embedding):
+            return TIED, calls
+        if isinstance(layer.module, nn.Linear):
+            whole = plain(layer, calls)
+            return (PROJECTION, calls) if whole is None else (rule, rule.arranged(whole, n))
+    return rule, rule.arranged(calls, n)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,11 +19,11 @@ MEMORY = 1 << 25
 
 
 class UnsupportedError(Exception):
-    """The rule does not cover this use of the module; the layer is read by a fallback."""
+    """The rule does not cover this call of the module; the layer is read by a fallback."""
 
 
 @dataclass(frozen=True)
-class Use:
+class ModuleCall:
     """One call of a module in the forward pass.
 
     Attributes:
@@ -38,29 +38,42 @@ class Use:
     moments: tuple[Tensor, Tensor] | None = None
 
 
-ContributionOf = Callable[[Layer, Sequence[Use], int, LayerSketch | None], Contribution]
+ContributionOf = Callable[[Layer, Sequence[ModuleCall], int, LayerSketch | None], Contribution]
 """Tokens and squared norms of n records; raises UnsupportedError where it does not apply."""
 
-TokensOf = Callable[[Layer, Sequence[Use], int, LayerSketch], Tensor]
+TokensOf = Callable[[Layer, Sequence[ModuleCall], int, LayerSketch], Tensor]
 """Tokens (n, dim) alone: what is cheap enough for every step of a training."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Turns the uses of a module into per-record tokens, with or without norms.
+    """Turns the calls of a module into per-record tokens, with or without norms.
 
-    The uses are summed: a module that is used several times in one forward pass has one gradient.
+    The calls are summed: a module that is used several times in one forward pass has one gradient.
+
+    Attributes:
+        contribution: tokens with norms.
+        tokens: tokens alone.
+        arrange: brings what calls were given, and its gradient, to records in dimension 0; None where they are there.
     """
 
     contribution: ContributionOf
     tokens: TokensOf
+    arrange: Callable[[Tensor, int], Tensor] | None = None
+
+    def arranged(self, calls: Sequence[ModuleCall], n: int) -> Sequence[ModuleCall]:
+        """The calls as the rule takes them; moments kept by the forward pass are in the old order."""
+        move = self.arrange
+        if move is None:
+            return calls
+        return [replace(call, input=move(call.input, n), grad=move(call.grad, n), moments=None) for call in calls]
 
 
 def with_norms_only(contribution: ContributionOf) -> Rule:
     """A rule with no cheaper way to tokens than the one that gives the norms too."""
 
-    def tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
-        found, _ = contribution(layer, uses, n, sketch)
+    def tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
+        found, _ = contribution(layer, calls, n, sketch)
         assert found is not None
         return found
 
@@ -72,6 +85,18 @@ def by_record(x: Tensor, n: int) -> Tensor:
     if x.dim() == 0 or x.shape[0] % n:
         raise UnsupportedError(f"{tuple(x.shape)[:1]} rows are not a multiple of {n} records")
     return x.reshape(n, x.shape[0] // n, *x.shape[1:])
+
+
+def positions(x: Tensor, n: int) -> Tensor:
+    """All positions of each record in (rows, ..., features): (n, positions, features) float32."""
+    if x.dim() < 2:
+        raise UnsupportedError("no dimension for records")
+    return by_record(x, n).flatten(1, -2).float()
+
+
+def all_positions(tensors: Iterable[Tensor], n: int) -> Tensor:
+    """Those of several calls, side by side."""
+    return torch.cat([positions(x, n) for x in tensors], dim=1)
 
 
 def pieces(n: int, numbers: int) -> Iterator[slice]:

@@ -16,44 +16,46 @@ from torch.nn import functional as F
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution, UnsupportedError, Use, by_record, from_gradients, pieces
+from ptaudit.gradients.rules.base import Contribution, ModuleCall, UnsupportedError, by_record, from_gradients, pieces
 from ptaudit.gradients.rules.matrix import ghost_is_cheaper, ghost_norm_sq
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Convolving = nn.modules.conv._ConvNd
+"""What transposed convolutions are too."""
 
 
-def conv(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+def conv(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
     """The gradient of a group is (out/groups, in/groups * kernel); the right projection is the same for all groups."""
     module = layer.module
     assert isinstance(module, Conv)
-    if any(use.input.dim() != module.weight.dim() for use in uses):
-        raise UnsupportedError("no dimension for records")
+    check_dimensions(module, calls)
     if "weight" not in layer.parameters:
-        return from_gradients({"bias": _bias([use.grad for use in uses], n)}, sketch)
+        return from_gradients({"bias": bias_gradient(calls, n)}, sketch)
     bias = "bias" in layer.parameters
-    padded = [Use(by_record(_pad(module, use.input.float()), n), by_record(use.grad.float(), n)) for use in uses]
-    positions = sum(use.grad[0, :, 0].numel() for use in padded)
+    padded = [
+        ModuleCall(by_record(_pad(module, call.input.float()), n), by_record(call.grad.float(), n)) for call in calls
+    ]
+    positions = sum(call.grad[0, :, 0].numel() for call in padded)
     rows, columns = module.out_channels // module.groups, module.weight[0].numel()
     unfolded = module.groups * columns * positions
     if ghost_is_cheaper(positions, rows, columns):
         numbers = max(unfolded, module.groups * positions**2)
         norms = [_ghost(module, padded, s, bias) for s in pieces(n, numbers)]
-        return None if sketch is None else conv_tokens(layer, uses, n, sketch), torch.cat(norms)
+        return None if sketch is None else conv_tokens(layer, calls, n, sketch), torch.cat(norms)
     numbers = max(unfolded, module.weight.numel())
     parts = [from_gradients(_gradients(module, padded, s, bias), sketch) for s in pieces(n, numbers)]
     tokens = [token for token, _ in parts if token is not None]
     return torch.cat(tokens) if tokens else None, torch.cat([norm_sq for _, norm_sq in parts])
 
 
-def conv_tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
+def conv_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
     """Small convolution of the input times projected output gradient, summed over groups and positions."""
     module = layer.module
     assert isinstance(module, Conv)
-    if any(use.input.dim() != module.weight.dim() for use in uses):
-        raise UnsupportedError("no dimension for records")
+    check_dimensions(module, calls)
     if "weight" not in layer.parameters:
-        return sketch({"bias": _bias([use.grad for use in uses], n)})
-    return torch.stack([_token(module, use.input.float(), use.grad.float(), n, sketch) for use in uses]).sum(0)
+        return sketch({"bias": bias_gradient(calls, n)})
+    return torch.stack([_token(module, call.input.float(), call.grad.float(), n, sketch) for call in calls]).sum(0)
 
 
 def _token(module: Conv, x: Tensor, grad: Tensor, n: int, sketch: LayerSketch) -> Tensor:
@@ -100,15 +102,15 @@ def _projected(left: Tensor, grad: Tensor, groups: int) -> Tensor:
     return F.conv1d(grad, by_group, groups=groups)
 
 
-def _ghost(module: Conv, uses: Sequence[Use], s: slice, bias: bool) -> Tensor:
-    a = torch.cat([_unfold(module, use, s) for use in uses], dim=2)
-    g = torch.cat([_by_group(module, use.grad[s].flatten(3)) for use in uses], dim=2)
+def _ghost(module: Conv, calls: Sequence[ModuleCall], s: slice, bias: bool) -> Tensor:
+    a = torch.cat([unfold(module, call, s) for call in calls], dim=2)
+    g = torch.cat([by_group(module, call.grad[s].flatten(3)) for call in calls], dim=2)
     return ghost_norm_sq(a, g, bias).view(-1, module.groups).sum(1)
 
 
-def _gradients(module: Conv, uses: Sequence[Use], s: slice, bias: bool) -> dict[str, Tensor]:
-    grads = [_by_group(module, use.grad[s].flatten(3)) for use in uses]
-    products = [g @ _unfold(module, use, s).mT for use, g in zip(uses, grads)]
+def _gradients(module: Conv, calls: Sequence[ModuleCall], s: slice, bias: bool) -> dict[str, Tensor]:
+    grads = [by_group(module, call.grad[s].flatten(3)) for call in calls]
+    products = [g @ unfold(module, call, s).mT for call, g in zip(calls, grads)]
     weight = torch.stack(products).sum(0) if len(products) > 1 else products[0]
     result = {"weight": weight.view(-1, *module.weight.shape)}
     if bias:
@@ -116,28 +118,34 @@ def _gradients(module: Conv, uses: Sequence[Use], s: slice, bias: bool) -> dict[
     return result
 
 
-def _bias(grads: Sequence[Tensor], n: int) -> Tensor:
-    sums = [by_record(grad.float().flatten(2).sum(2), n).sum(1) for grad in grads]
-    return torch.stack(sums).sum(0)
+def check_dimensions(module: Convolving, calls: Sequence[ModuleCall]) -> None:
+    """Raises UnsupportedError for an input without records."""
+    if any(call.input.dim() != module.weight.dim() for call in calls):
+        raise UnsupportedError("no dimension for records")
 
 
-def _by_group(module: Conv, x: Tensor) -> Tensor:
+def bias_gradient(calls: Sequence[ModuleCall], n: int) -> Tensor:
+    """(n, channels)."""
+    return torch.stack([by_record(call.grad.float().flatten(2).sum(2), n).sum(1) for call in calls]).sum(0)
+
+
+def by_group(module: Convolving, x: Tensor) -> Tensor:
     """(n, rows, channels, positions) as (n * groups, channels / groups, rows * positions)."""
     n, rows, channels, positions = x.shape
     grouped = x.reshape(n, rows, module.groups, channels // module.groups, positions)
     return grouped.permute(0, 2, 3, 1, 4).reshape(n * module.groups, channels // module.groups, rows * positions)
 
 
-def _unfold(module: Conv, use: Use, s: slice) -> Tensor:
+def unfold(module: Convolving, call: ModuleCall, s: slice) -> Tensor:
     """Patches of the padded input: (n * groups, in / groups * kernel, rows * positions)."""
-    x = use.input[s].contiguous()
+    x = call.input[s].contiguous()
     spatial = x.stride()[3:]
-    size = (*x.shape[:3], *module.kernel_size, *use.grad.shape[3:])
+    size = (*x.shape[:3], *module.kernel_size, *call.grad.shape[3:])
     window = [d * step for d, step in zip(module.dilation, spatial)]
     stride = (*x.stride()[:3], *window, *[jump * step for jump, step in zip(module.stride, spatial)])
     patches = x.as_strided(size, stride, x.storage_offset())
     channels = x.shape[2] * math.prod(module.kernel_size)
-    return _by_group(module, patches.reshape(*x.shape[:2], channels, -1))
+    return by_group(module, patches.reshape(*x.shape[:2], channels, -1))
 
 
 def _pad(module: Conv, x: Tensor) -> Tensor:

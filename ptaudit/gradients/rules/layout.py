@@ -2,47 +2,21 @@
 
 Time-first networks (nn.Transformer and nn.RNN by default) hand (time, records, ...) to their layers, and models that
 fold frames into rows may do so time first; a LayerNorm over channels may move them to the end by itself. Every
-arrangement below is tried by the proof; none is assumed.
+arrangement below is tried by the check; none is assumed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 
 from torch import Tensor
 
-from ptaudit.gradients.layers import Layer
-from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution, Rule, UnsupportedError, Use
+from ptaudit.gradients.rules.base import UnsupportedError
 
 FIRST, SECOND, TIME_MAJOR = "", "records in dimension 1", "rows of all records, time after time"
 CHANNELS = "channels in dimension 1"
 SHARED = "one use for all records"
 """A table looked up without records, `positions(torch.arange(length))`: its output is expanded to one per record."""
-
-
-def arranged(rule: Rule, layout: str) -> Rule:
-    """The rule for uses in another layout."""
-    if layout in (FIRST, SHARED):
-        return rule
-    move = _MOVES[layout]
-
-    def moved(uses: Sequence[Use], n: int) -> list[Use]:
-        return [replace(use, input=move(use.input, n), grad=move(use.grad, n), **_nothing(use)) for use in uses]
-
-    def contribution(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
-        return rule.contribution(layer, moved(uses, n), n, sketch)
-
-    def tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
-        return rule.tokens(layer, moved(uses, n), n, sketch)
-
-    return Rule(contribution, tokens)
-
-
-def _nothing(use: Use) -> dict[str, None]:
-    """Moments kept by the forward pass are in the old order."""
-    return {"moments": None} if hasattr(use, "moments") else {}
 
 
 def _second(x: Tensor, n: int) -> Tensor:
@@ -63,9 +37,9 @@ def _channels(x: Tensor, n: int) -> Tensor:
     return x.movedim(1, -1)
 
 
-_MOVES: dict[str, Callable[[Tensor, int], Tensor]] = {
+ARRANGE: dict[str, Callable[[Tensor, int], Tensor]] = {
     SECOND: _second,
     TIME_MAJOR: _time_major,
     CHANNELS: _channels,
 }
-MOVED = tuple(_MOVES)
+"""Layout to what brings its records to dimension 0."""

@@ -9,37 +9,45 @@ from torch import Tensor
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution, UnsupportedError, Use, by_record, from_gradients, pieces
+from ptaudit.gradients.rules.base import (
+    Contribution,
+    ModuleCall,
+    UnsupportedError,
+    all_positions,
+    by_record,
+    from_gradients,
+    pieces,
+)
 from ptaudit.gradients.rules.matrix import ghost_is_cheaper, ghost_norm_sq
 
 
-def linear(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
-    """Positions of all uses are concatenated, so that their cross terms are kept in the norm."""
+def linear(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
+    """Positions of all calls are concatenated, so that their cross terms are kept in the norm."""
     bias = "bias" in layer.parameters
-    g = _positions([use.grad for use in uses], n)
+    g = all_positions([call.grad for call in calls], n)
     if "weight" not in layer.parameters:
         return from_gradients({"bias": g.sum(1)}, sketch)
-    a = _positions([use.input for use in uses], n)
-    positions, rows, columns = a.shape[1], g.shape[2], a.shape[2]
-    if ghost_is_cheaper(positions, rows, columns):
-        parts = [ghost_norm_sq(a[s].mT, g[s].mT, bias) for s in pieces(n, positions**2)]
+    a = all_positions([call.input for call in calls], n)
+    length, rows, columns = a.shape[1], g.shape[2], a.shape[2]
+    if ghost_is_cheaper(length, rows, columns):
+        parts = [ghost_norm_sq(a[s].mT, g[s].mT, bias) for s in pieces(n, length**2)]
         return None if sketch is None else _tokens(a, g, sketch), torch.cat(parts)
     return _explicit(a, g, bias, sketch)
 
 
-def linear_tokens(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch) -> Tensor:
+def linear_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
     """Both sides projected as flat matrices, then one small product per record."""
     if "weight" not in layer.parameters:
-        return sketch({"bias": _positions([use.grad for use in uses], n).sum(1)})
+        return sketch({"bias": all_positions([call.grad for call in calls], n).sum(1)})
     block = sketch.matrix()
     total: Tensor | None = None
-    for use in uses:
-        if use.input.dim() < 2:
+    for call in calls:
+        if call.input.dim() < 2:
             raise UnsupportedError("no dimension for records")
-        right = _projected(use.input, block.right, n)
+        right = _projected(call.input, block.right, n)
         if block.corner is not None:
             right = right + block.corner[:, None]
-        token = _projected(use.grad, block.left, n) @ right.mT
+        token = _projected(call.grad, block.left, n) @ right.mT
         total = token if total is None else total + token
     assert total is not None
     return total.flatten(1)
@@ -49,13 +57,6 @@ def _projected(x: Tensor, matrix: Tensor, n: int) -> Tensor:
     """(rows, ..., features) by (side, features) to (n, side, positions of a record)."""
     flat = by_record(x, n).flatten(0, -2).float()
     return by_record((matrix @ flat.mT).mT, n).mT
-
-
-def _positions(tensors: Sequence[Tensor], n: int) -> Tensor:
-    """All positions of each record: (n, positions, features)."""
-    if any(x.dim() < 2 for x in tensors):
-        raise UnsupportedError("no dimension for records")
-    return torch.cat([by_record(x, n).flatten(1, -2) for x in tensors], dim=1).float()
 
 
 def _tokens(a: Tensor, g: Tensor, sketch: LayerSketch) -> Tensor:

@@ -9,19 +9,19 @@ from torch import nn
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.affine import over_channels
-from ptaudit.gradients.rules.base import Contribution, UnsupportedError, Use, by_record, from_gradients
+from ptaudit.gradients.rules.base import Contribution, ModuleCall, UnsupportedError, by_record, from_gradients
+from ptaudit.gradients.rules.norm import over_channels
 
 
-def prelu(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+def prelu(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
     """The slope of what is negative: one per channel (dimension 1), or one for all."""
     module = layer.module
     assert isinstance(module, nn.PReLU)
     total = torch.zeros(n, module.num_parameters, device=module.weight.device)
-    for use in uses:
-        if use.input.dim() < 2:
+    for call in calls:
+        if call.input.dim() < 2:
             raise UnsupportedError("no dimension for records")
-        slopes = over_channels(use.grad.float() * use.input.float().clamp_max(0))
+        slopes = over_channels(call.grad.float() * call.input.float().clamp_max(0))
         slopes = by_record(slopes, n).sum(1)
         total = total + (slopes if module.num_parameters > 1 else slopes.sum(1, keepdim=True))
     return from_gradients({"weight": total}, sketch)

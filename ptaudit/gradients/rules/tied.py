@@ -9,15 +9,14 @@ from torch import Tensor, nn
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution, Use, by_record, pieces
-from ptaudit.gradients.rules.embedding import embedding
-from ptaudit.gradients.rules.projection import Projection, projection
+from ptaudit.gradients.rules.base import Contribution, ModuleCall, pieces, positions
+from ptaudit.gradients.rules.embedding import embedding, embedding_tokens, looked_up
+from ptaudit.gradients.rules.projection import Projection, projection, projection_tokens
 
 
-def tied(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) -> Contribution:
+def tied(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
     """The sum of a gradient of looked-up rows and one of a product; their inner product is in the norm."""
-    products = [use for use in uses if isinstance(use, Projection)]
-    lookups = [use for use in uses if not isinstance(use, Projection)]
+    products, lookups = _parted(calls)
     tokens, norm_sq = projection(layer, products, n, sketch)
     if not lookups:
         return tokens, norm_sq
@@ -29,14 +28,25 @@ def tied(layer: Layer, uses: Sequence[Use], n: int, sketch: LayerSketch | None) 
     return None if tokens is None or more is None else tokens + more, norm_sq.clamp_min(0)
 
 
-def _inner(layer: Layer, lookup: Use, product: Projection, n: int) -> Tensor:
+def tied_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
+    """The same without norms."""
+    products, lookups = _parted(calls)
+    tokens = projection_tokens(layer, products, n, sketch)
+    return tokens + embedding_tokens(layer, lookups, n, sketch) if lookups else tokens
+
+
+def _parted(calls: Sequence[ModuleCall]) -> tuple[list[Projection], list[ModuleCall]]:
+    """Products, and what else there is."""
+    products = [call for call in calls if isinstance(call, Projection)]
+    return products, [call for call in calls if not isinstance(call, Projection)]
+
+
+def _inner(layer: Layer, lookup: ModuleCall, product: Projection, n: int) -> Tensor:
     """Sum over lookups t and positions s of <g_t, a_s> times the entry of s's output gradient at the row of t."""
     module = layer.module
     assert isinstance(module, nn.Embedding)
-    index, looked = by_record(lookup.input, n).flatten(1), by_record(lookup.grad, n).flatten(1, -2).float()
-    if module.padding_idx is not None:
-        looked = looked * (index != module.padding_idx).unsqueeze(2)
-    a, g = (by_record(x, n).flatten(1, -2).float() for x in (product.input, product.grad))
+    index, looked = looked_up(module, [lookup], n)
+    a, g = (positions(x, n) for x in (product.input, product.grad))
     start = product.weight[1] if product.weight else 0
     parts = []
     for s in pieces(n, index.shape[1] * a.shape[1]):

@@ -259,9 +259,9 @@ class Encoder:
         if len(self._past) == 0 or len(self._past) < PAST:
             self._past = kept.clone() if len(self._past) == 0 else torch.cat([self._past, kept])
             return
-        place = int(torch.randint(self._fits + 1, (), generator=self._generator("reservoir")))
-        if place < PAST:
-            self._past[place] = kept[0]
+        slot = int(torch.randint(self._fits + 1, (), generator=self._generator("reservoir")))
+        if slot < PAST:
+            self._past[slot] = kept[0]
 
 
 def _variance(x: Tensor) -> Tensor:

@@ -8,8 +8,7 @@ is replace-one (2C), and is held against the replace-one epsilon.
 """
 
 from ptaudit.stats.epsilon.bound import CONFIDENCE, Adjacency, EpsilonBound
-from ptaudit.stats.epsilon.clopper_pearson import clopper_pearson
-from ptaudit.stats.epsilon.gaussian_dp import gaussian_dp
+from ptaudit.stats.epsilon.error_rates import clopper_pearson, gaussian_dp
 from ptaudit.stats.epsilon.guesses import Guesses, count_correct
 from ptaudit.stats.epsilon.mechanism import (
     SENSITIVITY,

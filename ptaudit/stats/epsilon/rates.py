@@ -26,12 +26,12 @@ def scores(given: ArrayLike, what: str) -> Scores:
 
 
 def fingerprints(*rows: Scores) -> frozenset[str]:
-    """What tells rows of scores again, in whatever order; rows of few distinct values have none: they repeat by chance.
+    """What recognises rows of scores, in whatever order; rows of few distinct values have none: they repeat by chance.
 
-    That is how the very games a threshold was chosen on are refused. A part of a row is not told again.
+    That is how the very games a threshold was chosen on are refused. A part of a row is not recognised.
     """
-    told = (np.sort(row) for row in rows if len(np.unique(row)) > _DISTINCT)
-    return frozenset(hashlib.sha256(row.tobytes()).hexdigest() for row in told)
+    distinct = (np.sort(row) for row in rows if len(np.unique(row)) > _DISTINCT)
+    return frozenset(hashlib.sha256(row.tobytes()).hexdigest() for row in distinct)
 
 
 def upper(errors: ArrayLike, games: int, confidence: float) -> NDArray[np.float64]:

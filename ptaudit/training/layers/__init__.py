@@ -11,12 +11,12 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ptaudit.errors import ModelError
+from ptaudit.gradients.record_losses import PerRecordLoss
+from ptaudit.model_input import Inputs
 from ptaudit.spec.defenses import DropoutDefense, VibDefense
-from ptaudit.training.batch import Inputs
 from ptaudit.training.layers.bottleneck import Bottleneck, PenalisedLoss, insert_bottleneck, sampling
 from ptaudit.training.layers.dropout import insert_dropout
 from ptaudit.training.layers.last_linear import find_place
-from ptaudit.training.loss import PerRecordLoss
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.training.layers.last_linear import Place
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.seeding import INSERTED, derived_seed, seeded
 
 

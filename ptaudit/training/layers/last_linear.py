@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ptaudit.errors import ModelError
-from ptaudit.training.batch import Inputs, count
+from ptaudit.model_input import Inputs, count
 from ptaudit.training.forward import trial_forward
 
 _REMEDY = "end the model with one nn.Linear, or use another defense"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ptaudit.spec.defenses import PerturbDefense, PruneDefense, SignDefense
 from ptaudit.training.accounting import need_opacus
 from ptaudit.training.layers import check_inserted
-from ptaudit.training.steps.base import Batch, Ground, Step
+from ptaudit.training.steps.base import Batch, Step, StepContext
 from ptaudit.training.steps.defended import Change, Defended
 from ptaudit.training.steps.passes import Passes, micro_batch
 from ptaudit.training.steps.perturb import Perturb, secret_of
@@ -19,37 +19,33 @@ from ptaudit.training.steps.sign import Sign
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
 
-__all__ = ["Batch", "Ground", "Step", "make_step"]
-
-_TRIAL_RECORDS = 4
+__all__ = ["Batch", "Step", "StepContext", "make_step"]
 
 
-def make_step(ground: Ground, train: TrainSpec) -> Step:
+def make_step(context: StepContext, train: TrainSpec) -> Step:
     """The step of the spec.
 
     Args:
-        ground: what is trained, on what.
+        context: what is trained, on what.
         train: the spec.
 
     Raises:
         PtauditError: Opacus is needed and absent, or model or data do not fit the defense.
     """
-    check_inserted(ground.model, train, ground.loss)
+    check_inserted(context.model, train, context.loss)
     if train.dp is not None:
         need_opacus()
         from ptaudit.training.steps.dp_sgd import DpSgd
 
-        trial, members = ground.batch(ground.members[:_TRIAL_RECORDS]), len(ground.members)
-        seed, device = ground.seed, ground.device
-        return DpSgd(ground.model, ground.loss, train, ground.optimizer, trial, members, seed, device)
-    passes = Passes(ground.model, ground.loss, train, ground.optimizer, ground.device)
-    change = _change(ground, train, passes)
+        return DpSgd(context, train)
+    passes = Passes(context.model, context.loss, train, context.optimizer, context.device)
+    change = _change(context, train, passes)
     if change is not None:
         return Defended(passes, change)
     return Plain(passes) if train.sam is None else Sam(passes, train.sam)
 
 
-def _change(ground: Ground, train: TrainSpec, passes: Passes) -> Change | None:
+def _change(context: StepContext, train: TrainSpec, passes: Passes) -> Change | None:
     """What the defense does to the gradients of ordinary steps."""
     defense = train.defense
     if isinstance(defense, PruneDefense):
@@ -57,6 +53,6 @@ def _change(ground: Ground, train: TrainSpec, passes: Passes) -> Change | None:
     if isinstance(defense, SignDefense):
         return Sign()
     if isinstance(defense, PerturbDefense):
-        secret, largest = secret_of(ground.records, defense.attribute), micro_batch(train)
-        return Perturb(passes, defense.size, secret, ground.members, ground.batch, largest, ground.seed)
+        secret, largest = secret_of(context.records, defense.attribute), micro_batch(train)
+        return Perturb(passes, defense.size, secret, context.members, context.batch, largest, context.seed)
     return None

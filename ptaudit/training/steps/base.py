@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ptaudit.data.records import Records
-from ptaudit.training.batch import Inputs, rows
+from ptaudit.gradients.record_losses import PerRecordLoss
+from ptaudit.model_input import Inputs, rows
 from ptaudit.training.epoch_snapshot import StepWatch
-from ptaudit.training.loss import PerRecordLoss
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Ground:
+class StepContext:
     """What a way of stepping works on.
 
     Attributes:

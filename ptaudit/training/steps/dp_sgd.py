@@ -14,13 +14,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from ptaudit.errors import ModelError
+from ptaudit.gradients.opacus_rules import CHECK_RECORDS, choose_way
+from ptaudit.gradients.record_losses import RecordLosses
+from ptaudit.gradients.whole_gradients import trainable
 from ptaudit.training.accounting import epsilon, noise_multiplier
 from ptaudit.training.epoch_snapshot import StepWatch
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.seeding import PRIVACY, derived_seed
-from ptaudit.training.steps.base import Batch
+from ptaudit.training.steps.base import Batch, StepContext
 from ptaudit.training.steps.passes import micro_batch
-from ptaudit.training.steps.per_record import choose_way
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
@@ -35,61 +36,48 @@ class DpSgd:
     whoever knows the seed, which is what a replay is for.
 
     Args:
-        model: the model, on `device`.
-        loss: per-record loss.
+        context: what is trained, on what.
         train: clipping, noise, batch size, micro-batches.
-        optimizer: what is stepped.
-        trial: a few records, to see how the gradients of single records are had.
-        members: how many records are trained on.
-        seed: seed of the noise.
-        device: where the model is.
 
     Raises:
         ModelError: the model mixes records, or remembers statistics of them outside of its weights.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        loss: PerRecordLoss,
-        train: TrainSpec,
-        optimizer: torch.optim.Optimizer,
-        trial: Batch,
-        members: int,
-        seed: int,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, context: StepContext, train: TrainSpec) -> None:
         assert train.dp is not None
-        check_private(model)
-        self._model, self._loss, self._train = model, loss, train
-        self._members, self._seed = members, seed
-        self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self._noise = noise_multiplier(train, members)
-        self._generator = torch.Generator(device)
+        check_private(context.model)
+        self._context, self._train = context, train
+        self._members = len(context.members)
+        self._parameters = trainable(context.model)
+        self._noise = noise_multiplier(train, self._members)
+        self._generator = torch.Generator(context.device)
         self._private = DPOptimizer(
-            optimizer,
+            context.optimizer,
             noise_multiplier=self._noise,
             max_grad_norm=train.dp.clip,
-            expected_batch_size=min(train.batch_size, members),
+            expected_batch_size=min(train.batch_size, self._members),
             generator=self._generator,
         )
-        self._gradients = choose_way(model, loss, trial.inputs, trial.targets)
+        self._gradients = choose_way(self._losses(context.batch(context.members[:CHECK_RECORDS])))
 
     def begin(self, epoch: int) -> None:
         """Seed the noise of the epoch."""
-        self._generator.manual_seed(derived_seed(self._seed, PRIVACY, epoch))
+        self._generator.manual_seed(derived_seed(self._context.seed, PRIVACY, epoch))
 
     def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[torch.Tensor]:
         """Clip, add noise, step; a batch without records is noise alone."""
         parts = batch.split(micro_batch(self._train))
         losses = []
         for part in parts:
-            found = self._gradients(self._model, self._loss, part.inputs, part.targets, _watched(watch, number, part))
+            found = self._gradients(self._losses(part), _watched(watch, number, part))
             self._clip(found.of, len(part), last=part is parts[-1])
             losses.append(found.losses)
         if not parts:
             self._clip({}, 0, last=True)
         return losses
+
+    def _losses(self, batch: Batch) -> RecordLosses:
+        return RecordLosses(self._context.model, self._context.loss, batch.inputs, batch.targets)
 
     def _clip(self, gradients: Mapping[str, torch.Tensor], n: int, *, last: bool) -> None:
         """Adds clipped gradients to those before; after the last ones, noise is added and the step taken."""

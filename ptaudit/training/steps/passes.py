@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from ptaudit.errors import ModelError
-from ptaudit.training.batch import as_real, call
+from ptaudit.gradients.autograd import differentiate, filled
+from ptaudit.gradients.record_losses import PerRecordLoss
+from ptaudit.model_input import as_real, call
 from ptaudit.training.epoch_snapshot import StepWatch
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.steps.base import Batch
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ class Passes:
 
     def gradient(self, batch: Batch) -> Tensor:
         """Gradient of the batch's mean loss in float32, all parameters in one row (d,); `.grad` is not touched."""
-        total = self._loss(call(self.model, batch.inputs), batch.targets).mean()
-        found = torch.autograd.grad(total, self.parameters, allow_unused=True)
-        return _row(self.parameters, found)
+        losses = self._loss(call(self.model, batch.inputs), batch.targets) / len(batch)
+        found = differentiate(losses, self.model, {str(i): p for i, p in enumerate(self.parameters)})
+        return _row(self.parameters, list(found.values()))
 
     def state(self) -> dict[str, Any]:
         """The scale of the loss and its history; empty without one."""
@@ -138,10 +139,7 @@ def micro_batch(train: TrainSpec) -> int:
 
 def _row(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> Tensor:
     """Gradients as one row; zeros where there is none."""
-    parts = [
-        torch.zeros_like(p) if g is None else g.to_dense() if g.is_sparse else g for p, g in zip(parameters, gradients)
-    ]
-    return torch.cat([as_real(part.detach()).flatten() for part in parts])
+    return torch.cat([as_real(filled(g, p).detach()).flatten() for p, g in zip(parameters, gradients)])
 
 
 def _put(parameters: Sequence[nn.Parameter], row: Tensor) -> None:

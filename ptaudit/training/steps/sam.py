@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from ptaudit.gradients.frozen_state import restored
 from ptaudit.training.epoch_snapshot import StepWatch
 from ptaudit.training.steps.base import Batch
 from ptaudit.training.steps.passes import Passes
@@ -42,7 +43,10 @@ class Sam(Plain):
         steps = self._way_up()
         if steps is not None:
             passes.optimizer.zero_grad(set_to_none=True)
-            with moved(steps), frozen_statistics(passes.model):
+            with restored(p for p, _ in steps), frozen_statistics(passes.model):
+                with torch.no_grad():
+                    for parameter, step in steps:
+                        parameter.add_(step)
                 passes.backward(batch, number)
         passes.update()
         return losses
@@ -58,21 +62,6 @@ class Sam(Plain):
             return None
         factor = self._spec.rho / norm.clamp_min(torch.finfo(norm.dtype).tiny)
         return [(p, size * part * factor) for p, size, part in zip(used, sizes, scaled)]
-
-
-@contextmanager
-def moved(steps: list[tuple[nn.Parameter, torch.Tensor]]) -> Iterator[None]:
-    """The weights a step away, and bit for bit where they were afterwards."""
-    kept = [parameter.detach().clone() for parameter, _ in steps]
-    try:
-        with torch.no_grad():
-            for parameter, step in steps:
-                parameter.add_(step)
-        yield
-    finally:
-        with torch.no_grad():
-            for (parameter, _), copy in zip(steps, kept):
-                parameter.copy_(copy)
 
 
 @contextmanager

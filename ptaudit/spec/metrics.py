@@ -1,0 +1,63 @@
+"""The numbers that games report: unit, range, and how reports show them. One table, which needs no torch.
+
+Of every metric more is worse: that is what gates on a `max`, comparisons and lists of the most leaking layers rest on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ptaudit.spec.catalog import NOISE_HALF
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of the tables.
+
+    Attributes:
+        unit: what it counts.
+        least: the smallest value that it can have; minus infinity where there is none.
+        most: the largest one; infinite where there is none, or the game and the view decide.
+        prior: the value at which nothing is found out; None: the row's null.
+        score: whether it is what an adversary achieved, and no bound and no noise, of which none could have been found.
+        digits: decimals in reports, where it is not small.
+        headline: whether the summary shows it.
+        by_layer: whether the full report has a table of layers for it.
+    """
+
+    unit: str
+    least: float = 0.0
+    most: float = 1.0
+    prior: float | None = None
+    score: bool = True
+    digits: int = 3
+    headline: bool = False
+    by_layer: bool = False
+
+
+METRICS: dict[str, Metric] = {
+    "bits": Metric("bits", -math.inf, math.inf, prior=0.0, digits=2, headline=True, by_layer=True),
+    "matched_minus_mismatched_bits": Metric("bits", -math.inf, math.inf),
+    "upper_bits": Metric("bits", most=math.inf, score=False, headline=True),
+    "accuracy": Metric("share of the games"),
+    "gain": Metric("share of the games, less that of a guess", least=-1.0),
+    "auc": Metric("area under the ROC curve", headline=True),
+    "tpr_at_fpr_0.01": Metric("true positive rate"),
+    "tpr_at_fpr_0.001": Metric("true positive rate"),
+    "top_share": Metric("share of all leverage", headline=True, by_layer=True),
+    "sensitivity": Metric("root mean square of the entries of a Jacobian", most=math.inf),
+    "input_sensitivity": Metric("root mean square of the entries of a Jacobian", most=math.inf),
+    "subspace_distance": Metric("distance"),
+    "js_distance": Metric("distance"),
+    "epsilon_lo": Metric("epsilon", most=math.inf, score=False, headline=True),
+    NOISE_HALF: Metric("noise, in clips or median gradient norms", most=math.inf, score=False),
+}
+"""Name of a metric to what it is."""
+
+_OTHER = Metric("", -math.inf, math.inf)
+
+
+def metric(name: str) -> Metric:
+    """A metric by its name; one without bounds for a name of a table that another release wrote."""
+    return METRICS.get(name, _OTHER)

@@ -1,6 +1,0 @@
-"""Models of the rooms before this one are used here too."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tokens"))

@@ -1,0 +1,23 @@
+"""One table says what each metric is: all that games report are in it, and nothing else."""
+
+from __future__ import annotations
+
+import math
+
+from ptaudit.games.registry import GAMES
+from ptaudit.spec.metrics import METRICS, metric
+
+
+def test_every_metric_of_every_game_is_known_and_no_other():
+    assert set(METRICS) == {name for game in GAMES.values() for name in game.metrics}
+
+
+def test_ranges():
+    assert metric("auc").most == metric("accuracy").most == metric("js_distance").most == 1.0
+    assert metric("sensitivity").most == metric("bits").most == metric("epsilon_lo").most == math.inf
+    assert metric("gain").least == -1.0
+    assert metric("of a later release").most == math.inf
+
+
+def test_bounds_and_noises_are_no_scores():
+    assert [name for name, kind in METRICS.items() if not kind.score] == ["upper_bits", "epsilon_lo", "noise_half"]
