@@ -56,7 +56,7 @@ def gain(log_ratio: Tensor, share: Tensor | float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Grid:
+class CalibrationGrid:
     """Points of a calibration: chains of slopes (first and length, each twice the one before) and shares."""
 
     chains: tuple[tuple[float, int], ...]
@@ -68,14 +68,14 @@ class Grid:
         return tuple(first * 2.0**i for first, length in self.chains for i in range(length))
 
 
-FINE = Grid(((0.0625, 5), (0.0883883, 5)), (1e-4, 1e-3, 0.01, 0.0325, 0.0625, 0.1, 0.2, 0.4, 0.6, 0.85, 1.0))
+FINE = CalibrationGrid(((0.0625, 5), (0.0883883, 5)), (1e-4, 1e-3, 0.01, 0.0325, 0.0625, 0.1, 0.2, 0.4, 0.6, 0.85, 1.0))
 """For the calibration of a member."""
 
-COARSE = Grid(((0.0883883, 5),), (0.003, 0.05, 0.3, 1.0))
+COARSE = CalibrationGrid(((0.0883883, 5),), (0.003, 0.05, 0.3, 1.0))
 """For the choice of a member."""
 
 
-def log_totals(low: Tensor, prior: Tensor, grid: Grid) -> Tensor:
+def log_totals(low: Tensor, prior: Tensor, grid: CalibrationGrid) -> Tensor:
     """Log of the likelihood of each game under the prior, for every slope of the grid: `(R, slopes, G)`.
 
     Doubling a slope squares a likelihood, so a chain of slopes costs one exponential.
@@ -90,7 +90,7 @@ def log_totals(low: Tensor, prior: Tensor, grid: Grid) -> Tensor:
     return torch.stack(found, 1).log_()
 
 
-def points(own: Tensor, totals: Tensor, grid: Grid) -> Tensor:
+def points(own: Tensor, totals: Tensor, grid: CalibrationGrid) -> Tensor:
     """Mean bits of every point of the grid, from the secrets' shifted scores `(R, G)`: `(R, slopes, shares)`."""
     slopes, shares = (
         torch.tensor(values, dtype=torch.float64, device=own.device) for values in (grid.slopes, grid.shares)
@@ -99,7 +99,7 @@ def points(own: Tensor, totals: Tensor, grid: Grid) -> Tensor:
     return torch.stack([torch.log2((1.0 - share) * ratio + share).mean(-1) for share in shares], -1)
 
 
-def mean_bits(scores: Tensor, prior: Tensor, secret: Tensor, grid: Grid) -> Tensor:
+def mean_bits(scores: Tensor, prior: Tensor, secret: Tensor, grid: CalibrationGrid) -> Tensor:
     """Mean bits of every point of the grid.
 
     Args:
@@ -198,7 +198,7 @@ def most_cautious(by_share: Tensor, lines: Tensor, shares: Tensor) -> Tensor:
     return torch.where(eligible, torch.arange(len(shares), device=lines.device), -1).argmax(1)
 
 
-def best_point(bits: Tensor, grid: Grid) -> tuple[Calibration, Tensor]:
+def best_point(bits: Tensor, grid: CalibrationGrid) -> tuple[Calibration, Tensor]:
     """The best slope and share of every row, from mean bits `(R, slopes, shares)`, and its bits."""
     slopes, shares = (bits.new_tensor(values) for values in (grid.slopes, grid.shares))
     top, place = bits.flatten(1).max(1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.evidence import EVERY, Candidates, Evidence, Read, Statistic, statistics_of
-from ptaudit.attacks.likelihood_ratio import Trial
+from ptaudit.attacks.likelihood_ratio import ScoredGames
 from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
 
 FOLDS = slice(0, None, 2), slice(1, None, 2)
@@ -81,7 +81,7 @@ class Combined:
         return low, torch.tensor([line.stack.share for line in self.lines], dtype=torch.float64)
 
 
-def algebra_of(trials: Sequence[Trial], read: Read, own: Sequence[Candidates]) -> list[list[list[Statistic]]]:
+def algebra_of(trials: Sequence[ScoredGames], read: Read, own: Sequence[Candidates]) -> list[list[list[Statistic]]]:
     """Algebraic statistics of every trial and round; what is known of candidates alternates as the trials' folds do."""
     return [
         [statistics_of(read, members, trial.candidates, own[i % 2]) for members in trial.members]
@@ -153,7 +153,7 @@ class OwnGames:
         whole: the layer of the last rows of the trials' scores, see `Trials`.
     """
 
-    played: Sequence[Trial]
+    played: Sequence[ScoredGames]
     algebra: Sequence[Sequence[Sequence[Statistic]]]
     least: tuple[float, float]
     once: bool

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ptaudit.attacks.calibration import calibrated_gain, shifted, top_hit, unseen
 from ptaudit.attacks.densities import sub_tokens
-from ptaudit.attacks.model_selection import Fitted, FoldGames, Member, Rows, choose, coordinates_of, rows_of
+from ptaudit.attacks.model_selection import FittedMembers, FoldGames, Member, Rows, choose, coordinates_of, rows_of
 from ptaudit.attacks.nuisance_density import RADIAL_DEGREES, NuisanceDensity, cholesky, ledoit_wolf, refined
 from ptaudit.attacks.observed_density import (
     Effort,
@@ -70,7 +70,7 @@ class ClassPosterior:
     """A fitted and calibrated adversary for R rows: chosen members with what they look at, and class
     frequencies."""
 
-    fitted: Fitted[tuple[TokenMap, Discriminant]]
+    fitted: FittedMembers[tuple[TokenMap, Discriminant]]
     prior: Tensor
 
     def play(self, views: Sequence[Tensor], secret: Tensor, wrong: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ptaudit.attacks.calibration import Calibration, at, shifted, uniform, unseen
 from ptaudit.attacks.densities import Density, Own
-from ptaudit.attacks.model_selection import Fitted, FoldGames, Rows, choose, coordinates_of, rows_of
+from ptaudit.attacks.model_selection import FittedMembers, FoldGames, Rows, choose, coordinates_of, rows_of
 from ptaudit.attacks.observed_density import Effort, SummedRecords, doubled, in_both_roles
 
 
@@ -31,9 +31,9 @@ class Posterior:
         wider: whether its densities are fitted to the further records too.
     """
 
-    fitted: Fitted[tuple[Tensor, Density]]
+    fitted: FittedMembers[tuple[Tensor, Density]]
     full: Tensor
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[ScoredGames, ...] = ()
     wider: bool = False
 
     def scores(self, views: Sequence[Tensor], candidates: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Posterior:
 
 
 @dataclass(frozen=True)
-class Trial:
+class ScoredGames:
     """Games that an adversary has played against itself with records on which its densities were not fitted.
 
     Attributes:
@@ -136,7 +136,7 @@ def _names_more(games: Sequence[FoldGames], own: Own, every: Rows) -> bool:
     return bool(bits[1] > bits[0])
 
 
-def _trial(games: FoldGames, start: int, fitted: Fitted[tuple[Tensor, Density]]) -> Trial:
+def _trial(games: FoldGames, start: int, fitted: FittedMembers[tuple[Tensor, Density]]) -> ScoredGames:
     """Games of a fold, which begins at some place, as the chosen members score them."""
     assert games.candidates is not None
     assert games.members is not None
@@ -144,7 +144,7 @@ def _trial(games: FoldGames, start: int, fitted: Fitted[tuple[Tensor, Density]])
     low = torch.empty(len(bits), len(games.secret), len(games.candidates), dtype=torch.float32, device=bits.device)
     for mine, member, _ in fitted.parts:
         low[list(mine)] = shifted(member.scores(games.distances(member.place, mine)))
-    return Trial(games.candidates + start, games.members + start, games.secret, low)
+    return ScoredGames(games.candidates + start, games.members + start, games.secret, low)
 
 
 def _fold_games(

@@ -84,7 +84,7 @@ class FoldGames:
 
 
 @dataclass(frozen=True)
-class Fitted(Generic[T]):
+class FittedMembers(Generic[T]):
     """What was chosen for R rows, and fitted again on all of the adversary's records.
 
     Attributes:
@@ -110,7 +110,7 @@ def choose(
     rows: int,
     least_share: float,
     refit: Callable[[], Callable[[int, Rows], T]],
-) -> Fitted[T]:
+) -> FittedMembers[T]:
     """Choose on the games of the first fold, calibrate on those of both, fit again on all records.
 
     Args:
@@ -136,7 +136,7 @@ def choose(
         parts.append((mine, member))
     final = refit()
     fitted = tuple((mine, member, final(member.place, mine)) for mine, member in parts)
-    return Fitted(fitted, Calibration(*found[:2]), Calibration(*found[2:4]), found[4])
+    return FittedMembers(fitted, Calibration(*found[:2]), Calibration(*found[2:4]), found[4])
 
 
 def roles(first: T, second: T) -> tuple[tuple[T, T], tuple[T, T]]:

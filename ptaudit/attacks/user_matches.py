@@ -2,8 +2,8 @@
 
 Records of one user share inputs. So the numbers of a batch's matrices are compared with those of the user's known
 records (see `attacks.agreement`), every known record is tried as if it were in the batch (its inputs are near the row
-space if a record like it is), and boosted trees say what all of it means. Fitted in two folds of users, each scored by
-what was fitted on the other; the weights of the stack and its share of the prior come from those scores.
+space if a record like it is), and boosted trees say what all of it means. Fitted in two folds of users, each
+scored by what was fitted on the other; the weights of the stack and its share of the prior come from those scores.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ptaudit.attacks.calibration import uniform, unseen
 from ptaudit.attacks.densities import sub_tokens
-from ptaudit.attacks.model_selection import Fitted, FoldGames, Member, Rows, choose, coordinates_of, rows_of
+from ptaudit.attacks.model_selection import FittedMembers, FoldGames, Member, Rows, choose, coordinates_of, rows_of
 from ptaudit.attacks.nuisance_density import GAUSSIAN, RADIAL_DEGREES, NuisanceDensity, cholesky, refined
 from ptaudit.attacks.observed_density import gain_of
 from ptaudit.attacks.two_covariance import (
@@ -45,7 +45,7 @@ REST_TAILS = (RADIAL_DEGREES,)
 class UserPosterior:
     """A fitted and calibrated adversary for R rows: chosen members with their coordinates and models."""
 
-    fitted: Fitted[tuple[Tensor, Model]]
+    fitted: FittedMembers[tuple[Tensor, Model]]
     twice: bool
 
     def answer(self, shown: UserBatches) -> tuple[Tensor, Tensor]:

@@ -93,7 +93,7 @@ class Separable:
 
 
 @dataclass(frozen=True)
-class Joint:
+class JointCritic:
     """A network on both sides at once: may know any f, and costs n² networks."""
 
     hidden: int = 48
@@ -132,4 +132,4 @@ def _network(points: Tensor, weights: Weights) -> Tensor:
     return _linear(second, weights[4], weights[5])
 
 
-CRITICS: dict[str, Critic] = {"separable": Separable(), "joint": Joint()}
+CRITICS: dict[str, Critic] = {"separable": Separable(), "joint": JointCritic()}

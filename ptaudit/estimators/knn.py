@@ -76,7 +76,7 @@ class Local:
         return Local(term, pseudo)
 
 
-class Problem:
+class NeighbourProblem:
     """A sample with both sides ready for counting.
 
     Args:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.estimators.base import Measured, Pairs
-from ptaudit.estimators.knn import Problem, ceiling, derangements, measured, of_each
+from ptaudit.estimators.knn import NeighbourProblem, ceiling, derangements, measured, of_each
 from ptaudit.estimators.pairing import Sample
 from ptaudit.estimators.reduce import few
 
@@ -54,6 +54,6 @@ def measure(
 def _measure(sample: Sample, kept: NDArray[np.bool_], seed: int, k: int, coordinates: int, margins: str) -> Measured:
     x, y = (few(points, coordinates, margins, place) for place, points in enumerate((sample.x, sample.y)))
     sample = Sample(x, y, sample.classes, sample.side)
-    problem = Problem(sample, seed)
+    problem = NeighbourProblem(sample, seed)
     nulls = [problem.shuffled(k, *drawn) for drawn in derangements(len(sample.x), seed, sample.side)]
     return measured(problem.local(k).among(kept), nulls, ceiling(sample, k), seed)

@@ -91,7 +91,7 @@ class Line:
         return result
 
 
-class Space:
+class Coordinates:
     """Points with several coordinates: all distances, a block at a time."""
 
     def __init__(self, points: Array) -> None:
@@ -159,7 +159,7 @@ def _count(within: NDArray[np.bool_]) -> Index:
 
 def side(points: Array) -> Side:
     """The side that suits the number of coordinates."""
-    return Line(points) if points.shape[1] == 1 else Space(points)
+    return Line(points) if points.shape[1] == 1 else Coordinates(points)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.estimators.base import Measured, Pairs
-from ptaudit.estimators.knn import Local, Problem, ceiling, derangements, measured, of_each
+from ptaudit.estimators.knn import Local, NeighbourProblem, ceiling, derangements, measured, of_each
 from ptaudit.estimators.pairing import Array, Sample
 from ptaudit.estimators.reduce import normal_scores
 
@@ -52,7 +52,7 @@ def _measure(sample: Sample, kept: NDArray[np.bool_], seed: int, k: int, project
     # One coordinate on either side has one projection.
     many = projections if max(x.shape[1], y.shape[1]) > 1 else 1
     slices = [
-        Problem(Sample(turned(x, slice_dim, rng), turned(y, slice_dim, rng, 1), sample.classes), seed)
+        NeighbourProblem(Sample(turned(x, slice_dim, rng), turned(y, slice_dim, rng, 1), sample.classes), seed)
         for _ in range(many)
     ]
     found = [one.local(k) for one in slices]

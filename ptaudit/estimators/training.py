@@ -55,7 +55,7 @@ PLAN = Plan()
 
 
 @dataclass(frozen=True)
-class Part:
+class CriticPart:
     """Pairs that critics are trained, stopped or read on.
 
     Attributes:
@@ -69,7 +69,7 @@ class Part:
     side: Tensor | None = None
 
     @classmethod
-    def at(cls, ready: Start, record: Tensor, side: Tensor | None, index: Tensor) -> Part:
+    def at(cls, ready: Start, record: Tensor, side: Tensor | None, index: Tensor) -> CriticPart:
         """Some of the pairs."""
         return cls(ready.pairs(index), record[index], None if side is None else side[index])
 
@@ -95,7 +95,7 @@ def batches(pairs: int, size: int, generator: torch.Generator) -> Iterator[Tenso
         yield from torch.split(order[: pairs - pairs % size], size)
 
 
-def train(bound: Bound, critic: Critic, parts: tuple[Part, Part], seed: int, plan: Plan = PLAN) -> Trained:
+def train(bound: Bound, critic: Critic, parts: tuple[CriticPart, CriticPart], seed: int, plan: Plan = PLAN) -> Trained:
     """Train and end by early stopping.
 
     Args:

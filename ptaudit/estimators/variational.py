@@ -24,7 +24,7 @@ from ptaudit.estimators.bounds import Bound
 from ptaudit.estimators.critics import CRITICS, Critic, Weights
 from ptaudit.estimators.pairing import entropy, first_of_each, groups, mismatched, near_ceiling, unknown, why_not
 from ptaudit.estimators.start import start
-from ptaudit.estimators.training import Part, best_choice, train
+from ptaudit.estimators.training import CriticPart, best_choice, train
 from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import OK, Estimate, inconclusive
@@ -110,9 +110,10 @@ def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic) -> list[Mea
 
     known, seen = part(TRAIN, len(record)), part(TRAIN, IN_SAMPLE)
     stop, report, inside = (
-        Part.at(ready, record, side, index) for index in (part(STOP, critic.stop), part(REPORT, MOST_REPORTED), seen)
+        CriticPart.at(ready, record, side, index)
+        for index in (part(STOP, critic.stop), part(REPORT, MOST_REPORTED), seen)
     )
-    trained = train(bound, critic, (Part.at(ready, record, side, known), stop), seed)
+    trained = train(bound, critic, (CriticPart.at(ready, record, side, known), stop), seed)
     temperature, choice, quiet, failed = _calibrated(bound, critic, trained.best, stop)
     plain = torch.ones_like(temperature), torch.zeros_like(choice)
     honest = _values(bound, critic, trained.best, report, temperature, choice)
@@ -166,7 +167,7 @@ def _spread(*tried: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @torch.no_grad()
-def _calibrated(bound: Bound, critic: Critic, weights: Weights, stop: Part) -> tuple[Tensor, ...]:
+def _calibrated(bound: Bound, critic: Critic, weights: Weights, stop: CriticPart) -> tuple[Tensor, ...]:
     """Temperature and choice of every problem, choice of the least temperature above 0, and whether none of these
     can be read: `(2P,)` each.
     """
@@ -185,7 +186,7 @@ def _calibrated(bound: Bound, critic: Critic, weights: Weights, stop: Part) -> t
 
 @torch.no_grad()
 def _values(
-    bound: Bound, critic: Critic, weights: Weights, read: Part, temperature: Tensor, choice: Tensor
+    bound: Bound, critic: Critic, weights: Weights, read: CriticPart, temperature: Tensor, choice: Tensor
 ) -> NDArray[np.float64]:
     """Values of every record in bits, `(2P, R)`."""
 
@@ -199,7 +200,7 @@ def _values(
     return found
 
 
-def _grouped(critic: Critic, weights: Weights, read: Part, use: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def _grouped(critic: Critic, weights: Weights, read: CriticPart, use: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """`use(scores, rows)` on as many problems at once as memory allows."""
     problems, n = read.pairs.x.shape[:2]
     found = []

@@ -180,10 +180,10 @@ def _fit(net: nn.Module, inputs: Tensor, targets: Tensor, steps: int) -> None:
         optimizer.step()
 
 
-def _side(tokens: Tokens) -> membership.Side:
+def _side(tokens: Tokens) -> membership.RecordSignals:
     values = tokens.values.double()
     norm_sq = torch.cat([tokens.norm_sq, tokens.total_norm_sq[None]])
-    return membership.Side(torch.cat([values, mixed(values)[None]]), norm_sq, tokens.loss)
+    return membership.RecordSignals(torch.cat([values, mixed(values)[None]]), norm_sq, tokens.loss)
 
 
 def _pictures(n: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from ptaudit.attacks.calibration import (
     FINE,
     MEMBER_TOLERANCE,
     Calibration,
-    Grid,
+    CalibrationGrid,
     at,
     calibrate,
     calibrated_gain,
@@ -106,7 +106,7 @@ def test_mean_bits_hold_every_point_of_the_grid(grid):
 
 def test_mean_bits_are_those_of_the_posterior_that_is_played():
     scores, secret = random_scores()
-    grid = Grid(((0.5, 3),), (0.01, 0.2))
+    grid = CalibrationGrid(((0.5, 3),), (0.01, 0.2))
     assert grid.slopes == (0.5, 1.0, 2.0)
     found = mean_bits(scores, uniform(5, scores), secret, grid)
     for i, slope in enumerate(grid.slopes):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ptaudit.attacks.batch.learning import learns_more
-from ptaudit.attacks.batch.observations import Block, FitObservations
+from ptaudit.attacks.batch.observations import FitObservations, NumberBlock
 from ptaudit.games.common.crossfit import data_limited
 from ptaudit.stats.estimate import Estimate
 
@@ -17,7 +17,9 @@ def seen(games, size, seed):
     secret = torch.arange(games) % 2
     numbers = torch.randn(1, games, 200, generator=g) + size * (2.0 * secret[:, None] - 1.0)
     prior = torch.full((games, 2), 0.5, dtype=torch.float64)
-    return FitObservations(torch.zeros(1, 3, games, 4, dtype=torch.float64), secret, prior, (Block((0,), numbers),))
+    return FitObservations(
+        torch.zeros(1, 3, games, 4, dtype=torch.float64), secret, prior, (NumberBlock((0,), numbers),)
+    )
 
 
 @pytest.mark.parametrize(

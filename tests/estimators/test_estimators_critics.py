@@ -13,7 +13,7 @@ from scipy import stats
 
 from ptaudit.estimators.base import STOP, TRAIN, Pairs
 from ptaudit.estimators.bounds import rivals
-from ptaudit.estimators.critics import CRITICS, Joint, Separable
+from ptaudit.estimators.critics import CRITICS, JointCritic, Separable
 from ptaudit.estimators.gaussianise import fit_margins, fit_sphere
 from ptaudit.estimators.infonce import InfoNCE
 from ptaudit.estimators.infonce import measure as infonce
@@ -22,7 +22,7 @@ from ptaudit.estimators.nwj import NWJ
 from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.estimators.smile import Smile
 from ptaudit.estimators.start import start, true_correlations
-from ptaudit.estimators.training import Part, Plan, train
+from ptaudit.estimators.training import CriticPart, Plan, train
 
 BOUNDS = {"infonce": InfoNCE(), "nwj": NWJ(), "mine": DonskerVaradhan(), "smile": Smile()}
 
@@ -162,8 +162,8 @@ def test_training_raises_the_bound_that_the_closed_form_cannot() -> None:
     begun, record = start(pairs), torch.arange(1500)
     known, stop = (torch.nonzero(pairs.part == p).flatten() for p in (TRAIN, STOP))
     bound, who = InfoNCE(), rivals(record[stop])
-    for critic in (Separable(), Joint()):
-        given = tuple(Part.at(begun, record, None, index) for index in (known, stop))
+    for critic in (Separable(), JointCritic()):
+        given = tuple(CriticPart.at(begun, record, None, index) for index in (known, stop))
         before, after = (train(bound, critic, given, 0, Plan(steps=steps)).best for steps in (1, 150))
         held = given[1].pairs
         one, two = (bound.means(critic.scores(w, held, held), who, torch.zeros(1, 1)).item() for w in (before, after))

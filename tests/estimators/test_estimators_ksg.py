@@ -8,7 +8,7 @@ from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
 from ptaudit.estimators.base import Pairs
-from ptaudit.estimators.knn import Problem
+from ptaudit.estimators.knn import NeighbourProblem
 from ptaudit.estimators.ksg import measure
 from ptaudit.estimators.pairing import Sample
 from ptaudit.estimators.reduce import normal_scores, standardised
@@ -93,10 +93,10 @@ def test_pseudo_values_are_those_of_leaving_each_record_out(dx, dy):
     classes = rng.integers(0, 3, 60) if dy == 0 else None
     x, y = rng.standard_normal((60, dx)), rng.standard_normal((60, dy))
     y += x[:, :1] if dy else 0.0
-    whole = Problem(Sample(x, y, classes), 0).local(3)
+    whole = NeighbourProblem(Sample(x, y, classes), 0).local(3)
     for i in range(60):
         kept = np.arange(60) != i
-        rest = Problem(Sample(x, y, classes).among(kept), 0).local(3)
+        rest = NeighbourProblem(Sample(x, y, classes).among(kept), 0).local(3)
         assert whole.pseudo[i] == pytest.approx(60 * whole.term.mean() - 59 * rest.term.mean(), abs=1e-4)
 
 
@@ -139,7 +139,7 @@ def test_normal_pairs_have_their_information(d, rho):
 def test_ten_thousand_records_are_within_a_twentieth_of_a_bit(d):
     x, y = normal(10_000, 0.8, d, seed=2)
     sample = Sample(normal_scores(x[0]), normal_scores(y[0], 1), None)
-    assert Problem(sample, 0).local(3).term.mean() == pytest.approx(normal_bits(0.8, d), abs=0.05)
+    assert NeighbourProblem(sample, 0).local(3).term.mean() == pytest.approx(normal_bits(0.8, d), abs=0.05)
 
 
 @pytest.mark.parametrize("centres", [[0, 1], [0, 2, 4, 6], [0, 0, 5]])

@@ -10,7 +10,7 @@ from ptaudit.estimators.bounds import rivals
 from ptaudit.estimators.critics import Separable
 from ptaudit.estimators.mine import RATE, DonskerVaradhan, measure
 from ptaudit.estimators.start import start
-from ptaudit.estimators.training import Part, Plan, train
+from ptaudit.estimators.training import CriticPart, Plan, train
 
 RECORD = [0, 0, 1, 2, 2, 2, 3, 4, 5, 6]
 
@@ -73,7 +73,9 @@ def test_in_sample_it_overshoots_and_held_out_it_does_not() -> None:
     known, stop = (torch.nonzero(pairs.part == part).flatten() for part in (0, 1))
     inside, outside = begun.pairs(known), begun.pairs(stop)
     plan = Plan(patience=1000, steps=200)
-    trained = train(bound, critic, (Part(inside, pairs.record[known]), Part(outside, pairs.record[stop])), 0, plan)
+    trained = train(
+        bound, critic, (CriticPart(inside, pairs.record[known]), CriticPart(outside, pairs.record[stop])), 0, plan
+    )
     assert value(critic.scores(trained.last, inside, inside)) / math.log(2) > 1.0
     assert value(critic.scores(trained.last, outside, outside)) / math.log(2) < 0.3
     (found,) = measure(pairs, 0)

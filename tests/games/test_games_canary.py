@@ -125,12 +125,12 @@ def test_intervals_hold_the_epsilon_of_the_attack() -> None:
     assert held >= 90
 
 
-def gaussian_tokens(size: float, n: int = 2400, k: int = 16, canaries: int = 32) -> canary.Tokens:
+def gaussian_tokens(size: float, n: int = 2400, k: int = 16, canaries: int = 32) -> canary.CanaryTokens:
     draw = torch.Generator().manual_seed(1)
     others = torch.randn(n, k, generator=draw, dtype=torch.float64)
     low = torch.randn(canaries, k, generator=draw, dtype=torch.float64)
     way = torch.nn.functional.normalize(torch.randn(canaries, k, generator=draw, dtype=torch.float64), dim=1)
-    return canary.Tokens(low, low + size * way, others)
+    return canary.CanaryTokens(low, low + size * way, others)
 
 
 @pytest.mark.parametrize(("m", "rounds"), [(5, 1), (5, 4), (17, 1)])
@@ -159,7 +159,7 @@ def test_without_noise_and_alone_everything_is_learnt() -> None:
     found = canary.unknown_others(tokens, View("record", 1), 1000, 0)
     assert found["bits"].value == found["auc"].value == 1.0
     assert found["bits"].lo < 1.0
-    half = canary.Tokens(tokens.low, torch.cat([tokens.low[:16], tokens.high[16:]]), tokens.others)
+    half = canary.CanaryTokens(tokens.low, torch.cat([tokens.low[:16], tokens.high[16:]]), tokens.others)
     assert canary.unknown_others(half, View("record", 1), 1000, 0)["bits"].value == 0.5
 
 
@@ -169,7 +169,7 @@ def test_the_intervals_without_noise_cover() -> None:
     for seed in range(200):
         draw = torch.Generator().manual_seed(seed)
         tokens = gaussian_tokens(2.0, n=1200)
-        fresh = canary.Tokens(tokens.low, tokens.high, torch.randn(1200, 16, generator=draw, dtype=torch.float64))
+        fresh = canary.CanaryTokens(tokens.low, tokens.high, torch.randn(1200, 16, generator=draw, dtype=torch.float64))
         found = canary.unknown_others(fresh, View("batch", 5), 1000, seed)["auc"]
         held += found.lo <= stats.norm.cdf(1 / math.sqrt(2)) <= found.hi
     assert held >= 180
@@ -193,7 +193,7 @@ def test_the_intervals_of_few_canaries_among_heavy_tails_cover() -> None:
         others = torch.randn(320, 8, generator=draw, dtype=torch.float64)
         others = others / torch.rand(320, 1, generator=draw, dtype=torch.float64) ** 0.45
         high = 2.0 * torch.randn(40, 8, generator=draw, dtype=torch.float64)
-        one = canary.unknown_others(canary.Tokens(torch.zeros_like(high), high, others), View("v", 8), 2000, seed)
+        one = canary.unknown_others(canary.CanaryTokens(torch.zeros_like(high), high, others), View("v", 8), 2000, seed)
         found.append([[e.value, e.lo, e.hi] for e in (one["auc"], one["bits"])])
     value, lo, hi = np.moveaxis(np.array(found), -1, 0)
     held = ((lo <= value.mean(0)) & (value.mean(0) <= hi)).mean(0)

@@ -73,7 +73,7 @@ def test_noise_bounds_the_ceiling():
 def test_a_critic_finds_most_of_it_and_never_more():
     secret, tokens = planted(hidden=0.5)
     view = View("two", 2)
-    found = mutual_information.measure(tokens, secret[:, None], EVERY, view, lambda seen: seen, NONE, {"infonce": {}})
+    found = mutual_information.measure(encoded(tokens, EVERY, view), secret[:, None], NONE, {"infonce": {}})
     shown, hidden, none = found["infonce"]["bits"]
     assert 0.75 * truth(view, 0.5) < shown.value
     assert shown.lo <= truth(view, 0.5)

@@ -12,7 +12,7 @@ from torch import nn
 from ptaudit.data import Records
 from ptaudit.data.split import make_split
 from ptaudit.games.membership import measure as membership
-from ptaudit.games.membership.measure import Side
+from ptaudit.games.membership.measure import RecordSignals
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.spec.model import DataSpec, TrainSpec
 from ptaudit.training.loss import make_loss
@@ -24,7 +24,7 @@ ADVERSARIES = ("loss", "gradient-norm", "gradient-likelihood")
 
 def side(tokens, loss):
     rows = (tokens if tokens.dim() == 3 else tokens[None]).double()
-    return Side(rows, rows.square().sum(-1), loss)
+    return RecordSignals(rows, rows.square().sum(-1), loss)
 
 
 def null_side(n, seed, tokens=gaussian):
@@ -119,7 +119,7 @@ def memoriser():
 
     def read(moment):
         parts = [reader.read(*records.batch(torch.from_numpy(index))) for index in (split.members, split.held_out)]
-        seen[moment.epoch] = (moment.stats, *(Side(t.values.double(), t.norm_sq, t.loss) for t in parts))
+        seen[moment.epoch] = (moment.stats, *(RecordSignals(t.values.double(), t.norm_sq, t.loss) for t in parts))
 
     Replay(model, records, split, train, loss, 0, CPU).run([0, 60], [read])
     return seen

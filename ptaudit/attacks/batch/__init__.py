@@ -6,6 +6,6 @@ whole games; see `prepare`.
 """
 
 from ptaudit.attacks.batch.adversary import COMBINED, FAMILIES, prepare
-from ptaudit.attacks.batch.observations import Block, FitObservations, ObservedGames, PlayedObservations
+from ptaudit.attacks.batch.observations import FitObservations, NumberBlock, ObservedGames, PlayedObservations
 
-__all__ = ["COMBINED", "FAMILIES", "Block", "FitObservations", "ObservedGames", "PlayedObservations", "prepare"]
+__all__ = ["COMBINED", "FAMILIES", "FitObservations", "NumberBlock", "ObservedGames", "PlayedObservations", "prepare"]

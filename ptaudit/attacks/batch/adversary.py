@@ -11,8 +11,8 @@ from torch import Tensor
 from ptaudit.attacks.batch import forest, gaussian, noted
 from ptaudit.attacks.batch.choice import answer, choose_setting
 from ptaudit.attacks.batch.observations import (
-    Block,
     FitObservations,
+    NumberBlock,
     ObservedGames,
     PlayedObservations,
     PosteriorFamily,
@@ -176,7 +176,7 @@ def _opinions(
     ]
 
 
-def _rounds(block: Block) -> Tensor:
+def _rounds(block: NumberBlock) -> Tensor:
     return block.values.flatten(0, 1)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ptaudit.attacks.batch import noted
 from ptaudit.attacks.batch.choice import answer, choose_setting
-from ptaudit.attacks.batch.observations import Block, FitObservations
+from ptaudit.attacks.batch.observations import FitObservations, NumberBlock
 from ptaudit.attacks.calibration import log_prior
 from ptaudit.stats.detection import tells_more
 
@@ -52,11 +52,11 @@ def tells_better(more: FitObservations, fit: FitObservations, choose: FitObserva
     return told[0] > told[1]
 
 
-def _width(pair: tuple[Block, Block]) -> int:
+def _width(pair: tuple[NumberBlock, NumberBlock]) -> int:
     return len(pair[0].layers)
 
 
-def _gains(fit: FitObservations, choose: FitObservations, pair: tuple[Block, Block], seed: int) -> bool:
+def _gains(fit: FitObservations, choose: FitObservations, pair: tuple[NumberBlock, NumberBlock], seed: int) -> bool:
     known, asked = pair[0].values[0], pair[1].values.flatten(0, 1)
     if known.shape[1] == 0:
         return False

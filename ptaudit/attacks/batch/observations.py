@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 
 
 @dataclass(frozen=True)
-class Block:
+class NumberBlock:
     """Numbers about the gradients of some layers.
 
     Attributes:
@@ -39,7 +39,7 @@ class FitObservations:
     views: Tensor
     secret: Tensor
     prior: Tensor
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[NumberBlock, ...] = ()
     share: Tensor | None = None
     random: bool = False
     records: int = 1000
@@ -63,7 +63,7 @@ class PlayedObservations:
 
     views: Tensor
     prior: Tensor
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[NumberBlock, ...] = ()
 
 
 @dataclass(frozen=True)

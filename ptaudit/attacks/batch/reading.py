@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch.observations import Block
+from ptaudit.attacks.batch.observations import NumberBlock
 from ptaudit.attacks.decode import MOST, Decoder
 from ptaudit.attacks.magnitudes import column_numbers, row_numbers
 from ptaudit.gradients.matrices import Factors
@@ -91,18 +91,18 @@ def _decoder(observation: Observation, place: int, members: Tensor) -> Decoder |
 
 def read(
     observation: Observation, members: Tensor, view: View, kept: dict[int, Kept], generator: torch.Generator
-) -> tuple[Block, ...]:
+) -> tuple[NumberBlock, ...]:
     """Blocks of numbers of batches `(r, G, m)`: of each layer, of the rows of all layers, and of all of them."""
     if not kept:
         return ()
     notes = _averaged(observation, members, view, kept, generator)
     places = sorted(kept)
-    blocks = [Block((place,), torch.cat([notes[place].rows, notes[place].columns], -1)) for place in places]
+    blocks = [NumberBlock((place,), torch.cat([notes[place].rows, notes[place].columns], -1)) for place in places]
     if len(places) > 1:
         share = max(8, WIDEST // len(places))
-        blocks.append(Block(tuple(places), torch.cat([notes[place].rows[..., :share] for place in places], -1)))
+        blocks.append(NumberBlock(tuple(places), torch.cat([notes[place].rows[..., :share] for place in places], -1)))
         both = [part for place in places for part in (notes[place].rows, notes[place].columns)]
-        blocks.append(Block(tuple(places), torch.cat([part[..., : max(8, share // 2)] for part in both], -1)))
+        blocks.append(NumberBlock(tuple(places), torch.cat([part[..., : max(8, share // 2)] for part in both], -1)))
     return tuple(blocks)
 
 

@@ -18,7 +18,7 @@ from ptaudit.context.memo import Key
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.training_canaries import Planted, scores, spent
 from ptaudit.games.canary.info import CanaryGame
-from ptaudit.games.canary.scores import NO_NOISE, Tokens, known_others, unknown_others
+from ptaudit.games.canary.scores import NO_NOISE, CanaryTokens, known_others, unknown_others
 from ptaudit.games.common.crossfit import why_not as why_too_few
 from ptaudit.games.game_play import GamePlay
 from ptaudit.spec.canaries import ATTACK, ONE_RUN, STEP_TESTS, About, CanarySpec, adversary
@@ -145,7 +145,7 @@ def _without_noise(
 
     high = tokens(-1)
     low = torch.zeros_like(high) if question.about == "membership" else tokens(0)
-    found = unknown_others(Tokens(low, high, others), view, games, context.seed)
+    found = unknown_others(CanaryTokens(low, high, others), view, games, context.seed)
     return {**_lost(NO_NOISE, len(canaries)), ATTACK: found}
 
 

@@ -127,7 +127,7 @@ def _bits(mu: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Tokens:
+class CanaryTokens:
     """What the canaries and the records they hide among look like.
 
     Attributes:
@@ -141,7 +141,7 @@ class Tokens:
     others: Tensor
 
 
-def unknown_others(tokens: Tokens, view: View, games: int, seed: int) -> Metrics:
+def unknown_others(tokens: CanaryTokens, view: View, games: int, seed: int) -> Metrics:
     """Play on a view without noise, against who knows the canary and the weights but not the other records.
 
     Linear discriminant: the others scatter as sums of m-1 records of the adversary's own (Ledoit-Wolf). It fits and
@@ -181,7 +181,7 @@ class _HalfScores:
 
 
 def _play(
-    tokens: Tokens, known: NDArray[np.int64], others: NDArray[np.int64], view: View, each: int, seed: list[int]
+    tokens: CanaryTokens, known: NDArray[np.int64], others: NDArray[np.int64], view: View, each: int, seed: list[int]
 ) -> _HalfScores:
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     own = tokens.others[torch.from_numpy(known).to(tokens.others.device)]

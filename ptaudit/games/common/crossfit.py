@@ -34,7 +34,7 @@ CEILING_SHARE = 0.99
 
 
 @dataclass(frozen=True)
-class Scores:
+class RecordScores:
     """Scores of every record; the unit of resampling is the record. The first axis is bits, hits, null bits, and in the
     identity game what all of the adversary's records tell more than half of them.
 

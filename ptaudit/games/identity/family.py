@@ -16,7 +16,7 @@ from ptaudit.attacks.combined import Combined, OwnGames, algebra_of, fit_combine
 from ptaudit.attacks.densities import Own
 from ptaudit.attacks.evidence import Candidates, Read, statistics_of
 from ptaudit.attacks.known import Known
-from ptaudit.attacks.likelihood_ratio import Posterior, Trial, fit
+from ptaudit.attacks.likelihood_ratio import Posterior, ScoredGames, fit
 from ptaudit.attacks.model_selection import sum_of
 from ptaudit.attacks.observed_density import Effort, ObservedRecords, doubled, every_record
 from ptaudit.attacks.whole import Grams, WholeDensity, further_of
@@ -172,11 +172,13 @@ class IdentityGames:
         seen = records.games(targets, fillers, games, generator)
         return doubled(seen) if self.who.known is not None else seen
 
-    def _widened(self, trial: Trial, own: Tensor, densities: Sequence[WholeDensity | CountedDensity]) -> Trial:
+    def _widened(
+        self, trial: ScoredGames, own: Tensor, densities: Sequence[WholeDensity | CountedDensity]
+    ) -> ScoredGames:
         """A trial among all records, with scores of further densities, fitted to the other fold."""
         candidates, members = own[trial.candidates], self.batches(own[trial.members])
         scores = _with_more(trial.scores, densities, members, candidates)
-        return Trial(candidates, members, trial.secret, scores)
+        return ScoredGames(candidates, members, trial.secret, scores)
 
 
 def _with_more(

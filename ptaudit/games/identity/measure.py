@@ -24,7 +24,7 @@ from ptaudit.attacks.nuisance_density import squared_distances
 from ptaudit.attacks.observed_density import Effort, alone, blurred, features
 from ptaudit.games.common.crossfit import (
     QuarterScores,
-    Scores,
+    RecordScores,
     credited,
     crossfit,
     data_limited,
@@ -101,7 +101,7 @@ def noise_ceiling(view: View, parameters: int | None) -> float:
     return channel_bits(view.noise_std, view.clip, parameters, view.rounds)
 
 
-def play(who: Known, groups: Sequence[Sequence[int]], effort: Effort, seed: int) -> Scores:
+def play(who: Known, groups: Sequence[Sequence[int]], effort: Effort, seed: int) -> RecordScores:
     """The scores of every record; see `measure`. Needs `RECORDS_PER_MEMBER` records per batch member."""
     tokens, view, observation, k = who.tokens, who.view, who.observation, effort.candidates
     generator = torch.Generator().manual_seed(seed)
@@ -125,7 +125,7 @@ def play(who: Known, groups: Sequence[Sequence[int]], effort: Effort, seed: int)
         return [play_quarter(families.answer, pair, view, k, generator) for pair in pairs]
 
     values = crossfit(order, play_half)
-    return Scores(
+    return RecordScores(
         values, 4 * _targets(order.shape[1], k), tuple(full), "combined" if who.algebra else "likelihood-ratio"
     )
 
@@ -186,7 +186,7 @@ def _targets(quarter: int, k: int) -> int:
     return min(quarter // k, MAX_SETS) * k
 
 
-def _exact(tokens: Tensor, order: Tensor, groups: Sequence[Sequence[int]], k: int) -> Scores:
+def _exact(tokens: Tensor, order: Tensor, groups: Sequence[Sequence[int]], k: int) -> RecordScores:
     """Batch of one record without noise: the posterior is uniform over the candidates with the observed token."""
     same = torch.cat(
         [_same_token(tokens[:, members]) for part in order for members in part[: _targets(len(part), k)].view(-1, k)],
@@ -196,7 +196,7 @@ def _exact(tokens: Tensor, order: Tensor, groups: Sequence[Sequence[int]], k: in
     bits = math.log2(k) - fewest.log2()
     nothing = torch.zeros_like(bits)
     values = torch.stack([bits, 1.0 / fewest, nothing, nothing])
-    return Scores(values, bits.shape[-1], (False,) * len(groups), "exact")
+    return RecordScores(values, bits.shape[-1], (False,) * len(groups), "exact")
 
 
 def _quiet(view: View) -> bool:
@@ -221,7 +221,7 @@ def _same_token(tokens: Tensor) -> Tensor:
     return same.sum(-1).to(tokens.dtype)
 
 
-def _status(estimate: Estimate, scores: Scores, group: int, top: float, dim: int, parameters: int | None) -> str:
+def _status(estimate: Estimate, scores: RecordScores, group: int, top: float, dim: int, parameters: int | None) -> str:
     """`saturated` within one bit of log2 K; `dim-limited` where the largest token won and the gradient is larger."""
     if not estimate.conclusive or scores.adversary == "exact":
         return estimate.status

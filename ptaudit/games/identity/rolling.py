@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.calibration import Calibration, Grid, best_point, calibrated_gain, mean_bits, uniform
+from ptaudit.attacks.calibration import Calibration, CalibrationGrid, best_point, calibrated_gain, mean_bits, uniform
 from ptaudit.attacks.densities import sub_token
 from ptaudit.attacks.nuisance_density import NuisanceDensity, fit_gaussian, log_density
 from ptaudit.games.common.crossfit import QuarterScores, credited, crossfit, estimates, quarters, why_not
@@ -28,7 +28,7 @@ BATCH = 8
 
 _DIMS = (16, 1024)
 _TAILS = (math.inf, 10.0)
-_GRID = Grid(((0.0625, 5),), (0.003, 0.03, 0.2, 1.0))
+_GRID = CalibrationGrid(((0.0625, 5),), (0.003, 0.03, 0.2, 1.0))
 _GAMES = 256
 """Games with the targets of one quarter."""
 

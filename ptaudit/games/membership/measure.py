@@ -39,7 +39,7 @@ _TINY = 1e-30
 
 
 @dataclass(frozen=True)
-class Side:
+class RecordSignals:
     """What the weights give away of N records, all members or all non-members.
 
     Attributes:
@@ -53,7 +53,7 @@ class Side:
     loss: Tensor
 
 
-def measure(members: Side, others: Side, joint: int, seed: int = 0) -> dict[Key, Lines]:
+def measure(members: RecordSignals, others: RecordSignals, joint: int, seed: int = 0) -> dict[Key, Lines]:
     """Play the game.
 
     Args:
@@ -78,11 +78,13 @@ def measure(members: Side, others: Side, joint: int, seed: int = 0) -> dict[Key,
     return {key: _learned(lines) if key[0] == "gradient-likelihood" else lines for key, lines in found.items()}
 
 
-def _halves(side: Side, seed: int) -> Halves:
+def _halves(side: RecordSignals, seed: int) -> Halves:
     return shuffled_halves(len(side.loss), torch.Generator().manual_seed(seed))
 
 
-def _scores(sides: tuple[Side, Side], halves: Sequence[Halves], joint: int) -> Mapping[Key, tuple[Array, Array]]:
+def _scores(
+    sides: tuple[RecordSignals, RecordSignals], halves: Sequence[Halves], joint: int
+) -> Mapping[Key, tuple[Array, Array]]:
     """Scores of members and of non-members, higher for members, for each adversary and row.
 
     The likelihood of each half is fitted on the other.

@@ -12,7 +12,7 @@ from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.membership.info import MembershipGame
-from ptaudit.games.membership.measure import MIN_RECORDS, Side, measure
+from ptaudit.games.membership.measure import MIN_RECORDS, RecordSignals, measure
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.model import Spec
 from ptaudit.stats.estimate import inconclusive
@@ -67,10 +67,10 @@ def who_is_unknown(spec: Spec) -> str:
     return "no index file says which records the checkpoints were trained on: name it in data.members"
 
 
-def _side(tokens: Tokens) -> Side:
+def _side(tokens: Tokens) -> RecordSignals:
     values = tokens.values.double()
     norms = torch.cat([tokens.norm_sq, tokens.total_norm_sq[None]])
-    return Side(torch.cat([values, mixed(values)[None]]), norms, tokens.loss)
+    return RecordSignals(torch.cat([values, mixed(values)[None]]), norms, tokens.loss)
 
 
 PLAY = MembershipPlay()

@@ -34,7 +34,7 @@ class Users:
 
 
 @dataclass(frozen=True)
-class Told:
+class MatrixAnswer:
     """What the adversary says of the played games in one line.
 
     Attributes:
@@ -52,7 +52,7 @@ class Told:
 
 def answer(
     algebra: Algebra, view: View, users: Users, drawn: UserDraws, lines: Sequence[Sequence[int]], seed: int
-) -> list[Told | None]:
+) -> list[MatrixAnswer | None]:
     """Prepare on the adversary's own users and answer for the played games.
 
     Args:
@@ -81,7 +81,7 @@ def answer(
     real, null = (fit((first, second), secrets, there, records, seed) for secrets in (truths, (one, two)))
     user = drawn.user[drawn.sets.flatten()[drawn.kept]]
     told = (
-        Told(r.log_posterior(played), n.log_posterior(played), r.stack.bits, _starved(*r.halved(played), user))
+        MatrixAnswer(r.log_posterior(played), n.log_posterior(played), r.stack.bits, _starved(*r.halved(played), user))
         for r, n in zip(real, null)
     )
     return [next(told) if line else None for line in seen]

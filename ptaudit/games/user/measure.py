@@ -24,7 +24,7 @@ from ptaudit.games.common.batches import Answers, Batches, starved_of
 from ptaudit.games.common.crossfit import data_limited
 from ptaudit.games.common.scoring import METRICS, score
 from ptaudit.games.user.draws import UserDraws, draw, halves, halves_of, parts, records_of
-from ptaudit.games.user.matrices import Told, Users, answer
+from ptaudit.games.user.matrices import MatrixAnswer, Users, answer
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import LOW_FPRS, tpr_name
 from ptaudit.views.aggregate import sums
@@ -147,7 +147,7 @@ def _answers(
     return Answers(log_q[chosen], null[chosen], wrong, batches), posterior.fitted.bits[chosen].tolist()
 
 
-def _better(sketched: Answers, bits: Sequence[float], told: Sequence[Told | None]) -> Answers:
+def _better(sketched: Answers, bits: Sequence[float], told: Sequence[MatrixAnswer | None]) -> Answers:
     """Of every line the answers, from sketches or from matrices, that tell more on the adversary's own games."""
     log_q, null = sketched.log_q.clone(), sketched.null_log_q.clone()
     starved = [one is not None and one.bits > bits[line] and one.starved for line, one in enumerate(told)]
