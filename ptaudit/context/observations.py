@@ -32,6 +32,9 @@ from ptaudit.views.sight import Sight, TokenSight
 _PROBE_BATCHES = 400
 """Batches of her own records on which a defender fits the probe of a perturbation."""
 
+_PROBE_NUMBERS = 1 << 28
+"""Numbers of all their gradients: 1 GiB."""
+
 _PROBED, _MOST_LOST = 128, 0.05
 """Updates that are computed to see whether their local steps diverge, and how many may."""
 
@@ -235,8 +238,10 @@ def prepared(scene: Scene, view: View) -> View:
     generator = torch.Generator().manual_seed(scene.seed)
     # Batches of one secret each: of mixed ones a probe learns next to nothing.
     names = torch.unique(secrets)
-    about = names[torch.randint(len(names), (_PROBE_BATCHES,), generator=generator)]
-    members = torch.empty(_PROBE_BATCHES, view.batch_size, dtype=torch.long)
+    width = sum(p.numel() for layer in scene.reader.source.layers for p in layer.parameters.values())
+    count = max(2 * len(names), min(_PROBE_BATCHES, _PROBE_NUMBERS // width))
+    about = names[torch.randperm(count, generator=generator) % len(names)]
+    members = torch.empty(count, view.batch_size, dtype=torch.long)
     for name in names:
         mine, there = about == name, torch.nonzero(secrets == name).squeeze(1)
         members[mine] = there[torch.randint(len(there), (int(mine.sum()), view.batch_size), generator=generator)]

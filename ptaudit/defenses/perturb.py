@@ -61,18 +61,13 @@ class Perturb(Defense):
         """The same with a probe fitted on the defender's gradients.
 
         The penalty is chosen on every third of them. Time grows with n squared times d: some hundred batches will do.
+        Gradients that are not finite (of local steps that diverged) are left out; where the others do not differ, or
+        all have the same secret, the probe moves nothing.
 
         Args:
             gradients: mean gradients of her batches, `(n, d)`, as `ReplayedSight.gradients` gives them.
             secrets: the secret of each, `(n,)`, int64.
-
-        Raises:
-            ValueError: fewer than two different secrets among them, gradients that are all the same or not finite.
         """
-        if len(torch.unique(secrets)) < 2:
-            raise ValueError("the defender's batches must have at least two different secrets")
-        if not bool(gradients.isfinite().all()):
-            raise ValueError("the defender's gradients are not finite")
         return replace(self, probe=_fitted(gradients, secrets.cpu()))
 
     def __call__(self, gradients: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -96,12 +91,14 @@ class Perturb(Defense):
 
 def _fitted(gradients: Tensor, secrets: Tensor) -> Probe:
     """Logistic regression in the n coordinates that n gradients span: the same solution, whatever d is."""
+    finite = gradients.isfinite().all(1)
+    gradients, secrets = gradients[finite], secrets[finite.cpu()]
     mean = gradients.mean(0)
     centred = gradients - mean
+    if len(torch.unique(secrets)) < 2 or float(centred.norm()) <= 1e-6 * float(gradients.norm()):
+        return Probe(gradients.new_zeros(2, gradients.shape[1]), gradients.new_zeros(2))
     values, vectors = torch.linalg.eigh((centred @ centred.T).double())
     there = values > 1e-6 * values[-1]
-    if float(values[-1]) <= 1e-12 * float(gradients.square().sum()):
-        raise ValueError("the defender's gradients are all the same")
     root = values[there].sqrt()
     scale = float((values.sum() / len(values)).sqrt())  # the size of a gradient, so that penalties have a meaning
     points = (vectors[:, there] * root / scale).cpu().numpy()

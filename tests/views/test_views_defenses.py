@@ -128,16 +128,24 @@ def test_a_class_that_the_defender_never_saw_is_never_guessed():
     assert fitted(given).isfinite().all()
 
 
-def test_a_probe_that_cannot_be_fitted_is_refused():
+def test_a_probe_that_finds_no_difference_moves_nothing():
     given, secret = planted(20)
-    with pytest.raises(ValueError, match="two different secrets"):
-        Perturb(0.1).fit(given, torch.zeros(20, dtype=torch.long))
-    with pytest.raises(ValueError, match="all the same"):
-        Perturb(0.1).fit(given[:1].expand(20, -1), secret)
-    with pytest.raises(ValueError, match="not finite"):
-        Perturb(0.1).fit(given * torch.inf, secret)
+    one = torch.zeros(20, dtype=torch.long)
+    for examples in ((given, one), (given[:1].expand(20, -1), secret), (given * torch.inf, secret)):
+        assert torch.equal(Perturb(0.1).fit(*examples)(given), given)
+
+
+def test_gradients_that_are_not_finite_are_left_out_of_the_probe():
+    given, secret = planted(40)
+    broken = given.clone()
+    broken[::7] = torch.nan
+    found, kept = Perturb(0.1).fit(broken, secret), [i for i in range(40) if i % 7]
+    assert torch.equal(found.probe.weight, Perturb(0.1).fit(given[kept], secret[kept]).probe.weight)
+
+
+def test_a_perturbation_without_a_probe_defends_nothing_silently():
     with pytest.raises(RuntimeError, match="fit"):
-        Perturb(0.1)(given)
+        Perturb(0.1)(gradients())
 
 
 def test_labels_are_randomised_with_the_probabilities_of_the_table():

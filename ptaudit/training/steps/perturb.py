@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptaudit import defenses
 from ptaudit.data.records import Records
 from ptaudit.data.tensors import MISSING
 from ptaudit.errors import DataError
 from ptaudit.training.seeding import PROBE, derived_seed, seeded
 from ptaudit.training.steps.base import Batch
 from ptaudit.training.steps.passes import Passes
-from ptaudit.training.steps.probe import Probe, fit
 from ptaudit.training.steps.sam import frozen_statistics
 
 _BATCHES = 64
@@ -25,10 +25,10 @@ _MOST_VALUES = 32
 
 
 class Perturb:
-    """g + size |g| u, where u is the direction that raises the probe's loss on the batch's true values most.
+    """What a perturbation shows of the gradient (see `ptaudit.defenses.perturb`).
 
-    The probe is a linear softmax (see `probe.fit`), fitted anew before every epoch at the weights of that moment, on
-    gradients of batches of her own members. All records of such a batch have the same value of the secret, for a
+    Its probe is fitted anew before every epoch at the weights of that moment, on gradients of batches of her own
+    members. All records of such a batch have the same value of the secret, for a
     gradient of mixed values lies between theirs. They are drawn, with the dropout of these passes, from (seed, epoch).
 
     Args:
@@ -54,7 +54,7 @@ class Perturb:
         largest: int,
         seed: int,
     ) -> None:
-        self._passes, self._size, self._secret, self._batch, self._seed = passes, size, secret, batch, seed
+        self._passes, self._batch, self._seed = passes, batch, seed
         of = secret[members]
         self._groups = {int(value): members[of == value] for value in np.unique(of[of >= 0])}
         if len(self._groups) < 2:
@@ -63,30 +63,23 @@ class Perturb:
                 where="train.defense",
                 remedy="name an attribute with several values",
             )
-        self._values = int(secret.max()) + 1
         width = sum(p.numel() for p in passes.parameters)
         self._batches = max(2 * len(self._groups), min(_BATCHES, _NUMBERS // width))
         self._records = min(largest, max(2, len(members) // self._batches))
-        self._probe: Probe | None = None
+        self._perturb = defenses.Perturb(size)
 
     def begin(self, epoch: int) -> None:
         """Fit the probe at the weights of this moment."""
         draws = np.random.default_rng(derived_seed(self._seed, PROBE, epoch))
-        values = [list(self._groups)[i % len(self._groups)] for i in range(self._batches)]
+        values = draws.permutation([list(self._groups)[i % len(self._groups)] for i in range(self._batches)]).tolist()
         device = self._passes.parameters[0].device
         with seeded(derived_seed(self._seed, PROBE, epoch), device), frozen_statistics(self._passes.model):
             gradients = [self._passes.gradient(self._batch(self._drawn(value, draws))) for value in values]
-        self._probe = fit(torch.stack(gradients), torch.eye(self._values)[values])
+        self._perturb = self._perturb.fit(torch.stack(gradients), torch.tensor(values))
 
     def __call__(self, gradient: Tensor, batch: Batch) -> Tensor:
-        """The moved gradient, (d,); as it is where no record of the batch has a known value."""
-        secret = self._secret[batch.index]
-        counts = np.bincount(secret[secret >= 0], minlength=self._values)
-        if self._probe is None or not counts.sum():
-            return gradient
-        mix = torch.from_numpy(counts / counts.sum()).to(gradient)
-        change: Tensor = self._size * gradient.norm() * self._probe.uphill(gradient, mix)
-        return gradient + change
+        """The moved gradient, (d,)."""
+        return self._perturb(gradient[None])[0]
 
     def _drawn(self, value: int, draws: np.random.Generator) -> NDArray[np.int64]:
         """Records with a value; over again where there are too few."""
