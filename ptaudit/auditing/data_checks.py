@@ -11,7 +11,7 @@ from ptaudit.context.attribute_encoding import attribute_secret, having
 from ptaudit.errors import DataError, SpecError
 from ptaudit.games.attribute.known_rest import ADVERSARY
 from ptaudit.games.user.draws import records_of
-from ptaudit.spec.defenses import DefenseSpec, LabelDpDefense, PerturbDefense
+from ptaudit.spec.defenses import DefenseSpec
 from ptaudit.spec.inference import (
     AttributeGame,
     DistributionGame,
@@ -22,8 +22,6 @@ from ptaudit.spec.inference import (
 )
 from ptaudit.spec.play import GameSpec
 from ptaudit.spec.secrets import about_attribute, attribute_of
-from ptaudit.training.labels import label_prior
-from ptaudit.training.steps.perturb import secret_of
 
 if TYPE_CHECKING:
     from ptaudit.context.session import Session
@@ -110,27 +108,12 @@ def is_input(session: Session, game: AttributeGame) -> bool:
 
 
 def _check_defense(session: Session, defense: DefenseSpec, where: str, trained: bool) -> None:
-    """As for `train.defense`: what it hides are classes, of which the defender's own records have several.
-
-    Args:
-        session: the records.
-        defense: of a view, or of the list `defenses`.
-        where: which, for errors.
-        trained: whether it is trained with too: then the probe is also fitted on members.
-    """
+    """As for `train.defense`: a defense that is trained with too learns from members as well."""
+    own = {"held-out records": session.others, **({"members": session.split.members} if trained else {})}
     try:
-        if isinstance(defense, LabelDpDefense):
-            label_prior(session.records, session.split)
-        if not isinstance(defense, PerturbDefense):
-            return
-        secret = secret_of(session.records, defense.attribute)
+        defense.check_records(session.records, session.split, own)
     except DataError as error:
         raise DataError(error.what, where=where, remedy=error.remedy) from error
-    parts = {"held-out records": session.others, **({"members": session.split.members} if trained else {})}
-    for who, index in parts.items():
-        if len(np.unique(secret[index][secret[index] >= 0])) < 2:
-            what = f"the secret that gradients are perturbed for has one value among the {who}"
-            raise DataError(what, where=where, remedy="name an attribute with several values, or use more records")
 
 
 def _check_classes(session: Session, game: AttributeGame | LocalisationGame) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ptaudit.auditing.training import promise
 from ptaudit.spec.catalog import INFERENCE_GAMES, TOKEN_GAMES
+from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.spec.inference import (
     AttributeGame,
     DistributionGame,
@@ -41,10 +41,10 @@ def _sentences(spec: Spec) -> Iterator[str]:
         yield f"Mutual and usable information: sees tokens of one {encoder} that half of the records trained."
     if any(view.defense is not None or spec.defenses for view in spec.audit.views) and names & INFERENCE_GAMES:
         yield "Adaptive adversaries were fitted on what a defense shows, static ones on undefended views."
-    if promised := promise(spec.train):
+    if promised := (spec.train.defense or UNDEFENDED).promise:
         yield promised
     for title, arm in spec.arms.items():
-        if promised := promise(arm.train):
+        if promised := (arm.train.defense or UNDEFENDED).promise:
             yield f"Defense {title}: {promised}"
 
 

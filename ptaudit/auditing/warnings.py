@@ -10,10 +10,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from ptaudit.auditing.columns import strangers
-from ptaudit.auditing.training import label_notes, training_notes
+from ptaudit.auditing.training import training_notes
 from ptaudit.context.session import Session
 from ptaudit.context.training_canaries import notes as planted_notes
 from ptaudit.data.tensors import IGNORED
+from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.spec.model import Spec
 from ptaudit.training.batch import to_device
 from ptaudit.training.evaluate import MOST_MEMBERS
@@ -41,7 +42,7 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
             "BatchNorm statistics were frozen while gradients were read: in training a record's gradient also "
             "depends on its batch."
         )
-    dropping = all(view.defense is not None and view.defense.name == "dropout" for view in session.spec.audit.views)
+    dropping = all((view.defense or UNDEFENDED).switches_dropout_on for view in session.spec.audit.views)
     if any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules()) and not dropping:
         found.append("Dropout was off while gradients were read: in training it hides part of them.")
     found += _of_users(session)
@@ -63,7 +64,7 @@ def warnings(session: Session, model: nn.Module) -> tuple[str, ...]:
             f"{len(session.split.members):,}."
         )
     found += planted_notes(session)
-    found += label_notes(session.spec.train, session.records, session.split)
+    found += (session.spec.train.defense or UNDEFENDED).record_notes(session.records, session.split)
     return (*found, *training_notes(session.spec, len(session.split.members)), *_of_checkpoints(session.spec))
 
 

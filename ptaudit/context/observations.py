@@ -15,25 +15,19 @@ from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
 from ptaudit.context.epoch_context import Scene, clip_factor, clipped
 from ptaudit.context.held_out import held_out, with_held_out
-from ptaudit.defenses import LabelDp, Perturb
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.matrices import RecordGradients, joined
-from ptaudit.spec.defenses import PerturbDefense
-from ptaudit.training.labels import label_prior
-from ptaudit.training.steps.perturb import secret_of
+from ptaudit.training.defender import Defender
 from ptaudit.views import View
 from ptaudit.views.aggregate import draw_others
-from ptaudit.views.gradients import TABLE_BYTES
+from ptaudit.views.gradients import TABLE_BYTES, BatchGradients
 from ptaudit.views.joint import Joint
 from ptaudit.views.knowledge import Knowledge
-from ptaudit.views.replayed import ReplayedSight, fitted, plain, why_not
+from ptaudit.views.replayed import ReplayedSight, plain, why_not
 from ptaudit.views.sight import Sight, TokenSight
 
-_PROBE_BATCHES = 400
-"""Batches of her own records on which a defender fits the probe of a perturbation."""
-
-_PROBE_NUMBERS = 1 << 28
-"""Numbers of all their gradients: 1 GiB."""
+_DEFENDER_BATCHES = 400
+"""Batches of its own records that the defender of a view may look at."""
 
 _PROBED, _MOST_LOST = 128, 0.05
 """Updates that are computed to see whether their local steps diverge, and how many may."""
@@ -149,9 +143,7 @@ def sight(scene: Scene, view: View, places: Sequence[int], noisy: bool | None = 
         noisy: whether its joint rows are those of a noisy view; default as the view is.
     """
     noisy = view.noise_std > 0.0 if noisy is None else noisy
-    # Two perturbations of one size may guard different secrets: their views are told apart by name.
-    name = view.name if isinstance(view.defense, Perturb) else ""
-    key = ("sight", replace(view, name=name, rounds=1, fixed_batch=False), tuple(places), noisy)
+    key = ("sight", replace(view, name="", rounds=1, fixed_batch=False), tuple(places), noisy)
     if key not in scene.kept:
         scene.kept[key] = _linear(scene, view, places, noisy) if view.linear else _replayed(scene, view, places)
     found: Sight = scene.kept[key]
@@ -162,7 +154,7 @@ def why_not_seen(scene: Scene, view: View, late: bool = False) -> str:
     """Why a view cannot be shown, or not with late weights; empty if it can."""
     if late and scene.before is None:
         return "there is no epoch before this one, whose weights the adversary would know"
-    if view.linear or isinstance(view.defense, Perturb):
+    if view.linear:
         return ""
     return why_not(view, scene.model, scene.session.records.classes) or _diverging(scene, view)
 
@@ -224,36 +216,19 @@ def _replayed(scene: Scene, view: View, places: Sequence[int]) -> ReplayedSight:
 
 
 def prepared(scene: Scene, view: View) -> View:
-    """The view with what its defender has to know beforehand: the class frequencies, or a probe of the secret."""
-    session = scene.session
-    if isinstance(view.defense, LabelDp):
-        prior = tuple(label_prior(session.records, session.split).tolist())
-        return replace(view, defense=replace(view.defense, prior=prior))
-    if not isinstance(view.defense, Perturb) or view.defense.probe is not None:
+    """The view with what its defender finds out beforehand from held-out records, which nobody else looks at."""
+    if view.defense is None:
         return view
-    own = session.others
-    secret = _guarded(scene, view)[own]
-    inputs, targets = session.batch(own[secret >= 0])
-    secrets = torch.from_numpy(secret[secret >= 0])
-    generator = torch.Generator().manual_seed(scene.seed)
-    # Batches of one secret each: of mixed ones a probe learns next to nothing.
-    names = torch.unique(secrets)
-    width = sum(p.numel() for layer in scene.reader.source.layers for p in layer.parameters.values())
-    count = max(2 * len(names), min(_PROBE_BATCHES, _PROBE_NUMBERS // width))
-    about = names[torch.randperm(count, generator=generator) % len(names)]
-    members = torch.empty(count, view.batch_size, dtype=torch.long)
-    for name in names:
-        mine, there = about == name, torch.nonzero(secrets == name).squeeze(1)
-        members[mine] = there[torch.randint(len(there), (int(mine.sum()), view.batch_size), generator=generator)]
-    return fitted(view, scene.reader.source, inputs, targets, members, about, scene.seed)
+    session, source = scene.session, scene.reader.source
 
+    def gradients(own: NDArray[np.int64], batches: Tensor) -> Tensor:
+        found = BatchGradients(source, *session.batch(own), update=view.update)
+        return torch.cat(list(found.read(batches, None, torch.Generator().manual_seed(scene.seed))))
 
-def _guarded(scene: Scene, view: View) -> NDArray[np.int64]:
-    """The secret that the defender of a view guards, of every record; -1 where it is missing."""
-    session = scene.session
-    spec = next(one.defense for one in session.spec.audit.views if one.name == view.name)
-    assert isinstance(spec, PerturbDefense)
-    return secret_of(session.records, spec.attribute)
+    width = sum(p.numel() for layer in source.layers for p in layer.parameters.values())
+    own, most = session.others, _DEFENDER_BATCHES
+    defender = Defender(session.records, session.split, own, view.batch_size, most, width, scene.seed, gradients)
+    return replace(view, defense=view.defense.prepared(defender))
 
 
 def counterfactual(scene: Scene, view: View, places: Sequence[int], name: str, noisy: bool) -> Tensor:
@@ -306,9 +281,8 @@ def counterfactual_alone(scene: Scene, view: View, places: Sequence[int], name: 
     """
     now, session = sight(scene, view, places), scene.session
     assert isinstance(now, ReplayedSight)
-    # Views of other batch sizes show the same of a record alone, but for perturbations: their probes are their own.
-    own = view.name if isinstance(view.defense, Perturb) else ""
-    alike = replace(now.view, name=own, batch_size=1, rounds=1, users=1, fixed_batch=False)
+    # Views of other batch sizes show the same of a record alone, where their defenders have found out the same.
+    alike = replace(now.view, name="", batch_size=1, rounds=1, users=1, fixed_batch=False)
     key = ("counterfactual alone", name, alike, tuple(places))
     if key in scene.kept:
         found: Tensor = scene.kept[key]
@@ -336,7 +310,6 @@ def counterfactual_alone(scene: Scene, view: View, places: Sequence[int], name: 
 
 def _alone(seen: ReplayedSight, records: Tensor, seed: int) -> Tensor:
     """What is shown of records in batches of their own, `(R, n, k)`."""
-    random = seen.view.defense is not None and seen.view.defense.moment != "gradient"
     generator = torch.Generator().manual_seed(seed + 1)
-    looks = [seen.see(records[:, None], generator) for _ in range(_LOOKS if random else 1)]
+    looks = [seen.see(records[:, None], generator) for _ in range(_LOOKS if seen.random else 1)]
     return torch.stack(looks).mean(0)

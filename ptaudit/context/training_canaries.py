@@ -19,9 +19,9 @@ from torch import Tensor
 
 from ptaudit.canaries import Canaries, Pull, Question, ask, make
 from ptaudit.data import Records
+from ptaudit.defenses.dp.accounting import noise_multiplier
 from ptaudit.errors import DataError
 from ptaudit.stats.epsilon import replace_one_epsilon
-from ptaudit.training.accounting import noise_multiplier
 from ptaudit.training.batch import Inputs, joined, leaves, to_device
 from ptaudit.training.sampling import sample_rate
 

@@ -13,6 +13,7 @@ from ptaudit.spec.base import FAULT, closest, nearest
 from ptaudit.spec.document import Loc
 from ptaudit.spec.model import Spec
 from ptaudit.spec.paths import Problem
+from ptaudit.spec.registry import Registry
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -123,6 +124,8 @@ def _known_keys(loc: Loc) -> list[str]:
 
 
 def _parts_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, Registry):
+        yield from annotation.classes.values()
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):

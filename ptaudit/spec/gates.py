@@ -9,7 +9,6 @@ from ptaudit.spec.audit import GateSpec, ViewSpec
 from ptaudit.spec.base import fault, nearest
 from ptaudit.spec.canaries import check_canary_gate
 from ptaudit.spec.catalog import ADVERSARIES, CHANNEL, GAMES, MODEL_VIEW, NO_DEFENSE, TOKEN_GAMES
-from ptaudit.spec.defenses import DpDefense
 from ptaudit.spec.inference import InferenceGame
 from ptaudit.spec.play import GameSpec
 
@@ -105,14 +104,9 @@ def _cannot_play(gate: GateSpec, game: GameSpec, view: ViewSpec | None) -> tuple
 
 
 def _noisy(view: ViewSpec | None) -> bool:
-    return view is not None and isinstance(view.defense, DpDefense) and view.defense.noise_multiplier > 0
+    return view is not None and view.defense is not None and view.defense.noisy
 
 
 def _closed_form(view: ViewSpec) -> bool:
     """Whether the adversary sees the token of one record as it is."""
-    return (view.records == 1 and view.defense is None and view.update is None) or _clipped_alone(view)
-
-
-def _clipped_alone(view: ViewSpec) -> bool:
-    """One record, clipped, without noise."""
-    return view.records == 1 and isinstance(view.defense, DpDefense) and not _noisy(view)
+    return view.records == 1 and view.linear and not _noisy(view)

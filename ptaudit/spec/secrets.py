@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ptaudit.spec.base import fault, nearest
-from ptaudit.spec.defenses import PerturbDefense
+from ptaudit.spec.defenses import DefenseSpec
 from ptaudit.spec.games import UsableInformationGame
 from ptaudit.spec.inference import AttributeGame, DistributionGame, LocalisationGame, PropertyGame, UserGame
 from ptaudit.spec.play import GameSpec
@@ -35,16 +36,18 @@ def check_secrets(spec: Spec) -> None:
             raise fault(what, at=at, remedy="name the column in data.user")
         if about_attribute(game):
             _check_attribute(f"game `{game.title}`", getattr(game, "attribute", None), at, spec)
+    for who, defense, place in _defenses(spec):
+        if defense is not None and defense.guarded is not None:
+            _check_attribute(who, defense.guarded, place, spec)
+
+
+def _defenses(spec: Spec) -> Iterator[tuple[str, DefenseSpec | None, tuple[str | int, ...]]]:
+    """All defenses of a spec, in words, and where they stand."""
     for index, view in enumerate(spec.audit.views):
-        if isinstance(view.defense, PerturbDefense) and view.defense.attribute is not None:
-            at_view = ("audit", "views", index, "defense")
-            _check_attribute(f"the defense of view `{view.name}`", view.defense.attribute, at_view, spec)
-    trained = spec.train.defense
-    if isinstance(trained, PerturbDefense) and trained.attribute is not None:
-        _check_attribute("`train.defense`", trained.attribute, ("train", "defense"), spec)
+        yield f"the defense of view `{view.name}`", view.defense, ("audit", "views", index, "defense")
+    yield "`train.defense`", spec.train.defense, ("train", "defense")
     for index, defense in enumerate(spec.defenses):
-        if isinstance(defense, PerturbDefense) and defense.attribute is not None:
-            _check_attribute(f"defense `{defense.title}`", defense.attribute, ("defenses", index), spec)
+        yield f"defense `{defense.title}`", defense, ("defenses", index)
 
 
 def _check_attribute(who: str, attribute: str | None, at: tuple[str | int, ...], spec: Spec) -> None:

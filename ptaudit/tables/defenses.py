@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptaudit.spec.catalog import NO_DEFENSE
+from ptaudit.spec.defenses import settings_of
 from ptaudit.tables.row import JOINT, Row, strongest
 from ptaudit.tables.run import DefenseEntry, Run
 from ptaudit.tables.spec import plain_spec, views_of
@@ -115,15 +116,9 @@ def _value(row: Row) -> float:
     return row.lo if row.measured else -math.inf
 
 
-_STRENGTHS = ("noise_multiplier", "ratio", "size", "rate", "beta", "epsilon")
-
-
 def title_of(defense: Any) -> str:
     """A defense of the spec in words, as the list `defenses` calls it: name, strength, what else is unusual."""
     if not isinstance(defense, dict):
         return NONE
-    strength = next((f"{defense[key]:g}" for key in _STRENGTHS if defense.get(key) is not None), None)
-    name, clip = str(defense.get("name")), defense.get("clip", 1)
-    clipped = f"c{clip:g}" if clip != 1 else None
-    width = f"w{defense['width']}" if defense.get("width") else None
-    return "-".join(filter(None, [name, strength, clipped, defense.get("attribute"), width]))
+    settings = settings_of(defense)
+    return str(defense.get("name")) if settings is None else settings.title

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptaudit.data.tensors import IGNORED
 from ptaudit.errors import ModelError
+from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.spec.entry import parse_entry
+
+if TYPE_CHECKING:
+    from ptaudit.spec.train import TrainSpec
 
 PerRecordLoss = Callable[[Tensor, Tensor], Tensor]
 """(output (n, ...), target (n, ...)) -> losses (n,). Nothing is averaged over records."""
@@ -60,6 +64,11 @@ def scores_in(output: Any, loss: str) -> Tensor:
 
 def _mean_per_record(losses: Tensor) -> Tensor:
     return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
+
+
+def train_loss(train: TrainSpec) -> PerRecordLoss:
+    """The loss that is trained and read: that of the spec, with the term of its defense. It belongs to one training."""
+    return (train.defense or UNDEFENDED).loss(make_loss(train.loss, train.label_smoothing))
 
 
 def make_loss(name: str, label_smoothing: float = 0.0) -> PerRecordLoss:

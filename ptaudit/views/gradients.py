@@ -13,11 +13,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import embedding_bag
 
-from ptaudit.defenses import Defense
 from ptaudit.gradients.fallback import dense, summed
 from ptaudit.gradients.frozen_state import quiet
 from ptaudit.gradients.per_example_pass import per_record
 from ptaudit.sketches.tokens import Source
+from ptaudit.spec.defenses import UNDEFENDED, DefenseSpec
 from ptaudit.training.batch import Inputs, as_real, batched, call, leaves, mapped, rows
 from ptaudit.views.update import Update
 
@@ -88,13 +88,13 @@ class BatchGradients:
         inputs: Inputs,
         targets: Tensor,
         *,
-        defense: Defense | None = None,
+        defense: DefenseSpec = UNDEFENDED,
         update: Update | None = None,
         table: bool = True,
     ) -> None:
         self._source = source
         self._inputs, self._targets = mapped(lambda leaf: leaf.to(source.device), inputs), targets.to(source.device)
-        self._defense = defense or Defense()
+        self._defense = defense
         self._steps, self._lr = (update.local_steps, update.lr) if update else (1, 0.0)
         self._parameters = {layer.path(name): p for layer in source.layers for name, p in layer.parameters.items()}
         self.layout = Layout({path: as_real(p).shape for path, p in self._parameters.items()})
@@ -102,7 +102,7 @@ class BatchGradients:
         self._record_bytes = 1
         self._vmap_holds, self._adds_up = self._proven()
         fits = 4 * len(targets) * self.layout.size <= TABLE_BYTES
-        plain = self._steps == 1 and self._defense.moment == "gradient"
+        plain = self._steps == 1 and self._defense.acts_on == "gradient"
         self._table: Tensor | None = None
         if table and fits and plain and self._adds_up:
             self._table = self._tabulated()
@@ -129,7 +129,7 @@ class BatchGradients:
     def _computed(self, batch: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
         inputs = rows(self._inputs, batch)
         with quiet(self._source.model, self._source.device), self._defense.during(self._source.model):
-            if self._defense.moment == "pass":
+            if self._defense.acts_on == "pass":
                 torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator)))
             if self._vmap_holds and not (self._convolves and leaves(inputs)[0][0].numel() > _PIXELS):
                 return self._by_vmap(inputs, targets)

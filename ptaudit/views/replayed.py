@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from ptaudit.defenses import Defense, LabelDp, Perturb
 from ptaudit.errors import ModelError
 from ptaudit.gradients.batches import Matrices, at_once
 from ptaudit.gradients.keep import KeptSketch, as_kept, kept_sketch
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.sketches.tokens import Source
+from ptaudit.spec.defenses import UNDEFENDED, DefenseSpec
 from ptaudit.training.batch import Inputs
 from ptaudit.views.aggregate import sums
 from ptaudit.views.gradients import TABLE_BYTES, BatchGradients
@@ -105,7 +104,7 @@ class ReplayedSight:
         if share is not None and plain(view) and plain(share.view):
             batches = share.batches
         else:
-            batches = BatchGradients(source, inputs, targets, defense=view.defense, update=view.update)
+            batches = BatchGradients(source, inputs, targets, defense=view.defense or UNDEFENDED, update=view.update)
         own = {layer.name: layer for layer in source.layers}
         shown = tuple(
             Shown(
@@ -127,12 +126,9 @@ class ReplayedSight:
         users = self.view.users if members.shape[1] == self.view.records else 1
         m = members.shape[1] // users
         batches = members.cpu().reshape(-1, m)
-        targets = None
-        if self._defense.moment == "labels":
-            assert self.classes is not None
-            targets = self._defense.labels(self.targets[batches], self.classes, generator)
-            if self.responses is not None:
-                return sums(self.responses, (batches * self.classes + targets).view(len(members), -1))
+        targets = self._relabelled(batches, generator)
+        if targets is not None and self.responses is not None and self.classes is not None:
+            return sums(self.responses, (batches * self.classes + targets).view(len(members), -1))
         tokens = torch.cat([self._tokens(g) for g in self._delivered(batches, targets, generator)], dim=1)
         rows, _, k = tokens.shape
         return self.joint.rows(m * tokens.view(rows, len(members), users, k).sum(2))
@@ -140,7 +136,7 @@ class ReplayedSight:
     @property
     def random(self) -> bool:
         """See `Sight.random`."""
-        return self._defense.moment != "gradient"
+        return self._defense.stochastic
 
     def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
         """See `Sight.read`."""
@@ -150,13 +146,13 @@ class ReplayedSight:
         m = members.shape[1] // users
         for piece in torch.split(members, at_once([layer.kept for layer in self.shown], 1)):
             batches = piece.cpu().reshape(-1, m)
-            targets = None
-            if self._defense.moment == "labels":
-                assert self.classes is not None
-                targets = self._defense.labels(self.targets[batches], self.classes, generator)
-            whole = torch.cat(list(self._delivered(batches, targets, generator)))
+            whole = torch.cat(list(self._delivered(batches, self._relabelled(batches, generator), generator)))
             parts = self.batches.layout.parts(m * whole.view(len(piece), users, -1).sum(1))
             yield [self._matrices(layer, parts) for layer in self.shown]
+
+    def _relabelled(self, batches: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Targets of batches `(G, m)` where the defense changes them."""
+        return self._defense.labels(self.targets[batches], generator) if self._defense.acts_on == "labels" else None
 
     @staticmethod
     def _matrices(layer: Shown, parts: Mapping[str, Tensor]) -> list[Tensor]:
@@ -176,7 +172,7 @@ class ReplayedSight:
         nothing is, since a server rejects it: zeros."""
         for gradients in self.batches.read(batches, targets, generator):
             finite = gradients.isfinite().all(1, keepdim=True)
-            yield self._defense(torch.where(finite, gradients, 0.0), generator)
+            yield self._defense.gradient(torch.where(finite, gradients, 0.0), generator)
 
     def diverged(self, batches: Tensor, generator: torch.Generator) -> float:
         """Share of batches `(G, m)` whose gradient or update is not finite."""
@@ -184,8 +180,8 @@ class ReplayedSight:
         return 1.0 - float(torch.cat(finite).double().mean())
 
     @property
-    def _defense(self) -> Defense:
-        return self.view.defense or Defense()
+    def _defense(self) -> DefenseSpec:
+        return self.view.defense or UNDEFENDED
 
     def _tokens(self, gradients: Tensor) -> Tensor:
         """Tokens `(L, g, k)`, float64, of whole gradients `(g, d)`."""
@@ -206,27 +202,7 @@ def why_not(view: View, model: nn.Module, classes: int | None) -> str:
     if view.clip is not None or view.noise_std > 0.0:
         kind = "the steps of an update" if view.defense is None else "a defense of whole batches"
         return f"clipping and noise are for sums of records' gradients, and do not go together with {kind}"
-    return "" if view.defense is None else view.defense.why_not(model, classes)
-
-
-def fitted(
-    view: View, source: Source, inputs: Inputs, targets: Tensor, members: Tensor, secrets: Tensor, seed: int
-) -> View:
-    """The view with a perturbation whose probe the defender has fitted on batches of her own records.
-
-    Args:
-        view: its defense is a `Perturb`.
-        source: model and loss (`TokenReader.source`).
-        inputs: the defender's records (n, ...), none of them audited.
-        targets: (n, ...).
-        members: her batches, indices of these records, `(G, m)`; some hundred.
-        secrets: what she guards in each, `(G,)`, int64.
-        seed: of what is random in a pass.
-    """
-    assert isinstance(view.defense, Perturb)
-    batches = BatchGradients(source, inputs, targets, update=view.update)
-    gradients = torch.cat(list(batches.read(members, None, torch.Generator().manual_seed(seed))))
-    return replace(view, defense=view.defense.fit(gradients, secrets))
+    return (view.defense or UNDEFENDED).why_not(model, classes)
 
 
 def _steps(view: View) -> int:
@@ -235,7 +211,7 @@ def _steps(view: View) -> int:
 
 def plain(view: View) -> bool:
     """Whether gradients are computed as if nobody defended them."""
-    return _steps(view) == 1 and (view.defense is None or view.defense.moment == "gradient")
+    return _steps(view) == 1 and (view.defense or UNDEFENDED).acts_on == "gradient"
 
 
 def _responses(
@@ -248,7 +224,7 @@ def _responses(
     classes: int,
 ) -> Tensor | None:
     """Tokens of every record with every label, where that is all it takes and they fit."""
-    if not isinstance(view.defense, LabelDp) or _steps(view) > 1:
+    if (view.defense or UNDEFENDED).acts_on != "labels" or _steps(view) > 1:
         return None
     dim = reader.source.sketches[layers[0]].dim
     if 8 * dim * (len(layers) + 2) * len(targets) * classes > TABLE_BYTES:

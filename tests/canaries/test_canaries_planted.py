@@ -24,11 +24,11 @@ from ptaudit.context.session import (
     Session,
 )
 from ptaudit.context.training_canaries import notes, scores, spent
+from ptaudit.defenses.dp.accounting import epsilon
 from ptaudit.errors import DataError
 from ptaudit.games.canary import play
 from ptaudit.spec import load
 from ptaudit.spec.games import CanaryGame
-from ptaudit.training.accounting import epsilon
 
 NET = """\
 from torch import nn

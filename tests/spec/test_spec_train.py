@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ptaudit.defenses.dp.settings import DpSgdSpec
 from ptaudit.errors import SpecError
 from ptaudit.spec import dump, json_schema, load
-from ptaudit.spec.model import DpSgdSpec, SamSpec
+from ptaudit.spec.model import SamSpec
 
 Write = Callable[..., Path]
 

@@ -1,27 +1,21 @@
-"""Ways to take a training step, one file each."""
+"""Ways to take a training step, one file each; a defense changes the gradient of a step, or has a way of its own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ptaudit.spec.defenses import PerturbDefense, PruneDefense, SignDefense
-from ptaudit.training.accounting import need_opacus
-from ptaudit.training.layers import check_inserted
+from ptaudit.errors import ModelError
+from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.training.steps.base import Batch, Ground, Step
-from ptaudit.training.steps.defended import Change, Defended
-from ptaudit.training.steps.passes import Passes, micro_batch
-from ptaudit.training.steps.perturb import Perturb, secret_of
+from ptaudit.training.steps.defended import Defended
+from ptaudit.training.steps.passes import Passes
 from ptaudit.training.steps.plain import Plain
-from ptaudit.training.steps.prune import Prune
 from ptaudit.training.steps.sam import Sam
-from ptaudit.training.steps.sign import Sign
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
 
 __all__ = ["Batch", "Ground", "Step", "make_step"]
-
-_TRIAL_RECORDS = 4
 
 
 def make_step(ground: Ground, train: TrainSpec) -> Step:
@@ -32,31 +26,18 @@ def make_step(ground: Ground, train: TrainSpec) -> Step:
         train: the spec.
 
     Raises:
-        PtauditError: Opacus is needed and absent, or model or data do not fit the defense.
+        PtauditError: a package for the defense is absent, or model or data do not fit it.
     """
-    check_inserted(ground.model, train, ground.loss)
-    if train.dp is not None:
-        need_opacus()
-        from ptaudit.training.steps.dp_sgd import DpSgd
-
-        trial, members = ground.batch(ground.members[:_TRIAL_RECORDS]), len(ground.members)
-        seed, device = ground.seed, ground.device
-        return DpSgd(ground.model, ground.loss, train, ground.optimizer, trial, members, seed, device)
+    defense = train.defense or UNDEFENDED
+    if not defense.is_inserted(ground.model, ground.loss):
+        raise ModelError(
+            f"the layer of defense `{defense.name}` is not in the model",
+            where="train.defense",
+            remedy="put it there with its `insert`",
+        )
+    if (own := defense.step(ground, train)) is not None:
+        return own
     passes = Passes(ground.model, ground.loss, train, ground.optimizer, ground.device)
-    change = _change(ground, train, passes)
-    if change is not None:
-        return Defended(passes, change)
+    if defense.acts_on == "gradient" and defense is not UNDEFENDED:
+        return Defended(passes, ground, train)
     return Plain(passes) if train.sam is None else Sam(passes, train.sam)
-
-
-def _change(ground: Ground, train: TrainSpec, passes: Passes) -> Change | None:
-    """What the defense does to the gradients of ordinary steps."""
-    defense = train.defense
-    if isinstance(defense, PruneDefense):
-        return Prune(defense.ratio)
-    if isinstance(defense, SignDefense):
-        return Sign()
-    if isinstance(defense, PerturbDefense):
-        secret, largest = secret_of(ground.records, defense.attribute), micro_batch(train)
-        return Perturb(passes, defense.size, secret, ground.members, ground.batch, largest, ground.seed)
-    return None

@@ -1,16 +1,14 @@
-"""Adversarial perturbation: the gradient is moved so that a probe of the defender's guesses the secret wrong."""
+"""A defender's own probe: a linear softmax that guesses from a gradient which value of a secret its batch has."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
-from ptaudit.defenses.base import Defense
+from torch import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +18,7 @@ _FREEDOMS = (0.1, 10.0, 1000.0)
 """Inverse penalties that are tried, for gradients of root mean square length 1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Probe:
     """A linear softmax probe of whole gradients.
 
@@ -36,61 +34,34 @@ class Probe:
         """Class scores `(G, K)` of gradients `(G, d)`."""
         return torch.addmm(self.bias, gradients, self.weight.T)
 
+    def uphill(self, gradients: Tensor) -> Tensor:
+        """Along which the cross-entropy for the present guess grows fastest, `(G, d)`, each of length 1.
 
-@dataclass(frozen=True)
-class Perturb(Defense):
-    """Every gradient is moved a little along the direction that raises the probe's loss for its present guess.
-
-    The direction is the gradient of the probe's cross-entropy with respect to its input, at length 1 (an L2 step as in
-    Goodfellow et al., arXiv 1412.6572; as a defense of gradients in arXiv 2408.16913). The probe is the defender's: it
-    is fitted on gradients of batches of her own records, and the adversary's may differ.
-
-    Attributes:
-        size: length of the change relative to the gradient's, at least 0.
-        probe: what `fit` found; a defense without one defends nothing and cannot be called.
-    """
-
-    size: float
-    probe: Probe | None = field(default=None, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.size >= 0.0:
-            raise ValueError(f"a size is at least 0, not {self.size}")
-
-    def fit(self, gradients: Tensor, secrets: Tensor) -> Perturb:
-        """The same with a probe fitted on the defender's gradients.
-
-        The penalty is chosen on every third of them. Time grows with n squared times d: some hundred batches will do.
-        Gradients that are not finite (of local steps that diverged) are left out; where the others do not differ, or
-        all have the same secret, the probe moves nothing.
-
-        Args:
-            gradients: mean gradients of her batches, `(n, d)`, as `ReplayedSight.gradients` gives them.
-            secrets: the secret of each, `(n,)`, int64.
+        Zero where it grows nowhere.
         """
-        return replace(self, probe=_fitted(gradients, secrets.cpu()))
-
-    def __call__(self, gradients: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """See `Defense.__call__`."""
-        if self.probe is None:
-            raise RuntimeError("call fit() first")
-        scores = self.probe.scores(gradients)
+        scores = self.scores(gradients)
         guess = scores.argmax(1, keepdim=True)
         # The loss's gradient is softmax(scores) - guess, of vanishing length where the probe is sure; this is its
         # direction among the other classes, which keeps its digits.
         toward = scores.scatter(1, guess, -torch.inf).softmax(1).scatter(1, guess, -1.0)
-        step = toward @ self.probe.weight
-        length = step.norm(dim=1, keepdim=True).clamp_min(torch.finfo(step.dtype).tiny)
-        moved: Tensor = gradients + step * (self.size * gradients.norm(dim=1, keepdim=True) / length)
-        return moved
-
-    def why_not(self, model: nn.Module, classes: int | None) -> str:
-        """See `Defense.why_not`."""
-        return "" if self.probe is not None else "the probe of the perturbation was never fitted"
+        way = toward @ self.weight
+        unit: Tensor = way / way.norm(dim=1, keepdim=True).clamp_min(torch.finfo(way.dtype).tiny)
+        return unit
 
 
-def _fitted(gradients: Tensor, secrets: Tensor) -> Probe:
-    """Logistic regression in the n coordinates that n gradients span: the same solution, whatever d is."""
+def fit(gradients: Tensor, secrets: Tensor) -> Probe:
+    """Logistic regression in the n coordinates that n gradients span: the same solution, whatever d is.
+
+    The penalty is chosen on every third of them. Time grows with n squared times d: some hundred batches will do.
+
+    Args:
+        gradients: mean gradients of batches, `(n, d)`.
+        secrets: the secret of each, `(n,)`, int64.
+
+    Returns:
+        One that moves nothing, where they do not differ, or all have the same secret. Those that are not finite (of
+        local steps that diverged) are left out.
+    """
     finite = gradients.isfinite().all(1)
     gradients, secrets = gradients[finite], secrets[finite.cpu()]
     mean = gradients.mean(0)

@@ -11,10 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ptaudit.data.tensors import MISSING
+from ptaudit.defenses.perturb.settings import secret_of
 from ptaudit.errors import DataError, TrainingDivergedError
 from ptaudit.training.sampling import epoch_batches
-from ptaudit.training.steps.perturb import Perturb, secret_of
-from ptaudit.training.steps.prune import Prune
 
 SGD = {"name": "sgd", "lr": 0.1}
 PRUNE = {"name": "prune", "ratio": 0.7}
@@ -86,17 +85,6 @@ def test_the_optimizer_gets_the_defended_gradient_without_the_scale_of_the_loss(
         assert 0.01 < float(moved.norm()) < 10
 
 
-def test_ties_and_unused_parameters_count_among_the_smallest():
-    def prune(row, ratio):
-        return Prune(ratio)(row, None)
-
-    row = torch.tensor([0.0, 0.0, 0.0, 3.0, -1.0, 2.0])
-    assert prune(row, 0.5).tolist() == row.tolist()
-    assert prune(row, 0.7).tolist() == [0, 0, 0, 3, 0, 2]
-    assert prune(row, 0.05).tolist() == row.tolist()
-    assert prune(torch.tensor([1.0, -1.0, 2.0]), 0.3).tolist() == [0, -1, 2]
-
-
 def test_a_parameter_without_gradient_is_left_without(replay):
     model = nn.ModuleDict({"used": nn.Linear(4, 3), "idle": nn.Linear(4, 3)})
     model.forward = lambda x: model["used"](x)
@@ -121,14 +109,16 @@ def test_signs_train_and_strong_pruning_trains_more_slowly(replay):
 @pytest.mark.parametrize("size", [0.1, 0.7])
 def test_a_perturbed_step_moves_by_its_size_and_fools_the_probe(replay, size):
     run = replay(model=smooth_net(), defense={"name": "perturb", "size": size}, optimizer=SGD, batch_size=16)
-    change: Perturb = run.step._change
-    change.begin(1)
-    index = run.split.members
-    targets = run.records.targets[torch.from_numpy(index)].numpy()
-    gradients = torch.stack([run.step._passes.gradient(run._batch(index[targets == v][:9])) for v in range(3)])
-    moved = torch.stack([change(g, None) for g in gradients])
+    run.step.begin(1)
+    defense, index = run.step._defense, run.split.members
+    targets = run.records.targets.numpy()
+    own = [index[targets[index] == value] for value in range(3)]
+    gradients = run.step._read(
+        index, torch.stack([torch.from_numpy(np.flatnonzero(np.isin(index, part))[:9]) for part in own])
+    )
+    moved = defense.gradient(gradients, torch.Generator())
     torch.testing.assert_close((moved - gradients).norm(dim=1), size * gradients.norm(dim=1))
-    probe = change._perturb.probe
+    probe = defense._probe
     assert probe.scores(gradients).argmax(1).tolist() == [0, 1, 2]  # batches of one value are guessed right before
     before, after = (F.cross_entropy(probe.scores(g), torch.arange(3), reduction="none") for g in (gradients, moved))
     assert bool((after > before).all())
@@ -136,15 +126,15 @@ def test_a_perturbed_step_moves_by_its_size_and_fools_the_probe(replay, size):
 
 def test_the_probe_is_fitted_anew_at_the_weights_of_every_epoch(replay):
     run, probes = replay(model=smooth_net(), defense={"name": "perturb"}, epochs=2), []
-    begin = run.step._change.begin
+    begin = run.step.begin
 
     def noted(epoch):
         state = torch.get_rng_state()
         begin(epoch)
         assert torch.equal(torch.get_rng_state(), state)
-        probes.append(run.step._change._perturb.probe.weight)
+        probes.append(run.step._defense._probe.weight)
 
-    run.step._change.begin = noted
+    run.step.begin = noted
     run.run((), ())
     assert len(probes) == 2
     assert not torch.allclose(probes[0], probes[1])

@@ -13,14 +13,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from ptaudit.defenses.dp.accounting import epsilon, noise_multiplier
 from ptaudit.errors import ModelError
-from ptaudit.training.accounting import epsilon, noise_multiplier
 from ptaudit.training.epoch_snapshot import StepWatch
-from ptaudit.training.loss import PerRecordLoss
 from ptaudit.training.seeding import PRIVACY, derived_seed
-from ptaudit.training.steps.base import Batch
+from ptaudit.training.steps.base import Batch, Ground
 from ptaudit.training.steps.passes import micro_batch
-from ptaudit.training.steps.per_record import choose_way
+from ptaudit.training.steps.per_record import TRIAL_RECORDS, choose_way
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
@@ -35,45 +34,30 @@ class DpSgd:
     whoever knows the seed, which is what a replay is for.
 
     Args:
-        model: the model, on `device`.
-        loss: per-record loss.
+        ground: what is trained, on what; the noise has its seed.
         train: clipping, noise, batch size, micro-batches.
-        optimizer: what is stepped.
-        trial: a few records, to see how the gradients of single records are had.
-        members: how many records are trained on.
-        seed: seed of the noise.
-        device: where the model is.
 
     Raises:
         ModelError: the model mixes records, or remembers statistics of them outside of its weights.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        loss: PerRecordLoss,
-        train: TrainSpec,
-        optimizer: torch.optim.Optimizer,
-        trial: Batch,
-        members: int,
-        seed: int,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, ground: Ground, train: TrainSpec) -> None:
         assert train.dp is not None
-        check_private(model)
-        self._model, self._loss, self._train = model, loss, train
-        self._members, self._seed = members, seed
-        self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self._noise = noise_multiplier(train, members)
-        self._generator = torch.Generator(device)
+        check_private(ground.model)
+        self._model, self._loss, self._train = ground.model, ground.loss, train
+        self._members, self._seed = len(ground.members), ground.seed
+        self._parameters = {name: p for name, p in ground.model.named_parameters() if p.requires_grad}
+        self._noise = noise_multiplier(train, self._members)
+        self._generator = torch.Generator(ground.device)
         self._private = DPOptimizer(
-            optimizer,
+            ground.optimizer,
             noise_multiplier=self._noise,
             max_grad_norm=train.dp.clip,
-            expected_batch_size=min(train.batch_size, members),
+            expected_batch_size=min(train.batch_size, self._members),
             generator=self._generator,
         )
-        self._gradients = choose_way(model, loss, trial.inputs, trial.targets)
+        trial = ground.batch(ground.members[:TRIAL_RECORDS])  # to see how the gradients of single records are had
+        self._gradients = choose_way(ground.model, ground.loss, trial.inputs, trial.targets)
 
     def begin(self, epoch: int) -> None:
         """Seed the noise of the epoch."""
