@@ -25,8 +25,7 @@ from ptaudit.spec.model import Spec, UsableInformationGame
 from ptaudit.tables.run import LayerEntry
 from ptaudit.training.augment import make_augment
 from ptaudit.training.forward import with_codes
-from ptaudit.training.labels import with_ignored
-from ptaudit.training.loss import train_loss
+from ptaudit.training.loss import train_loss, with_ignored
 from ptaudit.training.model import build_model
 from ptaudit.training.saved import digest
 

@@ -14,6 +14,7 @@ from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE, TOKEN_GAMES
 from ptaudit.spec.defenses import UNDEFENDED, Defense
 from ptaudit.spec.games import Game, make_game
 from ptaudit.spec.play import Titled
+from ptaudit.spec.registry import DEFENSES
 from ptaudit.spec.sweep import OrList
 
 Epoch = Annotated[Whole, Field(ge=0)]
@@ -86,7 +87,8 @@ class ViewSpec(Part):
             raise fault("`fixed_batch` is about several rounds", at=("fixed_batch",), remedy="set rounds, or remove it")
         if self.fixed_batch and not defense.changes:
             what = f"{self.rounds} rounds of the same batch show the same thing {self.rounds} times"
-            remedy = "give the view a defense with noise (dp, dropout, label_dp), or remove fixed_batch"
+            random = ", ".join(name for name, part in DEFENSES.classes.items() if part.stochastic)
+            remedy = f"give the view a defense with noise ({random}), or remove fixed_batch"
             raise fault(what, at=("fixed_batch",), remedy=remedy)
         if self.update is not None and defense.acts_on == "sum":
             what = f"`{defense.name}` clips the gradients of single records, which a federated update does not show"

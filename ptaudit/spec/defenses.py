@@ -93,8 +93,8 @@ class DefenseSpec(Part):
         return self.stochastic and self.strength != 0
 
     def is_mechanism(self, about_label: bool) -> bool:
-        """Whether it is noise of known size on the secret of a game, which may be the label."""
-        return False
+        """Whether it is noise of known size on the secret of a game, which may be the label; that on sums is always."""
+        return self.noisy
 
     def training(self) -> dict[str, Any]:
         """The same as `train.defense`."""
@@ -221,8 +221,9 @@ def register(defense: type[DefenseSpec], training: type[DefenseSpec] | None = No
         defense: its settings on a view and in the list `defenses`, where a list in the place of a number makes several.
         training: its settings in `train.defense`; left out, the same.
     """
-    DEFENSES.register(defense)
-    TRAIN_DEFENSES.register(training or defense)
+    name, trained = DEFENSES.register(defense), TRAIN_DEFENSES.register(training or defense)
+    if name != trained:
+        TRAIN_DEFENSES.hints[name] = f"in training it is `{trained}`"
 
 
 def settings_of(plain: object) -> DefenseSpec | None:

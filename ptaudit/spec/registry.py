@@ -28,11 +28,14 @@ class Registry(Generic[P]):
         room: what registers the classes when it is imported.
         noun: what they are, for errors.
         of: what they belong to, with a space before.
+
+    Attributes:
         hints: remedies for some unknown names.
     """
 
-    def __init__(self, room: str, noun: str, of: str = "", hints: Mapping[str, str] | None = None) -> None:
-        self._room, self._noun, self._of, self._hints = room, noun, of, hints
+    def __init__(self, room: str, noun: str, of: str = "") -> None:
+        self._room, self._noun, self._of = room, noun, of
+        self.hints: dict[str, str] = {}
         self._classes: dict[str, type[P]] = {}
 
     @property
@@ -41,10 +44,11 @@ class Registry(Generic[P]):
         importlib.import_module(self._room)
         return self._classes
 
-    def register(self, part: type[P]) -> None:
-        """Take a class in; its name is the one value that its field `name` can have."""
+    def register(self, part: type[P]) -> str:
+        """Take a class in, by the name that is the one value of its field `name`."""
         (name,) = get_args(part.model_fields["name"].annotation)
         self._classes[name] = part
+        return str(name)
 
     def read(self, value: Any) -> P:
         """What a value says, as the class that its name calls for.
@@ -54,7 +58,7 @@ class Registry(Generic[P]):
             PydanticCustomError: it names nothing that is known.
         """
         classes = self.classes
-        by_name(value, classes, self._noun, self._of, self._hints)
+        by_name(value, classes, self._noun, self._of, self.hints)
         name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
         if not isinstance(name, str) or name not in classes:
             raise PydanticCustomError("choice", f"{{name: ...}} with the name of a {self._noun}")
@@ -77,7 +81,5 @@ def _referred(part: type[Part]) -> CoreSchema:
 DEFENSES: Registry[DefenseSpec] = Registry("ptaudit.defenses", "defense")
 """Defenses of views, and of the list `defenses`."""
 
-TRAIN_DEFENSES: Registry[DefenseSpec] = Registry(
-    "ptaudit.defenses", "defense", " of the training", {"dp": "in training it is `dp_sgd`"}
-)
+TRAIN_DEFENSES: Registry[DefenseSpec] = Registry("ptaudit.defenses", "defense", " of the training")
 """Defenses of the training."""

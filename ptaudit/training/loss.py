@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptaudit.data.records import Records
 from ptaudit.data.tensors import IGNORED
-from ptaudit.errors import ModelError
+from ptaudit.errors import DataError, ModelError
 from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.spec.entry import parse_entry
 
@@ -20,6 +22,23 @@ if TYPE_CHECKING:
 
 PerRecordLoss = Callable[[Tensor, Tensor], Tensor]
 """(output (n, ...), target (n, ...)) -> losses (n,). Nothing is averaged over records."""
+
+
+def with_ignored(records: Records, ignore_index: int | None) -> Records:
+    """The records with -100, PyTorch's own mark, at the positions that `ignore_index` marks as not counting.
+
+    Raises:
+        DataError: a record has one target, which then must count.
+    """
+    if ignore_index is None:
+        return records
+    if records.targets.dim() == 1:
+        raise DataError(
+            "the records have one target each, and a record without one has no loss",
+            where="train.ignore_index",
+            remedy="leave such records out of the data, and the key out of the spec",
+        )
+    return replace(records, targets=records.targets.masked_fill(records.targets == ignore_index, IGNORED))
 
 
 def cross_entropy(output: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:

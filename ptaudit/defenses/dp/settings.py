@@ -42,10 +42,6 @@ class DpDefense(DefenseSpec):
         """Whether it does more than clip."""
         return self.noise_multiplier > 0
 
-    def is_mechanism(self, about_label: bool) -> bool:
-        """Gaussian noise on clipped gradients is, for every secret."""
-        return self.noisy
-
     def training(self) -> dict[str, Any]:
         """DP-SGD with this clipping and noise."""
         return {**self.plain(), "name": "dp_sgd"}
@@ -103,10 +99,6 @@ class DpSgdSpec(DefenseSpec):
     def noisy(self) -> bool:
         """Given as an epsilon it is never without noise."""
         return self.strength > 0
-
-    def is_mechanism(self, about_label: bool) -> bool:
-        """Gaussian noise on clipped gradients is, for every secret."""
-        return self.noisy
 
     def check_training(self, train: TrainSpec) -> None:
         """Clipping is exact in float32."""
