@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from ptaudit.errors import DataError
 from ptaudit.games.game_play import play_of
-from ptaudit.spec.defenses import DefenseSpec, LabelDpDefense, PerturbDefense
-from ptaudit.training.labels import label_prior
-from ptaudit.training.steps.perturb import secret_of
+from ptaudit.spec.defenses import DefenseSpec
 
 if TYPE_CHECKING:
     from ptaudit.context.session import Session
@@ -52,24 +50,9 @@ def check_secrets(session: Session) -> None:
 
 
 def _check_defense(session: Session, defense: DefenseSpec, where: str, trained: bool) -> None:
-    """As for `train.defense`: what it hides are classes, of which the defender's own records have several.
-
-    Args:
-        session: the records.
-        defense: of a view, or of the list `defenses`.
-        where: which, for errors.
-        trained: whether it is trained with too: then the probe is also fitted on members.
-    """
+    """As for `train.defense`: a defense that is trained with too learns from members as well."""
+    own = {"held-out records": session.others, **({"members": session.split.members} if trained else {})}
     try:
-        if isinstance(defense, LabelDpDefense):
-            label_prior(session.records, session.split)
-        if not isinstance(defense, PerturbDefense):
-            return
-        secret = secret_of(session.records, defense.attribute)
+        defense.check_records(session.records, session.split, own)
     except DataError as error:
         raise DataError(error.what, where=where, remedy=error.remedy) from error
-    parts = {"held-out records": session.others, **({"members": session.split.members} if trained else {})}
-    for who, index in parts.items():
-        if len(np.unique(secret[index][secret[index] >= 0])) < 2:
-            what = f"the secret that gradients are perturbed for has one value among the {who}"
-            raise DataError(what, where=where, remedy="name an attribute with several values, or use more records")

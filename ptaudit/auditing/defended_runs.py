@@ -15,8 +15,7 @@ from ptaudit.spec.defenses import DefenseSpec
 from ptaudit.spec.model import Spec
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import DefenseEntry
-from ptaudit.training.layers import penalised
-from ptaudit.training.loss import make_loss
+from ptaudit.training.loss import train_loss
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,7 @@ def of_arms(session: Session) -> Iterator[Session]:
 
 def of_arm(session: Session, spec: Spec) -> Session:
     """The session of a defense: the same records and split."""
-    loss = penalised(make_loss(spec.train.loss, spec.train.label_smoothing), spec.train)
-    return replace(session, spec=spec, loss=loss, views=tuple(map(make_view, spec.audit.views)))
+    return replace(session, spec=spec, loss=train_loss(spec.train), views=tuple(map(make_view, spec.audit.views)))
 
 
 def named(rows: Sequence[Row], arm: str) -> list[Row]:

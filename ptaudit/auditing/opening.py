@@ -23,9 +23,7 @@ from ptaudit.spec.model import Spec
 from ptaudit.tables.run import LayerEntry
 from ptaudit.training.augment import make_augment
 from ptaudit.training.forward import with_codes
-from ptaudit.training.labels import with_ignored
-from ptaudit.training.layers import penalised
-from ptaudit.training.loss import make_loss
+from ptaudit.training.loss import train_loss, with_ignored
 from ptaudit.training.model import build_model
 from ptaudit.training.saved import digest
 
@@ -55,7 +53,7 @@ def open_session(spec: Spec, device: torch.device) -> Session:
     members = _members(spec, records, split, wanted, generator)
     others = generator.permutation(split.held_out)[:wanted]
     views = tuple(make_view(view) for view in spec.audit.views)
-    loss = penalised(make_loss(spec.train.loss, spec.train.label_smoothing), spec.train)
+    loss = train_loss(spec.train)
     saved = {epoch: digest(path) for epoch, path in spec.replay.saved.items()} if spec.replay else {}
     augment = make_augment(spec.data.augment, records)
     key = records.digest("what is drawn from records")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ptaudit.auditing.training import promise
+from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.spec.game import KNOWS_HALF, SEES_SUMS
 from ptaudit.spec.model import Spec
 
@@ -27,8 +27,8 @@ def _sentences(spec: Spec) -> Iterator[str]:
     defended = any(view.defense is not None or spec.defenses for view in spec.audit.views)
     if defended and any(game.has_static for game in spec.games):
         yield "Adaptive adversaries were fitted on what a defense shows, static ones on undefended views."
-    if promised := promise(spec.train):
+    if promised := (spec.train.defense or UNDEFENDED).promise:
         yield promised
     for title, arm in spec.arms.items():
-        if promised := promise(arm.train):
+        if promised := (arm.train.defense or UNDEFENDED).promise:
             yield f"Defense {title}: {promised}"

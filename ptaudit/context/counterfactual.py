@@ -11,7 +11,6 @@ from torch import Tensor
 from ptaudit.context.epoch_context import EpochContext, clip_factor, clipped
 from ptaudit.context.memo import Key
 from ptaudit.context.observations import observation
-from ptaudit.defenses import Perturb
 from ptaudit.gradients.matrices import RecordGradients, joined
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.views import View
@@ -88,9 +87,8 @@ def counterfactual_alone(context: EpochContext, view: View, places: Sequence[int
     """
     now, session = observation(context, view, places), context.session
     assert isinstance(now, ReplayedObservation)
-    # Views of other batch sizes show the same of a record alone, but for perturbations: their probes are their own.
-    own = view.name if isinstance(view.defense, Perturb) else ""
-    alike = replace(now.view, name=own, batch_size=1, rounds=1, users=1, fixed_batch=False)
+    # Views of other batch sizes show the same of a record alone, where their defenders have found out the same.
+    alike = replace(now.view, name="", batch_size=1, rounds=1, users=1, fixed_batch=False)
     key = (name, alike, tuple(places))
     if (known := context.memo.get(ALONE, key)) is not None:
         return known
@@ -117,7 +115,6 @@ def counterfactual_alone(context: EpochContext, view: View, places: Sequence[int
 
 def _alone(seen: ReplayedObservation, records: Tensor, seed: int) -> Tensor:
     """What is shown of records in batches of their own, `(R, n, k)`."""
-    random = seen.view.defense is not None and seen.view.defense.moment != "gradient"
     generator = torch.Generator().manual_seed(seed + 1)
-    looks = [seen.observe(records[:, None], generator) for _ in range(_LOOKS if random else 1)]
+    looks = [seen.observe(records[:, None], generator) for _ in range(_LOOKS if seen.random else 1)]
     return torch.stack(looks).mean(0)

@@ -10,26 +10,25 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
 from ptaudit.context.epoch_context import EpochContext, clip_factor, clipped
 from ptaudit.context.held_out import held_out, with_held_out
 from ptaudit.context.memo import Key
-from ptaudit.defenses import LabelDp, Perturb
 from ptaudit.gradients.batches import BatchSums
-from ptaudit.spec.defenses import PerturbDefense
-from ptaudit.training.labels import label_prior
-from ptaudit.training.steps.perturb import secret_of
+from ptaudit.training.defender import Defender
 from ptaudit.views import View
 from ptaudit.views.aggregate import draw_others
+from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
 from ptaudit.views.knowledge import Knowledge
 from ptaudit.views.observation import Observation, TokenObservation
-from ptaudit.views.replayed import ReplayedObservation, fitted, plain, why_not
+from ptaudit.views.replayed import ReplayedObservation, plain, why_not
 
-_PROBE_BATCHES = 400
-"""Batches of her own records on which a defender fits the probe of a perturbation."""
+_DEFENDER_BATCHES = 400
+"""Batches of its own records that the defender of a view may look at."""
 
 _PROBED, _MOST_LOST = 128, 0.05
 """Updates that are computed to see whether their local steps diverge, and how many may."""
@@ -146,9 +145,7 @@ def observation(context: EpochContext, view: View, places: Sequence[int], noisy:
         noisy: whether its joint rows are those of a noisy view; default as the view is.
     """
     noisy = view.noise_std > 0.0 if noisy is None else noisy
-    # Two perturbations of one size may guard different secrets: their views are told apart by name.
-    name = view.name if isinstance(view.defense, Perturb) else ""
-    key = (replace(view, name=name, rounds=1, fixed_batch=False), tuple(places), noisy)
+    key = (replace(view, name="", rounds=1, fixed_batch=False), tuple(places), noisy)
     make = partial(_linear, noisy=noisy) if view.linear else _replayed
     return context.memo.once(OBSERVATION, key, lambda: make(context, view, places))
 
@@ -157,7 +154,7 @@ def why_not_seen(context: EpochContext, view: View, late: bool = False) -> str:
     """Why a view cannot be shown, or not with late weights; empty if it can."""
     if late and context.before is None:
         return "there is no epoch before this one, whose weights the adversary would know"
-    if view.linear or isinstance(view.defense, Perturb):
+    if view.linear:
         return ""
     return why_not(view, context.model, context.session.records.classes) or _diverging(context, view)
 
@@ -221,31 +218,16 @@ def _replayed(context: EpochContext, view: View, places: Sequence[int]) -> Repla
 
 
 def prepared(context: EpochContext, view: View) -> View:
-    """The view with what its defender has to know beforehand: the class frequencies, or a probe of the secret."""
-    session = context.session
-    if isinstance(view.defense, LabelDp):
-        prior = tuple(label_prior(session.records, session.split).tolist())
-        return replace(view, defense=replace(view.defense, prior=prior))
-    if not isinstance(view.defense, Perturb) or view.defense.probe is not None:
+    """The view with what its defender finds out beforehand from held-out records, which nobody else looks at."""
+    if view.defense is None:
         return view
-    own = session.others
-    secret = _guarded(context, view)[own]
-    inputs, targets = session.batch(own[secret >= 0])
-    secrets = torch.from_numpy(secret[secret >= 0])
-    generator = torch.Generator().manual_seed(context.seed)
-    # Batches of one secret each: of mixed ones a probe learns next to nothing.
-    names = torch.unique(secrets)
-    about = names[torch.randint(len(names), (_PROBE_BATCHES,), generator=generator)]
-    members = torch.empty(_PROBE_BATCHES, view.batch_size, dtype=torch.long)
-    for name in names:
-        mine, there = about == name, torch.nonzero(secrets == name).squeeze(1)
-        members[mine] = there[torch.randint(len(there), (int(mine.sum()), view.batch_size), generator=generator)]
-    return fitted(view, context.reader.source, inputs, targets, members, about, context.seed)
+    session, source = context.session, context.reader.source
 
+    def gradients(own: NDArray[np.int64], batches: Tensor) -> Tensor:
+        found = BatchGradients(source, *session.batch(own), update=view.update)
+        return torch.cat(list(found.read(batches, None, torch.Generator().manual_seed(context.seed))))
 
-def _guarded(context: EpochContext, view: View) -> NDArray[np.int64]:
-    """The secret that the defender of a view guards, of every record; -1 where it is missing."""
-    session = context.session
-    spec = next(one.defense for one in session.spec.audit.views if one.name == view.name)
-    assert isinstance(spec, PerturbDefense)
-    return secret_of(session.records, spec.attribute)
+    width = sum(p.numel() for layer in source.layers for p in layer.parameters.values())
+    own, most = session.others, _DEFENDER_BATCHES
+    defender = Defender(session.records, session.split, own, view.batch_size, most, width, context.seed, gradients)
+    return replace(view, defense=view.defense.prepared(defender))

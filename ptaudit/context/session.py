@@ -22,9 +22,9 @@ from ptaudit.model_input import Inputs
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.catalog import JOINT
+from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.spec.model import Spec
 from ptaudit.training.augment import Augment
-from ptaudit.training.layers import insert
 from ptaudit.training.loss_check import check_loss
 from ptaudit.training.model import build_model
 from ptaudit.views import View
@@ -94,7 +94,7 @@ class Session:
     def model(self, seed: int) -> nn.Module:
         """The untrained model of a seed, on the device, found to fit the data and the loss."""
         model = build_model(self.spec.model, seed)
-        insert(model, self.spec.train, self.batch(self.members[:4])[0], seed, self.loss)
+        (self.spec.train.defense or UNDEFENDED).insert(model, self.batch(self.members[:4])[0], self.loss, seed)
         check_loss(model, self.records, self.loss)
         return model.to(self.device)
 

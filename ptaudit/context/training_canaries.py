@@ -19,10 +19,10 @@ from torch import Tensor
 
 from ptaudit.canaries import Canaries, GradientSensitivity, Question, ask, make
 from ptaudit.data import Records
+from ptaudit.defenses.dp.accounting import noise_multiplier
 from ptaudit.errors import DataError
 from ptaudit.model_input import Inputs, joined, leaves, to_device
 from ptaudit.stats.epsilon import replace_one_epsilon
-from ptaudit.training.accounting import noise_multiplier
 from ptaudit.training.sampling import sample_rate
 
 if TYPE_CHECKING:

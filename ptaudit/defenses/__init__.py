@@ -1,25 +1,18 @@
-"""Defenses of the gradient of a batch, one file each."""
+"""Defenses, one file or folder each: settings, and what they do on a view and in training. No torch until one acts."""
 
-from __future__ import annotations
+from ptaudit.defenses.dp.settings import DpDefense, DpSgdSpec
+from ptaudit.defenses.dropout.settings import DropoutDefense, DropoutTraining
+from ptaudit.defenses.label_dp import LabelDpDefense, LabelDpTraining
+from ptaudit.defenses.perturb.settings import PerturbDefense, PerturbTraining
+from ptaudit.defenses.prune import PruneDefense, PruneTraining
+from ptaudit.defenses.sign import SignDefense
+from ptaudit.defenses.vib.settings import VibDefense, VibTraining
+from ptaudit.spec.defenses import register
 
-from collections.abc import Callable
-
-from ptaudit.defenses.base import Defense
-from ptaudit.defenses.dropout import Dropout
-from ptaudit.defenses.label_dp import LabelDp
-from ptaudit.defenses.perturb import Perturb
-from ptaudit.defenses.prune import Prune
-from ptaudit.defenses.sign import Sign
-from ptaudit.defenses.vib import Vib
-
-DEFENSES: dict[str, Callable[..., Defense]] = {
-    "prune": Prune,
-    "sign": Sign,
-    "perturb": Perturb,
-    "dropout": Dropout,
-    "label_dp": LabelDp,
-    "vib": Vib,
-}
-"""By their names in the spec. Clipping and noise are fields of the view itself: they act on sums of tokens."""
-
-__all__ = ["DEFENSES", "Defense", "Dropout", "LabelDp", "Perturb", "Prune", "Sign", "Vib"]
+register(DpDefense, DpSgdSpec)
+register(PruneDefense, PruneTraining)
+register(SignDefense)
+register(PerturbDefense, PerturbTraining)
+register(DropoutDefense, DropoutTraining)
+register(LabelDpDefense, LabelDpTraining)
+register(VibDefense, VibTraining)

@@ -12,9 +12,10 @@ from ptaudit.errors import SpecError
 from ptaudit.games.registry import GAMES
 from ptaudit.spec.base import Count, Flag, Label, Number, OrList, Part, Seed, Text, Whole, choice, fault, unique
 from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE
-from ptaudit.spec.defenses import Defense, DpDefense
+from ptaudit.spec.defenses import UNDEFENDED, Defense
 from ptaudit.spec.game import Titled
 from ptaudit.spec.games import Game, default_games
+from ptaudit.spec.registry import DEFENSES
 
 Epoch = Annotated[Whole, Field(ge=0)]
 Patterns = Annotated[list[Text], Field(min_length=1)]
@@ -81,29 +82,28 @@ class ViewSpec(Part):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> ViewSpec:
-        defense = self.defense
+        defense = self.defense or UNDEFENDED
         if self.fixed_batch and self.rounds == 1:
             raise fault("`fixed_batch` is about several rounds", at=("fixed_batch",), remedy="set rounds, or remove it")
-        if self.fixed_batch and not self.changes:
+        if self.fixed_batch and not defense.changes:
             what = f"{self.rounds} rounds of the same batch show the same thing {self.rounds} times"
-            remedy = "give the view a defense with noise (dp, dropout, label_dp), or remove fixed_batch"
+            random = ", ".join(name for name, part in DEFENSES.classes.items() if part.stochastic)
+            remedy = f"give the view a defense with noise ({random}), or remove fixed_batch"
             raise fault(what, at=("fixed_batch",), remedy=remedy)
-        if self.update is not None and isinstance(defense, DpDefense):
-            what = "`dp` clips the gradients of single records, which a federated update does not show"
+        if self.update is not None and defense.acts_on == "sum":
+            what = f"`{defense.name}` clips the gradients of single records, which a federated update does not show"
             raise fault(what, at=("update",), remedy="remove update or the defense")
         return self
 
     @property
     def noisy(self) -> bool:
         """Whether noise of known size is on what it shows."""
-        defense = self.defense
-        return isinstance(defense, DpDefense) and defense.noise_multiplier > 0
+        return self.defense is not None and self.defense.noisy
 
     @property
-    def changes(self) -> bool:
-        """Whether the same batch looks different every time."""
-        defense = self.defense
-        return defense is not None and defense.stochastic and not (defense.name == "dp" and not defense.strength)
+    def linear(self) -> bool:
+        """Whether what is seen of a batch is the sum of what is seen of its records (and noise)."""
+        return self.update is None and (self.defense is None or self.defense.acts_on == "sum")
 
 
 class Every(Part):
@@ -192,8 +192,7 @@ class AuditSpec(Part):
                 remedy="name one, or leave `views` out for the default ones",
             )
         for index, view in enumerate(self.views):
-            linear = view.update is None and (view.defense is None or view.defense.name == "dp")
-            if self.tokens.encoder != "sketch" and not linear:
+            if self.tokens.encoder != "sketch" and not view.linear:
                 what = (
                     f"view `{view.name}` is no sum over its records, which `encoder: {self.tokens.encoder}` learns from"
                 )

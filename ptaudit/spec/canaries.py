@@ -112,7 +112,7 @@ def check_canaries(spec: Spec) -> None:
         raise fault(what, at=("canaries", "train"), remedy="remove `train: true` or `replay`")
     if "attribute" in canaries.about:
         _check_attribute(canaries, spec)
-    noisy = any(view.defense is not None and view.defense.name == "dp" for view in spec.audit.views)
+    noisy = any(view.defense is not None and view.defense.acts_on == "sum" for view in spec.audit.views)
     if not spec.audit.views and not canaries.train:
         raise fault("canaries need a view, or `train: true`", at=("canaries",), remedy="name one in audit.views")
     for key, used in (("games", bool(spec.audit.views)), ("delta", noisy or canaries.train)):

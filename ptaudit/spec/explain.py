@@ -14,6 +14,7 @@ from ptaudit.spec.document import Loc
 from ptaudit.spec.model import Spec
 from ptaudit.spec.one_of import OneOf
 from ptaudit.spec.paths import SpecProblem
+from ptaudit.spec.registry import Registry
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -126,6 +127,8 @@ def _known_keys(loc: Loc) -> list[str]:
 
 def _parts_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """The parts that a type, or one of several, may hold; of one with a registry those that are in it."""
+    if isinstance(annotation, Registry):
+        yield from annotation.classes.values()
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     inside = annotation if isinstance(annotation, tuple) else get_args(annotation)

@@ -17,19 +17,18 @@ from ptaudit.spec.audit import AuditSpec, Every, GateSpec, LiveSpec, TokenSpec, 
 from ptaudit.spec.base import FAULT, Label, Part, fault, unique
 from ptaudit.spec.canaries import CanarySpec, check_canaries
 from ptaudit.spec.data import DataSpec
-from ptaudit.spec.defenses import Defense, DefenseSpec, VibDefense
+from ptaudit.spec.defenses import Defense, DefenseSpec
 from ptaudit.spec.game import GameSpec
 from ptaudit.spec.gates import check_gate
 from ptaudit.spec.replay import ReplaySpec
 from ptaudit.spec.secrets import check_secrets
-from ptaudit.spec.train import DpSgdSpec, ModelSpec, OptimizerSpec, SamSpec, ScheduleSpec, TrainSpec
+from ptaudit.spec.train import ModelSpec, OptimizerSpec, SamSpec, ScheduleSpec, TrainSpec
 
 __all__ = [
     "AuditSpec",
     "DataSpec",
     "Defense",
     "DefenseSpec",
-    "DpSgdSpec",
     "Every",
     "GameSpec",
     "GateSpec",
@@ -179,8 +178,9 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
     def _bottlenecks_are_trained(self) -> Spec:
         for index, view in enumerate(self.audit.views):
             trained = self.train.defense
-            if isinstance(view.defense, VibDefense) and (trained is None or view.defense.plain() != trained.plain()):
-                what = "`vib` is a layer of the model, which no view can put there afterwards"
+            shown = view.defense
+            if shown is not None and shown.in_model and (trained is None or shown.plain() != trained.plain()):
+                what = f"`{shown.name}` is a layer of the model, which no view can put there afterwards"
                 remedy = "train with the same: train.defense, or the list `defenses`"
                 raise fault(what, at=("audit", "views", index, "defense"), remedy=remedy)
         return self

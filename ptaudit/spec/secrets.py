@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ptaudit.games.common.settings import check_attribute
-from ptaudit.spec.defenses import PerturbDefense
+from ptaudit.spec.defenses import DefenseSpec
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import Spec
@@ -15,13 +16,15 @@ def check_secrets(spec: Spec) -> None:
     """Refuses games and defenses about columns that the data do not name, or about the label by another name."""
     for index, game in enumerate(spec.audit.games):
         game.check_spec(("audit", "games", index), spec)
+    for who, defense, place in _defenses(spec):
+        if defense is not None and defense.guarded is not None:
+            check_attribute(who, defense.guarded, place, spec)
+
+
+def _defenses(spec: Spec) -> Iterator[tuple[str, DefenseSpec | None, tuple[str | int, ...]]]:
+    """All defenses of a spec, in words, and where they stand."""
     for index, view in enumerate(spec.audit.views):
-        if isinstance(view.defense, PerturbDefense) and view.defense.attribute is not None:
-            at_view = ("audit", "views", index, "defense")
-            check_attribute(f"the defense of view `{view.name}`", view.defense.attribute, at_view, spec)
-    trained = spec.train.defense
-    if isinstance(trained, PerturbDefense) and trained.attribute is not None:
-        check_attribute("`train.defense`", trained.attribute, ("train", "defense"), spec)
+        yield f"the defense of view `{view.name}`", view.defense, ("audit", "views", index, "defense")
+    yield "`train.defense`", spec.train.defense, ("train", "defense")
     for index, defense in enumerate(spec.defenses):
-        if isinstance(defense, PerturbDefense) and defense.attribute is not None:
-            check_attribute(f"defense `{defense.title}`", defense.attribute, ("defenses", index), spec)
+        yield f"defense `{defense.title}`", defense, ("defenses", index)

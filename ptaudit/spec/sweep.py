@@ -10,9 +10,9 @@ from typing import Any
 from ptaudit.errors import SpecError
 from ptaudit.games.registry import GAMES
 from ptaudit.spec.document import Loc, YamlDocument
+from ptaudit.spec.registry import DEFENSES
 
 _VIEWS = {"batch_size": "m", "rounds": "r", "users": "u", "fixed_batch": "fixed"}
-_STRENGTHS = dict.fromkeys(("noise_multiplier", "ratio", "size", "rate", "epsilon", "beta"), "")
 
 
 def unfold(document: YamlDocument) -> None:
@@ -26,7 +26,12 @@ def unfold(document: YamlDocument) -> None:
     if isinstance(audit, dict):
         _unfold(document, ("audit",), "views", _VIEWS, "name")
         _unfold(document, ("audit",), "games", _of_games(), "id")
-    _unfold(document, (), "defenses", _STRENGTHS, None)
+    _unfold(document, (), "defenses", _strengths(), None)
+
+
+def _strengths() -> dict[str, str]:
+    """Settings of defenses that say how strong they are; values stand in names as they are."""
+    return {part.parameter: "" for part in DEFENSES.classes.values() if part.parameter}
 
 
 def _of_games() -> dict[str, str]:
@@ -79,13 +84,14 @@ def _count(entry: Any, names: Mapping[str, str]) -> int:
     if not isinstance(entry, dict):
         return 1
     inside = entry.get("defense")
-    own = math.prod(len(entry[key]) for key in _swept(entry, names))
-    return own * math.prod(len(inside[key]) for key in _swept(inside, _STRENGTHS)) if isinstance(inside, dict) else own
+    lists = [entry[key] for key in _swept(entry, names)]
+    lists += [inside[key] for key in _swept(inside, _strengths())] if isinstance(inside, dict) else []
+    return math.prod(map(len, lists))
 
 
 def _has_lists(entry: Any, names: Mapping[str, str]) -> bool:
     inside = entry.get("defense") if isinstance(entry, dict) else None
-    return bool(_swept(entry, names) or _swept(inside, _STRENGTHS))
+    return bool(_swept(entry, names) or _swept(inside, _strengths()))
 
 
 def _swept(entry: Any, names: Mapping[str, str]) -> list[str]:
@@ -103,9 +109,9 @@ def _each(entry: Any, names: Mapping[str, str], title: str | None) -> Iterator[A
     for chosen in product(*(entry[key] for key in lists)):
         parts = [_part(names[key], value) for key, value in zip(lists, chosen)]
         # A defense inside a view has lists of its own.
-        for defense in _each(inside, _STRENGTHS, None) if isinstance(inside, dict) else [None]:
+        for defense in _each(inside, _strengths(), None) if isinstance(inside, dict) else [None]:
             one = {**entry, **dict(zip(lists, chosen))} if lists else entry
-            strengths = [defense[key] for key in _swept(inside, _STRENGTHS)] if defense else []
+            strengths = [defense[key] for key in _swept(inside, _strengths())] if defense else []
             one = {**one, "defense": defense} if strengths else one
             base = entry.get(title, entry.get("name")) if title else None
             if isinstance(base, str) and title and (lists or strengths):

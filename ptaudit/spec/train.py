@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
 from ptaudit.spec.base import Count, Flag, Number, Part, Seed, Text, Whole, fault, nearest, unique
-from ptaudit.spec.defenses import LabelDpDefense
+from ptaudit.spec.defenses import UNDEFENDED, TrainDefense
 from ptaudit.spec.entry import FUNCTION_FORMS, is_function
-from ptaudit.spec.train_defenses import DpSgdSpec, TrainDefense, idle_keys
 
-__all__ = [
-    "LOSSES", "DpSgdSpec", "ModelSpec", "OptimizerSpec", "SamSpec", "ScheduleSpec", "TrainDefense", "TrainSpec",
-]  # fmt: skip
+if TYPE_CHECKING:
+    from ptaudit.defenses.dp.settings import DpSgdSpec
 
 LOSSES = ("cross_entropy", "bce", "mse")
 
@@ -136,8 +134,7 @@ class TrainSpec(Part):
     sam: SamSpec | None = None
     """Sharpness-aware minimisation; default none."""
     defense: TrainDefense | None = None
-    """Privacy in the training itself, `{name: ...}`: `dp_sgd`, `prune`, `sign`, `perturb`, `vib`, `dropout` or
-    `label_dp`; default none."""
+    """Privacy in the training itself, `{name: ...}`; default none."""
     seed: Seed = 0
     """Seed of the weights, the order of records and dropout; not used when `seeds` is given."""
     seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
@@ -150,15 +147,17 @@ class TrainSpec(Part):
 
     @property
     def dp(self) -> DpSgdSpec | None:
-        """The defense, if it is DP-SGD."""
-        return self.defense if isinstance(self.defense, DpSgdSpec) else None
+        """The defense, if it clips the gradients of single records and adds noise to their sum, as DP-SGD does."""
+        clips = self.defense is not None and self.defense.acts_on == "sum"
+        return cast("DpSgdSpec", self.defense) if clips else None
 
     def idle(self) -> Mapping[str, str]:
         """Keys that the loss, the defense, or `seeds` in the place of `seed`, leave without use."""
         found = {} if self.seeds is None else {"seed": "a spec with `seeds`"}
         if self.loss != "cross_entropy":
             found |= dict.fromkeys(("label_smoothing", "ignore_index"), f"loss `{self.loss}`")
-        return {**found, **idle_keys(self.defense)}
+        defense = self.defense or UNDEFENDED
+        return {**found, **dict.fromkeys(defense.unused, f"training with `defense: {defense.name}`")}
 
     @field_validator("loss")
     @classmethod
@@ -173,12 +172,7 @@ class TrainSpec(Part):
         if self.accumulate > self.batch_size:
             what = f"{self.accumulate} micro-batches of a batch of {self.batch_size} records"
             raise fault(what, at=("accumulate",), remedy="give every micro-batch a record")
-        if isinstance(self.defense, LabelDpDefense) and self.loss == "mse":
-            what = "defense `label_dp` randomises classes, and loss `mse` is about numbers"
-            raise fault(what, at=("defense",), remedy="use loss `cross_entropy` or `bce`, or another defense")
-        if self.dp is not None and self.precision != "float32":
-            what = f"clipping of single records is not exact in {self.precision}"
-            raise fault(what, at=("precision",), remedy="train with `defense: dp_sgd` in float32")
+        (self.defense or UNDEFENDED).check_training(self)
         if self.schedule.warmup_epochs >= self.epochs:
             raise fault(
                 f"{self.schedule.warmup_epochs} epochs of warm-up in a run of {self.epochs}",

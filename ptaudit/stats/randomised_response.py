@@ -61,20 +61,20 @@ def response_table(prior: ArrayLike, epsilon: float) -> NDArray[np.float64]:
 
 
 def randomise(
-    labels: NDArray[np.integer[Any]], prior: ArrayLike, epsilon: float, rng: np.random.Generator
+    labels: NDArray[np.integer[Any]], prior: ArrayLike, epsilon: float, draws: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """A response for every label `(n,)`, drawn independently.
+    """A response for every label, drawn independently.
 
     Args:
-        labels: classes 0..K-1.
-        prior: `(K,)` for all records, or `(n, K)`.
+        labels: classes 0..K-1, `(...)`.
+        prior: `(K,)`, for all records.
         epsilon: privacy of one label.
-        rng: source of randomness.
+        draws: uniform numbers from 0 to below 1, one for each label.
     """
-    chances = response_probabilities(labels, prior, epsilon)
-    past: NDArray[np.int64] = (rng.random(len(labels))[:, None] >= chances.cumsum(1)).sum(1)
-    last = chances.shape[1] - 1 - np.argmax(chances[:, ::-1] > 0, axis=1)
-    return np.asarray(np.minimum(past, last))  # rounding must not lead past the last one
+    table = response_table(prior, epsilon)
+    past: NDArray[np.int64] = (draws[..., None] >= table.cumsum(1)[labels]).sum(-1)
+    last = table.shape[1] - 1 - np.argmax(table[:, ::-1] > 0, axis=1)
+    return np.asarray(np.minimum(past, last[labels]))  # rounding must not lead past the last one
 
 
 def _checked(prior: ArrayLike, epsilon: float) -> NDArray[np.float64]:

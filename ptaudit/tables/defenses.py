@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from ptaudit.spec.catalog import JOINT, NO_DEFENSE
+from ptaudit.spec.defenses import settings_of
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import DefenseEntry, Run
 from ptaudit.tables.spec import plain_spec, views_of
@@ -117,15 +118,9 @@ def _last_rows(rows: Table) -> Table:
     return joint.take(is_last)
 
 
-_STRENGTHS = ("noise_multiplier", "ratio", "size", "rate", "beta", "epsilon")
-
-
 def title_of(defense: Any) -> str:
     """A defense of the spec in words, as the list `defenses` calls it: name, strength, what else is unusual."""
     if not isinstance(defense, dict):
         return NONE
-    strength = next((f"{defense[key]:g}" for key in _STRENGTHS if defense.get(key) is not None), None)
-    name, clip = str(defense.get("name")), defense.get("clip", 1)
-    clipped = f"c{clip:g}" if clip != 1 else None
-    width = f"w{defense['width']}" if defense.get("width") else None
-    return "-".join(filter(None, [name, strength, clipped, defense.get("attribute"), width]))
+    settings = settings_of(defense)
+    return str(defense.get("name")) if settings is None else settings.title

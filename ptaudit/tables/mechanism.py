@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE
+from ptaudit.spec.defenses import settings_of
 from ptaudit.tables.columns import Mask
 from ptaudit.tables.defenses import title_of
 from ptaudit.tables.row import Row
@@ -15,21 +16,15 @@ from ptaudit.tables.spec import games_of, plain_spec, views_of
 from ptaudit.tables.status import ATTACK_LIMITED, LIMITED
 from ptaudit.tables.table import Table
 
-_GAUSSIAN = ("dp", "dp_sgd")
-
 
 def is_mechanism(defense: object, game: Mapping[str, Any]) -> bool:
     """Whether a defense is noise of known size on what a game is about; both as the spec has them, in plain values.
 
     Gaussian noise on clipped gradients is, for every secret; randomised labels are for games about the label alone.
     """
-    if not isinstance(defense, Mapping):
-        return False
-    if defense.get("name") in _GAUSSIAN:
-        # DP-SGD may be given as an epsilon, which is never without noise.
-        return bool(defense.get("noise_multiplier") or defense.get("epsilon"))
+    settings = settings_of(defense)
     about_label = game.get("name") == "label" or game.get("secret", "") == "label"
-    return defense.get("name") == "label_dp" and about_label
+    return settings is not None and settings.is_mechanism(about_label)
 
 
 def has_mechanism(run: Run, row: Row) -> bool:

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptaudit.data.records import Records
 from ptaudit.data.tensors import IGNORED
-from ptaudit.errors import ModelError
+from ptaudit.errors import DataError, ModelError
 from ptaudit.gradients.record_losses import PerRecordLoss
+from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.spec.entry import parse_entry
+
+if TYPE_CHECKING:
+    from ptaudit.spec.train import TrainSpec
+
+
+def with_ignored(records: Records, ignore_index: int | None) -> Records:
+    """The records with -100, PyTorch's own mark, at the positions that `ignore_index` marks as not counting.
+
+    Raises:
+        DataError: a record has one target, which then must count.
+    """
+    if ignore_index is None:
+        return records
+    if records.targets.dim() == 1:
+        raise DataError(
+            "the records have one target each, and a record without one has no loss",
+            where="train.ignore_index",
+            remedy="leave such records out of the data, and the key out of the spec",
+        )
+    return replace(records, targets=records.targets.masked_fill(records.targets == ignore_index, IGNORED))
 
 
 def cross_entropy(output: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -58,6 +81,11 @@ def scores_in(output: Any, loss: str) -> Tensor:
 
 def _mean_per_record(losses: Tensor) -> Tensor:
     return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
+
+
+def train_loss(train: TrainSpec) -> PerRecordLoss:
+    """The loss that is trained and read: that of the spec, with the term of its defense. It belongs to one training."""
+    return (train.defense or UNDEFENDED).loss(make_loss(train.loss, train.label_smoothing))
 
 
 def make_loss(name: str, label_smoothing: float = 0.0) -> PerRecordLoss:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-WEIGHTS, ORDER, NOISE, AUGMENT, PRIVACY, INSERTED, LABELS, PROBE = range(8)
+WEIGHTS, ORDER, NOISE, AUGMENT, PRIVACY, INSERTED, LABELS, PROBE, DEFENDED = range(9)
 """The streams of one training seed: initial weights, order of the records, dropout, augmentation, noise of DP-SGD;
-weights of inserted layers, randomised labels, what a defender's probe is fitted on."""
+weights of inserted layers, randomised labels, what a defender prepares on, what is random in its change."""
 
 
 def derived_seed(seed: int, stream: int, epoch: int = 0) -> int:

@@ -18,11 +18,11 @@ from ptaudit.data.split import Split
 from ptaudit.errors import ModelError, PtauditError, RunFolderError, TrainingDivergedError, first_line, in_one_line
 from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.model_input import to_device
+from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.training.augment import Augment, augment_generator
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.training.epoch_snapshot import EpochStats, StepWatch
 from ptaudit.training.evaluate import evaluate, members_evaluated
-from ptaudit.training.labels import taught
 from ptaudit.training.optimizer import make_optimizer, rate_factor
 from ptaudit.training.sampling import epoch_batches, steps_per_epoch
 from ptaudit.training.seeding import NOISE, derived_seed, seeded
@@ -70,7 +70,7 @@ class Replay(Trajectory):
         keep_before: bool = False,
     ) -> None:
         self.model = model.to(device)
-        records = taught(records, split, train, seed)
+        records = (train.defense or UNDEFENDED).relabelled(records, split, seed)
         self.records = records.to(device) if _fits(records, device) else records
         self.split = split
         self.train = train
@@ -80,7 +80,7 @@ class Replay(Trajectory):
         self.augment = augment
         self.keep_before = keep_before
         self.optimizer = make_optimizer(self.model, train.optimizer)
-        what = (self.model, loss, self.optimizer, self.records, split.members)
+        what = (self.model, loss, self.optimizer, self.records, split)
         self.step = make_step(StepContext(*what, self._batch, seed, device), train)
         self.stats: list[EpochStats] = []
 

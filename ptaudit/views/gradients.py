@@ -11,13 +11,13 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.func import grad
 from torch.nn.functional import embedding_bag
 
-from ptaudit.defenses import Defense
 from ptaudit.gradients.agreement import agrees, attempt
 from ptaudit.gradients.autograd import dense, parameters_of, summed
 from ptaudit.gradients.frozen_state import frozen_state, restored
 from ptaudit.gradients.record_losses import RecordLosses, losses_at, over_records
 from ptaudit.model_input import Inputs, as_real, leaves, mapped, rows, to_device
 from ptaudit.sketches.tokens import Source
+from ptaudit.spec.defenses import UNDEFENDED, DefenseSpec
 from ptaudit.views.update import Update
 
 _CHECK_RECORDS = 4
@@ -87,13 +87,13 @@ class BatchGradients:
         inputs: Inputs,
         targets: Tensor,
         *,
-        defense: Defense | None = None,
+        defense: DefenseSpec = UNDEFENDED,
         update: Update | None = None,
         table: bool = True,
     ) -> None:
         self._source = source
         self._inputs, self._targets = to_device(inputs, source.device), targets.to(source.device)
-        self._defense = defense or Defense()
+        self._defense = defense
         self._steps, self._lr = (update.local_steps, update.lr) if update else (1, 0.0)
         self._parameters = parameters_of(source.layers)
         self.layout = Layout({path: as_real(p).shape for path, p in self._parameters.items()})
@@ -101,7 +101,7 @@ class BatchGradients:
         self._record_bytes = 1
         self._vmap_holds, self._adds_up = self._checked()
         fits = 4 * len(targets) * self.layout.size <= TABLE_BYTES
-        plain = self._steps == 1 and self._defense.moment == "gradient"
+        plain = self._steps == 1 and self._defense.acts_on == "gradient"
         self._table: Tensor | None = None
         if table and fits and plain and self._adds_up:
             self._table = self._tabulated()
@@ -128,7 +128,7 @@ class BatchGradients:
     def _computed(self, batch: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
         inputs = rows(self._inputs, batch)
         with frozen_state(self._source.model, self._source.device), self._defense.during(self._source.model):
-            if self._defense.moment == "pass":
+            if self._defense.acts_on == "pass":
                 torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator)))
             if self._vmap_holds and not (self._convolves and leaves(inputs)[0][0].numel() > _PIXELS):
                 return self._by_vmap(inputs, targets)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from ptaudit.defenses import Defense, LabelDp, Perturb
 from ptaudit.errors import ModelError
 from ptaudit.gradients.batches import Matrices, at_once
 from ptaudit.gradients.keep import KeptSketch, as_kept, kept_sketch
@@ -16,7 +15,7 @@ from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.model_input import Inputs
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.sketches.tokens import Source
+from ptaudit.spec.defenses import UNDEFENDED, DefenseSpec
 from ptaudit.views.aggregate import sums
 from ptaudit.views.gradients import TABLE_BYTES, BatchGradients
 from ptaudit.views.joint import Joint
@@ -105,7 +104,7 @@ class ReplayedObservation:
         if share is not None and plain(view) and plain(share.view):
             batches = share.batches
         else:
-            batches = BatchGradients(source, inputs, targets, defense=view.defense, update=view.update)
+            batches = BatchGradients(source, inputs, targets, defense=view.defense or UNDEFENDED, update=view.update)
         own = {layer.name: layer for layer in source.layers}
         shown = tuple(
             Shown(
@@ -135,7 +134,7 @@ class ReplayedObservation:
     @property
     def random(self) -> bool:
         """See `Observation.random`."""
-        return self._defense.moment != "gradient"
+        return self._defense.stochastic
 
     def read(self, members: Tensor, generator: torch.Generator) -> Iterator[Matrices]:
         """See `Observation.read`."""
@@ -151,10 +150,8 @@ class ReplayedObservation:
         """The batches `(G * users, m)` of all users, and what a defense of labels puts in the place of theirs."""
         users = self.view.users if members.shape[1] == self.view.records else 1
         batches = members.cpu().reshape(-1, members.shape[1] // users)
-        if self._defense.moment != "labels":
-            return batches, None
-        assert self.classes is not None
-        return batches, self._defense.labels(self.targets[batches], self.classes, generator)
+        changed = self._defense.acts_on == "labels"
+        return batches, self._defense.labels(self.targets[batches], generator) if changed else None
 
     @staticmethod
     def _matrices(layer: Shown, parts: Mapping[str, Tensor]) -> list[Tensor]:
@@ -174,7 +171,7 @@ class ReplayedObservation:
         nothing is, since a server rejects it: zeros."""
         for gradients in self.batches.read(batches, targets, generator):
             finite = gradients.isfinite().all(1, keepdim=True)
-            yield self._defense(torch.where(finite, gradients, 0.0), generator)
+            yield self._defense.gradient(torch.where(finite, gradients, 0.0), generator)
 
     def diverged(self, batches: Tensor, generator: torch.Generator) -> float:
         """Share of batches `(G, m)` whose gradient or update is not finite."""
@@ -182,8 +179,8 @@ class ReplayedObservation:
         return 1.0 - float(torch.cat(finite).double().mean())
 
     @property
-    def _defense(self) -> Defense:
-        return self.view.defense or Defense()
+    def _defense(self) -> DefenseSpec:
+        return self.view.defense or UNDEFENDED
 
     def _tokens(self, gradients: Tensor) -> Tensor:
         """Tokens `(L, g, k)`, float64, of whole gradients `(g, d)`."""
@@ -204,27 +201,7 @@ def why_not(view: View, model: nn.Module, classes: int | None) -> str:
     if view.clip is not None or view.noise_std > 0.0:
         kind = "the steps of an update" if view.defense is None else "a defense of whole batches"
         return f"clipping and noise are for sums of records' gradients, and do not go together with {kind}"
-    return "" if view.defense is None else view.defense.why_not(model, classes)
-
-
-def fitted(
-    view: View, source: Source, inputs: Inputs, targets: Tensor, members: Tensor, secrets: Tensor, seed: int
-) -> View:
-    """The view with a perturbation whose probe the defender has fitted on batches of its own records.
-
-    Args:
-        view: its defense is a `Perturb`.
-        source: model and loss (`TokenReader.source`).
-        inputs: the defender's records (n, ...), none of them audited.
-        targets: (n, ...).
-        members: its batches, indices of these records, `(G, m)`; some hundred.
-        secrets: what it guards in each, `(G,)`, int64.
-        seed: of what is random in a pass.
-    """
-    assert isinstance(view.defense, Perturb)
-    batches = BatchGradients(source, inputs, targets, update=view.update)
-    gradients = torch.cat(list(batches.read(members, None, torch.Generator().manual_seed(seed))))
-    return replace(view, defense=view.defense.fit(gradients, secrets))
+    return (view.defense or UNDEFENDED).why_not(model, classes)
 
 
 def _steps(view: View) -> int:
@@ -233,7 +210,7 @@ def _steps(view: View) -> int:
 
 def plain(view: View) -> bool:
     """Whether gradients are computed as if nobody defended them."""
-    return _steps(view) == 1 and (view.defense is None or view.defense.moment == "gradient")
+    return _steps(view) == 1 and (view.defense or UNDEFENDED).acts_on == "gradient"
 
 
 def _responses(
@@ -246,7 +223,7 @@ def _responses(
     classes: int,
 ) -> Tensor | None:
     """Tokens of every record with every label, where that is all it takes and they fit."""
-    if not isinstance(view.defense, LabelDp) or _steps(view) > 1:
+    if (view.defense or UNDEFENDED).acts_on != "labels" or _steps(view) > 1:
         return None
     dim = reader.source.sketches[layers[0]].dim
     if 8 * dim * (len(layers) + 2) * len(targets) * classes > TABLE_BYTES:

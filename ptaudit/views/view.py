@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ptaudit.defenses import Defense
+    from ptaudit.spec.defenses import DefenseSpec
     from ptaudit.views.update import Update
 
 
@@ -38,7 +38,7 @@ class View:
     noise_std: float = 0.0
     users: int = 1
     fixed_batch: bool = False
-    defense: Defense | None = None
+    defense: DefenseSpec | None = None
     update: Update | None = None
 
     @property

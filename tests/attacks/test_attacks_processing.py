@@ -12,7 +12,8 @@ from torch import nn
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import Effort
-from ptaudit.defenses import Prune, Sign
+from ptaudit.defenses.prune import PruneDefense
+from ptaudit.defenses.sign import SignDefense
 from ptaudit.games.identity import measure as identity
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.sketches.reader import TokenReader
@@ -80,7 +81,11 @@ def test_one_layer_never_shows_more_than_all(m):
         assert mean < 0.1
 
 
-@pytest.mark.parametrize("defense", [Prune(0.9), Prune(0.5), Sign()], ids=["prune 0.9", "prune 0.5", "sign"])
+@pytest.mark.parametrize(
+    "defense",
+    [PruneDefense(name="prune", ratio=0.9), PruneDefense(name="prune", ratio=0.5), SignDefense(name="sign")],
+    ids=["prune 0.9", "prune 0.5", "sign"],
+)
 @pytest.mark.parametrize("m", [8, pytest.param(32, marks=pytest.mark.slow)])
 def test_a_defended_view_never_shows_more_than_the_undefended_one(m, defense):
     source, defended = scores(m), scores(m, defense)

@@ -21,12 +21,12 @@ from ptaudit.canaries import GradientSensitivity
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.session import Session
 from ptaudit.context.training_canaries import notes, scores, spent
+from ptaudit.defenses.dp.accounting import epsilon
 from ptaudit.errors import DataError
 from ptaudit.games.canary.info import CanaryGame
 from ptaudit.games.game_play import run_game
 from ptaudit.spec.load import load
 from ptaudit.tables.row import Row
-from ptaudit.training.accounting import epsilon
 from ptaudit.views import View
 
 NET = """\

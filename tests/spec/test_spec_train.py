@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ptaudit.defenses.dp.settings import DpSgdSpec
 from ptaudit.errors import SpecError
 from ptaudit.spec.load import dump, load
-from ptaudit.spec.model import DpSgdSpec, SamSpec
+from ptaudit.spec.model import SamSpec
 from ptaudit.spec.schema import json_schema
 
 Write = Callable[..., Path]

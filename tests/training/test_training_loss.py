@@ -7,8 +7,7 @@ from torch.nn import functional as F
 
 from ptaudit.data import Records
 from ptaudit.errors import DataError, ModelError, PtauditError
-from ptaudit.training.labels import with_ignored
-from ptaudit.training.loss import make_loss
+from ptaudit.training.loss import make_loss, with_ignored
 from ptaudit.training.loss_check import check_loss
 
 

@@ -1,6 +1,7 @@
 """Views that do not add up, replayed batch by batch: held against plain autograd, one batch at a time."""
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ptaudit.defenses import Dropout, LabelDp, Perturb, Prune, Sign
+from ptaudit.defenses.dropout.settings import DropoutDefense
+from ptaudit.defenses.label_dp import LabelDpDefense
+from ptaudit.defenses.perturb.settings import PerturbDefense
+from ptaudit.defenses.prune import PruneDefense
+from ptaudit.defenses.sign import SignDefense
 from ptaudit.errors import ModelError
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.projection import LayerSketch
@@ -20,12 +25,15 @@ from ptaudit.views import View, gradients, replayed
 from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
 from ptaudit.views.observation import TokenObservation, observe_rounds
-from ptaudit.views.replayed import ReplayedObservation, fitted, why_not
+from ptaudit.views.replayed import ReplayedObservation, why_not
 from ptaudit.views.update import Update
 
 LOSS = make_loss("cross_entropy")
 MODELS = Path(__file__).parents[2] / "sample_models"
 N, DIM = 24, 36
+SIGN = SignDefense(name="sign")
+prune, dropout = partial(PruneDefense, name="prune"), partial(DropoutDefense, name="dropout")
+label_dp = partial(LabelDpDefense, name="label_dp")
 
 
 def sample(name, **args):
@@ -219,7 +227,9 @@ def slow_prune(g, ratio):
 
 @pytest.mark.parametrize("name", ["mlp", "lenet", "words", "own", "branching", "recurrent"])
 @pytest.mark.parametrize(
-    ("defense", "slow"), [(Prune(0.8), lambda g: slow_prune(g, 0.8)), (Sign(), torch.sign)], ids=["prune", "sign"]
+    ("defense", "slow"),
+    [(prune(ratio=0.8), lambda g: slow_prune(g, 0.8)), (SIGN, torch.sign)],
+    ids=["prune", "sign"],
 )
 def test_a_defense_acts_on_the_whole_mean_gradient_of_every_user(name, defense, slow):
     given = prepared(name)
@@ -240,7 +250,7 @@ def test_a_defense_acts_on_the_whole_mean_gradient_of_every_user(name, defense, 
 
 def test_a_view_of_some_layers_is_defended_as_a_whole():
     model, x, y, reader = prepared("mlp")
-    view = View("v", 4, defense=Prune(0.7))
+    view = View("v", 4, defense=prune(ratio=0.7))
     whole, _ = observation_of("mlp", view, case=(model, x, y, reader))
     values = reader.read(x, y).values.double()
     part = ReplayedObservation.of(reader, x, y, ["2"], view, Joint.of(values[1:2]), 3)
@@ -288,7 +298,7 @@ def test_an_update_is_defended_too():
     given = prepared("mlp")
     members = drawn(4, 5)
     update = Update(3, 0.1)
-    defended, _ = observation_of("mlp", View("v", 5, update=update, defense=Sign()), case=given)
+    defended, _ = observation_of("mlp", View("v", 5, update=update, defense=SIGN), case=given)
     bare, _ = observation_of("mlp", View("v", 5, update=update), case=given)
     shown = defended._tokens(bare.gradients(members, seeded()).sign())
     torch.testing.assert_close(defended.observe(members, seeded())[:-2], 5 * shown)
@@ -301,11 +311,11 @@ def test_label_dp_is_the_gradient_with_other_labels(many, monkeypatch):
     model, x, y, _ = given
     if not many:
         monkeypatch.setattr(replayed, "TABLE_BYTES", 0)
-    defense = LabelDp(1.0, (0.5, 0.3, 0.2))
+    defense = label_dp(epsilon=1.0).with_prior(0.5, 0.3, 0.2)
     observation, _ = observation_of("mlp", View("v", 3, users=2, defense=defense), case=given)
     assert (observation.responses is not None) == many
     members = drawn(6, 6)
-    shown = defense.labels(y[members.view(-1, 3)], 3, seeded(8)).view(6, 6)
+    shown = defense.labels(y[members.view(-1, 3)], seeded(8)).view(6, 6)
     assert not torch.equal(shown, y[members])
     seen = observation.observe(members, seeded(8))
     for game, batch in enumerate(members):
@@ -316,10 +326,10 @@ def test_label_dp_is_the_gradient_with_other_labels(many, monkeypatch):
 def test_label_dp_of_an_update_keeps_its_labels_for_all_steps():
     given = prepared("mlp")
     _, x, y, _ = given
-    defense, members = LabelDp(0.5), drawn(5, 4)
+    defense, members = label_dp(epsilon=0.5).with_prior(1.0, 1.0, 1.0), drawn(5, 4)
     observation, _ = observation_of("mlp", View("v", 4, defense=defense, update=Update(3, 0.2)), case=given)
     seen = observation.observe(members, seeded(2))
-    shown = defense.labels(y[members], 3, seeded(2))
+    shown = defense.labels(y[members], seeded(2))
     other = BatchGradients(given[3].source, x, y, update=Update(3, 0.2))
     expected = 4 * observation._tokens(torch.cat(list(other.read(members, shown, seeded()))))
     torch.testing.assert_close(seen[:-2], expected)
@@ -329,7 +339,7 @@ def test_label_dp_of_an_update_keeps_its_labels_for_all_steps():
 def test_dropout_is_unbiased_before_the_last_layer_and_fresh(name):
     """Every game, record and round has masks of its own; the bias of the last layer sees the same mean."""
     given = prepared(name)
-    observation, plain = observation_of(name, View("v", 4, defense=Dropout(0.5)), case=given)
+    observation, plain = observation_of(name, View("v", 4, defense=dropout(rate=0.5)), case=given)
     members = drawn(1, 4).expand(6, 4)
     seen = observation.observe(members, seeded())
     assert len({tuple(game.flatten().tolist()) for game in seen.transpose(0, 1)}) == 6
@@ -348,7 +358,7 @@ def test_dropout_of_a_linear_model_has_the_exact_mean():
     reader = TokenReader(model, loss, DIM, 3)
     reader.prepare(x, y)
     rate = 0.4
-    batches = BatchGradients(reader.source, x, y, defense=Dropout(rate))
+    batches = BatchGradients(reader.source, x, y, defense=dropout(rate=rate))
     members = torch.arange(4).expand(20_000, 4)
     found = torch.cat(list(batches.read(members, None, seeded()))).mean(0)
     z, w = x[:4], model.weight[0].detach()
@@ -363,7 +373,7 @@ def test_no_two_records_share_a_mask():
     nn.init.zeros_(model[0].bias)
     reader = TokenReader(model, LOSS, DIM, 3)
     reader.prepare(x, y)
-    batches = BatchGradients(reader.source, x, y, defense=Dropout(0.5))
+    batches = BatchGradients(reader.source, x, y, defense=dropout(rate=0.5))
     found = torch.cat(list(batches.read(torch.zeros(8, 1).long(), None, seeded())))
     dropped = batches.layout.parts(found)["2.weight"][:, 0] == 0
     assert 0.4 < float(dropped.float().mean()) < 0.6
@@ -378,17 +388,17 @@ def test_a_perturbed_view_hides_the_secret_from_the_probe():
     members = torch.randint(N, (200, 2), generator=seeded(1))
     members[:, 1] = members[:, 0]
     secret = y[members[:, 0]]
-    view = fitted(View("v", 2, defense=Perturb(3.0)), reader.source, x, y, members, secret, 0)
-    observation, _ = observation_of("mlp", view, case=(model, x, y, reader))
-    mean = observation.gradients(members, seeded())
-    accuracy = [
-        float((view.defense.probe.scores(g).argmax(1) == secret).float().mean())
-        for g in (mean, view.defense(mean, None))
-    ]
+    batches = BatchGradients(reader.source, x, y)
+    mean = torch.cat(list(batches.read(members, None, seeded())))
+    defense = PerturbDefense(name="perturb", size=3.0).with_probe(mean, secret)
+    observation, _ = observation_of("mlp", View("v", 2, defense=defense), case=(model, x, y, reader))
+    moved = defense.gradient(mean, seeded())
+    accuracy = [float((defense._probe.scores(g).argmax(1) == secret).float().mean()) for g in (mean, moved)]
     assert accuracy[0] > 0.9
     assert accuracy[1] < 0.5
-    shown = 2 * observation._tokens(view.defense(mean, None))
-    torch.testing.assert_close(observation.observe(members, seeded())[:-2], shown, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        observation.observe(members, seeded())[:-2], 2 * observation._tokens(moved), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_records_that_the_model_mixes_are_shown_as_the_batch_they_are_in():
@@ -406,10 +416,10 @@ def test_records_that_the_model_mixes_are_shown_as_the_batch_they_are_in():
 
 def test_observations_share_what_is_the_same():
     given = prepared("mlp")
-    first, _ = observation_of("mlp", View("a", 2, defense=Sign()), case=given)
+    first, _ = observation_of("mlp", View("a", 2, defense=SIGN), case=given)
     members = drawn(4, 3)
-    alike = [View("b", 3, defense=Prune(0.5)), View("c", 3, update=Update(1, 0.1))]
-    other = [View("d", 3, defense=Dropout(0.5)), View("e", 3, update=Update(2, 0.1))]
+    alike = [View("b", 3, defense=prune(ratio=0.5)), View("c", 3, update=Update(1, 0.1))]
+    other = [View("d", 3, defense=dropout(rate=0.5)), View("e", 3, update=Update(2, 0.1))]
     for view in alike + other:
         shared, _ = observation_of("mlp", view, case=given, share=first)
         alone, _ = observation_of("mlp", view, case=given)
@@ -418,9 +428,9 @@ def test_observations_share_what_is_the_same():
 
 
 VIEWS = {
-    "sign": View("v", 3, defense=Sign()),
-    "dropout": View("v", 3, defense=Dropout(0.3)),
-    "label_dp": View("v", 3, defense=LabelDp(1.0)),
+    "sign": View("v", 3, defense=SIGN),
+    "dropout": View("v", 3, defense=dropout(rate=0.3)),
+    "label_dp": View("v", 3, defense=label_dp(epsilon=1.0).with_prior(1.0, 1.0, 1.0)),
     "update": View("v", 3, update=Update(3, 0.5)),
 }
 
@@ -461,13 +471,13 @@ def test_randomness_is_the_generators_alone(kind):
 
 def test_views_that_make_no_sense_are_refused():
     model = sample("mlp", features=7, num_classes=3)
-    assert why_not(View("v", 2, defense=Sign()), model, 3) == ""
-    assert why_not(View("v", 2, update=Update(2, 0.1), defense=Sign()), model, 3) == ""
+    assert why_not(View("v", 2, defense=SIGN), model, 3) == ""
+    assert why_not(View("v", 2, update=Update(2, 0.1), defense=SIGN), model, 3) == ""
     assert "clipping and noise" in why_not(View("v", 2, clip=1.0, noise_std=1.0, update=Update(2, 0.1)), model, 3)
-    assert "clipping and noise" in why_not(View("v", 2, clip=1.0, defense=Sign()), model, 3)
-    assert "class" in why_not(View("v", 2, defense=LabelDp(1.0)), model, None)
-    with pytest.raises(ModelError, match=r"view v.*fitted"):
-        observation_of("mlp", View("v", 2, defense=Perturb(0.1)))
+    assert "clipping and noise" in why_not(View("v", 2, clip=1.0, defense=SIGN), model, 3)
+    assert "class" in why_not(View("v", 2, defense=label_dp(epsilon=1.0).with_prior(1.0, 1.0, 1.0)), model, None)
+    with pytest.raises(ModelError, match=r"view v: clipping and noise"):
+        observation_of("mlp", View("v", 2, clip=1.0, defense=SIGN))
     for steps, lr in ((0, 0.1), (1, 0.0), (2, float("nan"))):
         with pytest.raises(ValueError, match="at least one step"):
             Update(steps, lr)
@@ -476,13 +486,13 @@ def test_views_that_make_no_sense_are_refused():
 def test_the_weights_of_the_moment_count():
     given = prepared("mlp")
     model = given[0]
-    before, _ = observation_of("mlp", View("v", 3, defense=Dropout(0.2)), case=given)
+    before, _ = observation_of("mlp", View("v", 3, defense=dropout(rate=0.2)), case=given)
     members = drawn(3, 3)
     old = before.observe(members, seeded())
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.5)
-    after, plain = (observation_of("mlp", View("v", 3, defense=d), case=given)[0] for d in (Dropout(0.2), None))
+    after, plain = (observation_of("mlp", View("v", 3, defense=d), case=given)[0] for d in (dropout(rate=0.2), None))
     assert not torch.allclose(after.observe(members, seeded()), old)
     fresh = slow_tokens(model, slow_gradient(model, given[1][members[0]], given[2][members[0]]))
     torch.testing.assert_close(plain.observe(members, seeded())[:-2, 0], 3 * fresh, rtol=1e-4, atol=1e-5)
@@ -516,7 +526,7 @@ def test_a_defended_view_shows_defended_matrices():
     model, x, y, reader = prepared("mlp")
     tokens, kept = reader.read(x, y), reader.gradients(x, y)
     names = [layer.name for layer in tokens.layers]
-    view = View("v", 4, defense=Prune(0.7))
+    view = View("v", 4, defense=prune(ratio=0.7))
     observation = ReplayedObservation.of(reader, x, y, names, view, Joint.of(tokens.values.double()), 3, kept=kept)
     members = drawn(3, 4)
     (seen,) = observation.read(members, seeded())

@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from ptaudit.auditing.warnings.subject import Subject
+from ptaudit.spec.defenses import UNDEFENDED
 
 _SHAPING = tuple(
     f"{name}Backward"
@@ -32,7 +33,7 @@ def batch_norm(about: Subject) -> Iterator[str]:
 def dropout(about: Subject) -> Iterator[str]:
     """Units that were never dropped, where no view shows them so."""
     views = about.session.spec.audit.views
-    dropping = all(view.defense is not None and view.defense.name == "dropout" for view in views)
+    dropping = all((view.defense or UNDEFENDED).switches_dropout_on for view in views)
     if any(isinstance(m, _DropoutNd) and m.p > 0 for m in about.model.modules()) and not dropping:
         yield "Dropout was off while gradients were read: in training it hides part of them."
 

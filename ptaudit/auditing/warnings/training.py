@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ptaudit.auditing.training import label_notes, training_notes
+from ptaudit.auditing.training import training_notes
 from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.context import training_canaries
+from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.training.evaluate import MOST_MEMBERS
 
 
@@ -24,7 +25,8 @@ def canaries(about: Subject) -> Iterator[str]:
 
 def randomised_labels(about: Subject) -> Iterator[str]:
     """Classes that randomised labels never name."""
-    return label_notes(about.session.spec.train, about.session.records, about.session.split)
+    session = about.session
+    return (session.spec.train.defense or UNDEFENDED).record_notes(session.records, session.split)
 
 
 def steps(about: Subject) -> Iterator[str]:

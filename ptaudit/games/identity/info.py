@@ -64,5 +64,4 @@ class IdentityGame(Titled):
 
 def _closed_form(view: ViewSpec) -> bool:
     """Whether the adversary sees the token of one record as it is, or clipped."""
-    bare = view.defense is None or (view.defense.name == "dp" and not view.noisy)
-    return view.records == 1 and bare and view.update is None
+    return view.records == 1 and view.linear and not view.noisy

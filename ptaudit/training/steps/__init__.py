@@ -1,20 +1,16 @@
-"""Ways to take a training step, one file each."""
+"""Ways to take a training step, one file each; a defense changes the gradient of a step, or has a way of its own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ptaudit.spec.defenses import PerturbDefense, PruneDefense, SignDefense
-from ptaudit.training.accounting import need_opacus
-from ptaudit.training.layers import check_inserted
+from ptaudit.errors import ModelError
+from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.training.steps.base import Batch, Step, StepContext
-from ptaudit.training.steps.defended import Change, Defended
-from ptaudit.training.steps.passes import Passes, micro_batch
-from ptaudit.training.steps.perturb import Perturb, secret_of
+from ptaudit.training.steps.defended import Defended
+from ptaudit.training.steps.passes import Passes
 from ptaudit.training.steps.plain import Plain
-from ptaudit.training.steps.prune import Prune
 from ptaudit.training.steps.sam import Sam
-from ptaudit.training.steps.sign import Sign
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
@@ -30,29 +26,18 @@ def make_step(context: StepContext, train: TrainSpec) -> Step:
         train: the spec.
 
     Raises:
-        PtauditError: Opacus is needed and absent, or model or data do not fit the defense.
+        PtauditError: a package for the defense is absent, or model or data do not fit it.
     """
-    check_inserted(context.model, train, context.loss)
-    if train.dp is not None:
-        need_opacus()
-        from ptaudit.training.steps.dp_sgd import DpSgd
-
-        return DpSgd(context, train)
+    defense = train.defense or UNDEFENDED
+    if not defense.is_inserted(context.model, context.loss):
+        raise ModelError(
+            f"the layer of defense `{defense.name}` is not in the model",
+            where="train.defense",
+            remedy="put it there with its `insert`",
+        )
+    if (own := defense.step(context, train)) is not None:
+        return own
     passes = Passes(context.model, context.loss, train, context.optimizer, context.device)
-    change = _change(context, train, passes)
-    if change is not None:
-        return Defended(passes, change)
+    if defense.acts_on == "gradient" and defense is not UNDEFENDED:
+        return Defended(passes, context, train)
     return Plain(passes) if train.sam is None else Sam(passes, train.sam)
-
-
-def _change(context: StepContext, train: TrainSpec, passes: Passes) -> Change | None:
-    """What the defense does to the gradients of ordinary steps."""
-    defense = train.defense
-    if isinstance(defense, PruneDefense):
-        return Prune(defense.ratio)
-    if isinstance(defense, SignDefense):
-        return Sign()
-    if isinstance(defense, PerturbDefense):
-        secret, largest = secret_of(context.records, defense.attribute), micro_batch(train)
-        return Perturb(passes, defense.size, secret, context.members, context.batch, largest, context.seed)
-    return None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ptaudit.data.records import Records
+from ptaudit.data.split import Split
 from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.model_input import Inputs, rows
 from ptaudit.training.epoch_snapshot import StepWatch
@@ -49,7 +50,7 @@ class StepContext:
         loss: per-record loss.
         optimizer: what is stepped.
         records: all records, as training sees them.
-        members: which of them are trained on.
+        split: which of them are trained on, and which are held out.
         batch: some records on the device, without augmentation.
         seed: seed of whatever the step draws.
         device: where the model is.
@@ -59,10 +60,15 @@ class StepContext:
     loss: PerRecordLoss
     optimizer: torch.optim.Optimizer
     records: Records
-    members: NDArray[np.int64]
+    split: Split
     batch: Callable[[NDArray[np.int64]], Batch]
     seed: int
     device: torch.device
+
+    @property
+    def members(self) -> NDArray[np.int64]:
+        """Which records are trained on."""
+        return self.split.members
 
 
 class Step(Protocol):

@@ -12,12 +12,12 @@ from torch import nn
 
 from ptaudit.data import Records
 from ptaudit.data.split import make_split
+from ptaudit.defenses.label_dp import LabelDpTraining, label_prior
 from ptaudit.errors import DataError
+from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.spec.model import DataSpec, TrainSpec
 from ptaudit.training.checkpoint import CheckpointStore
-from ptaudit.training.labels import label_prior, taught
-from ptaudit.training.layers import insert, penalised
-from ptaudit.training.loss import make_loss
+from ptaudit.training.loss import make_loss, train_loss
 from ptaudit.training.trainer import Replay
 from ptaudit.training.walk import Walk
 
@@ -33,14 +33,14 @@ def net() -> nn.Module:
 def make_run(records: Records, seed: int = 0, keep_before: bool = False, **train: object) -> Replay:
     optimizer = {"name": "sgd", "lr": 0.1, "momentum": 0.9}
     spec = TrainSpec.model_validate({"epochs": 3, "batch_size": 16, "optimizer": optimizer, **train})
-    loss = penalised(make_loss(spec.loss), spec)
-    model = insert(net(), spec, records.inputs[:4], seed, loss)
+    loss, model = train_loss(spec), net()
+    (spec.defense or UNDEFENDED).insert(model, records.inputs[:4], loss, seed)
     split = make_split(len(records), SPLIT)
     return Replay(model, records, split, spec, loss, seed, CPU, keep_before=keep_before)
 
 
-def label_dp(epsilon: float) -> TrainSpec:
-    return TrainSpec.model_validate({"epochs": 1, "defense": {"name": "label_dp", "epsilon": epsilon}})
+def label_dp(epsilon: float) -> LabelDpTraining:
+    return LabelDpTraining(name="label_dp", epsilon=epsilon)
 
 
 # Labels
@@ -61,7 +61,7 @@ def test_labels_are_answered_by_the_table_of_the_paper():
     gains = [math.exp(epsilon) / (math.exp(epsilon) + k - 1) * top[k - 1] for k in (1, 2, 3)]
     k = 1 + int(np.argmax(gains))
     likely = np.argsort(-prior)[:k]
-    shown = taught(records, split, label_dp(epsilon), 0).targets.numpy()
+    shown = label_dp(epsilon).relabelled(records, split, 0).targets.numpy()
     truth = records.targets.numpy()
     for label in range(3):
         said = shown[split.members][truth[split.members] == label]
@@ -77,10 +77,10 @@ def test_labels_are_answered_by_the_table_of_the_paper():
 def test_labels_are_drawn_once_from_the_seed():
     records = many(400)
     split = make_split(len(records), SPLIT)
-    first, again, other = (taught(records, split, label_dp(1.0), seed).targets for seed in (0, 0, 1))
+    first, again, other = (label_dp(1.0).relabelled(records, split, seed).targets for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert taught(records, split, TrainSpec(epochs=1), 0) is records
+    assert UNDEFENDED.relabelled(records, split, 0) is records
 
 
 def test_training_sees_the_same_answers_in_every_epoch_and_evaluation_the_truth(blobs):

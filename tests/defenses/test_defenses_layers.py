@@ -12,14 +12,13 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from ptaudit.data.split import make_split
+from ptaudit.defenses.vib.bottleneck import Bottleneck, PenalisedLoss, divergence, sampling
 from ptaudit.errors import ModelError
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.rules.base import from_gradients
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.spec.model import DataSpec, TrainSpec
-from ptaudit.training.layers import Bottleneck, PenalisedLoss, insert, penalised, sampling
-from ptaudit.training.layers.bottleneck import divergence
-from ptaudit.training.loss import make_loss
+from ptaudit.training.loss import train_loss
 from ptaudit.training.loss_check import check_loss
 from ptaudit.training.seeding import seeded
 from ptaudit.training.trainer import Replay
@@ -45,8 +44,9 @@ BOTH = pytest.mark.parametrize("train", [vib(), spec({"name": "dropout", "rate":
 
 
 def put(model: nn.Module, train: TrainSpec, inputs, seed: int = 0) -> tuple[nn.Module, PenalisedLoss]:
-    loss = penalised(make_loss(train.loss), train)
-    return insert(model, train, inputs, seed, loss), loss
+    loss = train_loss(train)
+    train.defense.insert(model, inputs, loss, seed)
+    return model, loss
 
 
 def trained(blobs, train: TrainSpec, model: nn.Module | None = None):
@@ -140,7 +140,7 @@ def test_a_model_without_a_linear_layer_at_its_end_is_refused(blobs, train, make
 def test_a_training_without_its_layer_is_refused(blobs, train):
     split = make_split(len(blobs), DataSpec(source="sklearn:iris"))
     with pytest.raises(ModelError, match="is not in the model"):
-        Replay(net(), blobs, split, train, penalised(make_loss("cross_entropy"), train), 0, CPU)
+        Replay(net(), blobs, split, train, train_loss(train), 0, CPU)
 
 
 def test_dropout_is_put_in_and_that_of_the_model_set(blobs):

@@ -7,16 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
 from torch import nn
 from torch.nn import functional as F
 
 from ptaudit.data.tensors import MISSING
+from ptaudit.defenses.perturb.settings import secret_of
 from ptaudit.errors import DataError, TrainingDivergedError
 from ptaudit.training.sampling import epoch_batches
-from ptaudit.training.steps.perturb import Perturb, secret_of
-from ptaudit.training.steps.probe import RIDGE, Probe, fit
-from ptaudit.training.steps.prune import prune
 
 SGD = {"name": "sgd", "lr": 0.1}
 PRUNE = {"name": "prune", "ratio": 0.7}
@@ -88,14 +85,6 @@ def test_the_optimizer_gets_the_defended_gradient_without_the_scale_of_the_loss(
         assert 0.01 < float(moved.norm()) < 10
 
 
-def test_ties_and_unused_parameters_count_among_the_smallest():
-    row = torch.tensor([0.0, 0.0, 0.0, 3.0, -1.0, 2.0])
-    assert prune(row, 0.5).tolist() == row.tolist()
-    assert prune(row, 0.7).tolist() == [0, 0, 0, 3, 0, 2]
-    assert prune(row, 0.05).tolist() == row.tolist()
-    assert prune(torch.tensor([1.0, -1.0, 2.0]), 0.3).tolist() == [0, 0, 2]
-
-
 def test_a_parameter_without_gradient_is_left_without(replay):
     model = nn.ModuleDict({"used": nn.Linear(4, 3), "idle": nn.Linear(4, 3)})
     model.forward = lambda x: model["used"](x)
@@ -117,87 +106,38 @@ def test_signs_train_and_strong_pruning_trains_more_slowly(replay):
 # The probe
 
 
-def examples(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    values = torch.eye(3)[torch.arange(24) % 3]
-    return torch.randn(24, 40, generator=generator) + values @ torch.randn(3, 40, generator=generator), values
-
-
-def test_the_probe_is_the_softmax_regression_that_a_solver_finds_in_full():
-    gradients, mixes = examples()
-    centre = gradients.mean(0)
-    x = (gradients - centre).numpy().astype(np.float64)
-    x /= np.sqrt((x**2).sum(1).mean())
-    truth = mixes.numpy()
-
-    def loss(flat):
-        w, b = flat[:120].reshape(3, 40), flat[120:]
-        logits = x @ w.T + b
-        top = logits.max(1, keepdims=True)
-        normal = top + np.log(np.exp(logits - top).sum(1, keepdims=True))
-        error = np.exp(logits - normal) - truth
-        value = -(truth * (logits - normal)).sum(1).mean() + 0.5 * RIDGE * (w**2).sum()
-        return value, np.concatenate([(error.T @ x / len(x) + RIDGE * w).ravel(), error.mean(0)])
-
-    best = minimize(loss, np.zeros(123), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-15}).x
-    expected = x @ best[:120].reshape(3, 40).T + best[120:]
-    probe = fit(gradients, mixes)
-    found = torch.stack([probe.logits(g) for g in gradients]).numpy()
-    np.testing.assert_allclose(
-        found - found.mean(1, keepdims=True), expected - expected.mean(1, keepdims=True), atol=2e-3
-    )
-
-
-def test_uphill_is_the_gradient_of_the_cross_entropy():
-    gradients, mixes = examples()
-    probe = fit(gradients, mixes)
-    g, mix = gradients[0].clone().requires_grad_(), torch.tensor([0.5, 0.3, 0.2])
-    (way,) = torch.autograd.grad(-(mix * probe.logits(g).log_softmax(0)).sum(), g)
-    torch.testing.assert_close(probe.uphill(gradients[0], mix), way / way.norm(), rtol=1e-4, atol=1e-5)
-
-
-def test_equal_gradients_give_a_probe_that_moves_nothing():
-    probe = fit(torch.ones(6, 5), torch.eye(2).repeat(3, 1))
-    assert torch.equal(probe.uphill(torch.ones(5), torch.tensor([1.0, 0.0])), torch.zeros(5))
-
-
 @pytest.mark.parametrize("size", [0.1, 0.7])
 def test_a_perturbed_step_moves_by_its_size_and_fools_the_probe(replay, size):
     run = replay(model=smooth_net(), defense={"name": "perturb", "size": size}, optimizer=SGD, batch_size=16)
-    plain = replay(model=smooth_net(), optimizer=SGD, batch_size=16)
-    change: Perturb = run.step._change
-    change.begin(1)
-    index = run.split.members[:16]
-    batch = run._batch(index)
-    gradient = plain.step._passes.gradient(batch)
-    mix = torch.bincount(batch.targets, minlength=3) / 16
-    probe: Probe = change._probe
-    moved = change(gradient, batch)
-    assert float((moved - gradient).norm() / gradient.norm()) == pytest.approx(size, rel=1e-4)
-
-    def confusion(g):
-        return float(-(mix * probe.logits(g).log_softmax(0)).sum())
-
-    assert confusion(moved) > confusion(gradient)
-    own = [index[batch.targets.numpy() == value] for value in range(3)]
-    hits = [int(probe.logits(plain.step._passes.gradient(run._batch(some))).argmax()) for some in own]
-    assert hits == [0, 1, 2]  # batches of one value are guessed right before
+    run.step.begin(1)
+    defense, index = run.step._defense, run.split.members
+    targets = run.records.targets.numpy()
+    own = [index[targets[index] == value] for value in range(3)]
+    gradients = run.step._read(
+        index, torch.stack([torch.from_numpy(np.flatnonzero(np.isin(index, part))[:9]) for part in own])
+    )
+    moved = defense.gradient(gradients, torch.Generator())
+    torch.testing.assert_close((moved - gradients).norm(dim=1), size * gradients.norm(dim=1))
+    probe = defense._probe
+    assert probe.scores(gradients).argmax(1).tolist() == [0, 1, 2]  # batches of one value are guessed right before
+    before, after = (F.cross_entropy(probe.scores(g), torch.arange(3), reduction="none") for g in (gradients, moved))
+    assert bool((after > before).all())
 
 
 def test_the_probe_is_fitted_anew_at_the_weights_of_every_epoch(replay):
-    run, centres = replay(model=smooth_net(), defense={"name": "perturb"}, epochs=2), []
-    begin = run.step._change.begin
+    run, probes = replay(model=smooth_net(), defense={"name": "perturb"}, epochs=2), []
+    begin = run.step.begin
 
     def noted(epoch):
         state = torch.get_rng_state()
         begin(epoch)
         assert torch.equal(torch.get_rng_state(), state)
-        centres.append(run.step._change._probe.centre)
+        probes.append(run.step._defense._probe.weight)
 
-    run.step._change.begin = noted
+    run.step.begin = noted
     run.run((), ())
-    assert len(centres) == 2
-    assert not torch.allclose(centres[0], centres[1])
+    assert len(probes) == 2
+    assert not torch.allclose(probes[0], probes[1])
 
 
 def test_batch_statistics_do_not_remember_the_probe(replay):
@@ -223,20 +163,6 @@ def test_the_attribute_can_be_the_secret(replay, blobs):
     numbers = replace(blobs, targets=torch.linspace(0, 1, 120), classes=None)
     with pytest.raises(DataError, match=r"train\.defense: defense `perturb` hides classes"):
         replay(model=nn.Linear(4, 1), records=numbers, loss="mse", defense={"name": "perturb"})
-
-
-def test_a_batch_without_a_known_value_is_not_moved(replay, blobs):
-    sex = np.where(np.arange(120) % 2, "f", "m").astype("U20")
-    sex[::3] = MISSING
-    run = replay(
-        model=smooth_net(),
-        records=replace(blobs, columns={"sex": sex}),
-        defense={"name": "perturb", "attribute": "sex"},
-    )
-    run.step.begin(1)
-    gradient = torch.randn(131, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(run.step._change(gradient, run._batch(np.arange(0, 30, 3))), gradient)
-    assert not torch.equal(run.step._change(gradient, run._batch(np.arange(0, 30))), gradient)
 
 
 def test_a_defended_training_that_diverges_says_so(replay):

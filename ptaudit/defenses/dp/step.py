@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from ptaudit.defenses.dp.accounting import epsilon, noise_multiplier
 from ptaudit.errors import ModelError
 from ptaudit.gradients.opacus_rules import CHECK_RECORDS, choose_way
 from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.gradients.whole_gradients import trainable
-from ptaudit.training.accounting import epsilon, noise_multiplier
 from ptaudit.training.epoch_snapshot import StepWatch
 from ptaudit.training.seeding import PRIVACY, derived_seed
 from ptaudit.training.steps.base import Batch, StepContext
@@ -36,7 +36,7 @@ class DpSgd:
     whoever knows the seed, which is what a replay is for.
 
     Args:
-        context: what is trained, on what.
+        context: what is trained, on what; the noise has its seed.
         train: clipping, noise, batch size, micro-batches.
 
     Raises:

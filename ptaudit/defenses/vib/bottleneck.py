@@ -1,17 +1,20 @@
-"""The variational information bottleneck (Alemi et al. 2017) before the last linear layer."""
+"""The layer of the bottleneck (Alemi et al. 2017), and the loss with its term.
+
+It hangs on the last linear layer: nothing of the model is renamed or replaced, and an `nn.Sequential` stays as long as
+it was.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptaudit.defenses.last_linear import Place, hang
 from ptaudit.gradients.record_losses import PerRecordLoss
-from ptaudit.training.layers.last_linear import Place
 from ptaudit.training.seeding import INSERTED, derived_seed, seeded
 
 
@@ -115,8 +118,12 @@ def insert_bottleneck(place: Place, width: int | None, loss: PenalisedLoss, seed
     head = place.head
     with seeded(derived_seed(seed, INSERTED)):
         bottleneck = Bottleneck(head.in_features, width, loss)
-    head.add_module("bottleneck", bottleneck.to(head.weight))
-    head.register_forward_pre_hook(_through, with_kwargs=True)
+    hang(head, "bottleneck", bottleneck.to(head.weight))
+
+
+def bottlenecks(model: nn.Module) -> list[Bottleneck]:
+    """Those of a model."""
+    return [module for module in model.modules() if isinstance(module, Bottleneck)]
 
 
 @contextmanager
@@ -125,7 +132,7 @@ def sampling(model: nn.Module) -> Iterator[None]:
 
     So a gradient can be read as training shows it, with all else frozen.
     """
-    found = [module for module in model.modules() if isinstance(module, Bottleneck)]
+    found = bottlenecks(model)
     before = [module.sampled for module in found]
     try:
         for module in found:
@@ -134,8 +141,3 @@ def sampling(model: nn.Module) -> Iterator[None]:
     finally:
         for module, was in zip(found, before):
             module.sampled = was
-
-
-def _through(head: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    (given,) = (*args, *kwargs.values())
-    return (head.get_submodule("bottleneck")(given),), {}

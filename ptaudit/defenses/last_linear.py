@@ -75,6 +75,19 @@ def find_place(model: nn.Module, inputs: Inputs) -> Place:
     return Place(name, head, any(output is given for output in dropped))
 
 
+def hang(head: nn.Linear, name: str, module: nn.Module) -> None:
+    """Put a module before a layer, as its child: what the layer is given goes through it first."""
+
+    def through(
+        head: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        (given,) = (*args, *kwargs.values())
+        return (head.get_submodule(name)(given),), {}
+
+    head.add_module(name, module)
+    head.register_forward_pre_hook(through, with_kwargs=True)
+
+
 def _weighs(name: str, module: nn.Module) -> bool:
     """Whether a module is a layer; the parts of a parametrized one are not."""
     if ".parametrizations" in f".{name}":

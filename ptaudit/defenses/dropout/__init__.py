@@ -1,0 +1,1 @@
+"""Dropout before the last linear layer (Srivastava et al. 2014)."""
