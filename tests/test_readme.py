@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ptaudit
 from ptaudit.cli import app
-from ptaudit.games.registry import GAMES
 from ptaudit.spec.load import load
+from ptaudit.spec.registry import GAMES
 from ptaudit.spec.schema import json_schema
 
 ROOT = Path(__file__).parents[1]

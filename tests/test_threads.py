@@ -13,7 +13,7 @@ from ptaudit import estimate
 from ptaudit.games.game_play import run_game
 from ptaudit.games.identity import measure as identity
 from ptaudit.gradients.frozen_state import frozen_state
-from ptaudit.spec.games import make_game
+from ptaudit.spec.registry import GAMES
 from ptaudit.threads import every_thread, one_thread, side_by_side
 
 
@@ -59,7 +59,7 @@ def test_estimates_and_games_take_one(monkeypatch):
         estimate.identity_bits(torch.randn(64, 4, generator=torch.Generator().manual_seed(0)), 2)
     monkeypatch.setattr("ptaudit.games.identity.play.IdentityPlay.on_view", watch)
     with pytest.raises(RuntimeError):
-        run_game(None, make_game("identity"), ...)
+        run_game(None, GAMES["identity"](name="identity"), ...)
     assert seen == [1, 1]
 
 

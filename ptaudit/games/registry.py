@@ -1,4 +1,4 @@
-"""The games, by name: one line each. Nothing here imports torch; how a game is played is imported when it is."""
+"""The games, in the order of every listing, one line each. No torch: how a game is played is imported when it is."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from ptaudit.games.property.info import PropertyGame
 from ptaudit.games.uniqueness.info import UniquenessGame
 from ptaudit.games.usable_information.info import UsableInformationGame
 from ptaudit.games.user.info import UserGame
-from ptaudit.spec.game import GameSpec
+from ptaudit.spec.registry import GAMES
 
-GAMES: dict[str, type[GameSpec]] = {
-    "identity": IdentityGame,
-    "label": LabelGame,
-    "membership": MembershipGame,
-    "mutual-information": MutualInformationGame,
-    "usable-information": UsableInformationGame,
-    "uniqueness": UniquenessGame,
-    "attribute": AttributeGame,
-    "property": PropertyGame,
-    "distribution": DistributionGame,
-    "user": UserGame,
-    "localisation": LocalisationGame,
-    "canary": CanaryGame,
-}
-"""Name to settings. A game added here later is in specs once `spec.model.rebuild` was called."""
+GAMES.register(IdentityGame)
+GAMES.register(LabelGame)
+GAMES.register(MembershipGame)
+GAMES.register(MutualInformationGame)
+GAMES.register(UsableInformationGame)
+GAMES.register(UniquenessGame)
+GAMES.register(AttributeGame)
+GAMES.register(PropertyGame)
+GAMES.register(DistributionGame)
+GAMES.register(UserGame)
+GAMES.register(LocalisationGame)
+GAMES.register(CanaryGame)

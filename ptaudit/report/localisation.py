@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ptaudit.games.registry import GAMES
 from ptaudit.report.document import Cell, Column, Grid, drop_blank_columns
 from ptaudit.report.words import interval_text, number
 from ptaudit.spec.metrics import METRICS
+from ptaudit.spec.registry import GAMES
 from ptaudit.tables.row import Row
 
 if TYPE_CHECKING:

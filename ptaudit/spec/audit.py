@@ -9,13 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Tag, field_validator, model_validator
 
 from ptaudit.errors import SpecError
-from ptaudit.games.registry import GAMES
 from ptaudit.spec.base import Count, Flag, Label, Number, OrList, Part, Seed, Text, Whole, choice, fault, unique
 from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE
 from ptaudit.spec.defenses import UNDEFENDED, Defense
-from ptaudit.spec.game import Titled
-from ptaudit.spec.games import Game, default_games
-from ptaudit.spec.registry import DEFENSES
+from ptaudit.spec.game import GameSpec, Titled
+from ptaudit.spec.registry import DEFENSES, GAMES
 
 Epoch = Annotated[Whole, Field(ge=0)]
 Patterns = Annotated[list[Text], Field(min_length=1)]
@@ -121,6 +119,10 @@ class LiveSpec(Part):
     cost."""
 
 
+def _default_games() -> list[GameSpec]:
+    return [GAMES[name](name=name) for name in ("identity", "label", "membership")]
+
+
 def _default_views() -> list[ViewSpec]:
     return [ViewSpec(name="record", batch_size=1), ViewSpec(name="batch-32", batch_size=32)]
 
@@ -149,7 +151,7 @@ class AuditSpec(Part):
     """The embeddings of the gradients."""
     views: list[ViewSpec] = Field(default_factory=_default_views)
     """What adversaries see; default `record` (one record) and `batch-32` (the sum over 32)."""
-    games: Annotated[list[Game], Field(min_length=1)] = Field(default_factory=default_games)
+    games: Annotated[list[Annotated[GameSpec, GAMES]], Field(min_length=1)] = Field(default_factory=_default_games)
     """The games that are played; default identity, label and membership."""
     live: LiveSpec | None = None
     """Also watch the training while it runs; default no. The tables stay the same."""

@@ -12,7 +12,6 @@ from pydantic_core import ErrorDetails
 from ptaudit.spec.base import FAULT, closest, nearest
 from ptaudit.spec.document import Loc
 from ptaudit.spec.model import Spec
-from ptaudit.spec.one_of import OneOf
 from ptaudit.spec.paths import SpecProblem
 from ptaudit.spec.registry import Registry
 
@@ -127,13 +126,11 @@ def _known_keys(loc: Loc) -> list[str]:
 
 def _parts_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """The parts that a type, or one of several, may hold; of one with a registry those that are in it."""
-    if isinstance(annotation, Registry):
-        yield from annotation.classes.values()
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     inside = annotation if isinstance(annotation, tuple) else get_args(annotation)
-    registries = [inner for inner in inside if isinstance(inner, OneOf)]
+    registries = [inner for inner in inside if isinstance(inner, Registry)]
     for registry in registries:
-        yield from registry.parts().values()
+        yield from registry.readable.values()
     for inner in [] if registries else inside:
         yield from _parts_in(inner)

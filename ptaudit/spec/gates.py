@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ptaudit.games.registry import GAMES
 from ptaudit.spec.audit import GateSpec, ViewSpec
 from ptaudit.spec.base import fault, nearest
 from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE
 from ptaudit.spec.game import Loc
+from ptaudit.spec.registry import GAMES
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import Spec

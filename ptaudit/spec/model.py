@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ptaudit.games.canary.info import CanaryGame
-from ptaudit.games.registry import GAMES
 from ptaudit.spec.audit import AuditSpec, Every, GateSpec, LiveSpec, TokenSpec, UpdateSpec, ViewSpec
 from ptaudit.spec.base import FAULT, Label, Part, fault, unique
 from ptaudit.spec.canaries import CanarySpec, check_canaries
@@ -20,6 +18,7 @@ from ptaudit.spec.data import DataSpec
 from ptaudit.spec.defenses import Defense, DefenseSpec
 from ptaudit.spec.game import GameSpec
 from ptaudit.spec.gates import check_gate
+from ptaudit.spec.registry import GAMES
 from ptaudit.spec.replay import ReplaySpec
 from ptaudit.spec.secrets import check_secrets
 from ptaudit.spec.train import ModelSpec, OptimizerSpec, SamSpec, ScheduleSpec, TrainSpec
@@ -108,7 +107,9 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
     @property
     def games(self) -> tuple[GameSpec, ...]:
         """The games that are played, with that of the canaries."""
-        return (*self.audit.games, *((CanaryGame(canaries=self.canaries),) if self.canaries else ()))
+        if self.canaries is None:
+            return tuple(self.audit.games)
+        return (*self.audit.games, GAMES["canary"].model_validate({"canaries": self.canaries}))
 
     @property
     def arms(self) -> dict[str, Spec]:
@@ -224,10 +225,3 @@ def _first(error: ValidationError) -> str:
     """The first problem in words."""
     details = error.errors(include_url=False)[0]
     return str(details["ctx"]["what"]) if details["type"] == FAULT else details["msg"]
-
-
-def rebuild() -> None:
-    """Make the parts of the spec anew from the registries, after something was added to one."""
-    parts: tuple[type[Part], ...] = (*GAMES.values(), AuditSpec, Spec)
-    for part in parts:
-        part.model_rebuild(force=True)

@@ -8,9 +8,8 @@ from itertools import product
 from typing import Any
 
 from ptaudit.errors import SpecError
-from ptaudit.games.registry import GAMES
 from ptaudit.spec.document import Loc, YamlDocument
-from ptaudit.spec.registry import DEFENSES
+from ptaudit.spec.registry import DEFENSES, GAMES
 
 _VIEWS = {"batch_size": "m", "rounds": "r", "users": "u", "fixed_batch": "fixed"}
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ptaudit.games.registry import GAMES
 from ptaudit.spec.catalog import MODEL_VIEW
+from ptaudit.spec.registry import GAMES
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run
 from ptaudit.tables.spec import games_of, plain_spec, views_of

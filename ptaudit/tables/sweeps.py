@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from ptaudit.games.registry import GAMES
+from ptaudit.spec.registry import GAMES
 from ptaudit.tables.defenses import title_of
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run

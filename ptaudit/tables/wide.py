@@ -9,8 +9,8 @@ from operator import attrgetter
 
 import numpy as np
 
-from ptaudit.games.registry import GAMES
 from ptaudit.spec.catalog import JOINT, NO_DEFENSE
+from ptaudit.spec.registry import GAMES
 from ptaudit.tables.bounds import Array, row_bounds
 from ptaudit.tables.columns import Places, first_of, keys, series_of
 from ptaudit.tables.row import KEY_COLUMNS, Row

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from ptaudit import estimate
 from ptaudit.cli import app
 from ptaudit.estimators.registry import ESTIMATORS, Named, Option
-from ptaudit.spec.model import rebuild
 
 MODULE = """
 from ptaudit.estimators.base import Measured
@@ -50,10 +49,8 @@ def histogram(tmp_path, monkeypatch):
     (tmp_path / "histogram.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     ESTIMATORS["histogram"] = Named("histogram", {"width": Option(1, least=1)})
-    rebuild()
     yield
     del ESTIMATORS["histogram"]
-    rebuild()
     sys.modules.pop("histogram", None)
 
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from ptaudit.cli import app
 from ptaudit.games.localisation.measure import METRICS, distances, sensitivities
-from ptaudit.games.registry import GAMES
 from ptaudit.gradients.sensitivity import Norms
+from ptaudit.spec.registry import GAMES
 from ptaudit.stats.subspace import LEAST_RECORDS
 from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import find

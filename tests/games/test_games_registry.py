@@ -12,8 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from ptaudit.cli import app
-from ptaudit.games.registry import GAMES
-from ptaudit.spec.model import rebuild
+from ptaudit.spec.registry import GAMES
 
 INFO = '''
 from typing import Annotated, ClassVar, Literal
@@ -90,12 +89,9 @@ def length_game(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     from length_game.info import LengthGame
 
-    monkeypatch.setitem(GAMES, "length", LengthGame)
-    rebuild()
+    GAMES.register(LengthGame)
     yield
-    del GAMES["length"]
-    rebuild()
-    GAMES["length"] = LengthGame  # for monkeypatch to take away
+    GAMES.forget("length")
     for name in [name for name in sys.modules if name.startswith("length_game")]:
         del sys.modules[name]
 

@@ -12,8 +12,8 @@ import yaml
 from test_spec_schema import fits
 
 from ptaudit.errors import SpecError
-from ptaudit.games.registry import GAMES
 from ptaudit.spec.load import dump, load
+from ptaudit.spec.registry import GAMES
 from ptaudit.spec.schema import json_schema
 
 Write = Callable[..., Path]

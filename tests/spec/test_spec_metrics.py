@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ptaudit.games.registry import GAMES
 from ptaudit.spec.metrics import METRICS, metric
+from ptaudit.spec.registry import GAMES
 
 
 def test_every_metric_of_every_game_is_known_and_no_other():

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from ptaudit.games.common.settings import ProbedGame, attribute_of, check_attribute
+from ptaudit.games.common.settings import ProbedGame, attribute_of
 from ptaudit.spec.base import Text
 from ptaudit.spec.game import Loc
+from ptaudit.spec.secrets import check_attribute
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import Spec

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ptaudit.spec.base import Count, OrList, Text, fault, nearest, unique
+from ptaudit.spec.base import Count, OrList, Text, fault, unique
 from ptaudit.spec.game import SEES_SUMS, GameSpec, Loc, Titled
+from ptaudit.spec.secrets import check_attribute
 
 if TYPE_CHECKING:
     from ptaudit.spec.audit import GateSpec, ViewSpec
@@ -148,22 +149,3 @@ class AboutValues(ProbedGame, AboutColumn):
 def attribute_of(game: GameSpec, spec: Spec) -> str:
     """The column of `data.attributes` that a game is about."""
     return str(getattr(game, "attribute", None) or spec.data.attributes[0])
-
-
-def check_attribute(who: str, attribute: str | None, at: Loc, spec: Spec) -> None:
-    """Refuses an attribute that the data do not name, or that is the label by another name."""
-    known = spec.data.attributes
-    if not known:
-        raise fault(
-            f"{who} is about an attribute, and the data have none", at=at, remedy="name the column in data.attributes"
-        )
-    if attribute is None and len(known) > 1:
-        raise fault(
-            f"{who} does not say which attribute is secret", at=at, remedy=f"add attribute: one of {', '.join(known)}"
-        )
-    if attribute is not None and attribute not in known:
-        what = f"`{attribute}` is not among data.attributes"
-        raise fault(what, at=(*at, "attribute"), remedy=nearest(attribute, known))
-    if (attribute or known[0]) == spec.data.label:
-        what = f"{who} is about `{spec.data.label}`, which is the label"
-        raise fault(what, at=at, remedy="ask for it with `secret: label`, or with game `label`")

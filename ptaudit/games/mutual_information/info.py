@@ -12,7 +12,7 @@ from ptaudit.games.common.settings import listed
 from ptaudit.spec.base import Count, unique
 from ptaudit.spec.catalog import CHANNEL
 from ptaudit.spec.game import GameSpec, Loc, Titled, cannot_play, no_noise
-from ptaudit.spec.one_of import NameIn
+from ptaudit.spec.registry import NameIn
 
 if TYPE_CHECKING:
     from ptaudit.spec.audit import GateSpec, ViewSpec
