@@ -30,7 +30,7 @@ def coverage(runs, users, candidates):
     return ((lo <= value.mean(0)) & (value.mean(0) <= hi)).mean(0)
 
 
-def test_rivals_are_in_the_cast():
+def test_rivals_are_resampled():
     tokens, owner = uneven(80, 0)
     for half in user.play(Known(tokens, View("v", 2)), owner, [[0]], 4, 0)["likelihood-ratio"]:
         games = half.batches
