@@ -12,7 +12,6 @@ from ptaudit.auditing.seed import encoders
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.layer_patterns import shared
 from ptaudit.context.session import Session
-from ptaudit.games.common.crossfit import RECORDS_PER_MEMBER
 from ptaudit.gradients import RecordGradients
 from ptaudit.gradients.batches import CELLS, cells_of
 from ptaudit.gradients.matrices import first
@@ -20,6 +19,7 @@ from ptaudit.progress import Silent
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.views import View
+from ptaudit.views.records_needed import RECORDS_PER_MEMBER
 
 ENOUGH = 256
 """Records of which games take about as long as of many, where a view does not need more."""

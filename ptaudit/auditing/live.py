@@ -25,7 +25,6 @@ from ptaudit.auditing.recent_tokens import Window
 from ptaudit.errors import RunFolderError
 from ptaudit.escape import from_csv
 from ptaudit.files import write_whole
-from ptaudit.games.common.crossfit import RECORDS_PER_MEMBER
 from ptaudit.games.identity.rolling import BATCH, rolling_bits
 from ptaudit.gradients.layers import LayerInfo
 from ptaudit.sketches.live import LiveReader
@@ -34,6 +33,7 @@ from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.tables.formats import csv_text
 from ptaudit.tables.status import limited_by_sketch
 from ptaudit.views.joint import mixed
+from ptaudit.views.records_needed import RECORDS_PER_MEMBER
 
 LIVE = "live.csv"
 COLUMNS = ("step", "epoch", "layer", "bits", "lo", "hi", "null", "ceiling", "n", "status", "overhead")

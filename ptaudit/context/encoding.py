@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ptaudit.attacks.observed_density import every_record
+from ptaudit.attacks.pairs import draw, split
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
-from ptaudit.games.common.pairs import draw, split
 from ptaudit.progress import Progress
 from ptaudit.sketches.encoders import Encoder, Fitted, make
 from ptaudit.spec.catalog import JOINT

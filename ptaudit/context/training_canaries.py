@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ptaudit.canaries import Canaries, GradientSensitivity, Question, ask, make
 from ptaudit.data import Records
-from ptaudit.defenses.dp.accounting import noise_multiplier
+from ptaudit.defenses.dp.accounting import dp_of, noise_multiplier
 from ptaudit.errors import DataError
 from ptaudit.model_input import Inputs, joined, leaves, to_device
 from ptaudit.stats.epsilon import replace_one_epsilon
@@ -85,7 +85,7 @@ def plant(session: Session) -> Session:
     generator = np.random.default_rng([session.spec.audit.seed, _STREAM])
     left = _spare(session, generator)
     model = session.model(session.spec.train.all_seeds[0])
-    dp = session.spec.train.dp
+    dp = dp_of(session.spec.train)
     records, members, planted, used = session.records, [session.split.members], [], []
     for about in spec.about:
         question = ask(about, session.records, spec.attribute, spec.values)
@@ -169,7 +169,7 @@ def spent(train: TrainSpec, members: int, steps: int, delta: float) -> Mapping[A
 
     NaN where training promises none.
     """
-    dp = train.dp
+    dp = dp_of(train)
     if dp is None:
         return {"membership": math.nan, "attribute": math.nan}
     noise = noise_multiplier(train, members)

@@ -15,13 +15,13 @@ from torch import nn
 from ptaudit.auditing.live import LiveRow, LiveWatch
 from ptaudit.errors import ModelError, PtauditError, in_one_line
 from ptaudit.escape import terminal
-from ptaudit.games.common.crossfit import RECORDS_PER_MEMBER
 from ptaudit.games.identity.rolling import BATCH
 from ptaudit.monitor.batch import Batch
 from ptaudit.monitor.fitness import check_model, gradients_of, records_of, tidied
 from ptaudit.monitor.gradient_check import check_layers
 from ptaudit.monitor.passes import NoTrainingPassError, Passes
 from ptaudit.stats.estimate import Estimate
+from ptaudit.views.records_needed import RECORDS_PER_MEMBER
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -87,6 +87,11 @@ class DefenseSpec(Part):
         return False
 
     @property
+    def draws_poisson(self) -> bool:
+        """Whether a step of a training with it draws every record by itself."""
+        return False
+
+    @property
     def changes(self) -> bool:
         """Whether the same batch looks different every time, at this strength."""
         return self.stochastic and self.strength != 0

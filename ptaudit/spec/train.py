@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ptaudit.spec.base import Count, Flag, Number, Part, Seed, Text, Whole, fault, nearest, unique
 from ptaudit.spec.defenses import UNDEFENDED, TrainDefense
 from ptaudit.spec.entry import FUNCTION_FORMS, is_function
-
-if TYPE_CHECKING:
-    from ptaudit.defenses.dp.settings import DpSgdSpec
 
 LOSSES = ("cross_entropy", "bce", "mse")
 
@@ -144,12 +141,6 @@ class TrainSpec(Part):
     def all_seeds(self) -> tuple[int, ...]:
         """The seeds of the runs: `seeds`, or `seed` alone."""
         return (self.seed,) if self.seeds is None else tuple(self.seeds)
-
-    @property
-    def dp(self) -> DpSgdSpec | None:
-        """The defense, if it clips the gradients of single records and adds noise to their sum, as DP-SGD does."""
-        clips = self.defense is not None and self.defense.acts_on == "sum"
-        return cast("DpSgdSpec", self.defense) if clips else None
 
     def idle(self) -> Mapping[str, str]:
         """Keys that the loss, the defense, or `seeds` in the place of `seed`, leave without use."""

@@ -22,7 +22,7 @@ def epoch_batches(train: TrainSpec, members: NDArray[np.int64], seed: int, epoch
     itself with the same probability, so that a step can have any number of records, none included.
     """
     generator = np.random.default_rng(derived_seed(seed, ORDER, epoch))
-    if train.dp is not None and train.dp.sampling == "poisson":
+    if train.defense is not None and train.defense.draws_poisson:
         rate = sample_rate(train, len(members))
         for _ in range(steps_per_epoch(train, len(members))):
             yield members[generator.random(len(members)) < rate]

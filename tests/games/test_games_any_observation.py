@@ -9,9 +9,9 @@ import torch
 from identity_truth import gaussian, student
 from torch import Tensor
 
+from ptaudit.attacks import pairs
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import Effort, every_record
-from ptaudit.games.common import pairs
 from ptaudit.games.identity import measure as identity
 from ptaudit.games.label import measure as label
 from ptaudit.games.mutual_information import measure as mutual_information

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ptaudit.games.common.pairs import Encoded
+from ptaudit.attacks.pairs import Encoded
 from ptaudit.games.mutual_information import measure as mutual_information
 from ptaudit.games.usable_information import measure as usable_information
 from ptaudit.views import View

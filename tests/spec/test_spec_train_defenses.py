@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ptaudit.defenses.dp.accounting import dp_of
 from ptaudit.errors import SpecError
 from ptaudit.spec.load import dump, load
 from ptaudit.spec.schema import json_schema
@@ -72,7 +73,7 @@ def test_every_defense_is_read_with_its_defaults_and_written_back(write: Write, 
     defense = spec.train.defense
     assert defense is not None
     assert {key: getattr(defense, key) for key in GOOD[text]} == GOOD[text]
-    assert spec.train.dp is None
+    assert dp_of(spec.train) is None
     again = load(write(dump(spec), name="again.yaml"))
     assert again.train == spec.train
 

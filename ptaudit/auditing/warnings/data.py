@@ -10,7 +10,7 @@ from torch import Tensor
 from ptaudit.auditing.columns import unseen_levels
 from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.data.tensors import IGNORED
-from ptaudit.games.common.crossfit import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
+from ptaudit.views.records_needed import ADVISED_PER_MEMBER, RECORDS_PER_MEMBER
 
 
 def users_on_both_sides(about: Subject) -> Iterator[str]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ptaudit.errors import PtauditError
 from ptaudit.training.sampling import sample_rate, steps_per_epoch
 
 if TYPE_CHECKING:
+    from ptaudit.defenses.dp.settings import DpSgdSpec
     from ptaudit.spec.model import TrainSpec
 
 _PRECISION = 0.01
@@ -41,7 +42,7 @@ def noise_multiplier(train: TrainSpec, members: int) -> float:
     Raises:
         PtauditError: no noise is enough.
     """
-    defense = train.dp
+    defense = dp_of(train)
     assert defense is not None
     if defense.noise_multiplier is not None:
         return defense.noise_multiplier
@@ -81,11 +82,18 @@ def epsilon(train: TrainSpec, members: int, noise: float, steps: int) -> float:
     """
     if steps == 0 or noise == 0:
         return 0.0 if steps == 0 else math.inf
-    assert train.dp is not None
+    dp = dp_of(train)
+    assert dp is not None
     from opacus.accountants import RDPAccountant
 
     accountant = RDPAccountant()
     accountant.history = [(noise, sample_rate(train, members), steps)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that other orders would give less: it is a bound as it stands
-        return float(accountant.get_epsilon(delta=train.dp.delta))
+        return float(accountant.get_epsilon(delta=dp.delta))
+
+
+def dp_of(train: TrainSpec) -> DpSgdSpec | None:
+    """The defense of a training, where it is DP-SGD."""
+    clips = train.defense is not None and train.defense.acts_on == "sum"
+    return cast("DpSgdSpec", train.defense) if clips else None

@@ -83,6 +83,11 @@ class DpSgdSpec(DefenseSpec):
         return self
 
     @property
+    def draws_poisson(self) -> bool:
+        """Whether each record is drawn by itself, as the accountant assumes."""
+        return self.sampling == "poisson"
+
+    @property
     def strength(self) -> float:
         """The noise, or the epsilon that it is chosen for."""
         given = self.epsilon if self.noise_multiplier is None else self.noise_multiplier

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from ptaudit.defenses.dp.accounting import epsilon, noise_multiplier
+from ptaudit.defenses.dp.accounting import dp_of, epsilon, noise_multiplier
 from ptaudit.errors import ModelError
 from ptaudit.gradients.opacus_rules import CHECK_RECORDS, choose_way
 from ptaudit.gradients.record_losses import RecordLosses
@@ -44,7 +44,8 @@ class DpSgd:
     """
 
     def __init__(self, context: StepContext, train: TrainSpec) -> None:
-        assert train.dp is not None
+        dp = dp_of(train)
+        assert dp is not None
         check_private(context.model)
         self._context, self._train = context, train
         self._members = len(context.members)
@@ -54,7 +55,7 @@ class DpSgd:
         self._private = DPOptimizer(
             context.optimizer,
             noise_multiplier=self._noise,
-            max_grad_norm=train.dp.clip,
+            max_grad_norm=dp.clip,
             expected_batch_size=min(train.batch_size, self._members),
             generator=self._generator,
         )

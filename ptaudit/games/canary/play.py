@@ -19,7 +19,6 @@ from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.training_canaries import Planted, scores, spent
 from ptaudit.games.canary.info import CanaryGame
 from ptaudit.games.canary.scores import NO_NOISE, CanaryTokens, known_others, unknown_others
-from ptaudit.games.common.crossfit import why_not as why_too_few
 from ptaudit.games.game_play import GamePlay
 from ptaudit.spec.canaries import ATTACK, ONE_RUN, STEP_TESTS, About, CanarySpec, adversary
 from ptaudit.stats.epsilon import Adjacency, Guesses, count_correct, one_run
@@ -28,6 +27,7 @@ from ptaudit.stats.roc import auc_estimate
 from ptaudit.views import View
 from ptaudit.views.joint import mixed
 from ptaudit.views.knowledge import Asked, Knows
+from ptaudit.views.records_needed import why_not as why_too_few
 
 _CHANGES: dict[About, Adjacency] = {"attribute": "replace-one", "membership": "add/remove"}
 _SHARE = 0.25

@@ -17,13 +17,14 @@ from ptaudit.attacks.batch import COMBINED, FitObservations, ObservedGames, Play
 from ptaudit.attacks.batch.learning import learns_more, tells_better
 from ptaudit.attacks.batch.reading import Kept, read, screen
 from ptaudit.games.common.batches import Answers, Batches, dealt, spread, starved_of
-from ptaudit.games.common.crossfit import data_limited, too_few
+from ptaudit.games.common.crossfit import data_limited
 from ptaudit.games.common.observed_view import Draw, ObservedView, asked
 from ptaudit.games.common.scoring import score
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.threads import side_by_side
 from ptaudit.views.knowledge import Asked
 from ptaudit.views.observation import Observation, TokenObservation, observe_rounds
+from ptaudit.views.records_needed import too_few
 from ptaudit.views.view import View
 
 Found = dict[str, dict[str, list[Estimate]]]

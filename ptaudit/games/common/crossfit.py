@@ -16,18 +16,12 @@ from torch import Tensor
 from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import NEARLY_ALL, OK, Estimate
-from ptaudit.views.view import View
 
 GAMES_PER_QUARTER = 1024
 """Games played with the targets of one quarter of the records."""
 
 DATA_LIMITED = "data-limited"
 """Status of a row that more records or batches to learn from would raise."""
-
-RECORDS_PER_MEMBER = 20
-"""Fewest records for each record of a batch; fewer make a game inconclusive."""
-
-ADVISED_PER_MEMBER = 32
 
 CEILING_SHARE = 0.99
 """Share of the ceiling from which on the rule of three bounds the interval."""
@@ -55,27 +49,6 @@ class RecordScores:
 
 QuarterScores = tuple[Tensor, Tensor]
 """Scores of the targets of a quarter, influence of the one that fills the batches: `(3 or 4, groups, q)` each."""
-
-
-def too_few(n: int, view: View, least: int = 0, what: str = "records") -> str:
-    """Why n records do not fill the batches of a view, in words with the number needed; empty if they do.
-
-    Args:
-        n: how many there are.
-        view: batch size and rounds.
-        least: fewest, whatever the view.
-        what: what those records are called.
-    """
-    needed, advised = (max(m * view.records * view.batches, least) for m in (RECORDS_PER_MEMBER, ADVISED_PER_MEMBER))
-    rounds = f" in {view.batches} rounds" if view.batches > 1 else ""
-    batch = f"batches of {view.records}{rounds}"
-    return "" if n >= needed else f"needs {needed} {what} for {batch}, has {n} ({advised} advised)"
-
-
-def why_not(tokens: Tensor, view: View) -> str:
-    """Why a game with tokens `(R, N, k)` cannot be played; empty if it can."""
-    finite = "" if bool(torch.isfinite(tokens).all()) else "gradients that are not finite"
-    return too_few(tokens.shape[1], view) or finite
 
 
 def quarters(records: int, generator: torch.Generator) -> Tensor:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from ptaudit.attacks.pairs import Encoded
 from ptaudit.context.epoch_context import EpochContext, clipped, groups_of
 from ptaudit.context.observations import adaptive, why_not_seen
-from ptaudit.games.common import crossfit
-from ptaudit.games.common.pairs import Encoded
 from ptaudit.views import View
+from ptaudit.views import records_needed as needed
 
 
 def why_not(context: EpochContext, view: View, places: list[int]) -> str:
@@ -16,7 +16,7 @@ def why_not(context: EpochContext, view: View, places: list[int]) -> str:
     if reason := context.why_not(view, places) or why_not_seen(context, view):
         return reason
     records = torch.arange(len(context.inside.loss)) if context.encoders is None else context.encoders.left
-    too_few = crossfit.why_not(context.inside.values[places][:, records], view)
+    too_few = needed.why_not(context.inside.values[places][:, records], view)
     half = "" if context.encoders is None else "; the other half trains the encoder"
     return f"{too_few}{half}" if too_few else ""
 

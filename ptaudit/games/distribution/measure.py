@@ -13,8 +13,8 @@ from torch import Tensor
 from ptaudit.games.common import batch_secret
 from ptaudit.games.common.batch_secret import Found, lost, why_not
 from ptaudit.games.common.batches import Batches, distinct
-from ptaudit.games.common.crossfit import RECORDS_PER_MEMBER
 from ptaudit.games.common.observed_view import Draw, ObservedView
+from ptaudit.views.records_needed import RECORDS_PER_MEMBER
 from ptaudit.views.view import View
 
 PARTS = 6

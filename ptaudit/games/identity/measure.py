@@ -31,7 +31,6 @@ from ptaudit.games.common.crossfit import (
     estimates,
     quarters,
     spread_over,
-    why_not,
 )
 from ptaudit.games.identity.family import IdentityGames
 from ptaudit.stats.channel import channel_bits
@@ -39,6 +38,7 @@ from ptaudit.stats.detection import tells_more
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import Games, draw_games
 from ptaudit.views.observation import Observation
+from ptaudit.views.records_needed import why_not
 from ptaudit.views.view import View
 
 EFFORT = Effort()

@@ -15,10 +15,11 @@ from torch import Tensor
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.attacks.pool import Pool, gram_of
 from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
-from ptaudit.games.common.crossfit import QuarterScores, crossfit, estimates, quarters, too_few
+from ptaudit.games.common.crossfit import QuarterScores, crossfit, estimates, quarters
 from ptaudit.games.identity.measure import noise_ceiling, play_quarter
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import Games, draw_games
+from ptaudit.views.records_needed import too_few
 from ptaudit.views.view import View
 
 ADVERSARY = "least-squares"

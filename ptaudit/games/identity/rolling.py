@@ -18,9 +18,10 @@ from torch import Tensor
 from ptaudit.attacks.calibration import Calibration, CalibrationGrid, best_point, calibrated_gain, mean_bits, uniform
 from ptaudit.attacks.densities import sub_token
 from ptaudit.attacks.nuisance_density import NuisanceDensity, fit_gaussian, log_density
-from ptaudit.games.common.crossfit import QuarterScores, credited, crossfit, estimates, quarters, why_not
+from ptaudit.games.common.crossfit import QuarterScores, credited, crossfit, estimates, quarters
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games, observe
+from ptaudit.views.records_needed import why_not
 from ptaudit.views.view import View
 
 BATCH = 8

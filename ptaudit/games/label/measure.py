@@ -24,18 +24,11 @@ from ptaudit.attacks.observed_density import ObservedRecords, every_record, feat
 from ptaudit.estimators.pairing import entropy
 from ptaudit.games.attribute import latent
 from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.common.crossfit import (
-    GAMES_PER_QUARTER,
-    QuarterScores,
-    credited,
-    crossfit,
-    estimates,
-    quarters,
-    why_not,
-)
+from ptaudit.games.common.crossfit import GAMES_PER_QUARTER, QuarterScores, credited, crossfit, estimates, quarters
 from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games
+from ptaudit.views.records_needed import why_not
 
 ADVERSARY = "likelihood-ratio"
 

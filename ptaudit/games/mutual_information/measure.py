@@ -13,9 +13,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.pairs import Encoded
 from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.registry import ESTIMATORS
-from ptaudit.games.common.pairs import Encoded
 from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.view import View

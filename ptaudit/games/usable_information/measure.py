@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks import usable
-from ptaudit.games.common.pairs import Encoded
+from ptaudit.attacks.pairs import Encoded
 from ptaudit.stats.estimate import Estimate, inconclusive
 
 FOLDS = 4

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.observed_density import Records, every_record
-from ptaudit.games.common.crossfit import why_not
 from ptaudit.views.aggregate import draw_games
 from ptaudit.views.observation import Observation
+from ptaudit.views.records_needed import why_not
 from ptaudit.views.view import View
 
 

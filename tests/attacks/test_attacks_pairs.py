@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ptaudit.attacks.observed_density import SummedRecords
-from ptaudit.games.common.pairs import draw, split
+from ptaudit.attacks.pairs import draw, split
 from ptaudit.views import View
 
 
