@@ -14,7 +14,8 @@ from torch import Tensor
 from ptaudit.array_input import numbers_of, side_of
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import Effort
-from ptaudit.attacks.usable import FAMILIES, LabelledTokens
+from ptaudit.attacks.registry import OF_TOKENS
+from ptaudit.attacks.usable import LabelledTokens
 from ptaudit.attacks.usable import measure as measure_usable
 from ptaudit.estimators import uniqueness as leave_one_out
 from ptaudit.estimators.base import REPORT, STOP, TRAIN, Pairs
@@ -135,8 +136,8 @@ def usable_information(
     Raises:
         ValueError: for an unknown family, sides of different length, or values that are missing or infinite.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r} ({nearest(family, FAMILIES)})")
+    if family not in OF_TOKENS:
+        raise ValueError(f"unknown family {family!r} ({nearest(family, OF_TOKENS)})")
     seen, hidden = side_of(tokens, "tokens"), side_of(secret, "secret")
     n = _same_length(seen, hidden, ("tokens", "secret"))
     if not seen.is_floating_point():

@@ -20,6 +20,3 @@ NO_DEFENSE = "none"
 
 CHANNEL = "gaussian-channel"
 """The upper bound on mutual information that known noise gives."""
-
-FAMILIES = ("linear", "mlp", "knn")
-"""Families of predictors whose usable information is measured."""

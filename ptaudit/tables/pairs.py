@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from ptaudit.attacks.registry import OF_TOKENS
 from ptaudit.errors import RunFolderError
 from ptaudit.estimators.registry import ESTIMATORS
-from ptaudit.spec.catalog import FAMILIES
 from ptaudit.stats.simultaneous import Z, sidak_bounds, simultaneous_bounds, spread
 from ptaudit.stats.welch import two_sided_p, welch
 from ptaudit.tables.columns import Remarks, Words
@@ -64,7 +64,7 @@ def mismatch(pairs: Pairs, before: Run, after: Run) -> Words:
     reasons = Remarks(len(first))
     learned = before.encoder, after.encoder
     if learned[0] != learned[1]:
-        readers = np.flatnonzero(first.are(adversary=(*ESTIMATORS, *FAMILIES)))
+        readers = np.flatnonzero(first.are(adversary=(*ESTIMATORS, *OF_TOKENS)))
         reasons.add(readers, f"tokens by {learned[0]} and {learned[1]}")
     ceilings = first.number("ceiling"), second.number("ceiling")
     unlike = np.flatnonzero(~same_ceiling(*ceilings))

@@ -7,7 +7,8 @@ import pytest
 import torch
 from usable_cases import ask, coin, exact_bits, gaussian, line, two_classes
 
-from ptaudit.attacks.usable import FAMILIES, scores
+from ptaudit.attacks.registry import OF_TOKENS
+from ptaudit.attacks.usable import scores
 
 # Known answers
 
@@ -40,7 +41,7 @@ def test_several_numbers_are_scored_jointly():
 
 def test_a_mixed_scale_of_the_secret_changes_nothing():
     tokens, secret = line(1000, 4, 0.8, 4)
-    for family in FAMILIES:
+    for family in OF_TOKENS:
         one, two = (ask(tokens, s, family)["bits"][0].value for s in (secret, 1e6 * secret - 7e6))
         assert one == pytest.approx(two, abs=1e-3)
 
@@ -52,7 +53,7 @@ def test_an_exact_copy_ends_at_the_floor_of_the_variance():
     assert found.value == pytest.approx(-0.5 * math.log2(scores.LEAST_VARIANCE) + 0.5 / math.log(2), abs=0.02)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", OF_TOKENS)
 def test_ten_planted_classes_are_told_apart(family):
     secret = torch.arange(800) % 10
     tokens = 20.0 * torch.nn.functional.one_hot(secret, 16).double() + gaussian(800, 16, 6)
@@ -94,7 +95,7 @@ def test_direction_is_seen_where_lengths_spread_over_orders_of_magnitude():
     centre[0, 0] = centre[1, 1] = 6.0
     length = gaussian(1000, 1, 11).mul(3.0).exp()
     tokens = (gaussian(1000, 16, 12) + centre[secret]) * length
-    for family in FAMILIES:
+    for family in OF_TOKENS:
         assert ask(tokens, secret, family)["bits"][0].value > 0.75
 
 
@@ -132,7 +133,7 @@ def test_independent_secrets_give_nothing(family):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", OF_TOKENS)
 def test_independent_secrets_rarely_alarm(family):
     """At most the 2.5 % of a one-sided bound, beyond chance: 12 of 200 has probability 0.004."""
     alarms = 0
@@ -145,7 +146,7 @@ def test_independent_secrets_rarely_alarm(family):
     assert alarms <= 11
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", OF_TOKENS)
 def test_the_null_is_that_of_deranged_secrets(family):
     found = ask(*two_classes(600, 4, 4.0, 15), family)["bits"][0]
     assert found.value > 0.7

@@ -8,7 +8,8 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from usable_cases import ask, coin, exact_bits, gaussian, two_classes
 
-from ptaudit.attacks.usable import FAMILIES, knn, linear, mlp
+from ptaudit.attacks.registry import OF_TOKENS
+from ptaudit.attacks.usable import knn, linear, mlp
 from ptaudit.attacks.usable.family import compressed, direction, mapped, plain
 from ptaudit.attacks.usable.folds import FOLDS, cross_predictions, split
 
@@ -97,7 +98,7 @@ def test_nearest_neighbours_are_those_counted_one_by_one():
         assert torch.allclose(answer, (truth[near].sum(1) + prior) / (k + 1), atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", OF_TOKENS)
 def test_a_layer_among_others_gives_what_it_gives_alone(family):
     rows = torch.stack([two_classes(240, 6, d, 36)[0] for d in (0.0, 1.0, 3.0)])
     secret = two_classes(240, 6, 1.0, 36)[1]
@@ -130,7 +131,7 @@ def test_looks_lose_no_more_than_they_say():
     assert torch.linalg.vector_norm(plain(1e6 * longer, typical), dim=-1).max() == pytest.approx(10.0)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", OF_TOKENS)
 def test_the_same_seed_gives_the_same_numbers_and_leaves_global_ones_alone(family):
     tokens, secret = two_classes(200, 4, 2.0, 42)
     state = torch.get_rng_state()

@@ -6,15 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 from test_spec_schema import fits
 
 from ptaudit.errors import SpecError
-from ptaudit.games.usable_information.info import Family
-from ptaudit.spec.catalog import FAMILIES
 from ptaudit.spec.load import dump, load
 from ptaudit.spec.schema import json_schema
 
@@ -139,7 +136,3 @@ def test_an_encoder_without_a_game_that_uses_it(spec: Callable[..., Path]) -> No
     with pytest.raises(SpecError, match="only mutual-information and usable-information play on learned tokens"):
         load(spec("identity, label", tokens="{encoder: autoencoder}"))
     assert load(spec("mutual-information", tokens="{encoder: transformer}")).audit.tokens.encoder == "transformer"
-
-
-def test_names_are_those_of_the_families() -> None:
-    assert get_args(Family) == FAMILIES

@@ -5,7 +5,8 @@ a family of posteriors to single observations, sums what every round says, and c
 whole games; see `prepare`.
 """
 
-from ptaudit.attacks.batch.adversary import COMBINED, FAMILIES, prepare
+from ptaudit.attacks.batch.adversary import prepare
 from ptaudit.attacks.batch.observations import FitObservations, NumberBlock, ObservedGames, PlayedObservations
+from ptaudit.attacks.registry import COMBINED
 
-__all__ = ["COMBINED", "FAMILIES", "FitObservations", "NumberBlock", "ObservedGames", "PlayedObservations", "prepare"]
+__all__ = ["COMBINED", "FitObservations", "NumberBlock", "ObservedGames", "PlayedObservations", "prepare"]

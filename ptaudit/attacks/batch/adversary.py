@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.batch import forest, gaussian, noted
+from ptaudit.attacks.batch import noted
 from ptaudit.attacks.batch.choice import answer, choose_setting
 from ptaudit.attacks.batch.observations import (
     FitObservations,
     NumberBlock,
     ObservedGames,
     PlayedObservations,
-    PosteriorFamily,
 )
 from ptaudit.attacks.batch.opinion import Opinion, Versions, best, stacked
-from ptaudit.attacks.usable import knn, linear, mlp
+from ptaudit.attacks.registry import COMBINED, OF_BATCHES, load
 from ptaudit.estimators.pairing import derangement
 
-FAMILIES: Mapping[str, PosteriorFamily] = MappingProxyType(
-    {
-        "likelihood-ratio": gaussian.likelihoods,
-        "linear": linear.FAMILY.ratios,
-        "mlp": mlp.FAMILY.ratios,
-        "knn": knn.FAMILY.ratios,
-        "forest": forest.votes,
-    }
-)
-"""The families by name, of sketches; those of `noted.NOTED` look at the numbers of matrices too."""
-
-COMBINED = "combined"
-"""All of `OF_SKETCHES` and `OF_NUMBERS`, of all layers, as one posterior."""
-
 OF_SKETCHES, OF_NUMBERS = ("likelihood-ratio", "linear"), ("linear", "mlp", "forest", "boosting")
+"""What `combined` stacks: families of sketches, and of numbers of whole gradients."""
 
 BESIDE_NUMBERS = ("linear",)
 """Of sketches, where the matrices of all layers are known without noise: of these a density of their sketch tells
@@ -63,7 +48,7 @@ def prepare(observed: ObservedGames, groups: Sequence[Sequence[int]], family: st
     Args:
         observed: games to fit on, to choose and calibrate on, and the reported ones.
         groups: for each line the rows that the adversary chooses from; the blocks of these layers go with them.
-        family: `combined` or one of `FAMILIES`.
+        family: one of `registry.OF_BATCHES`.
         seed: of the fits and of the shuffled secrets.
 
     Returns:
@@ -74,8 +59,8 @@ def prepare(observed: ObservedGames, groups: Sequence[Sequence[int]], family: st
     Raises:
         ValueError: for an unknown family.
     """
-    if family not in (COMBINED, *FAMILIES):
-        raise ValueError(f"unknown family {family!r}: one of {', '.join((COMBINED, *FAMILIES))}")
+    if family not in OF_BATCHES:
+        raise ValueError(f"unknown family {family!r}: one of {', '.join(OF_BATCHES)}")
     fit, choose, played = observed.games
     finite = torch.stack([torch.isfinite(g.views).all(-1).all(-1).all(0) for g in observed.games]).all(0)
     generator = torch.Generator().manual_seed(seed)
@@ -127,7 +112,7 @@ def _of_sketches(
         peak = known.abs().amax((0, 2, 3)).clamp_min(1e-200)[:, None, None]
         first, rest = _flat(known) / peak, torch.cat([_flat(tried), _flat(shown)], 1) / peak
         secrets = versions[0].secret.repeat(1, len(known))
-        ratios = FAMILIES[family](first, secrets, choose.prior.shape[1], rest, seed)
+        ratios = load(OF_BATCHES[family])(first, secrets, choose.prior.shape[1], rest, seed)
         found += _opinions(ratios, (choose, played), versions[1], [(int(row),) for row in some])
     return found
 

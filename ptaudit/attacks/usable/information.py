@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ptaudit.attacks.usable import knn, linear, mlp, scores
+from ptaudit.attacks.registry import OF_TOKENS, load
+from ptaudit.attacks.usable import scores
 from ptaudit.attacks.usable.family import Family
 from ptaudit.attacks.usable.folds import Folds, cross_predictions, given, split
 from ptaudit.estimators.pairing import mismatched
 from ptaudit.stats.binomial import rule_of_three
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate, inconclusive
-
-FAMILIES: Mapping[str, Family] = MappingProxyType({"linear": linear.FAMILY, "mlp": mlp.FAMILY, "knn": knn.FAMILY})
-"""The families by name."""
 
 LEAST_RECORDS = 80
 """Fewest records; fewer make the measurement inconclusive."""
@@ -70,7 +67,7 @@ def measure(told: LabelledTokens, groups: Sequence[Sequence[int]], family: str, 
     Args:
         told: tokens and secrets of the same rows.
         groups: for each reported row the layers that the adversary chooses from, on the choosing folds.
-        family: one of `FAMILIES`.
+        family: one of `registry.OF_TOKENS`.
         seed: seed of the folds, the fits, the shuffle and the resamples.
 
     Returns:
@@ -82,8 +79,8 @@ def measure(told: LabelledTokens, groups: Sequence[Sequence[int]], family: str, 
     Raises:
         ValueError: for an unknown family.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r}: one of {', '.join(FAMILIES)}")
+    if family not in OF_TOKENS:
+        raise ValueError(f"unknown family {family!r}: one of {', '.join(OF_TOKENS)}")
     tokens, folds = told.tokens, told.folds
     secret, record = told.secret.to(tokens.device), told.record.to(tokens.device)
     discrete = not secret.is_floating_point()
@@ -99,7 +96,7 @@ def measure(told: LabelledTokens, groups: Sequence[Sequence[int]], family: str, 
     wrong = mismatched(record, parts.fold, generator).to(secret.device)
     finite = torch.isfinite(tokens).flatten(1).all(1)
     usable = torch.where(finite[:, None, None], tokens, 0.0)
-    real, null = _play(usable, [secret, secret[wrong]], parts, FAMILIES[family], discrete, seed)
+    real, null = _play(usable, [secret, secret[wrong]], parts, load(OF_TOKENS[family]), discrete, seed)
     scored, null_bits = _of_groups(real, groups, parts), _of_groups(null, groups, parts)[0].mean(-1)
     found = {"bits": _estimates(scored[0], null_bits, _entropy(secret, parts) if discrete else math.nan, parts, seed)}
     if discrete:

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ptaudit.attacks.registry import OF_BATCHES
 from ptaudit.spec.base import Count, OrList, Text, fault, unique
 from ptaudit.spec.game import SEES_SUMS, GameSpec, Loc, Titled
+from ptaudit.spec.registry import NameIn
 from ptaudit.spec.secrets import check_attribute
 
 if TYPE_CHECKING:
     from ptaudit.spec.audit import GateSpec, ViewSpec
     from ptaudit.spec.model import Spec
 
-Adversary = Literal["combined", "likelihood-ratio", "linear", "mlp", "knn", "forest"]
+Adversary = Annotated[str, NameIn(OF_BATCHES)]
 Value = str | int | float | bool
-
-PROBES = ("combined", "likelihood-ratio", "linear", "mlp", "knn", "forest")
-"""Families of classifiers of what is seen of a batch; the first holds them all."""
 
 
 def listed(value: Any) -> Any:
@@ -57,9 +56,13 @@ class BatchSecretGame(Titled):
     game for each."""
 
     metrics: ClassVar[tuple[str, ...]] = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
-    players: ClassVar[tuple[str, ...]] = PROBES
     has_static: ClassVar[bool] = True
     lists: ClassVar[dict[str, str]] = {"weights": ""}
+
+    @classmethod
+    def all_players(cls) -> tuple[str, ...]:
+        """Those that the game names, else all families of classifiers."""
+        return cls.players or tuple(OF_BATCHES)
 
     @property
     def needs_earlier_weights(self) -> bool:  # type: ignore[override]

@@ -18,7 +18,7 @@ from torch.nn.functional import one_hot
 
 from ptaudit.attacks.calibration import COARSE, FINE, best_point, calibrated_gain, mean_bits, shifted, uniform
 from ptaudit.attacks.discriminant import class_prior
-from ptaudit.attacks.usable import FAMILIES
+from ptaudit.attacks.registry import OF_TOKENS, load
 from ptaudit.attacks.usable.folds import Folds, cross_predictions, split
 from ptaudit.estimators.pairing import mismatched
 from ptaudit.gradients.sensitivity import Norms
@@ -99,7 +99,7 @@ def _told_apart(tokens: Tensor, group: Tensor, seed: int) -> list[Estimate]:
     classes = int(group.max()) + 1
     hidden = torch.stack([one_hot(version, classes) for version in versions])
     rows = [list(range(len(tokens))), *([i] for i in range(1, len(tokens)))]
-    answers = [cross_predictions(usable, hidden, folds, FAMILIES[name], True, seed) for name in CLASSIFIERS]
+    answers = [cross_predictions(usable, hidden, folds, load(OF_TOKENS[name]), True, seed) for name in CLASSIFIERS]
     real, null = (
         _bits(torch.cat([answer[version] for answer in answers]), truth, folds, rows, generator)
         for version, truth in enumerate(versions)

@@ -6,12 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ptaudit.attacks.registry import OF_TOKENS
 from ptaudit.games.common.settings import AboutColumn, listed
 from ptaudit.spec.base import Text, unique
-from ptaudit.spec.catalog import FAMILIES
 from ptaudit.spec.game import GameSpec
+from ptaudit.spec.registry import NameIn
 
-Family = Literal["linear", "mlp", "knn"]
+Family = Annotated[str, NameIn(OF_TOKENS)]
 
 
 class UsableInformationGame(AboutColumn):
@@ -31,8 +32,12 @@ class UsableInformationGame(AboutColumn):
     """One family of predictors or several: `linear`, `mlp`, `knn`."""
 
     metrics: ClassVar[tuple[str, ...]] = ("bits", "accuracy")
-    players: ClassVar[tuple[str, ...]] = FAMILIES
     needs_encoder: ClassVar[bool] = True
+
+    @classmethod
+    def all_players(cls) -> tuple[str, ...]:
+        """Every family."""
+        return tuple(OF_TOKENS)
 
     @property
     def adversaries(self) -> tuple[str, ...]:
