@@ -144,7 +144,7 @@ def batches(frame: pd.DataFrame) -> list[Finding]:
 
 
 @dataclass(frozen=True)
-class Arm:
+class DefendedRun:
     """One game under one defense, by who knows of it and who does not, beside no defense."""
 
     data: str
@@ -167,7 +167,7 @@ class Arm:
         return sign(difference(tuple(SAFE * x for x in self.plain), found))  # type: ignore[arg-type]
 
 
-def arms(frame: pd.DataFrame, kind: str = "") -> list[Arm]:
+def arms(frame: pd.DataFrame, kind: str = "") -> list[DefendedRun]:
     """Every game under every defense whose title begins with `kind`."""
     found = []
     for (data, game), group in joint_bits(frame).groupby(["data", "game"], sort=False):
@@ -178,7 +178,7 @@ def arms(frame: pd.DataFrame, kind: str = "") -> list[Arm]:
             here = group[(group.view == view) & (group.trained_with == title)]
             rows = [strongest(here, static=static) for static in (False, True)]
             both = [None if row is None else interval(row) for row in rows]
-            found.append(Arm(str(data), str(game), str(view), str(title), interval(plain), *both))
+            found.append(DefendedRun(str(data), str(game), str(view), str(title), interval(plain), *both))
     return found
 
 

@@ -41,7 +41,7 @@ from ptaudit.progress import Progress
 from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.load import load
 from ptaudit.training.device import pick_device
-from ptaudit.training.epoch_snapshot import Moment
+from ptaudit.training.epoch_snapshot import EpochSnapshot
 from ptaudit.views import View
 from ptaudit.views.aggregate import draw_games, observe
 
@@ -95,15 +95,15 @@ class Looker:
         self.cells: list[Cell] = []
         self.seconds = dict.fromkeys((*GAMES, "attack", "capture"), 0.0)
 
-    def __call__(self, moment: Moment) -> None:
+    def __call__(self, snapshot: EpochSnapshot) -> None:
         """Look at one epoch."""
         began = time.perf_counter()
         inside = self.reader.read(*self.session.batch(self.session.members))
         self.seconds["capture"] += time.perf_counter() - began
         read = (self.reader.layers, inside, None, self.reader)
-        context = EpochContext(self.session, moment.epoch, moment.step, moment.model, *read)
+        context = EpochContext(self.session, snapshot.epoch, snapshot.step, snapshot.model, *read)
         views, games = self.session.views, self.session.spec.audit.games
-        with self.progress.task(f"{self.network}, epoch {moment.epoch}", len(views) * (len(games) + 1)) as task:
+        with self.progress.task(f"{self.network}, epoch {snapshot.epoch}", len(views) * (len(games) + 1)) as task:
             for view in views:
                 for game in games:
                     began = time.perf_counter()

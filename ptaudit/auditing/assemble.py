@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ptaudit.auditing.code import sources
-from ptaudit.auditing.defended_runs import Arm, table_of
+from ptaudit.auditing.defended_runs import DefendedRun, table_of
 from ptaudit.auditing.run_key import model_digest, versions
 from ptaudit.auditing.seed import SeedRun
 from ptaudit.auditing.threat_model import threat_model
@@ -25,12 +25,12 @@ from ptaudit.tables.seeds import pool
 from ptaudit.tables.table import Table
 
 
-def assemble(session: Session, seeds: Sequence[SeedRun], arms: Sequence[Arm], started: str) -> Run:
+def assemble(session: Session, seeds: Sequence[SeedRun], defended: Sequence[DefendedRun], started: str) -> Run:
     """What all seeds found, with and without defenses, as one run."""
     spec = session.spec
     text = dump(spec)
     diverged = seeds[-1].diverged
-    tables = [table_of(i, seeds, arms) for i in range(len(seeds))]
+    tables = [table_of(i, seeds, defended) for i in range(len(seeds))]
     found = pool(tables) if len(tables) > 1 else tables[0]
     position = {line: i for i, line in enumerate(dict.fromkeys((r.epoch, r.view, r.game) for r in tables[0]))}
     rows = sorted(found, key=lambda r: (r.epoch, position.get((r.epoch, r.view, r.game), 0)))
@@ -53,12 +53,12 @@ def assemble(session: Session, seeds: Sequence[SeedRun], arms: Sequence[Arm], st
         "finished": now(),
         "status": f"diverged: {diverged.what}" if diverged else "complete",
         "threat_model": list(threat_model(spec)),
-        "warnings": list(dict.fromkeys((*(w for seed in seeds for w in seed.warnings), *_of_arms(seeds, arms)))),
+        "warnings": list(dict.fromkeys([*_warnings(seeds), *_of_defended(seeds, defended)])),
         **({"alarms": alarms} if (alarms := [seed.alarm for seed in seeds if seed.alarm]) else {}),
-        **({"defenses": [asdict(arm.entry) for arm in arms]} if arms else {}),
+        **({"defenses": [asdict(one.entry) for one in defended]} if defended else {}),
         **_majority(session),
     }
-    every = [*seeds, *(seed for arm in arms for seed in arm.seeds)]
+    every = [*seeds, *(seed for one in defended for seed in one.seeds)]
     seconds = {phase: sum(seed.seconds.get(phase, 0.0) for seed in every) for phase in _phases(every)}
     several = tuple(map(Table.of, tables)) if len(tables) > 1 else ()
     return Run(spec.name, Table.of(rows), seeds[0].layers, _epochs(seeds), manifest, seconds, text, seeds=several)
@@ -77,15 +77,19 @@ def _phases(seeds: Sequence[SeedRun]) -> list[str]:
     return list(dict.fromkeys(phase for seed in seeds for phase in seed.seconds))
 
 
-def _of_arms(seeds: Sequence[SeedRun], arms: Sequence[Arm]) -> Iterator[str]:
+def _warnings(seeds: Sequence[SeedRun]) -> Iterator[str]:
+    return (warning for seed in seeds for warning in seed.warnings)
+
+
+def _of_defended(seeds: Sequence[SeedRun], defended: Sequence[DefendedRun]) -> Iterator[str]:
     """What must be known of the trainings with a defense, and not of the training as it is."""
-    known = {warning for seed in seeds for warning in seed.warnings}
-    for arm in arms:
-        for warning in arm.seeds[0].warnings:
+    known = set(_warnings(seeds))
+    for one in defended:
+        for warning in one.seeds[0].warnings:
             if warning not in known:
-                yield f"Defense {arm.entry.title}: {warning}"
-        if arm.entry.status != "ok":
-            yield f"Defense {arm.entry.title}: {arm.entry.status}."
+                yield f"Defense {one.entry.title}: {warning}"
+        if one.entry.status != "ok":
+            yield f"Defense {one.entry.title}: {one.entry.status}."
 
 
 def _checkpoints(session: Session) -> dict[str, Any]:

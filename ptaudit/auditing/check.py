@@ -17,9 +17,9 @@ from ptaudit.auditing.checkpoints import checkpoint_entries
 from ptaudit.auditing.columns import column_entries
 from ptaudit.auditing.cost_estimate import games_seconds, once
 from ptaudit.auditing.cost_probe import CostProbe
-from ptaudit.auditing.defended_runs import of_arms
+from ptaudit.auditing.defended_runs import defended_sessions
 from ptaudit.auditing.frozen import frozen_entries
-from ptaudit.auditing.gradient_memory import kept_bytes
+from ptaudit.auditing.gradient_memory import gradient_bytes
 from ptaudit.auditing.opening import layer_entries, open_session
 from ptaudit.auditing.seed import prove, trajectory
 from ptaudit.auditing.warnings import of_check
@@ -59,7 +59,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     seed = spec.train.all_seeds[0]
     model = session.model(seed)
     reader = session.reader(model)
-    for defended in of_arms(session):
+    for defended in defended_sessions(session):
         prove(defended)
     step, training = _training_seconds(session, model, seed)
     alarm = _alarm(session, model, seed)
@@ -70,7 +70,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     trainings = 1 + len(spec.defenses)
     records = len(session.members) + _others(session)
     captured = sum(layer.parameters for layer in layers if layer.capture != "none")
-    gradients, more = kept_bytes(session, reader)
+    gradients, more = gradient_bytes(session, reader)
     return CheckReport(
         spec_name=spec.name,
         device=str(session.device),

@@ -14,7 +14,7 @@ import torch
 
 from ptaudit.attacks.whole import noisy_cells, root_of
 from ptaudit.auditing.cost_probe import CostProbe
-from ptaudit.auditing.defended_runs import of_arms
+from ptaudit.auditing.defended_runs import defended_sessions
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.observations import undefended
 from ptaudit.context.session import Session
@@ -81,7 +81,7 @@ def games_seconds(probe: CostProbe) -> float:
         probe: of the audit.
     """
     torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # the first optimizer imports a lot
-    sessions = [probe.session, *of_arms(probe.session)]
+    sessions = [probe.session, *defended_sessions(probe.session)]
     every = [kind for session in sessions for kind in _kinds(session)]
     count = Counter(kind.key for kind in every)
     known: dict[str, list[tuple[Kind, float]]] = {}

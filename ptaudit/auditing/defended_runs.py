@@ -19,7 +19,7 @@ from ptaudit.training.loss import train_loss
 
 
 @dataclass(frozen=True)
-class Arm:
+class DefendedRun:
     """One defense: its training runs, one for each seed until one diverged."""
 
     defense: DefenseSpec
@@ -49,35 +49,35 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def run_arms(session: Session, place: Workplace, progress: Progress) -> list[Arm]:
+def run_defended(session: Session, place: Workplace, progress: Progress) -> list[DefendedRun]:
     """Train and audit with every defense of the spec. One that diverges keeps the epochs before."""
     found = []
     for defense in session.spec.defenses:
         progress.log(f"defense {defense.title}")
-        mine = of_arm(session, session.spec.arm(defense))
-        found.append(Arm(defense, tuple(run_seeds(mine, place, progress, part=f"defenses/{defense.title}"))))
+        mine = defended_session(session, session.spec.with_defense(defense))
+        found.append(DefendedRun(defense, tuple(run_seeds(mine, place, progress, part=f"defenses/{defense.title}"))))
     return found
 
 
-def of_arms(session: Session) -> Iterator[Session]:
+def defended_sessions(session: Session) -> Iterator[Session]:
     """The sessions of all defenses."""
-    return (of_arm(session, spec) for spec in session.spec.arms.values())
+    return (defended_session(session, spec) for spec in session.spec.defended.values())
 
 
-def of_arm(session: Session, spec: Spec) -> Session:
+def defended_session(session: Session, spec: Spec) -> Session:
     """The session of a defense: the same records and split."""
     return replace(session, spec=spec, loss=train_loss(spec.train), views=tuple(map(make_view, spec.audit.views)))
 
 
-def named(rows: Sequence[Row], arm: str) -> list[Row]:
-    """Rows of an arm, which say so."""
-    return [replace(row, trained_with=arm) for row in rows]
+def named(rows: Sequence[Row], one: str) -> list[Row]:
+    """Rows of an one, which say so."""
+    return [replace(row, trained_with=one) for row in rows]
 
 
-def table_of(seed: int, base: Sequence[SeedRun], arms: Sequence[Arm]) -> tuple[Row, ...]:
+def table_of(seed: int, base: Sequence[SeedRun], defended: Sequence[DefendedRun]) -> tuple[Row, ...]:
     """The table of one seed: the training as it is, then with each defense that got as far."""
     rows = list(base[seed].rows)
-    for arm in arms:
-        if seed < len(arm.seeds):
-            rows += named(arm.seeds[seed].rows, arm.defense.title)
+    for one in defended:
+        if seed < len(one.seeds):
+            rows += named(one.seeds[seed].rows, one.defense.title)
     return tuple(rows)

@@ -18,7 +18,7 @@ from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.game import GameSpec
 from ptaudit.tables.row import Row
-from ptaudit.training.epoch_snapshot import Moment
+from ptaudit.training.epoch_snapshot import EpochSnapshot
 from ptaudit.views import View
 
 if TYPE_CHECKING:
@@ -69,24 +69,24 @@ class EpochAudit:
     unreliable: dict[int, dict[str, str]] = field(default_factory=dict)
     seconds: Seconds = field(default_factory=Seconds)
 
-    def __call__(self, moment: Moment) -> None:
+    def __call__(self, snapshot: EpochSnapshot) -> None:
         """Audit the model as it is at this epoch."""
         spec = self.session.spec
         plays = sum(len(self.session.views) * game.on_views + game.on_model for game in spec.games)
-        with self.progress.task(f"audit of epoch {moment.epoch}", 1 + plays) as task:
+        with self.progress.task(f"audit of epoch {snapshot.epoch}", 1 + plays) as task:
             began = time.perf_counter()
             inside, outside = self._read()
-            self.unreliable[moment.epoch] = unreliable(self.session, moment.model, inside)
-            for warning in unreliable_epochs({moment.epoch: self.unreliable[moment.epoch]}):
+            self.unreliable[snapshot.epoch] = unreliable(self.session, snapshot.model, inside)
+            for warning in unreliable_epochs({snapshot.epoch: self.unreliable[snapshot.epoch]}):
                 self.progress.log(f"warning: {warning}")
             task.advance(note="games")
             self.seconds.capture += time.perf_counter() - began
             began = time.perf_counter()
+            at, reader = (snapshot.epoch, snapshot.step, snapshot.model), self.reader
             context = EpochContext(
-                self.session, moment.epoch, moment.step, moment.model, self.reader.layers, inside, outside, self.reader,
-                moment.before, self.encoders, self.samples,
-            )  # fmt: skip
-            self.rows[moment.epoch] = tuple(judged(list(self._rows(context, task)), spec))
+                self.session, *at, reader.layers, inside, outside, reader, snapshot.before, self.encoders, self.samples
+            )
+            self.rows[snapshot.epoch] = tuple(judged(list(self._rows(context, task)), spec))
             self.seconds.games += time.perf_counter() - began
 
     def _read(self) -> tuple[Tokens, Tokens | None]:

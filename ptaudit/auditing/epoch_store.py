@@ -18,7 +18,7 @@ from ptaudit.gradients.layers import LayerInfo
 from ptaudit.tables.row import COLUMNS, Row
 
 
-class Parts:
+class EpochStore:
     """The audited epochs of one seed, one file each.
 
     Args:

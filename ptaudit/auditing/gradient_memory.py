@@ -19,7 +19,7 @@ FEW = 16
 """Records whose gradients are looked at: what is kept grows with their number and with nothing else."""
 
 
-def kept_bytes(session: Session, reader: TokenReader) -> tuple[int, int]:
+def gradient_bytes(session: Session, reader: TokenReader) -> tuple[int, int]:
     """Memory of the gradients of all audited records, and what games at their peak add to it.
 
     The peak holds a clipped copy for every clip, a copy for every value of an input that is tried out, and the inner

@@ -12,7 +12,7 @@ import numpy as np
 from ptaudit.auditing import folder as places
 from ptaudit.auditing import samples
 from ptaudit.auditing.assemble import assemble, now
-from ptaudit.auditing.defended_runs import of_arms, run_arms
+from ptaudit.auditing.defended_runs import defended_sessions, run_defended
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, publish
 from ptaudit.auditing.opening import open_session
@@ -85,15 +85,15 @@ def audit(
             samples.find(target)
         return _as_it_ended(session, target, progress, gate, inconclusive)
     # What can be wrong is found before the folder is touched.
-    for one in (session, *of_arms(session)):
+    for one in (session, *defended_sessions(session)):
         prove(one)
     started = now()
     with places.working(target, fresh=fresh) as place:
         seeds = run_seeds(session, place, progress, scored)
         if seeds[0].diverged and not seeds[0].stats:
             raise seeds[0].diverged  # not even the model as it was built: there is nothing to keep
-        arms = [] if seeds[-1].diverged else run_arms(session, place, progress)
-        run, refused = assemble(session, seeds, arms, started), None
+        defended = [] if seeds[-1].diverged else run_defended(session, place, progress)
+        run, refused = assemble(session, seeds, defended, started), None
         diverged = seeds[-1].diverged
         if diverged and places.is_whole(target):
             raise _kept_before(diverged, target)

@@ -12,7 +12,7 @@ from torch import nn
 from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
 from ptaudit.auditing.control import compared
 from ptaudit.auditing.epoch import EpochAudit
-from ptaudit.auditing.epoch_store import Parts
+from ptaudit.auditing.epoch_store import EpochStore
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, LiveLog, LiveWatch
 from ptaudit.auditing.opening import layer_entries
@@ -33,7 +33,7 @@ from ptaudit.tables.run import LayerEntry
 from ptaudit.tables.table import Table
 from ptaudit.tables.wide import primary_rows
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
-from ptaudit.training.epoch_snapshot import EpochStats, Moment
+from ptaudit.training.epoch_snapshot import EpochSnapshot, EpochStats
 from ptaudit.training.evaluate import MOST_MEMBERS
 from ptaudit.training.sampling import steps_per_epoch
 from ptaudit.training.trainer import Replay
@@ -108,7 +108,7 @@ def run_seed(
     state = place.state / part / f"seed-{seed}"
     model = session.model(seed)
     reader = session.reader(model)
-    parts = Parts(state)
+    kept = EpochStore(state)
     store = CheckpointStore(state, key(session, dump(spec)))
     learned = encoders(session, progress)
     samples = Samples(state, session) if keep_records else None
@@ -118,7 +118,7 @@ def run_seed(
     done = [epoch for epoch in spec.audited_epochs if saved and epoch <= saved.stats[-1].epoch]
     if samples is not None:
         samples.confirm(done)
-    before = parts.load(done, observer)
+    before = kept.load(done, observer)
     if learned is not None and done:
         learned.load(state, done[-1])
     observer.seconds.take(before)
@@ -129,14 +129,15 @@ def run_seed(
         now = observer.seconds.capture + observer.seconds.games
         return trained + time.perf_counter() - began - (now - spent)
 
-    def keep(moment: Moment) -> None:
+    def keep(snapshot: EpochSnapshot) -> None:
         place.confirm()
         if learned is not None:
-            learned.save(state, moment.epoch)
+            learned.save(state, snapshot.epoch)
         if samples is not None:
-            samples.save(moment.epoch)
-        parts.save(moment.epoch, observer, training())
-        progress.log(_headline(moment, observer.rows[moment.epoch], seed if len(spec.train.all_seeds) > 1 else None))
+            samples.save(snapshot.epoch)
+        kept.save(snapshot.epoch, observer, training())
+        several = len(spec.train.all_seeds) > 1
+        progress.log(_headline(snapshot, observer.rows[snapshot.epoch], seed if several else None))
 
     diverged, live = None, _live(session, model, reader, state / LIVE, saved)
     with progress.task(_title(session, seed), _ticks_left(session, saved)) as task:
@@ -221,9 +222,9 @@ def _ticker(task: Task, epochs: int, live: LiveWatch | None) -> Callable[[int, i
     return tick
 
 
-def _headline(moment: Moment, rows: Sequence[Row], seed: int | None) -> str:
+def _headline(snapshot: EpochSnapshot, rows: Sequence[Row], seed: int | None) -> str:
     """One line for an audited epoch: how training stands and what leaks of all layers jointly."""
-    stats = moment.stats
+    stats = snapshot.stats
     first: dict[tuple[str, str], Row] = {}
     for row in primary_rows(Table.of(rows)):
         if row.layer == JOINT and row.metric == "bits":
@@ -232,4 +233,4 @@ def _headline(moment: Moment, rows: Sequence[Row], seed: int | None) -> str:
     of_seed = f"seed {seed}, " if seed is not None else ""
     loss = f"loss {stats.train_loss:.3f}, held out {stats.held_out_loss:.3f}"
     loss += "" if stats.epsilon is None else f", epsilon {stats.epsilon:.3g}"
-    return f"{of_seed}epoch {moment.epoch}: {loss}; bits: {', '.join(leaks) or 'none measured'}"
+    return f"{of_seed}epoch {snapshot.epoch}: {loss}; bits: {', '.join(leaks) or 'none measured'}"

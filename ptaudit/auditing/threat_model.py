@@ -29,6 +29,6 @@ def _sentences(spec: Spec) -> Iterator[str]:
         yield "Adaptive adversaries were fitted on what a defense shows, static ones on undefended views."
     if promised := (spec.train.defense or UNDEFENDED).promise:
         yield promised
-    for title, arm in spec.arms.items():
-        if promised := (arm.train.defense or UNDEFENDED).promise:
+    for title, trained in spec.defended.items():
+        if promised := (trained.train.defense or UNDEFENDED).promise:
             yield f"Defense {title}: {promised}"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import grad, grad_and_value
 from torch.utils._pytree import tree_map
 
-from ptaudit.canaries.hypothesis_pair import Question
+from ptaudit.canaries.hypothesis_pair import HypothesisPair
 from ptaudit.gradients.agreement import attempt, tolerance
 from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import ROOT
@@ -48,7 +48,7 @@ class GradientSensitivity:
         self,
         model: nn.Module,
         loss: PerRecordLoss,
-        question: Question,
+        question: HypothesisPair,
         clip: float | None = None,
         seen: Callable[[str], bool] | None = None,
         device: torch.device | str = "cpu",

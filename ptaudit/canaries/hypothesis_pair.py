@@ -18,7 +18,7 @@ from ptaudit.spec.canaries import About, level_name
 
 
 @dataclass(frozen=True)
-class Question:
+class HypothesisPair:
     """Whether a record is there; or which of two values one of its inputs has.
 
     Attributes:
@@ -56,7 +56,7 @@ class Question:
 
 def ask(
     about: About, records: Records, name: str | None = None, values: Sequence[str | float] | None = None
-) -> Question:
+) -> HypothesisPair:
     """The question about a secret.
 
     Args:
@@ -69,7 +69,7 @@ def ask(
         DataError: the attribute is no field of the records, or does not have these values.
     """
     if about == "membership":
-        return Question()
+        return HypothesisPair()
     fields, where = records.fields, "canaries.attribute"
     if name is None or name not in fields:
         what = f"no input column {name!r} with few values"
@@ -90,4 +90,4 @@ def ask(
     if bool((codes[0] == codes[1]).all()):
         what = f"the inputs do not tell {chosen[0]!r} from {chosen[1]!r} in column {name!r}"
         raise DataError(what, where=where, remedy="choose values that members have, or lower data.rare")
-    return Question("attribute", name, field.start, codes, levels)
+    return HypothesisPair("attribute", name, field.start, codes, levels)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.canaries.hypothesis_pair import Question
+from ptaudit.canaries.hypothesis_pair import HypothesisPair
 from ptaudit.data import Records
 
 
@@ -51,7 +51,7 @@ class Space:
         return torch.where(self.free, torch.minimum(torch.maximum(free, self.low), self.high), inputs)
 
 
-def space_of(records: Records, question: Question) -> Space | None:
+def space_of(records: Records, question: HypothesisPair) -> Space | None:
     """What may be chosen of the records' inputs besides the secret; None where they are not one tensor of numbers.
 
     Of a table, each number within its observed range, and each field among its values; categories with so many values

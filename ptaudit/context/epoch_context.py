@@ -39,7 +39,7 @@ class Scope:
     parameters: int
 
 
-class RecordScores(Protocol):
+class ScoreSink(Protocol):
     """Where scores of single records go."""
 
     def add(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
@@ -76,7 +76,7 @@ class EpochContext:
     reader: TokenReader
     before: Mapping[str, Tensor] | None = None
     encoders: Encoders | None = None
-    samples: RecordScores | None = None
+    samples: ScoreSink | None = None
     cells: int = CELLS
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 

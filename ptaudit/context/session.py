@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ptaudit.context.layer_patterns import check_patterns
 from ptaudit.context.memo import Memo
-from ptaudit.context.training_canaries import Planted
+from ptaudit.context.training_canaries import TrainingCanaries
 from ptaudit.data import Records
 from ptaudit.data.split import Split
 from ptaudit.errors import ModelError
@@ -45,7 +45,7 @@ class Session:
         views: the views of the spec.
         checkpoints: SHA-256 of the checkpoints that are walked over, by epoch; empty where the spec trains.
         augment: what changes the inputs of a training batch, if anything.
-        planted: canaries that are trained on; they are among the records, and never audited otherwise.
+        training_canaries: canaries that are trained on; they are among the records, and never audited otherwise.
         key: what is known to those alone who have the records: draws and names that come from it cannot be undone.
         memo: what a game found out about the records and needs at every epoch.
     """
@@ -60,7 +60,7 @@ class Session:
     views: tuple[View, ...]
     checkpoints: Mapping[int, str] = field(default_factory=dict)
     augment: Augment | None = None
-    planted: tuple[Planted, ...] = ()
+    training_canaries: tuple[TrainingCanaries, ...] = ()
     key: str = ""
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 

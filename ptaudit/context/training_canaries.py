@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.canaries import Canaries, GradientSensitivity, Question, ask, make
+from ptaudit.canaries import Canaries, GradientSensitivity, HypothesisPair, ask, make
 from ptaudit.data import Records
 from ptaudit.defenses.dp.accounting import dp_of, noise_multiplier
 from ptaudit.errors import DataError
@@ -37,7 +37,7 @@ _LEFT = 8
 
 
 @dataclass(frozen=True)
-class Planted:
+class TrainingCanaries:
     """The canaries of one kind and secret.
 
     Attributes:
@@ -50,7 +50,7 @@ class Planted:
     """
 
     kind: str
-    question: Question
+    question: HypothesisPair
     inputs: Inputs
     targets: Tensor
     secret: NDArray[np.int64]
@@ -100,9 +100,9 @@ def plant(session: Session) -> Session:
             made = make([kind], session.records, fits, pull)[kind]
             secret = generator.integers(2, size=len(fits))
             if isinstance(made, str):
-                planted.append(Planted(kind, question, (), torch.empty(0), secret[:0], made))
+                planted.append(TrainingCanaries(kind, question, (), torch.empty(0), secret[:0], made))
                 continue
-            planted.append(Planted(kind, question, made.inputs, made.targets, secret))
+            planted.append(TrainingCanaries(kind, question, made.inputs, made.targets, secret))
             places = len(records) + np.arange(len(fits))
             records = _with(records, made, question, secret)
             members.append(places if about == "attribute" else places[secret == 1])
@@ -111,7 +111,7 @@ def plant(session: Session) -> Session:
     gone = np.concatenate([np.empty(0, np.int64), *used])
     held_out, others = (index[~np.isin(index, gone)] for index in (session.split.held_out, session.others))
     split = replace(session.split, members=np.concatenate(members), held_out=held_out)
-    return replace(session, records=records, split=split, others=others, planted=tuple(planted))
+    return replace(session, records=records, split=split, others=others, training_canaries=tuple(planted))
 
 
 def _spare(session: Session, generator: np.random.Generator) -> NDArray[np.int64]:
@@ -121,7 +121,7 @@ def _spare(session: Session, generator: np.random.Generator) -> NDArray[np.int64
     return np.concatenate([shuffled[~audited], shuffled[audited]]).astype(np.int64)
 
 
-def _with(records: Records, canaries: Canaries, question: Question, secret: NDArray[np.int64]) -> Records:
+def _with(records: Records, canaries: Canaries, question: HypothesisPair, secret: NDArray[np.int64]) -> Records:
     """The records, and after them the canaries as they are trained on."""
     variants = question.variants(canaries.inputs)
     inputs = variants[0]
@@ -149,16 +149,17 @@ def _joined(one: NDArray[Any], two: NDArray[Any]) -> NDArray[Any]:
 
 def notes(session: Session) -> tuple[str, ...]:
     """What a reader of the tables must know of a training with canaries in it."""
-    if not any(len(planted.secret) for planted in session.planted):
+    if not any(len(planted.secret) for planted in session.training_canaries):
         return ()
-    there = sum(len(p.secret) if p.question.about == "attribute" else int(p.secret.sum()) for p in session.planted)
+    every = session.training_canaries
+    there = sum(len(p.secret) if p.question.about == "attribute" else int(p.secret.sum()) for p in every)
     return (
         f"{there} of the {len(session.split.members)} members are canaries, which changes what is trained: audit the "
         "model to be used without them. None of them is audited otherwise.",
     )
 
 
-def scores(planted: Planted, pull: GradientSensitivity) -> NDArray[np.float64]:
+def scores(planted: TrainingCanaries, pull: GradientSensitivity) -> NDArray[np.float64]:
     """How much the trained model speaks for secret 1, `(C,)`: a small loss, or a smaller one with the second value."""
     losses = [pull.losses(x, planted.targets).double().numpy() for x in planted.question.variants(planted.inputs)]
     return np.asarray(losses[0] - losses[1] if len(losses) > 1 else -losses[0])

@@ -61,7 +61,7 @@ def check_layers(losses: RecordLosses, layers: Sequence[Layer], sketches: Sketch
             with jittered((p for layer in layers for p in layer.parameters.values()), seed):
                 tried = GradientCheck(groups[(seed + 1) % len(groups)], sketches).verdicts(again)
             verdicts |= {name: verdicts[name].better(verdict) for name, verdict in tried.items()}
-    verdicts |= dict.fromkeys(unused, Verdict("none", UNUSED))
+    verdicts |= dict.fromkeys(unused, CheckVerdict("none", UNUSED))
     return tuple(
         LayerInfo(x.name, x.index, type(x.module).__name__, x.size, v.capture, v.reason, v.layout)
         for x in layers
@@ -118,7 +118,7 @@ def astray(
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckVerdict:
     """How a layer is read, and whether that should be looked at again beside the present weights."""
 
     capture: Capture
@@ -127,7 +127,7 @@ class Verdict:
     doubtful: bool = False
     layout: str = FIRST
 
-    def better(self, again: Verdict) -> Verdict:
+    def better(self, again: CheckVerdict) -> CheckVerdict:
         """What a second try makes of it: a zero gradient shows nothing, and one agreement is no accident."""
         order: tuple[Capture, ...] = ("rule", "vmap", "loop", "none")
         if self.vacuous and not again.vacuous:
@@ -147,24 +147,24 @@ class GradientCheck:
     losses: RecordLosses
     sketches: Sketches
 
-    def verdicts(self, layers: Sequence[Layer]) -> dict[str, Verdict]:
+    def verdicts(self, layers: Sequence[Layer]) -> dict[str, CheckVerdict]:
         """The fastest way that gives the true gradients, by layer name."""
         batch = dense(layers, summed(self.losses, layers))
         try:
             summed(self.losses.some(slice(1)), layers)
         except ERRORS as error:
             reason = f"no single record passes through the model, as with batch statistics alone: {in_one_line(error)}"
-            return dict.fromkeys((layer.name for layer in layers), Verdict("none", reason))
+            return dict.fromkeys((layer.name for layer in layers), CheckVerdict("none", reason))
         alone = by_loop(self.losses, layers, self.sketches)
         first = self._one_pass({layer.name: FIRST for layer in layers}, layers)
         truth = _Truth(alone, tolerance(layers, self.losses.targets.device, first.half))
-        found: dict[str, Verdict] = {}
+        found: dict[str, CheckVerdict] = {}
         for layer in layers:
             gap = mixing(alone[layer.name], _of_batch(layer, batch, self.sketches[layer.name]))
             if not bool(alone[layer.name][1].isfinite().all()):
-                found[layer.name] = Verdict("none", "gradients of the first records are not finite")
+                found[layer.name] = CheckVerdict("none", "gradients of the first records are not finite")
             elif gap > truth.bound:
-                found[layer.name] = Verdict("none", MIXED, doubtful=gap < PLAUSIBLE)
+                found[layer.name] = CheckVerdict("none", MIXED, doubtful=gap < PLAUSIBLE)
             else:
                 found[layer.name] = _judged(layer, first, truth)
         for layout in ARRANGE:
@@ -185,7 +185,7 @@ class GradientCheck:
             return per_example_pass(self.losses, [reading for reading in readings if reading is not None])
 
     def _try(
-        self, layouts: Mapping[str, str], layers: Sequence[Layer], truth: _Truth, found: dict[str, Verdict]
+        self, layouts: Mapping[str, str], layers: Sequence[Layer], truth: _Truth, found: dict[str, CheckVerdict]
     ) -> None:
         """Lifts layers from the loop to a rule in another layout where that agrees."""
         rest = [layer for layer in _looped(layers, found) if layer.name in layouts]
@@ -196,7 +196,7 @@ class GradientCheck:
             if name in one_pass.found and truth.gap(name, one_pass.found) <= truth.bound:
                 found[name] = replace(found[name], capture="rule", reason="", doubtful=False, layout=layouts[name])
 
-    def _by_vmap(self, layers: Sequence[Layer], truth: _Truth, found: dict[str, Verdict]) -> None:
+    def _by_vmap(self, layers: Sequence[Layer], truth: _Truth, found: dict[str, CheckVerdict]) -> None:
         """Lifts layers from the loop to vmap where that agrees; the loop is the reference itself."""
         if not layers:
             return
@@ -230,20 +230,20 @@ class _Truth:
         return disagreement(found.get(name), self.alone[name])
 
 
-def _judged(layer: Layer, one_pass: PerExamplePass, truth: _Truth) -> Verdict:
+def _judged(layer: Layer, one_pass: PerExamplePass, truth: _Truth) -> CheckVerdict:
     """Of the rule for records in dimension 0."""
     gap, vacuous = truth.gap(layer.name, one_pass.found), not bool(truth.alone[layer.name][1].any())
     if layer.is_complex or rule_for(layer.module) is None:
         kind = type(layer.module).__name__
-        return Verdict("loop", f"no rule for {'complex ' if layer.is_complex else ''}{kind}", vacuous)
+        return CheckVerdict("loop", f"no rule for {'complex ' if layer.is_complex else ''}{kind}", vacuous)
     if layer.name in one_pass.failed:
-        return Verdict("loop", one_pass.failed[layer.name], vacuous)
+        return CheckVerdict("loop", one_pass.failed[layer.name], vacuous)
     if gap > truth.bound:
-        return Verdict("loop", f"rule: differs from autograd by {gap:.2g}", vacuous, doubtful=gap < PLAUSIBLE)
-    return Verdict("rule", vacuous=vacuous)
+        return CheckVerdict("loop", f"rule: differs from autograd by {gap:.2g}", vacuous, doubtful=gap < PLAUSIBLE)
+    return CheckVerdict("rule", vacuous=vacuous)
 
 
-def _looped(layers: Sequence[Layer], found: Mapping[str, Verdict]) -> list[Layer]:
+def _looped(layers: Sequence[Layer], found: Mapping[str, CheckVerdict]) -> list[Layer]:
     """Those for which nothing faster than the loop is known by now."""
     return [layer for layer in layers if found[layer.name].capture == "loop"]
 

@@ -49,7 +49,7 @@ def check_gate(gate: GateSpec, at: Loc, spec: Spec) -> None:
 
 def _trained(gate: GateSpec, at: Loc, spec: Spec) -> Spec:
     """The spec of the training that a gate is on."""
-    trainings = {NO_DEFENSE: spec, **spec.arms}
+    trainings = {NO_DEFENSE: spec, **spec.defended}
     if gate.trained_with not in trainings:
         what = f"gate `{gate.id}` is on a training with `{gate.trained_with}`, which is not in `defenses`"
         raise fault(what, at=(*at, "trained_with"), remedy=nearest(gate.trained_with, trainings))

@@ -112,12 +112,12 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
         return (*self.audit.games, GAMES["canary"].model_validate({"canaries": self.canaries}))
 
     @property
-    def arms(self) -> dict[str, Spec]:
+    def defended(self) -> dict[str, Spec]:
         """A spec for each of the defenses, by its title: trained with it, and its views shown as that training shows
         them."""
-        return {defense.title: self.arm(defense) for defense in self.defenses}
+        return {defense.title: self.with_defense(defense) for defense in self.defenses}
 
-    def arm(self, defense: Defense) -> Spec:
+    def with_defense(self, defense: Defense) -> Spec:
         """The spec that trains with a defense and shows what that training shows."""
         views = [view.model_copy(update={"defense": defense}) for view in self.audit.views if view.defense is None]
         train = TrainSpec.model_validate({**self.train.plain(), "defense": defense.training()})
@@ -201,7 +201,7 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
             raise fault(what, at=("defenses",), remedy="add a view without a defense")
         for index, defense in enumerate(self.defenses):
             try:
-                self.arm(defense)
+                self.with_defense(defense)
             except ValidationError as error:
                 raise fault(f"cannot train with {defense.title}: {_first(error)}", at=("defenses", index)) from None
         return self

@@ -36,7 +36,7 @@ class EpochStats:
 
 
 @dataclass(frozen=True)
-class Moment:
+class EpochSnapshot:
     """One audited epoch, and the model as it is then: an observer may change its mode, never its state.
 
     Attributes:
@@ -51,7 +51,7 @@ class Moment:
     before: Mapping[str, Tensor] | None = None
 
 
-Observer = Callable[[Moment], None]
+Observer = Callable[[EpochSnapshot], None]
 
 
 class StepWatch(Protocol):

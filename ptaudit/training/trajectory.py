@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
-from ptaudit.training.epoch_snapshot import EpochStats, Moment, Observer, StepWatch
+from ptaudit.training.epoch_snapshot import EpochSnapshot, EpochStats, Observer, StepWatch
 
 Progress = Callable[[int, int, int], None]
 """Told (epoch, batch, batches) after every step, or every checkpoint."""
@@ -65,7 +65,7 @@ class Trajectory(ABC):
             stats = self.advance(epoch, progress, watch)
             if epoch in audited:
                 for observe in observers:
-                    observe(Moment(epoch, stats.step, self.model, stats, before))
+                    observe(EpochSnapshot(epoch, stats.step, self.model, stats, before))
             self.stats.append(stats)
             if checkpoint is not None:
                 checkpoint.save(self.checkpoint())

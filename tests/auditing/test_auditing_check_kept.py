@@ -9,7 +9,7 @@ from audit_case import ONE_VIEW, write_spec
 
 from ptaudit.auditing import check
 from ptaudit.auditing import gradient_memory as kept
-from ptaudit.auditing.gradient_memory import kept_bytes
+from ptaudit.auditing.gradient_memory import gradient_bytes
 from ptaudit.auditing.opening import open_session
 from ptaudit.context.counterfactual import counterfactual, counterfactual_gradients
 from ptaudit.context.epoch_context import EpochContext
@@ -50,7 +50,7 @@ def test_kept_gradients_take_what_check_says(tmp_path, hidden):
     session, reader, context = opened(path)
     own = tensors(context.gradients)
     assert within(report.gradient_bytes, size(own))
-    assert within(kept_bytes(session, reader)[0], size(own))
+    assert within(gradient_bytes(session, reader)[0], size(own))
 
 
 def test_the_peak_holds_a_copy_for_every_clip(tmp_path):
@@ -63,7 +63,7 @@ def test_the_peak_holds_a_copy_for_every_clip(tmp_path):
     own, copies = tensors(context.gradients), []
     for clip in (0.5, 1.0, 2.0):
         copies.append(tensors(summed(context, View("dp", 2, clip=clip, noise_std=1.0), [0, 1]).sums.layers))
-    first, more = kept_bytes(session, reader)
+    first, more = gradient_bytes(session, reader)
     assert within(first + more, size(own, *copies))
     assert not within(first, size(own, *copies), 1.2)
 
@@ -74,7 +74,7 @@ def test_the_peak_holds_the_gradients_of_every_value_that_is_tried(tmp_path):
     view = View("pair", 2)
     counterfactual(context, view, [0, 1], "colour", False)
     tried = tensors(counterfactual_gradients(context, view, [0, 1], "colour"))
-    first, more = kept_bytes(session, reader)
+    first, more = gradient_bytes(session, reader)
     assert within(first + more, size(tensors(context.gradients), tried))
     assert more > 1.5 * first
 
@@ -87,12 +87,12 @@ def test_inner_products_are_counted_where_they_are_made(tmp_path):
         "model__args": {"hidden": 64},
     }
     session, reader, _ = opened(write_spec(tmp_path, **changes))
-    first, more = kept_bytes(session, reader)
+    first, more = gradient_bytes(session, reader)
     wider = 899 + 768 - 449  # held-out records that are looked at beside half of the members
     copies = first / 899 * (2 * wider - 899)
     assert any(abs(more - copies - 4 * lines * (899**2 + wider**2)) < 2.0 for lines in (1, 2, 3))
     session, reader, _ = opened(write_spec(tmp_path, audit__games=["label"], **changes))
-    assert kept_bytes(session, reader)[1] == pytest.approx(first / 899 * (899 + 2 * 898), abs=2.0)
+    assert gradient_bytes(session, reader)[1] == pytest.approx(first / 899 * (899 + 2 * 898), abs=2.0)
 
 
 def test_twice_the_records_take_twice_the_memory(tmp_path):
@@ -114,5 +114,5 @@ def test_it_looks_at_a_few_records_only(tmp_path, monkeypatch):
     seen = []
     honest = reader.gradients
     monkeypatch.setattr(reader, "gradients", lambda x, y: seen.append(len(y)) or honest(x, y))
-    kept_bytes(session, reader)
+    gradient_bytes(session, reader)
     assert seen == [kept.FEW]

@@ -11,7 +11,7 @@ import torch
 from audit_case import ONE_VIEW, call, tables, write_spec
 
 from ptaudit.auditing.epoch import EpochAudit
-from ptaudit.auditing.epoch_store import Parts
+from ptaudit.auditing.epoch_store import EpochStore
 from ptaudit.auditing.opening import open_session
 from ptaudit.games.mutual_information.info import MutualInformationGame
 from ptaudit.games.mutual_information.play import _options
@@ -144,14 +144,14 @@ def interrupt_after(monkeypatch, epoch):
 
 def interrupt_while_kept(monkeypatch, epoch):
     """When the encoders of an epoch are on disk, and its rows are not."""
-    honest = Parts.save
+    honest = EpochStore.save
 
     def disturbed(self, number, *rest):
         if number == epoch:
             raise KeyboardInterrupt
         honest(self, number, *rest)
 
-    monkeypatch.setattr(Parts, "save", disturbed)
+    monkeypatch.setattr(EpochStore, "save", disturbed)
 
 
 @pytest.mark.parametrize("encoder", ["autoencoder", "transformer"])

@@ -126,7 +126,7 @@ def records():
     kind = torch.arange(RECORDS) % 2
     return torch.cat([nn.functional.one_hot(kind, 2), torch.eye(RECORDS)], 1).float(), kind
 
-class Planted(nn.Module):
+class TrainingCanaries(nn.Module):
     def __init__(self):
         super().__init__()
         self.first = nn.Linear(2, 8, bias=False)
@@ -150,7 +150,7 @@ def planted(tmp_path_factory):
     gate = {"id": "leak", "metric": "identity.bits", "view": "batch-4", "over": "layers", "max": 0.6}
     path = write_spec(
         home,
-        model__entry="planted.py:Planted",
+        model__entry="planted.py:TrainingCanaries",
         data={"source": "planted.py:records"},
         train__loss="planted.py:linear_loss",
         train__optimizer={"name": "sgd", "lr": 0.001},

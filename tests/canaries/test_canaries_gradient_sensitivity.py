@@ -10,7 +10,7 @@ import torch
 from canary_cases import autograd, records_of, table, trained
 from torch import nn
 
-from ptaudit.canaries import GradientSensitivity, Question, ask
+from ptaudit.canaries import GradientSensitivity, HypothesisPair, ask
 from ptaudit.errors import DataError
 from ptaudit.training.loss import cross_entropy
 
@@ -42,7 +42,7 @@ def test_attribute_distances_are_those_of_autograd(case, clip: float | None) -> 
 def test_membership_distances_are_gradient_norms(case, clip: float | None) -> None:
     _, model, inputs, targets = case
     expected = [float(autograd(model, cross_entropy, x, y, clip).norm()) for x, y in zip(inputs, targets)]
-    found = GradientSensitivity(model, cross_entropy, Question(), clip).distances(inputs, targets)
+    found = GradientSensitivity(model, cross_entropy, HypothesisPair(), clip).distances(inputs, targets)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert clip is None or found.max() <= clip * (1 + 1e-9)
 
@@ -50,11 +50,11 @@ def test_membership_distances_are_gradient_norms(case, clip: float | None) -> No
 def test_only_layers_that_are_seen_count_but_all_are_clipped(case) -> None:
     _, model, inputs, targets = case
     parts = [
-        GradientSensitivity(model, cross_entropy, Question(), 0.5, lambda layer, name=name: layer == name)
+        GradientSensitivity(model, cross_entropy, HypothesisPair(), 0.5, lambda layer, name=name: layer == name)
         for name in ("0", "2")
     ]
     squares = sum(sensitivity.distances(inputs, targets).square() for sensitivity in parts)
-    whole = GradientSensitivity(model, cross_entropy, Question(), 0.5).distances(inputs, targets)
+    whole = GradientSensitivity(model, cross_entropy, HypothesisPair(), 0.5).distances(inputs, targets)
     np.testing.assert_allclose(squares.sqrt(), whole, rtol=1e-9)
     assert all((sensitivity.distances(inputs, targets) < whole).all() for sensitivity in parts)
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_mapped_goes_one_by_one(case) -> None:
 def test_the_model_is_left_as_found() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 2)).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    sensitivity, targets = GradientSensitivity(model, cross_entropy, Question()), torch.zeros(6, dtype=torch.long)
+    sensitivity, targets = GradientSensitivity(model, cross_entropy, HypothesisPair()), torch.zeros(6, dtype=torch.long)
     inputs = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(sensitivity.slopes(inputs, targets)[1], sensitivity.slopes(inputs, targets)[1])
     assert model.training
@@ -118,7 +118,7 @@ def test_inputs_may_be_several() -> None:
     model, draw = Two(), torch.Generator().manual_seed(0)
     a, b = torch.randn(5, 3, generator=draw), torch.randn(5, 3, generator=draw)
     targets = torch.tensor([0, 1, 0, 1, 0])
-    sensitivity = GradientSensitivity(model, cross_entropy, Question())
+    sensitivity = GradientSensitivity(model, cross_entropy, HypothesisPair())
     together, named = sensitivity.distances((a, b), targets), sensitivity.distances({"b": b, "a": a}, targets)
     error = torch.softmax(model(a, b), 1) - nn.functional.one_hot(targets, 2)
     expected = error.norm(dim=1) * ((a * b).square().sum(1) + 1).sqrt()
@@ -185,7 +185,7 @@ class Aliased(nn.Module):
 def test_a_weight_that_torch_func_does_not_find_counts(clip: float | None) -> None:
     torch.manual_seed(0)
     model, inputs, targets = Aliased(), torch.randn(7, 3), torch.arange(7) % 2
-    sensitivity = GradientSensitivity(model, cross_entropy, Question(), clip)
+    sensitivity = GradientSensitivity(model, cross_entropy, HypothesisPair(), clip)
     expected = [float(autograd(model, cross_entropy, x, y, clip).norm()) for x, y in zip(inputs, targets)]
     np.testing.assert_allclose(sensitivity.distances(inputs, targets), expected, rtol=1e-6)
     step = 1e-2 * torch.eye(3)[1]

@@ -12,7 +12,7 @@ from canary_cases import FIELDS, records_of, table, trained
 from scipy import stats
 from torch import nn
 
-from ptaudit.canaries import Canaries, GradientSensitivity, Question, ask, make
+from ptaudit.canaries import Canaries, GradientSensitivity, HypothesisPair, ask, make
 from ptaudit.canaries.space import space_of
 from ptaudit.data import Records
 from ptaudit.spec.canaries import KINDS
@@ -37,7 +37,7 @@ def check_crafted(made: dict[str, Canaries]) -> None:
     assert lower_end(crafted - np.maximum(natural, mislabelled)) > 0
 
 
-def check_space(records: Records, made: Canaries, question: Question) -> None:
+def check_space(records: Records, made: Canaries, question: HypothesisPair) -> None:
     """Numbers are within what was observed, fields have one of their values, the secret is as it was."""
     inputs, source = made.inputs, records.inputs[made.source]
     assert (inputs >= records.inputs.amin(0)).all()
@@ -134,7 +134,7 @@ def test_mislabelled_ones_have_the_label_with_the_largest_loss() -> None:
         ["mislabelled"],
         Records(inputs, targets, 4),
         np.arange(20),
-        GradientSensitivity(model, cross_entropy, Question()),
+        GradientSensitivity(model, cross_entropy, HypothesisPair()),
     )
     scores = model(inputs[:20]).detach()
     scores[torch.arange(20), targets[:20]] = torch.inf
@@ -145,7 +145,10 @@ def test_targets_that_are_numbers_move_to_the_far_end() -> None:
     draw = torch.Generator().manual_seed(0)
     inputs, targets = torch.randn(60, 5, generator=draw), torch.randn(60, generator=draw)
     made = make(
-        KINDS, Records(inputs, targets, None), np.arange(20), GradientSensitivity(nn.Linear(5, 1), mse, Question())
+        KINDS,
+        Records(inputs, targets, None),
+        np.arange(20),
+        GradientSensitivity(nn.Linear(5, 1), mse, HypothesisPair()),
     )
     assert set(made["mislabelled"].targets.tolist()) <= {float(targets.min()), float(targets.max())}
     check_order(made)
@@ -156,7 +159,7 @@ def test_pictures_stay_within_their_range() -> None:
     inputs, targets = torch.rand(40, 1, 6, 6, generator=draw), torch.randint(3, (40,), generator=draw)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
     made = make(
-        KINDS, Records(inputs, targets, 3), np.arange(10), GradientSensitivity(model, cross_entropy, Question())
+        KINDS, Records(inputs, targets, 3), np.arange(10), GradientSensitivity(model, cross_entropy, HypothesisPair())
     )
     crafted = made["crafted"].inputs
     assert inputs.min() <= crafted.min()
@@ -171,7 +174,7 @@ def test_columns_of_two_values_keep_to_them_where_there_are_no_fields() -> None:
         KINDS,
         Records(inputs, targets, 2),
         np.arange(16),
-        GradientSensitivity(nn.Linear(12, 2), cross_entropy, Question()),
+        GradientSensitivity(nn.Linear(12, 2), cross_entropy, HypothesisPair()),
     )
     assert set(made["crafted"].inputs.flatten().tolist()) == {0.0, 1.0}
     check_crafted(made)
@@ -182,11 +185,11 @@ def test_categories_that_are_no_field_are_not_mixed(tmp_path: Path) -> None:
     frame = table(600).assign(town=towns[np.arange(600) % 40])
     records, split = records_of(tmp_path, frame)
     assert "town" not in records.fields
-    space = space_of(records, Question())
+    space = space_of(records, HypothesisPair())
     width = records.inputs.shape[1]
     free = {i for i in range(width) if space.free[i]}
     assert len(free) == 2  # age and hours
-    sensitivity = GradientSensitivity(trained(records, split.members, steps=20), cross_entropy, Question())
+    sensitivity = GradientSensitivity(trained(records, split.members, steps=20), cross_entropy, HypothesisPair())
     made = make(["crafted"], records, split.held_out[:8], sensitivity)["crafted"]
     numbers = {place for field in space.fields for place in range(field.start, field.start + field.codes.shape[1])}
     kept = [i for i in range(width) if i not in free | numbers]
@@ -197,11 +200,11 @@ def test_categories_that_are_no_field_are_not_mixed(tmp_path: Path) -> None:
 def test_why_there_are_none() -> None:
     model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2))
     words = Records(torch.randint(9, (30, 3)), torch.randint(2, (30,)), 2)
-    made = make(KINDS, words, np.arange(8), GradientSensitivity(model, cross_entropy, Question()))
+    made = make(KINDS, words, np.arange(8), GradientSensitivity(model, cross_entropy, HypothesisPair()))
     assert isinstance(made["mislabelled"], Canaries)
     assert made["crafted"] == "inputs that are one tensor of numbers are needed"
     labels = Records(torch.randn(30, 4), torch.rand(30, 2).round(), None)
-    made = make(KINDS, labels, np.arange(8), GradientSensitivity(nn.Linear(4, 2), mse, Question()))
+    made = make(KINDS, labels, np.arange(8), GradientSensitivity(nn.Linear(4, 2), mse, HypothesisPair()))
     assert made["mislabelled"] == "records with one label each are needed"
     assert (made["crafted"].distance > made["natural"].distance).all()
     assert torch.equal(made["crafted"].targets, labels.targets[:8])

@@ -98,7 +98,7 @@ def test_who_is_a_member_and_who_is_audited(tmp_path: Path) -> None:
     assert not np.isin(session.split.members, session.split.held_out).any()
     assert len(np.unique(session.split.members)) == len(session.split.members)
     start = len(plain.records)
-    for planted in session.planted:
+    for planted in session.training_canaries:
         places = np.arange(start, start + 12)
         start += 12
         assert not np.isin(places, session.members).any()
@@ -125,7 +125,7 @@ def test_who_is_a_member_and_who_is_audited(tmp_path: Path) -> None:
 
 def test_mislabelled_ones_have_another_label_than_their_record(tmp_path: Path) -> None:
     session = opened(write(tmp_path))
-    for planted in session.planted:
+    for planted in session.training_canaries:
         same = [(session.records.inputs[:400] == x)[:, 5:].all(1).nonzero().flatten() for x in planted.inputs]
         source = torch.tensor([int(found[0]) for found in same])
         flipped = session.records.targets[source] != planted.targets
@@ -145,7 +145,7 @@ def test_an_attribute_that_is_not_there_is_told_before_training(tmp_path: Path) 
 def test_coins_are_fair_and_their_own(tmp_path: Path) -> None:
     one = opened(write(tmp_path, n=1200, canaries__count=100))
     two = opened(write(tmp_path, n=1200, canaries__count=100, audit__seed=1))
-    secrets = [np.concatenate([p.secret for p in session.planted]) for session in (one, two)]
+    secrets = [np.concatenate([p.secret for p in session.training_canaries]) for session in (one, two)]
     for secret in secrets:
         assert 0.4 < secret.mean() < 0.6
     assert (secrets[0] != secrets[1]).any()
@@ -223,7 +223,7 @@ def test_scores_point_at_the_secret(tmp_path: Path) -> None:
     """Higher for what makes the loss of the member, or of the second value, smaller."""
     session = opened(write(tmp_path))
     model = session.model(0)
-    attribute, *_, membership = session.planted
+    attribute, *_, membership = session.training_canaries
     for planted in (attribute, membership):
         pull = GradientSensitivity(model, session.loss, planted.question)
         found = scores(planted, pull)

@@ -1,4 +1,4 @@
-"""Planted secrets in Gaussian tokens, the exact bits about them, and observations that are not linear."""
+"""TrainingCanaries secrets in Gaussian tokens, the exact bits about them, and observations that are not linear."""
 
 import math
 from dataclasses import dataclass

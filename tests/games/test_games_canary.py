@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from ptaudit.canaries import GradientSensitivity, Question
+from ptaudit.canaries import GradientSensitivity, HypothesisPair
 from ptaudit.games.canary import scores as canary
 from ptaudit.stats.epsilon import gaussian_mechanism_epsilon, sigma_for
 from ptaudit.training.loss import mse
@@ -57,7 +57,7 @@ def test_one_step_end_to_end_from_gradient_to_bound() -> None:
         model.weight.copy_(torch.tensor([[4.0, 0.0, 0.0]]))
         model.bias.zero_()
     codes = torch.tensor([[-1.0], [1.0]])
-    question = Question("attribute", "a", 0, codes, (0, 1))
+    question = HypothesisPair("attribute", "a", 0, codes, (0, 1))
     inputs = 0.1 * torch.randn(16, 3, generator=draw)
     targets = torch.zeros(16)
     distance = GradientSensitivity(model, mse, question, 0.5).distances(inputs, targets).numpy()

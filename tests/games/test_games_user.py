@@ -136,7 +136,7 @@ def test_a_sum_has_the_density_of_the_model():
 
 @pytest.mark.parametrize("robust", [False, True])
 def test_scatter_within_and_between_users_is_found(robust):
-    """Planted along one axis; the basis makes what is within users white."""
+    """TrainingCanaries along one axis; the basis makes what is within users white."""
     generator = torch.Generator().manual_seed(3)
     owner = torch.arange(400).repeat_interleave(5)
     scale = torch.tensor([1.0, 2.0, 0.5, 1.0], dtype=torch.float64)

@@ -52,7 +52,7 @@ def test_bits_of_sketches_say_so_where_no_noise_hides_the_rest(noise, limited):
 def test_a_layer_that_leaks_is_told_from_one_that_does_not():
     """Gradients of one record are like those of any other in a layer that all records feed with the same numbers."""
 
-    class Planted(nn.Module):
+    class TrainingCanaries(nn.Module):
         def __init__(self):
             super().__init__()
             torch.manual_seed(0)
@@ -67,7 +67,7 @@ def test_a_layer_that_leaks_is_told_from_one_that_does_not():
             model(x).sum(1).mean().backward()
             sgd(model, 0.0).step()
 
-    leakage = watched(Planted(), data(), loop).leakage
+    leakage = watched(TrainingCanaries(), data(), loop).leakage
     assert leakage["leaky"].lo > 1.0
     assert leakage["quiet"].hi < 0.2
     assert leakage["*"].value > 0.8 * leakage["leaky"].value

@@ -85,7 +85,7 @@ def test_an_error_behind_a_list_names_its_own_line(spec: Callable[..., Path]) ->
 def test_every_defense_trains_and_is_shown_on_the_views_without_one(spec: Callable[..., Path]) -> None:
     own = "{name: v, batch_size: 8}\n    - {name: own, batch_size: 8, defense: {name: sign}}"
     rest = "defenses:\n  - {name: prune, ratio: 0.9}\n  - {name: dp, clip: 1, noise_multiplier: 2}\n  - {name: vib, beta: 0.1}\n"
-    arms = load(spec(own, rest=rest)).arms
+    arms = load(spec(own, rest=rest)).defended
     assert list(arms) == ["prune-0.9", "dp-2", "vib-0.1"]
     assert [[v.name for v in arm.audit.views] for arm in arms.values()] == [["v"], ["v"], ["v"]]
     assert arms["dp-2"].train.defense is not None
@@ -114,7 +114,7 @@ def test_titles_tell_defenses_apart_that_differ_beside_their_strength(spec: Call
         "vib-1",
     ]
     loaded = load(given)
-    assert list(loaded.arms) == titles
+    assert list(loaded.defended) == titles
     given.write_text(dump(loaded))
     assert load(given) == loaded
     assert fits(yaml.safe_load(given.read_text()), json_schema(), json_schema())

@@ -33,7 +33,7 @@ def idle_gates(about: Subject) -> Iterator[str]:
 
 def _has_mechanism(session: Session, gate: GateSpec) -> bool:
     """Whether noise of known size stands behind what a gate looks at."""
-    trained = session.spec.arms.get(gate.trained_with, session.spec)
+    trained = session.spec.defended.get(gate.trained_with, session.spec)
     game = next(game for game in session.spec.games if game.title == gate.game)
     defense: Part | None = trained.train.defense
     if gate.view != MODEL_VIEW:
@@ -48,7 +48,7 @@ def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> 
         return most if math.isfinite(most) else None
     if gate.view == MODEL_VIEW:  # whether a record was in the training
         return 1.0
-    trained = session.spec.arms.get(gate.trained_with, session.spec)
+    trained = session.spec.defended.get(gate.trained_with, session.spec)
     view = make_view(next(view for view in trained.audit.views if view.name == gate.view))
     game = next(game for game in session.spec.games if game.title == gate.game)
     largest = max((layer.parameters for layer in layers if shared(view, layer.name)), default=1)

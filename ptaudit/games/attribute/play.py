@@ -24,7 +24,7 @@ from ptaudit.games.attribute import known_rest, latent
 from ptaudit.games.attribute.info import AttributeGame
 from ptaudit.games.attribute.known_rest import ADVERSARY, Counterfactuals
 from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.common.batch_secret_play import ProbedPlay, Table, play, players_of
+from ptaudit.games.common.batch_secret_play import ProbedPlay, ViewGame, play, players_of
 from ptaudit.games.common.column import check_classes
 from ptaudit.games.common.observed_view import FIT_GAMES
 from ptaudit.games.common.settings import attribute_of
@@ -45,11 +45,11 @@ class AttributePlay(ProbedPlay[AttributeGame]):
             return super().on_view(context, game, view)
         players = players_of(game, view, [ADVERSARY], "rest")
         sheet = ScoreSheet.of(context, game, view)
-        return play(sheet, game, view, players, lambda table: _input(context, game, view, table))
+        return play(sheet, game, view, players, lambda board: _input(context, game, view, board))
 
-    def measure(self, context: EpochContext, game: AttributeGame, view: View, table: Table) -> Found:
+    def measure(self, context: EpochContext, game: AttributeGame, view: View, board: ViewGame) -> Found:
         """What every family finds who knows nothing of the record."""
-        return _latent(context, game, view, table)
+        return _latent(context, game, view, board)
 
     def check(self, session: Session, game: AttributeGame) -> None:
         """Refuses attributes that are no classes; who plays depends on whether it is an input that can be tried out."""
@@ -76,7 +76,7 @@ def is_input(session: Session, game: AttributeGame) -> bool:
 def _check_players(session: Session, game: AttributeGame) -> None:
     name = attribute_of(game, session.spec)
     if game.form == "input" and name not in session.records.fields:
-        what = f"`{name}` is no input column of a table, so no value of it can be tried out"
+        what = f"`{name}` is no input column of a board, so no value of it can be tried out"
         raise SpecError(what, where=f"game {game.title}", remedy="use form: latent")
     exact = is_input(session, game)
     if exact and "adversary" in game.model_fields_set:
@@ -89,42 +89,42 @@ def _check_players(session: Session, game: AttributeGame) -> None:
             raise SpecError(what, where=f"gate {gate.id}", remedy=f"there are: {', '.join(players)}")
 
 
-def _latent(context: EpochContext, game: AttributeGame, view: View, table: Table) -> Found:
+def _latent(context: EpochContext, game: AttributeGame, view: View, board: ViewGame) -> Found:
     session = context.session
     column = session.records.columns[attribute_of(game, session.spec)]
     secret = attribute_secret(column[session.members])
     values = torch.from_numpy(np.where(secret.known, secret.values, -1))
     others = torch.from_numpy(secret.codes_of(column[session.others]))
-    return latent.measure(values, table.observed(view, game, context.seed, others), game.adversary)
+    return latent.measure(values, board.observed(view, game, context.seed, others), game.adversary)
 
 
-def _input(context: EpochContext, game: AttributeGame, view: View, table: Table) -> Found:
+def _input(context: EpochContext, game: AttributeGame, view: View, board: ViewGame) -> Found:
     session = context.session
     name = attribute_of(game, session.spec)
     codes = session.records.fields[name].codes[session.members]
     prior = torch.from_numpy(_prior(context, name))
-    about, seen = _known_scene(context, table), table.observations
+    about, seen = _known_scene(context, board), board.observations
     noisy = view.noise_std > 0.0
     # A view that does not add up is taken to show a record's own token, or what it shows of the record alone, and
     # something else.
     shown = view if view.linear else undefended(view)
-    candidates = counterfactual(about, shown, table.places, name, noisy)
-    alone = None if view.linear else counterfactual_alone(about, view, table.places, name)
-    versions = None if table.late else counterfactual_gradients(about, shown, table.places, name)
+    candidates = counterfactual(about, shown, board.places, name, noisy)
+    alone = None if view.linear else counterfactual_alone(about, view, board.places, name)
+    versions = None if board.late else counterfactual_gradients(about, shown, board.places, name)
     algebra = None if versions is None else Algebra(seen.now, Candidates(versions, view.noise_std, sums=view.linear))
     known = Counterfactuals(seen.known, candidates, view.linear, view.noise_std, alone, algebra)
     plain = None
     if seen.plain is not None:
         bare = undefended(view)
-        plain = Counterfactuals(seen.plain, counterfactual(about, bare, table.places, name, noisy), bare.linear)
+        plain = Counterfactuals(seen.plain, counterfactual(about, bare, board.places, name, noisy), bare.linear)
     secret = torch.from_numpy(codes)
-    observed = replace(table.observed(view, game, context.seed), batches=FIT_GAMES)
+    observed = replace(board.observed(view, game, context.seed), batches=FIT_GAMES)
     return known_rest.measure(secret, prior, observed, known, plain)
 
 
-def _known_scene(context: EpochContext, table: Table) -> EpochContext:
+def _known_scene(context: EpochContext, board: ViewGame) -> EpochContext:
     """The epoch with the weights that the adversary knows."""
-    earlier = before(context) if table.late else None
+    earlier = before(context) if board.late else None
     return context if earlier is None else earlier
 
 

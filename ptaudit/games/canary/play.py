@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.canaries import Canaries, GradientSensitivity, Question, ask, make
+from ptaudit.canaries import Canaries, GradientSensitivity, HypothesisPair, ask, make
 from ptaudit.context.epoch_context import EpochContext, clipped, joint_scope
 from ptaudit.context.layer_patterns import shared
 from ptaudit.context.memo import Key
 from ptaudit.context.scores import Scores, ScoreSheet
-from ptaudit.context.training_canaries import Planted, scores, spent
+from ptaudit.context.training_canaries import TrainingCanaries, scores, spent
 from ptaudit.games.canary.info import CanaryGame
 from ptaudit.games.canary.scores import NO_NOISE, CanaryTokens, known_others, unknown_others
 from ptaudit.games.game_play import GamePlay
@@ -66,7 +66,7 @@ class CanaryPlay(GamePlay[CanaryGame]):
         limits = spent(session.spec.train, len(session.split.members), context.step, spec.delta)
         sheet = ScoreSheet(context, game, None, list(range(len(context.layers))))
         for kind in spec.kinds:
-            for planted in session.planted:
+            for planted in session.training_canaries:
                 if planted.kind == kind:
                     about = planted.question.about
                     one = _one_run(context, planted, limits[about], spec.delta)
@@ -96,7 +96,7 @@ def _lost(why: str, canaries: int = 0) -> dict[str, Metrics]:
     return {**{test: {"epsilon_lo": unknown} for test in STEP_TESTS}, ATTACK: {"auc": bounded, "bits": bounded}}
 
 
-_Made = tuple[Question, dict[str, Canaries | str]]
+_Made = tuple[HypothesisPair, dict[str, Canaries | str]]
 MADE: Key[_Made | str] = Key("canaries of a view")
 
 
@@ -129,7 +129,7 @@ def _held_out(context: EpochContext) -> NDArray[np.int64]:
 
 
 def _without_noise(
-    context: EpochContext, view: View, question: Question, canaries: Canaries, games: int
+    context: EpochContext, view: View, question: HypothesisPair, canaries: Canaries, games: int
 ) -> dict[str, Metrics]:
     """Tokens of the canaries among those of the audited members, which the adversary does not know."""
     if not view.linear:
@@ -149,7 +149,7 @@ def _without_noise(
     return {**_lost(NO_NOISE, len(canaries)), ATTACK: found}
 
 
-def _one_run(context: EpochContext, planted: Planted, limit: float, delta: float) -> Metrics:
+def _one_run(context: EpochContext, planted: TrainingCanaries, limit: float, delta: float) -> Metrics:
     """Bound on epsilon from guesses about the canaries of one training; `limit` is the epsilon it is held against."""
     names, n = ("epsilon_lo", "auc"), len(planted.secret)
     if planted.why_not:

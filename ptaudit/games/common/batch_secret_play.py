@@ -26,7 +26,7 @@ G = TypeVar("G", bound=ProbedGame)
 
 
 @dataclass(frozen=True)
-class Table:
+class ViewGame:
     """What a game is played with on one view.
 
     Attributes:
@@ -61,14 +61,16 @@ def players_of(game: BatchSecretGame, view: View, families: Sequence[str], knows
 
 
 def play(
-    sheet: ScoreSheet, game: BatchSecretGame, view: View, players: Sequence[Asked], measure: Callable[[Table], Found]
+    sheet: ScoreSheet, game: BatchSecretGame, view: View, players: Sequence[Asked], measure: Callable[[ViewGame], Found]
 ) -> list[Scores]:
     """Scores of all layers jointly and of each, by every player; static ones too where the view has a defense."""
     context, places, late = sheet.context, sheet.places, game.weights == "late"
     if why := sheet.why_not(late):
         return sheet.lost(players, why)
     more = cache(partial(wider, context, view, places))
-    found = measure(Table(places, observations(context, view, places, late), groups_of(view, len(places)), late, more))
+    found = measure(
+        ViewGame(places, observations(context, view, places, late), groups_of(view, len(places)), late, more)
+    )
     by_key = {who.key: who for who in players}
     return [sheet.scores(by_key[key], each) for key, each in found.items()] + sheet.not_captured(players)
 
@@ -91,8 +93,8 @@ class ProbedPlay(GamePlay[G]):
         """Scores on a view."""
         sheet = ScoreSheet.of(context, game, view)
         players = players_of(game, view, game.adversary)
-        return play(sheet, game, view, players, lambda table: self.measure(context, game, view, table))
+        return play(sheet, game, view, players, lambda board: self.measure(context, game, view, board))
 
-    def measure(self, context: EpochContext, game: G, view: View, table: Table) -> Found:
+    def measure(self, context: EpochContext, game: G, view: View, board: ViewGame) -> Found:
         """What every family finds."""
         raise NotImplementedError

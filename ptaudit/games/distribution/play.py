@@ -5,7 +5,7 @@ from __future__ import annotations
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.session import Session
 from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.common.batch_secret_play import ProbedPlay, Table
+from ptaudit.games.common.batch_secret_play import ProbedPlay, ViewGame
 from ptaudit.games.common.column import check_values, with_property
 from ptaudit.games.distribution.info import DistributionGame
 from ptaudit.games.distribution.measure import measure
@@ -15,10 +15,10 @@ from ptaudit.views import View
 class DistributionPlay(ProbedPlay[DistributionGame]):
     """All layers jointly and each, by every adversary."""
 
-    def measure(self, context: EpochContext, game: DistributionGame, view: View, table: Table) -> Found:
+    def measure(self, context: EpochContext, game: DistributionGame, view: View, board: ViewGame) -> Found:
         """What every family finds."""
         has, others = with_property(context.session, game)
-        return measure(has, game.ratios, table.observed(view, game, context.seed, others), game.adversary)
+        return measure(has, game.ratios, board.observed(view, game, context.seed, others), game.adversary)
 
     def check(self, session: Session, game: DistributionGame) -> None:
         """Refuses properties that do not divide the records."""

@@ -13,7 +13,7 @@ from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.errors import DataError
 from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.common.batch_secret_play import Table, play, players_of
+from ptaudit.games.common.batch_secret_play import ViewGame, play, players_of
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.user.draws import records_of
 from ptaudit.games.user.info import UserGame
@@ -29,7 +29,7 @@ class UserPlay(GamePlay[UserGame]):
         players = players_of(game, view, ADVERSARIES)
         players = [who for who in players if not who.mistaken or who.adversary != COMBINED]
         sheet = ScoreSheet.of(context, game, view)
-        return play(sheet, game, view, players, lambda table: _measure(context, game, view, table))
+        return play(sheet, game, view, players, lambda board: _measure(context, game, view, board))
 
     def check(self, session: Session, game: UserGame) -> None:
         """Refuses views that show more records of a user than users have."""
@@ -46,15 +46,15 @@ class UserPlay(GamePlay[UserGame]):
                 raise DataError(what, where=f"game {game.title}", remedy=remedy)
 
 
-def _measure(context: EpochContext, game: UserGame, view: View, table: Table) -> Found:
-    session, groups, k, seed = context.session, table.groups, game.candidates, context.seed
+def _measure(context: EpochContext, game: UserGame, view: View, board: ViewGame) -> Found:
+    session, groups, k, seed = context.session, board.groups, game.candidates, context.seed
     assert session.spec.data.user is not None
     column = session.records.columns[session.spec.data.user][session.members]
     users = torch.from_numpy(np.unique(column, return_inverse=True)[1])
-    known = (before(context) if table.late else None) or context
-    who, unaware = adaptive(known, view, table.places), static(context, view, table.places, table.late)
-    if table.late:  # it prepares on what it computes, and plays on what is shown now
-        who = replace(who, observation=table.observations.now, known=table.observations.known, algebra=None, late=True)
+    known = (before(context) if board.late else None) or context
+    who, unaware = adaptive(known, view, board.places), static(context, view, board.places, board.late)
+    if board.late:  # it prepares on what it computes, and plays on what is shown now
+        who = replace(who, observation=board.observations.now, known=board.observations.known, algebra=None, late=True)
     found = measure(who, users, groups, k, seed)
     return found if unaware is None else found | measure(unaware, users, groups, k, seed)
 

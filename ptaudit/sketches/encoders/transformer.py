@@ -31,7 +31,7 @@ class Transformer(Network):
         model, hidden = 2 * width, 4 * width
         self.embed = nn.Parameter(torch.zeros(layers, size, model))
         self.place = nn.Parameter(torch.zeros(layers, model))
-        self.block = Block(model)
+        self.block = EncoderBlock(model)
         self.pools = nn.Parameter(torch.zeros(2, model, width))
         self.decoders = nn.Parameter(torch.zeros(2, layers, width, size))
         self.query = nn.Parameter(torch.zeros(layers, hidden))
@@ -126,7 +126,7 @@ class Transformer(Network):
         return (1.0 / count - 1.0 / layers) / (1.0 - 1.0 / layers)
 
 
-class Block(nn.Module):
+class EncoderBlock(nn.Module):
     """Self-attention and one hidden layer, each after a norm and added to what came in (Vaswani et al. 2017)."""
 
     def __init__(self, model: int) -> None:

@@ -9,7 +9,7 @@ from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.training.steps.base import Batch, Step, StepContext
 from ptaudit.training.steps.defended import Defended
 from ptaudit.training.steps.passes import Passes
-from ptaudit.training.steps.plain import Plain
+from ptaudit.training.steps.plain import PlainStep
 from ptaudit.training.steps.sam import Sam
 
 if TYPE_CHECKING:
@@ -40,4 +40,4 @@ def make_step(context: StepContext, train: TrainSpec) -> Step:
     passes = Passes(context.model, context.loss, train, context.optimizer, context.device)
     if defense.acts_on == "gradient" and defense is not UNDEFENDED:
         return Defended(passes, context, train)
-    return Plain(passes) if train.sam is None else Sam(passes, train.sam)
+    return PlainStep(passes) if train.sam is None else Sam(passes, train.sam)

@@ -14,7 +14,7 @@ from ptaudit.training.epoch_snapshot import StepWatch
 from ptaudit.training.seeding import DEFENDED, PROBE, derived_seed, seeded
 from ptaudit.training.steps.base import Batch, StepContext
 from ptaudit.training.steps.passes import Passes, micro_batch
-from ptaudit.training.steps.plain import Plain
+from ptaudit.training.steps.plain import PlainStep
 from ptaudit.training.steps.sam import frozen_statistics
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _BATCHES = 64
 """Batches of members that a defender may look at before each epoch."""
 
 
-class Defended(Plain):
+class Defended(PlainStep):
     """Steps along a changed gradient: of all micro-batches together, clipped before, without the scale of the loss.
 
     Before every epoch the defender prepares at the weights of that moment, on the members. What it draws, the dropout

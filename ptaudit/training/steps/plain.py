@@ -12,7 +12,7 @@ from ptaudit.training.steps.base import Batch
 from ptaudit.training.steps.passes import Passes
 
 
-class Plain:
+class PlainStep:
     """Ordinary steps."""
 
     def __init__(self, passes: Passes) -> None:

@@ -14,7 +14,7 @@ from ptaudit.gradients.frozen_state import restored
 from ptaudit.training.epoch_snapshot import StepWatch
 from ptaudit.training.steps.base import Batch
 from ptaudit.training.steps.passes import Passes
-from ptaudit.training.steps.plain import Plain
+from ptaudit.training.steps.plain import PlainStep
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import SamSpec
@@ -23,7 +23,7 @@ _LEAST_SIZE = 0.01
 """Added to the size of every weight by the adaptive kind, so that a weight of 0 can move (eta of Kwon et al. 2021)."""
 
 
-class Sam(Plain):
+class Sam(PlainStep):
     """Steps along the gradient at w + e, e = rho T(w)^2 g / |T(w) g|.
 
     T(w) is 1 (Foret et al. 2021) or, adaptive, |w| + 0.01 (Kwon et al. 2021). g is the gradient of the whole batch, all
