@@ -138,8 +138,8 @@ def _units(tasks: Sequence[Sampler], sizes: Sequence[int], options: argparse.Nam
     """From small to large, so that a killed run leaves whole tables."""
     for n in sizes:
         for estimator in options.estimators:
-            options = ESTIMATORS[estimator].options if estimator in ESTIMATORS else {}
-            kinds = options["critic"].words if "critic" in options else ("",)
+            taken = ESTIMATORS[estimator].options if estimator in ESTIMATORS else {}
+            kinds = taken["critic"].words if "critic" in taken else ("",)
             for critic in kinds:
                 for seed in range(1 if critic or options.quick else SEEDS.get(n, 1)):
                     played = [task for task in tasks if _plays(estimator, critic, task)]

@@ -29,7 +29,7 @@ from ptaudit.games.identity.rolling import BATCH, rolling_bits
 from ptaudit.gradients.layers import LayerInfo
 from ptaudit.sketches.live import LiveReader
 from ptaudit.spec.catalog import JOINT
-from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.estimate import Estimate, inconclusive, not_captured
 from ptaudit.tables.formats import csv_text
 from ptaudit.tables.status import limited_by_sketch
 from ptaudit.views.joint import mixed
@@ -202,7 +202,7 @@ class LiveWatch:
             found = dict(zip(names, estimates, strict=True))
             for info in self.reader.layers:
                 if info.capture == "none" and not info.unused:
-                    found[info.name] = inconclusive(f"not captured: {info.reason}")
+                    found[info.name] = not_captured(info.reason)
         epoch, overhead = self._epoch_of(step), self.budget.overhead
         self.rows = tuple(LiveRow(step, epoch, name, bits, overhead) for name, bits in found.items())
         self._write(self.rows)
