@@ -21,6 +21,9 @@ from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
 FOLDS = slice(0, None, 2), slice(1, None, 2)
 """Trials of one fold of the adversary's records, and of the other."""
 
+MOST, SETTLED = 0.75, 1000.0
+"""Share of the members of whom a row says no more than its bound; and odds that settle a game of equal candidates."""
+
 NEARLY_ALL = 0.97
 """Share of the most bits from which on no trees are grown."""
 
@@ -59,10 +62,12 @@ class Combined:
     Attributes:
         evidence: densities of the algebraic statistics; None where no matrices are seen.
         lines: the posterior of every line.
+        loudest: what each row of the sketches' scores said most of a member, see `within`, `(R,)`.
     """
 
     evidence: Evidence | None
     lines: tuple[StackedLine, ...]
+    loudest: Tensor
 
     @property
     def grown(self) -> bool:
@@ -77,6 +82,7 @@ class Combined:
             found: algebraic statistics of each round.
         """
         algebra = None if self.evidence is None else _over_rounds(self.evidence, found)
+        sketches = within(sketches, self.loudest)
         low = torch.stack([line.combined(sketches, algebra) for line in self.lines])
         return low, torch.tensor([line.stack.share for line in self.lines], dtype=torch.float64)
 
@@ -170,7 +176,7 @@ def fit_combined(own: OwnGames, groups: Sequence[Sequence[int]], null_of: Combin
     """
     played, algebra, once = own.played, own.algebra, own.once
     secrets = [(trial.secret + (null_of is not None)) % len(trial.candidates) for trial in played]
-    sketches = torch.cat([trial.scores for trial in played], 1)
+    sketches, loudest = _calmed([trial.scores for trial in played], secrets)
     evidence = scores = None
     if algebra and algebra[0][0]:
         pools = [Pooled.of(algebra[part], secrets[part]) for part in (slice(None), *FOLDS)]
@@ -188,7 +194,28 @@ def fit_combined(own: OwnGames, groups: Sequence[Sequence[int]], null_of: Combin
         evidence, *by_fold = (one.grown(pool.found, pool.secret) for one, pool in zip((evidence, *by_fold), pools))
         trials = replace(trials, algebra=_held_out(by_fold, algebra), layers=evidence.layers)
         found = lines()
-    return Combined(evidence, tuple(found))
+    return Combined(evidence, tuple(found), loudest)
+
+
+def within(scores: Tensor, loudest: Tensor) -> Tensor:
+    """Scores `(R, G, K)` of which none is farther from the median of its game than `loudest`, `(R,)`.
+
+    Densities of sums say anything of a batch with a record that is like none of the adversary's own: thousands of nats
+    for whichever candidate takes most of it away.
+    """
+    typical = scores.median(-1, keepdim=True).values
+    bound = loudest.to(scores)[:, None, None]
+    return typical + (scores - typical).clamp(-bound, bound)
+
+
+def _calmed(scores: Sequence[Tensor], secrets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Scores of all trials within bounds, and these, by row: what is said of most members, and at least what would
+    settle a game if it were a log-likelihood ratio."""
+    every, secret = torch.cat(list(scores), 1), torch.cat(list(secrets)).to(scores[0].device)
+    own = every.gather(-1, secret.expand(len(every), -1)[..., None]).squeeze(-1)
+    said = (own - every.median(-1).values).double().quantile(MOST, 1)
+    loudest = said.clamp_min(math.log(SETTLED * every.shape[-1]))
+    return within(every, loudest), loudest
 
 
 def _open(lines: Sequence[StackedLine], k: int) -> bool:
