@@ -45,7 +45,7 @@ class Observations:
     Attributes:
         now: what the played batches look like.
         plain: the undefended view; None where the view has no defense.
-        known: what her own batches look like to an adversary who knows the defense: `now`, unless her weights are late.
+        known: what its own batches look like to an adversary that knows the defense: `now`, unless with late weights.
     """
 
     now: Observation
@@ -102,7 +102,7 @@ def wider(context: EpochContext, view: View, places: Sequence[int]) -> TokenObse
 
 
 def static(context: EpochContext, view: View, places: Sequence[int], late: bool = False) -> Known | None:
-    """Who knows of no defense; None where there is none. With late weights she computes tokens of the epoch before."""
+    """Who knows of no defense; None where there is none. With late weights it computes tokens of the epoch before."""
     bare = undefended(view)
     if bare == view:
         return None

@@ -89,7 +89,7 @@ def plant(session: Session) -> Session:
     records, members, planted, used = session.records, [session.split.members], [], []
     for about in spec.about:
         question = ask(about, session.records, spec.attribute, spec.values)
-        pull = GradientSensitivity(model, session.loss, question, dp.clip if dp else None, device=session.device)
+        moved = GradientSensitivity(model, session.loss, question, dp.clip if dp else None, device=session.device)
         for kind in spec.kinds:
             fits = question.fitting(session.records, left)[: spec.count]
             if len(fits) < spec.count or len(left) - len(fits) < _LEFT:
@@ -97,7 +97,7 @@ def plant(session: Session) -> Session:
                 what = f"{wanted} canaries are made of as many held-out records, and there are too few"
                 remedy = f"lower canaries.count, or hold out more than {len(session.split.held_out)} records"
                 raise DataError(what, where="canaries.count", remedy=remedy)
-            made = make([kind], session.records, fits, pull)[kind]
+            made = make([kind], session.records, fits, moved)[kind]
             secret = generator.integers(2, size=len(fits))
             if isinstance(made, str):
                 planted.append(TrainingCanaries(kind, question, (), torch.empty(0), secret[:0], made))
@@ -159,9 +159,9 @@ def notes(session: Session) -> tuple[str, ...]:
     )
 
 
-def scores(planted: TrainingCanaries, pull: GradientSensitivity) -> NDArray[np.float64]:
+def scores(planted: TrainingCanaries, moved: GradientSensitivity) -> NDArray[np.float64]:
     """How much the trained model speaks for secret 1, `(C,)`: a small loss, or a smaller one with the second value."""
-    losses = [pull.losses(x, planted.targets).double().numpy() for x in planted.question.variants(planted.inputs)]
+    losses = [moved.losses(x, planted.targets).double().numpy() for x in planted.question.variants(planted.inputs)]
     return np.asarray(losses[0] - losses[1] if len(losses) > 1 else -losses[0])
 
 

@@ -87,7 +87,7 @@ def test_shuffling_gives_every_target_the_secret_of_another():
         (View("v", 64), None, "needs 1280 records for batches of 64, has 1200 (2048 advised)"),
         (View("v", 8, rounds=8), None, "needs 1280 records for batches of 8 in 8 rounds"),
         (View("v", 8, users=8), None, "needs 1280 records for batches of 64"),
-        (View("v", 8), 47, "needs 48 records of the adversary's own for batches of 8, she has 47"),
+        (View("v", 8), 47, "needs 48 records of the adversary's own for batches of 8, it has 47"),
     ],
 )
 def test_too_few_records_are_inconclusive_with_the_number_needed(view, own, words):

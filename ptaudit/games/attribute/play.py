@@ -103,7 +103,7 @@ def _input(context: EpochContext, game: AttributeGame, view: View, board: ViewGa
     name = attribute_of(game, session.spec)
     codes = session.records.fields[name].codes[session.members]
     prior = torch.from_numpy(_prior(context, name))
-    about, seen = _known_scene(context, board), board.observations
+    about, seen = _known_epoch(context, board), board.observations
     noisy = view.noise_std > 0.0
     # A view that does not add up is taken to show a record's own token, or what it shows of the record alone, and
     # something else.
@@ -122,7 +122,7 @@ def _input(context: EpochContext, game: AttributeGame, view: View, board: ViewGa
     return known_rest.measure(secret, prior, observed, known, plain)
 
 
-def _known_scene(context: EpochContext, board: ViewGame) -> EpochContext:
+def _known_epoch(context: EpochContext, board: ViewGame) -> EpochContext:
     """The epoch with the weights that the adversary knows."""
     earlier = before(context) if board.late else None
     return context if earlier is None else earlier

@@ -113,10 +113,10 @@ def _make(context: EpochContext, spec: CanarySpec, view: View, about: About) -> 
     if len(source) < spec.count:
         with_value = " with one of both values" if about == "attribute" else ""
         return f"needs {spec.count} held-out records{with_value}, has {len(source)}"
-    pull = GradientSensitivity(
+    moved = GradientSensitivity(
         context.model, session.loss, question, view.clip, lambda layer: shared(view, layer), session.device
     )
-    made = make(spec.kinds, session.records, source, pull)
+    made = make(spec.kinds, session.records, source, moved)
     for kind, canaries in made.items():
         if isinstance(canaries, Canaries) and not np.isfinite(canaries.distance).all():
             made[kind] = "gradients that are not finite"
@@ -155,8 +155,8 @@ def _one_run(context: EpochContext, planted: TrainingCanaries, limit: float, del
     if planted.why_not:
         return dict.fromkeys(names, inconclusive(planted.why_not))
     session, about = context.session, planted.question.about
-    pull = GradientSensitivity(context.model, session.loss, planted.question, device=session.device)
-    found = scores(planted, pull)
+    moved = GradientSensitivity(context.model, session.loss, planted.question, device=session.device)
+    found = scores(planted, moved)
     if not np.isfinite(found).all():
         return dict.fromkeys(names, replace(inconclusive("losses that are not finite"), n=n))
     guesses = Guesses(math.floor(n * _SHARE), math.floor(n * _SHARE))

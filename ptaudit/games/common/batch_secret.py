@@ -149,7 +149,7 @@ def why_not(n_records: int, view: View, own: int | None = None, what: str = "rec
     rounds = f" in {view.batches} rounds" if view.batches > 1 else ""
     least = max(OWN_PER_MEMBER * view.records, LEAST_OWN)
     if own is not None and own < least:
-        return f"needs {least} records of the adversary's own for batches of {view.records}{rounds}, she has {own}"
+        return f"needs {least} records of the adversary's own for batches of {view.records}{rounds}, it has {own}"
     return ""
 
 

@@ -111,7 +111,7 @@ class ProbedGame(BatchSecretGame):
     `linear`, `mlp`, `knn`, `forest` alone; one or several."""
 
     fit_batches: Annotated[Count, Field(ge=512)] = 4096
-    """Most batches of her own records that she learns from; more tell more, and take longer."""
+    """Most batches of its own records that it learns from; more tell more, and take longer."""
     uses_held_out: ClassVar[bool] = True
     lists: ClassVar[dict[str, str]] = {"own_records": "own", "weights": ""}
 

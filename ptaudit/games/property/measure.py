@@ -66,5 +66,5 @@ def _why_not_own(has: Tensor, view: View, own: int | None) -> str:
     share = float(has.double().mean())
     needed = max(LEAST_WITH / 2 / share, 6 * view.records / (1.0 - share))
     if own < needed:
-        return f"needs {int(needed) + 1} records of the adversary's own to have enough of both kinds, she has {own}"
+        return f"needs {int(needed) + 1} records of the adversary's own to have enough of both kinds, it has {own}"
     return ""
