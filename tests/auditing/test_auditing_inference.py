@@ -135,7 +135,7 @@ def shown(defense: dict[str, object]) -> dict[str, object]:
 
 REFUSED = [
     ({"data": {"attributes": ["shape"]}, "audit": {"games": ["attribute"]}}, "no column 'shape'"),
-    ({"audit": {"games": [{"name": "attribute", "attribute": "kind", "form": "input"}]}}, "`kind` is no input column"),
+    ({"audit": {"games": [{"name": "attribute", "attribute": "kind", "form": "input"}]}}, "`kind` is no input column of a table, so no value of it can be tried out (use form: latent)"),
     ({"audit": {"games": [{"name": "property", "attribute": "colour", "values": ["green"]}]}}, "no record has the value `green`; there are: blue, red"),
     ({"audit": {"games": [{"name": "property", "attribute": "colour", "values": ["blue", "red"]}]}}, "every audited member has the property"),
     ({"audit": {"games": ["user"], "views": [{"name": "v", "batch_size": 64}]}}, "view `v` shows 64 records of one user"),

@@ -76,7 +76,7 @@ def is_input(session: Session, game: AttributeGame) -> bool:
 def _check_players(session: Session, game: AttributeGame) -> None:
     name = attribute_of(game, session.spec)
     if game.form == "input" and name not in session.records.fields:
-        what = f"`{name}` is no input column of a board, so no value of it can be tried out"
+        what = f"`{name}` is no input column of a table, so no value of it can be tried out"
         raise SpecError(what, where=f"game {game.title}", remedy="use form: latent")
     exact = is_input(session, game)
     if exact and "adversary" in game.model_fields_set:
