@@ -6,11 +6,9 @@ import sys
 
 import pandas as pd
 import pytest
-import yaml
-from typer.testing import CliRunner
+from audit_case import ONE_VIEW, call, write_spec
 
 from ptaudit.attacks.registry import OF_BATCHES
-from ptaudit.cli import app
 
 MODULE = '''
 import torch
@@ -22,29 +20,13 @@ def certain_of_the_first(known, secrets, values, unseen, seed):
     said[..., 0] = 1.0
     return said
 '''
-MODEL = """
-from torch import nn
-def net():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
-"""
-SPEC = {
-    "version": 1,
-    "name": "guessed",
-    "model": {"entry": "model.py:net"},
-    "data": {"source": "sklearn:digits", "limit": 480},
-    "train": {"epochs": 1, "batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.1}},
-    "audit": {
-        "epochs": [1],
-        "tokens": {"dim": 16},
-        "views": [{"name": "pair", "batch_size": 2}],
-        "games": [
-            {"name": "property", "secret": "label", "values": [0, 1, 2], "adversary": ["guess", "linear"],
-             "fit_batches": 512},
-        ],
-    },
-    "gates": [
-        {"id": "guess", "metric": "property.bits", "view": "pair", "adversary": "guess", "over": "joint", "max": 1},
-    ],
+GAME = {
+    "name": "property", "secret": "label", "values": [0, 1, 2], "adversary": ["guess", "linear"], "fit_batches": 512
+}  # fmt: skip
+GATE = {"id": "guess", "metric": "property.bits", "view": "batch-2", "adversary": "guess", "over": "joint", "max": 1}
+CHANGES = {
+    "data__limit": 480, "train__epochs": 1, "audit__epochs": [1], "audit__views": ONE_VIEW, "audit__games": [GAME],
+    "gates": [GATE],
 }  # fmt: skip
 
 
@@ -58,19 +40,16 @@ def guess(tmp_path, monkeypatch):
 
 
 def test_a_new_family_is_asked_gated_and_in_the_schema(guess, tmp_path):
-    (tmp_path / "model.py").write_text(MODEL)
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC))
-    result = CliRunner().invoke(app, ["run", str(tmp_path / "spec.yaml"), "--out", str(tmp_path / "run")])
+    result = call("run", write_spec(tmp_path, **CHANGES), "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     rows = pd.read_csv(tmp_path / "run" / "leakage.csv")
     bits = rows[rows.metric == "bits"].set_index(["adversary", "layer"]).value
     assert bits["guess", "*"] == pytest.approx(0.0, abs=0.01)  # the same of every batch says nothing
     assert bits["linear", "*"] > 0.05
-    assert '"guess"' in CliRunner().invoke(app, ["schema"]).output
+    assert '"guess"' in call("schema").output
 
 
 def test_without_it_the_name_is_unknown(tmp_path):
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC))
-    result = CliRunner().invoke(app, ["check", str(tmp_path / "spec.yaml")])
+    result = call("check", write_spec(tmp_path, **CHANGES))
     assert result.exit_code == 2
     assert "'knn' or 'forest', given the text 'guess'" in result.output.replace("\n", " ")

@@ -5,13 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "auditing"))
-
 from audit_case import ONE_VIEW, call, write_spec
 
 from ptaudit.spec.registry import DEFENSES, TRAIN_DEFENSES

@@ -6,11 +6,9 @@ import sys
 
 import pandas as pd
 import pytest
-import yaml
-from typer.testing import CliRunner
+from audit_case import ONE_VIEW, call, write_spec
 
 from ptaudit import estimate
-from ptaudit.cli import app
 from ptaudit.estimators.registry import ESTIMATORS, Named, Option
 
 MODULE = """
@@ -21,27 +19,13 @@ def measure(pairs, seed, width=1):
     one = Estimate(0.125 * width, 0.1, 0.2, 0.0, 4.0, len(pairs.record.unique()))
     return [Measured(one, one)] * len(pairs.x)
 """
-MODEL = """
-from torch import nn
-def net():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
-"""
-SPEC = {
-    "version": 1,
-    "name": "histograms",
-    "model": {"entry": "model.py:net"},
-    "data": {"source": "sklearn:digits", "limit": 240},
-    "train": {"epochs": 1, "batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.1}},
-    "audit": {
-        "epochs": [1],
-        "tokens": {"dim": 16},
-        "views": [{"name": "pair", "batch_size": 2}],
-        "games": [{"name": "mutual-information", "estimator": ["histogram", "gaussian"]}],
-    },
+CHANGES = {
+    "data__limit": 240, "train__epochs": 1, "audit__epochs": [1], "audit__views": ONE_VIEW,
+    "audit__games": [{"name": "mutual-information", "estimator": ["histogram", "gaussian"]}],
     "gates": [
-        {"id": "low", "metric": "mutual-information.bits", "view": "pair", "adversary": "histogram", "max": 0.2},
+        {"id": "low", "metric": "mutual-information.bits", "view": "batch-2", "adversary": "histogram", "max": 0.2},
     ],
-}
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -55,14 +39,12 @@ def histogram(tmp_path, monkeypatch):
 
 
 def test_a_new_estimator_is_played_gated_and_in_the_schema(histogram, tmp_path):
-    (tmp_path / "model.py").write_text(MODEL)
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC))
-    result = CliRunner().invoke(app, ["run", str(tmp_path / "spec.yaml"), "--out", str(tmp_path / "run")])
+    result = call("run", write_spec(tmp_path, **CHANGES), "--out", tmp_path / "run")
     assert result.exit_code in (0, 3), result.output
     rows = pd.read_csv(tmp_path / "run" / "leakage.csv")
     found = rows[(rows.adversary == "histogram") & (rows.metric == "bits")]
     assert found.value.tolist() == [0.125] * 3
-    assert '"histogram"' in CliRunner().invoke(app, ["schema"]).output
+    assert '"histogram"' in call("schema").output
 
 
 def test_it_is_in_the_python_face_with_its_options(histogram):

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
-from typer.testing import CliRunner
+from audit_case import ONE_VIEW, call, write_spec
 
-from ptaudit.cli import app
 from ptaudit.spec.registry import GAMES
 
 INFO = '''
@@ -57,25 +55,7 @@ class LengthPlay(GamePlay):
 
 PLAY = LengthPlay()
 """
-MODEL = """
-from torch import nn
-def net():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
-"""
-SPEC = {
-    "version": 1,
-    "name": "measured",
-    "model": {"entry": "model.py:net"},
-    "data": {"source": "sklearn:digits", "limit": 160},
-    "train": {"epochs": 1, "batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.1}},
-    "audit": {
-        "epochs": [1],
-        "tokens": {"dim": 16},
-        "views": [{"name": "pair", "batch_size": 2}],
-        "games": [{"name": "length", "id": "long", "share": 0.25}],
-    },
-    "gates": [{"id": "short", "metric": "long.bits", "view": "pair", "over": "joint", "max": 0.5}],
-}
+GATES = [{"id": "short", "metric": "long.bits", "view": "batch-2", "over": "joint", "max": 0.5}]
 
 
 @pytest.fixture
@@ -96,33 +76,33 @@ def length_game(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def call(*words: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(word) for word in words])
+def ran(*words: object, code: int = 0) -> str:
+    result = call(*words)
     assert result.exit_code == code, result.output
     return result.output
 
 
-def write(folder: Path, **games: object) -> Path:
-    (folder / "model.py").write_text(MODEL)
-    path = folder / "spec.yaml"
-    path.write_text(yaml.safe_dump({**SPEC, "audit": {**SPEC["audit"], **games}}))
-    return path
+def write(folder: Path, **changes: object) -> Path:
+    """A quick audit of two layers that plays the game, by another name."""
+    games = [{"name": "length", "id": "long", "share": 0.25}]
+    quick = {"data__limit": 160, "train__epochs": 1, "audit__epochs": [1], "audit__views": ONE_VIEW}
+    return write_spec(folder, **{**quick, "audit__games": games, "gates": GATES, **changes})
 
 
 def test_a_new_game_is_checked_played_gated_reported_and_in_the_schema(length_game, tmp_path):
     spec, run = write(tmp_path), tmp_path / "run"
-    assert "Game long says little of 80 records." in call("check", spec)
-    assert "short" in call("run", spec, "--out", run, "--device", "cpu", code=1)  # 0.75 is above 0.5
+    assert "Game long says little of 80 records." in ran("check", spec)
+    assert "short" in ran("run", spec, "--out", run, "--device", "cpu", code=1)  # 0.75 is above 0.5
     rows = pd.read_csv(run / "leakage.csv")
     assert set(rows.game) == {"long"}
     assert set(rows.adversary) == {"ruler"}
     assert rows[rows.layer == "*"].value.tolist() == pytest.approx([0.75])
     assert len(rows) == 3
     assert json.loads((run / "gates.json").read_text())[0]["outcome"] == "fail"
-    shown = call("show", run, "--format", "md")
+    shown = ran("show", run, "--format", "md")
     assert "long.bits" in shown
     assert "Length: holds a ruler of 0.25." in shown
-    game = json.loads(call("schema"))["$defs"]["LengthGame"]
+    game = json.loads(ran("schema"))["$defs"]["LengthGame"]
     assert set(game["properties"]) == {"name", "id", "share"}
 
 
@@ -136,13 +116,13 @@ def test_a_new_game_is_checked_played_gated_reported_and_in_the_schema(length_ga
     ],
 )
 def test_mistakes_in_a_new_game_are_told_like_those_in_others(length_game, tmp_path, games, line):
-    assert line in call("check", write(tmp_path, games=games), code=2).replace("\n", " ")
+    assert line in ran("check", write(tmp_path, audit__games=games), code=2).replace("\n", " ")
 
 
 def test_what_its_records_must_be_like_is_found_before_training(length_game, tmp_path):
-    assert "rulers need 16 records" in call("check", write(tmp_path, records=10), code=2)
+    assert "rulers need 16 records" in ran("check", write(tmp_path, audit__records=10), code=2)
 
 
 def test_without_it_nothing_knows_the_name(tmp_path):
-    assert "unknown game `length`" in call("check", write(tmp_path), code=2)
+    assert "unknown game `length`" in ran("check", write(tmp_path), code=2)
     assert "length" not in GAMES
