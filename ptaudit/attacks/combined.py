@@ -16,13 +16,10 @@ from torch import Tensor
 
 from ptaudit.attacks.evidence import EVERY, Candidates, Evidence, Read, Statistic, statistics_of
 from ptaudit.attacks.likelihood_ratio import ScoredGames
-from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
+from ptaudit.attacks.stacking import Stack, calmed, fit_stack, uniform_prior, within
 
 FOLDS = slice(0, None, 2), slice(1, None, 2)
 """Trials of one fold of the adversary's records, and of the other."""
-
-MOST, SETTLED = 0.75, 1000.0
-"""Share of the members of whom a row says no more than its bound; and odds that settle a game of equal candidates."""
 
 NEARLY_ALL = 0.97
 """Share of the most bits from which on no trees are grown."""
@@ -176,13 +173,14 @@ def fit_combined(own: OwnGames, groups: Sequence[Sequence[int]], null_of: Combin
     """
     played, algebra, once = own.played, own.algebra, own.once
     secrets = [(trial.secret + (null_of is not None)) % len(trial.candidates) for trial in played]
-    sketches, loudest = _calmed([trial.scores for trial in played], secrets)
+    secret = torch.cat(secrets)
+    sketches, loudest = calmed(torch.cat([trial.scores for trial in played], 1), secret)
     evidence = scores = None
     if algebra and algebra[0][0]:
         pools = [Pooled.of(algebra[part], secrets[part]) for part in (slice(None), *FOLDS)]
         evidence, *by_fold = (Evidence.fit(one.found, one.secret, one.repeats) for one in pools)
         scores = _held_out(by_fold, algebra)
-    trials = Trials(sketches, scores, evidence.layers if evidence else (), own.whole, torch.cat(secrets), own.least)
+    trials = Trials(sketches, scores, evidence.layers if evidence else (), own.whole, secret, own.least)
     fit = _once if once else _together
     single = {group[0]: fit(trials, group[0]) for group in groups if len(group) == 1}
 
@@ -195,27 +193,6 @@ def fit_combined(own: OwnGames, groups: Sequence[Sequence[int]], null_of: Combin
         trials = replace(trials, algebra=_held_out(by_fold, algebra), layers=evidence.layers)
         found = lines()
     return Combined(evidence, tuple(found), loudest)
-
-
-def within(scores: Tensor, loudest: Tensor) -> Tensor:
-    """Scores `(R, G, K)` of which none is farther from the median of its game than `loudest`, `(R,)`.
-
-    Densities of sums say anything of a batch with a record that is like none of the adversary's own: thousands of nats
-    for whichever candidate takes most of it away.
-    """
-    typical = scores.median(-1, keepdim=True).values
-    bound = loudest.to(scores)[:, None, None]
-    return typical + (scores - typical).clamp(-bound, bound)
-
-
-def _calmed(scores: Sequence[Tensor], secrets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Scores of all trials within bounds, and these, by row: what is said of most members, and at least what would
-    settle a game if it were a log-likelihood ratio."""
-    every, secret = torch.cat(list(scores), 1), torch.cat(list(secrets)).to(scores[0].device)
-    own = every.gather(-1, secret.expand(len(every), -1)[..., None]).squeeze(-1)
-    said = (own - every.median(-1).values).double().quantile(MOST, 1)
-    loudest = said.clamp_min(math.log(SETTLED * every.shape[-1]))
-    return within(every, loudest), loudest
 
 
 def _open(lines: Sequence[StackedLine], k: int) -> bool:

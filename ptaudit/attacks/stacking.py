@@ -26,6 +26,9 @@ MOST_RIVALS = 64
 """Wrong values of a game that weights are fitted against; conditional logit is consistent under such sampling
 (McFadden, 1978)."""
 
+MOST, SETTLED = 0.75, 1000.0
+"""Share of the members of whom a row says no more than its bound; and odds that settle a game of equal candidates."""
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -125,3 +128,23 @@ def _loss(
     value = -np.log2(mixed).mean() + RIDGE * float(weights @ weights)
     slope = ((1.0 - share) * posterior**2 / mixed)[:, None] * odds / (len(base) * math.log(2.0))
     return value, flat @ slope.ravel() + 2.0 * RIDGE * weights
+
+
+def within(scores: Tensor, loudest: Tensor) -> Tensor:
+    """Scores `(R, G, K)` of which none is farther from the median of its game than `loudest`, `(R,)`.
+
+    Densities of sums say anything of a batch with a record that is like none of the adversary's own: thousands of nats
+    for whichever candidate takes most of it away.
+    """
+    typical = scores.median(-1, keepdim=True).values
+    bound = loudest.to(scores)[:, None, None]
+    return scores.clamp(typical - bound, typical + bound)
+
+
+def calmed(scores: Tensor, secret: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores `(R, G, K)` of games with known secrets `(G,)` within bounds, and these, by row: what is said of most
+    members, and at least what would settle a game if it were a log-likelihood ratio."""
+    own = scores.gather(-1, secret.to(scores.device).expand(len(scores), -1)[..., None]).squeeze(-1)
+    said = (own - scores.median(-1).values).double().quantile(MOST, 1)
+    loudest = said.clamp_min(math.log(SETTLED * scores.shape[-1]))
+    return within(scores, loudest), loudest

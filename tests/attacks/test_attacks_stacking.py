@@ -9,7 +9,7 @@ from attack_cases import generator
 
 from ptaudit.attacks import stacking
 from ptaudit.attacks.calibration import MOST_CAUTIOUS, SHARES, cautious_share, gain
-from ptaudit.attacks.stacking import RIDGE, Stack, fit_stack
+from ptaudit.attacks.stacking import MOST, RIDGE, SETTLED, Stack, calmed, fit_stack, within
 
 K = 32
 
@@ -203,3 +203,43 @@ def test_a_share_costs_at_most_one_standard_error():
     best = max(tried, key=lambda b: float(b.mean()))
     lost = best - gain(ratio, share)
     assert float(lost.mean()) <= float(lost.std()) / 300**0.5 + 1e-9
+
+
+def test_log_likelihood_ratios_are_within_what_settles_a_game():
+    secret = secrets(2000, 20)
+    scores = scores_of(secret, 2.0, 21)
+    bounded, loudest = calmed(scores, secret)
+    assert torch.equal(bounded, scores)
+    assert loudest.item() == pytest.approx(math.log(SETTLED * K))
+
+
+def test_bounds_are_what_a_row_says_of_most_members():
+    secret = secrets(2000, 22)
+    scores = 100.0 * scores_of(secret, 2.0, 23)
+    bounded, loudest = calmed(scores, secret)
+    typical = scores.median(-1, keepdim=True).values
+    apart = (scores - typical).gather(2, secret[None, :, None])
+    assert float((apart <= loudest[:, None, None]).double().mean()) == pytest.approx(MOST, abs=0.001)
+    assert float((bounded - typical).abs().max()) <= float(loudest) * (1 + 1e-6)
+    inside = (scores - typical).abs() <= loudest[:, None, None]
+    assert torch.equal(bounded[inside], scores[inside])
+
+
+def outshouted(secret, seed, wrong):
+    """A row that tells well, and one that in a game of twenty says thousands of nats: of the member, or of another."""
+    quiet, loud = scores_of(secret, 4.0, seed), scores_of(secret, 0.5, seed + 1)
+    games = torch.arange(0, len(secret), 20)
+    loud[0, games, (secret[games] + wrong) % K] += 5000.0
+    return torch.cat([quiet, loud])
+
+
+def test_a_row_that_shouts_at_what_it_has_never_seen_does_not_undo_what_others_know():
+    """Its shouts were right in the games that it was fitted to, and are wrong in others."""
+    one, two = secrets(4000, 24), secrets(4000, 25)
+    own, others = outshouted(one, 26, 0), outshouted(two, 28, 1)
+    clean = held_out(fit_stack(own[:1], one, prior(4000), 1e-3), others[:1], two)
+    bare = held_out(fit_stack(own, one, prior(4000), 1e-3), others, two)
+    bounded, loudest = calmed(own, one)
+    calm = held_out(fit_stack(bounded, one, prior(4000), 1e-3), within(others, loudest), two)
+    assert bare < clean - 0.3
+    assert calm > clean - 0.05
