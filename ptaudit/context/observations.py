@@ -62,15 +62,9 @@ def observations(context: EpochContext, view: View, places: Sequence[int], late:
         places: the layers that it shares, as rows of the tokens.
         late: whether the adversary knows the weights of the epoch before only.
     """
-    now = observation(context, view, places)
-    bare = undefended(view)
-    known = now
-    if late:
-        earlier = before(context)
-        assert earlier is not None
-        known = observation(earlier, view, places)
-        context = earlier
-    return Observations(now, None if bare == view else observation(context, bare, places, view.noise_std > 0.0), known)
+    bare, known = undefended(view), known_by(context, late)
+    now, own = (observation(epoch, view, places) for epoch in (context, known))
+    return Observations(now, None if bare == view else observation(known, bare, places, view.noise_std > 0.0), own)
 
 
 def adaptive(context: EpochContext, view: View, places: Sequence[int]) -> Known:
@@ -106,7 +100,7 @@ def static(context: EpochContext, view: View, places: Sequence[int], late: bool 
     bare = undefended(view)
     if bare == view:
         return None
-    known = (before(context) if late else None) or context
+    known = known_by(context, late)
     tokens = summed(known, plain_sums(view), places, view.noise_std > 0.0).tokens
     return Known(tokens, bare, observation(context, view, places))
 
@@ -179,10 +173,10 @@ def _share_diverged(context: EpochContext, view: View) -> float:
     return seen.diverged(batches, generator)
 
 
-def before(context: EpochContext) -> EpochContext | None:
-    """The same members read with the weights of the epoch before; None where there is none."""
-    if context.before is None:
-        return None
+def known_by(context: EpochContext, late: bool) -> EpochContext:
+    """The epoch with the weights that an adversary knows: its own, or those of the epoch before, if there is one."""
+    if not late or context.before is None:
+        return context
     earlier = context.before
 
     def read() -> EpochContext:

@@ -14,7 +14,7 @@ from ptaudit.attacks.imputation import impute, predict
 from ptaudit.context.counterfactual import counterfactual, counterfactual_alone, counterfactual_gradients
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.memo import Key
-from ptaudit.context.observations import before, undefended
+from ptaudit.context.observations import known_by, undefended
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.data.attribute_encoding import attribute_secret
@@ -49,7 +49,12 @@ class AttributePlay(ProbedPlay[AttributeGame]):
 
     def measure(self, context: EpochContext, game: AttributeGame, view: View, board: ViewGame) -> Found:
         """What every family finds who knows nothing of the record."""
-        return _latent(context, game, view, board)
+        session = context.session
+        column = session.records.columns[attribute_of(game, session.spec)]
+        secret = attribute_secret(column[session.members])
+        values = torch.from_numpy(np.where(secret.known, secret.values, -1))
+        others = torch.from_numpy(secret.codes_of(column[session.others]))
+        return latent.measure(values, board.observed(view, game, context.seed, others), game.adversary)
 
     def check(self, session: Session, game: AttributeGame) -> None:
         """Refuses attributes that are no classes; who plays depends on whether it is an input that can be tried out."""
@@ -89,21 +94,12 @@ def _check_players(session: Session, game: AttributeGame) -> None:
             raise SpecError(what, where=f"gate {gate.id}", remedy=f"there are: {', '.join(players)}")
 
 
-def _latent(context: EpochContext, game: AttributeGame, view: View, board: ViewGame) -> Found:
-    session = context.session
-    column = session.records.columns[attribute_of(game, session.spec)]
-    secret = attribute_secret(column[session.members])
-    values = torch.from_numpy(np.where(secret.known, secret.values, -1))
-    others = torch.from_numpy(secret.codes_of(column[session.others]))
-    return latent.measure(values, board.observed(view, game, context.seed, others), game.adversary)
-
-
 def _input(context: EpochContext, game: AttributeGame, view: View, board: ViewGame) -> Found:
     session = context.session
     name = attribute_of(game, session.spec)
     codes = session.records.fields[name].codes[session.members]
     prior = torch.from_numpy(_prior(context, name))
-    about, seen = _known_epoch(context, board), board.observations
+    about, seen = known_by(context, board.late), board.observations
     noisy = view.noise_std > 0.0
     # A view that does not add up is taken to show a record's own token, or what it shows of the record alone, and
     # something else.
@@ -120,12 +116,6 @@ def _input(context: EpochContext, game: AttributeGame, view: View, board: ViewGa
     secret = torch.from_numpy(codes)
     observed = replace(board.observed(view, game, context.seed), batches=FIT_GAMES)
     return known_rest.measure(secret, prior, observed, known, plain)
-
-
-def _known_epoch(context: EpochContext, board: ViewGame) -> EpochContext:
-    """The epoch with the weights that the adversary knows."""
-    earlier = before(context) if board.late else None
-    return context if earlier is None else earlier
 
 
 def _prior(context: EpochContext, name: str) -> NDArray[np.float64]:

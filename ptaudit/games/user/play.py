@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.observations import adaptive, before, static
+from ptaudit.context.observations import adaptive, known_by, static
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.errors import DataError
@@ -51,7 +51,7 @@ def _measure(context: EpochContext, game: UserGame, view: View, board: ViewGame)
     assert session.spec.data.user is not None
     column = session.records.columns[session.spec.data.user][session.members]
     users = torch.from_numpy(np.unique(column, return_inverse=True)[1])
-    known = (before(context) if board.late else None) or context
+    known = known_by(context, board.late)
     who, unaware = adaptive(known, view, board.places), static(context, view, board.places, board.late)
     if board.late:  # it prepares on what it computes, and plays on what is shown now
         who = replace(who, observation=board.observations.now, known=board.observations.known, algebra=None, late=True)
