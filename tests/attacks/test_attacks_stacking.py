@@ -207,7 +207,7 @@ def test_a_share_costs_at_most_one_standard_error():
 
 def test_log_likelihood_ratios_are_within_what_settles_a_game():
     secret = secrets(2000, 20)
-    scores = scores_of(secret, 2.0, 21)
+    scores = scores_of(secret, 1.0, 21)
     bounded, loudest = calmed(scores, secret)
     assert torch.equal(bounded, scores)
     assert loudest.item() == pytest.approx(math.log(SETTLED * K))
