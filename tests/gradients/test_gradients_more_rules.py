@@ -1,7 +1,5 @@
 """Rules of the less common layers against one-record autograd: the same grid of cheaper, ghost and explicit."""
 
-import importlib
-
 import pytest
 import torch
 from token_models import Readout
@@ -11,23 +9,11 @@ from torch import nn
 from ptaudit.gradients.layers import find_layers
 from ptaudit.gradients.per_example_pass import per_example_pass, reading_of
 from ptaudit.gradients.record_losses import RecordLosses
-from ptaudit.gradients.rules import base
 from ptaudit.sketches.reader import TokenReader
 
 N = 6
 LINEAR = nn.functional.linear
 TARGETS = torch.tensor([0, 1, 2, 0, 1, 2])
-
-
-@pytest.fixture(params=["cheaper", "ghost", "explicit"])
-def way(request, monkeypatch):
-    """Both ways to a norm, whichever is cheaper for these shapes; one record at a time where both are forced."""
-    if request.param != "cheaper":
-        for name in ("conv_transpose", "projection"):
-            rules = importlib.import_module(f"ptaudit.gradients.rules.{name}")
-            monkeypatch.setattr(rules, "ghost_is_cheaper", lambda *_: request.param == "ghost")
-        monkeypatch.setattr(base, "MEMORY", 1)
-    return request.param
 
 
 def read_one(layer, inputs):

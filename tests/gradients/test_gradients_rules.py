@@ -1,7 +1,5 @@
 """Every rule against one-record autograd and dense projection, over a grid of configurations."""
 
-import importlib
-
 import pytest
 import torch
 from token_models import Readout
@@ -15,17 +13,6 @@ N = 6
 
 def targets():
     return torch.tensor([0, 1, 2, 0, 1, 2])
-
-
-@pytest.fixture(params=["cheaper", "ghost", "explicit"])
-def way(request, monkeypatch):
-    """Both ways to a norm, whichever is cheaper for these shapes; one record at a time where both are forced."""
-    if request.param != "cheaper":
-        for name in ("linear", "conv"):
-            rules = importlib.import_module(f"ptaudit.gradients.rules.{name}")
-            monkeypatch.setattr(rules, "ghost_is_cheaper", lambda *_: request.param == "ghost")
-        monkeypatch.setattr(base, "MEMORY", 1)
-    return request.param
 
 
 def read_one(layer, inputs):
