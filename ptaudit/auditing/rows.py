@@ -20,11 +20,12 @@ from ptaudit.tables.status import limited_by_attack, never_below_identity
 
 def rows_of(context: EpochContext, game: GameSpec, scores: Iterable[Scores]) -> list[Row]:
     """A row for each adversary, scope and metric; `attack-limited` where nothing but its adversary limits it."""
-    bare = {view.name for view in context.session.spec.audit.views if not _has_mechanism(view.defense, game)}
+    bare = {view.name for view in context.session.spec.audit.views if not has_mechanism(view.defense, game)}
     return [limited_by_attack(row) if row.view in bare else row for one in scores for row in _rows(context, game, one)]
 
 
-def _has_mechanism(defense: Part | None, game: GameSpec) -> bool:
+def has_mechanism(defense: Part | None, game: GameSpec) -> bool:
+    """Whether a defense is noise of known size on what a game is about."""
     return is_mechanism(defense and defense.plain(), game.plain())
 
 
@@ -58,6 +59,6 @@ def judged(rows: Sequence[Row], spec: Spec) -> list[Row]:
 
     def is_at_least(row: Row) -> bool:
         game = games.get(row.game)
-        return game is not None and game.at_least_identity(not _has_mechanism(views.get(row.view), game))
+        return game is not None and game.at_least_identity(not has_mechanism(views.get(row.view), game))
 
     return never_below_identity(rows, [title for title, game in games.items() if game.names_records], is_at_least)

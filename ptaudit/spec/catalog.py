@@ -8,9 +8,6 @@ MODEL_VIEW = "model"
 JOINT = "*"
 """Name of the row that stands for all layers of a view jointly."""
 
-KNOWS = ("none", "others", "pool", "rest", "batch_norm")
-"""What an adversary may know of the records of a batch; see `views.knowledge`."""
-
 NOISE_HALF = "noise_half"
 """Metric of the identity game: the noise at which half of the ceiling is left, larger where more leaks; see
 `tables.ranking`."""

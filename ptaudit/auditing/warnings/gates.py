@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from ptaudit.auditing.rows import has_mechanism
 from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.context.layer_patterns import shared
 from ptaudit.context.make_view import make_view
@@ -15,7 +16,6 @@ from ptaudit.spec.base import Part
 from ptaudit.spec.catalog import MODEL_VIEW
 from ptaudit.spec.metrics import metric
 from ptaudit.spec.model import GateSpec
-from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.run import LayerEntry
 
 
@@ -27,18 +27,18 @@ def idle_gates(about: Subject) -> Iterator[str]:
         text = reachable(gate, ceiling=ceiling) if ceiling is not None else None
         if text:
             yield text
-        if gate.needs == "mechanism" and not _has_mechanism(session, gate):
+        if gate.needs == "mechanism" and not _is_protected(session, gate):
             yield f"gate {gate.id} can never pass: it needs a mechanism, and view {gate.view} has no noise"
 
 
-def _has_mechanism(session: Session, gate: GateSpec) -> bool:
+def _is_protected(session: Session, gate: GateSpec) -> bool:
     """Whether noise of known size stands behind what a gate looks at."""
     trained = session.spec.defended.get(gate.trained_with, session.spec)
     game = next(game for game in session.spec.games if game.title == gate.game)
     defense: Part | None = trained.train.defense
     if gate.view != MODEL_VIEW:
         defense = next(view.defense for view in trained.audit.views if view.name == gate.view)
-    return is_mechanism(defense and defense.plain(), game.plain())
+    return has_mechanism(defense, game)
 
 
 def _ceiling(session: Session, gate: GateSpec, layers: Sequence[LayerEntry]) -> float | None:
