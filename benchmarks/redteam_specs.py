@@ -28,7 +28,7 @@ def specs(data: Path) -> dict[str, Spec]:
     made = {
         "digits": _digits({"plain": [8, 32]}, [IDENTITY, LABEL], [0, 8]),
         "digits-quick": _digits({"plain": [32]}, [IDENTITY], [8]),
-        "digits-noise": _digits({}, [IDENTITY, LABEL], [0, 8], _noisy(32, 0.01)),
+        "digits-noise": _digits({}, [IDENTITY], [0, 8], _noisy(32, 0.01)),
         "digits-defended": _digits({}, [IDENTITY], [8], _signs(8), _signs(32), _pruned(8, 0.9)),
         "digits-update": _digits({}, [IDENTITY], [8], _update(32, 5, 0.1)),
         "adult-update": _adult(data, {}, [IDENTITY], [3], _update(32, 5, 0.1), records=4000),
