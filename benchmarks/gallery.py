@@ -46,7 +46,8 @@ def main() -> int:
     os.environ["PTAUDIT_DATA"] = str(options.data.resolve())
     rows = [_run(name, options.runs, options.quick) for name in options.names or NAMES]
     if not options.quick:
-        fill(PAGE, "overview", _overview([read_run(options.runs / name) for name in NAMES]))
+        there = [options.runs / name for name in NAMES if (options.runs / name).is_dir()]
+        fill(PAGE, "overview", _overview([read_run(folder) for folder in there]))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -6,9 +6,10 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 
-from ptaudit.attacks.batch import FitObservations, ObservedGames, PlayedObservations, prepare
+from ptaudit.attacks.batch import FitObservations, ObservedGames, PlayedObservations, noted, prepare
 from ptaudit.attacks.batch.choice import answer, choose_setting
 from ptaudit.attacks.batch.gaussian import likelihoods
+from ptaudit.attacks.batch.noted import NARROW
 from ptaudit.attacks.registry import COMBINED, OF_BATCHES
 
 HALF = math.log(0.5)
@@ -206,3 +207,23 @@ def test_giants_do_not_hide_a_shift():
 def test_an_unknown_family_is_an_error():
     with pytest.raises(ValueError, match="unknown family 'svm': one of combined, likelihood-ratio, linear"):
         play("svm")
+
+
+@pytest.mark.parametrize("family", NARROW)
+def test_few_numbers_that_tell_are_not_drowned_by_many_that_do_not(family, monkeypatch):
+    """Six numbers are shifted by the secret, 700 are noise: of those that go with the secret most more is learned."""
+    n = 2000
+    secret = coins(3 * n, 1)
+    numbers = drawn(3 * n, 706, seed=2).float()
+    numbers[:, :6] += 0.8 * secret[:, None]
+    share = torch.nn.functional.one_hot(secret[:n], 2).float()
+
+    def found():
+        ratios = noted.ratios(numbers[:n], share[None], numbers[n:], family, 0)[0]
+        posterior = ratios.double().log_softmax(-1)
+        told = (posterior.gather(-1, secret[n:].expand(len(ratios), -1)[..., None])[..., 0] - HALF) / math.log(2)
+        return told[told[:, :n].mean(1).argmax(), n:].mean()
+
+    with_few = found()
+    monkeypatch.setattr(noted, "FEW", 10_000)
+    assert with_few > found() + 0.05

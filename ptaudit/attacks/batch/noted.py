@@ -26,8 +26,9 @@ log-probabilities `(V, A, u, K)` at A settings."""
 FARTHEST = 8.0
 """Farthest number in standard deviations."""
 
-MOST = 768
-"""Most numbers that are looked at, at most half as many as there are batches: those that go with the secret most."""
+MOST, FEW = 768, 96
+"""Most numbers that are looked at, at most half as many as there are batches: those that go with the secret most; and
+how many `NARROW` families look at in further settings: where noise hides most numbers, they drown what few tell."""
 
 TREES, LEAST_LEAF, TRIED = 100, 4, 0.1
 """Trees of a forest, fewest batches in a leaf, share of the numbers that are tried at a split."""
@@ -42,7 +43,7 @@ LEAST_SHARE = 1e-4
 
 
 def ratios(known: Tensor, shares: Tensor, unseen: Tensor, family: str, seed: int) -> Tensor:
-    """Log-likelihood ratios of every value, `(V, A, u, K)`, up to a constant for each batch.
+    """Log-likelihood ratios of every value, `(V, A, u, K)`, up to a constant for each batch; A settings.
 
     Args:
         known: numbers of the batches to fit on, `(n, f)`.
@@ -54,13 +55,18 @@ def ratios(known: Tensor, shares: Tensor, unseen: Tensor, family: str, seed: int
     one, two = (torch.nan_to_num(some.float())[None] for some in (known, unseen))
     one, two = (some[0].clamp(-FARTHEST, FARTHEST) for some in mapped(lambda some, _: some, one, two))
     frequency = (shares.sum(1) + 1.0) / (shares.shape[1] + shares.shape[2])
-    most = min(MOST, len(one) // 2)
-    if one.shape[1] <= most:
-        found = NOTED[family](one, shares, two, seed)
-    else:
-        kept = [_telling(one, share, most) for share in shares]
-        found = torch.cat([NOTED[family](one[:, k], s[None], two[:, k], seed) for k, s in zip(kept, shares)])
-    return found - frequency.log()[:, None, None]
+    widths = [min(MOST, len(one) // 2)]
+    if family in NARROW and min(widths[0], one.shape[1]) > FEW:
+        widths.append(FEW)
+    found = []
+    for most in widths:
+        if one.shape[1] <= most:
+            found.append(NOTED[family](one, shares, two, seed))
+        else:
+            kept = [_telling(one, share, most) for share in shares]
+            some = [NOTED[family](one[:, k], share[None], two[:, k], seed) for k, share in zip(kept, shares)]
+            found.append(torch.cat(some))
+    return torch.cat(found, 1) - frequency.log()[:, None, None]
 
 
 def _telling(known: Tensor, share: Tensor, most: int) -> Tensor:
@@ -114,3 +120,6 @@ NOTED: Mapping[str, Predictor] = MappingProxyType(
     {"linear": _linear, "mlp": _mlp, "forest": _forest, "boosting": _boosting}
 )
 """The families of predictors by name."""
+
+NARROW = ("linear", "mlp")
+"""Those that many numbers without meaning harm; trees choose among them."""
