@@ -36,8 +36,11 @@ TREES, LEAST_LEAF, TRIED = 100, 4, 0.1
 BOOSTED, RATE = (220, 100), (0.06, 0.1)
 """Boosted trees, and how much of each is added: of two values, which take trees for one alone, and of more."""
 
-LEAVES, BOOSTED_NUMBERS = 15, 300
-"""Leaves of a boosted tree, and the numbers that they look at."""
+LEAVES = 15
+"""Leaves of a boosted tree."""
+
+TREE_NUMBERS = 300
+"""Numbers that trees look at, those that go with the secret most: with more they take longer and find no more."""
 
 LEAST_SHARE = 1e-4
 
@@ -87,21 +90,29 @@ def _mlp(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tensor:
 def _forest(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tensor:
     """Mean share in the leaves, with one tree more that knows only the frequencies."""
     found = []
-    for share in shares.cpu().numpy():
+    for share in shares:
+        x, asked, truth = (part.cpu().numpy() for part in (*_for_trees(known, share, unseen), share))
         trees = ExtraTreesRegressor(
             TREES, min_samples_leaf=LEAST_LEAF, max_features=TRIED, n_jobs=1, random_state=seed % 2**32
         )
-        answers = trees.fit(known.cpu().numpy(), share).predict(unseen.cpu().numpy())
-        found.append(np.log((TREES * answers + share.mean(0) + 1e-3) / (TREES + 1.0)))
+        answers = trees.fit(x, truth).predict(asked)
+        found.append(np.log((TREES * answers + truth.mean(0) + 1e-3) / (TREES + 1.0)))
     return torch.from_numpy(np.stack(found))[:, None].to(unseen)
 
 
+def _for_trees(known: Tensor, share: Tensor, unseen: Tensor) -> tuple[Tensor, Tensor]:
+    if known.shape[1] <= TREE_NUMBERS:
+        return known, unseen
+    some = _telling(known, share, TREE_NUMBERS)
+    return known[:, some], unseen[:, some]
+
+
 def _boosting(known: Tensor, shares: Tensor, unseen: Tensor, seed: int) -> Tensor:
-    """Boosted trees of every share, on the numbers that go with it most."""
+    """Boosted trees of every share."""
     found = []
     for share in shares:
-        some = _telling(known, share, BOOSTED_NUMBERS) if known.shape[1] > BOOSTED_NUMBERS else slice(None)
-        x, asked, kinds = known[:, some].cpu().numpy(), unseen[:, some].cpu().numpy(), share.shape[1]
+        x, asked = (part.cpu().numpy() for part in _for_trees(known, share, unseen))
+        kinds = share.shape[1]
         answers = []
         for value in range(kinds - (kinds == 2)):
             trees = HistGradientBoostingRegressor(
