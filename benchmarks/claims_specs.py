@@ -16,8 +16,8 @@ SIZES, ROUNDS, ROUNDS_OF = (1, 8, 64, 512), (1, 2, 4, 8), 32
 SIGMAS, RATIOS, RATES = (0.25, 0.5, 1, 2, 4), (0.9, 0.99), (0.25, 0.5)
 """Noise multipliers of DP, shares that are pruned, rates of dropout."""
 
-PROBES, PROBE = ["likelihood-ratio", "mlp"], ["linear"]
-"""Adversaries of the sweeps, and of the comparison of defenses, where every one plays twice."""
+PROBES, PROBE = ["combined"], ["linear"]
+"""Adversaries of the sweeps, and of the comparison of defenses, where every one plays twice in each training."""
 
 ARMS_OF = [1, 8]
 """Batch sizes at which defenses are compared: there must be something to hide."""
