@@ -82,7 +82,7 @@ def auc_estimate(
     members, others = auc_influence(scores_in, scores_out)
     value = float(members.mean())
     variance = members.var(ddof=1) / len(members) + others.var(ddof=1) / len(others)
-    lo, hi = _logit_interval(value, math.sqrt(variance), min(len(members), len(others)))
+    lo, hi = logit_interval(value, math.sqrt(variance), min(len(members), len(others)))
     drawn = _bootstrap_auc(scores_in, scores_out, draws, seed)
     return Estimate(value, lo, hi, null, 1.0, len(members) + len(others), status, drawn)
 
@@ -196,7 +196,11 @@ def _placements(scores: Array, others: Array) -> Array:
     return below / (2 * len(others))
 
 
-def _logit_interval(value: float, error: float, smaller: int) -> tuple[float, float]:
+def logit_interval(value: float, error: float, smaller: int) -> tuple[float, float]:
+    """95 % interval of an AUC with a standard error, by t on the logit scale; `smaller` of the two groups' sizes.
+
+    At an AUC of 0 or 1 the other end is that of the rule of three.
+    """
     if value in (0.0, 1.0):
         return (rule_of_three(1.0, smaller), 1.0) if value else (0.0, 1 - rule_of_three(1.0, smaller))
     if error == 0.0:
@@ -208,21 +212,12 @@ def _logit_interval(value: float, error: float, smaller: int) -> tuple[float, fl
 
 
 def _bootstrap_auc(scores_in: Array, scores_out: Array, draws: int, seed: int) -> Array:
-    """AUC of every resample (draws,)."""
-    weights_in = resample_weights(len(scores_in), draws, seed).T
-    weights_out = resample_weights(len(scores_out), draws, seed, stream=1).T
-    return weighted_auc(scores_in, scores_out, weights_in, weights_out)
-
-
-def weighted_auc(scores_in: Array, scores_out: Array, weights_in: Array, weights_out: Array) -> Array:
-    """AUC (draws,) under record weights (n_in, draws) and (n_out, draws), columns summing to 1.
-
-    Cumulated weights of the ordered non-members, read off at each member.
-    """
+    """AUC of every resample (draws,): cumulated weights of the ordered non-members, read off at each member."""
     order = np.argsort(scores_out, kind="stable")
     ordered = scores_out[order]
     left, right = (np.searchsorted(ordered, scores_in, side=side) for side in ("left", "right"))
-    draws = weights_in.shape[1]
+    weights_in = resample_weights(len(scores_in), draws, seed).T
+    weights_out = resample_weights(len(scores_out), draws, seed, stream=1).T
     drawn = np.empty(draws)
     for part in _parts(draws, len(scores_in) + len(scores_out)):
         below = _cumulated(weights_out[order, part])

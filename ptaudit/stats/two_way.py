@@ -21,24 +21,29 @@ from ptaudit.stats.binomial import clopper_pearson, rule_of_three
 from ptaudit.stats.bootstrap import DRAWS, resample_weights
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import (
-    auc,
+    auc_influence,
     best_cut,
+    logit_interval,
     null_tpr,
     score_problem,
     too_few_negatives,
     tpr_at_fpr,
-    weighted_auc,
     weighted_tpr,
 )
-from ptaudit.stats.simultaneous import Z
+from ptaudit.stats.simultaneous import Z, spread
 
 Array = NDArray[np.float64]
-Statistic = Callable[[Array, Array], Array]
-"""A number for each draw, from weights of member pairs (P, draws) and of non-member pairs (Q, draws)."""
+Units = NDArray[np.int64]
+Statistic = Callable[[Array, Units, Units], Array]
+"""A number for each draw, from weights (draws, units) and from the unit of each member and each non-member pair."""
+
+MIN_RECORDS = 20
+"""Fewest records that are a member in some model, and that are not in some."""
 
 _MODELS = 2
 _HALVES = 3
-_AT_ONCE = 1 << 21
+_FIRST = 64
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -75,17 +80,22 @@ class FleetScores:
 
 
 def auc_estimate(fleet: FleetScores, *, seed: int, null: float = 0.5, draws: int = DRAWS) -> Estimate:
-    """AUC over all pairs; n = records. Where it is 0 or 1 the other end is that of the rule of three."""
-    inside, outside = fleet.inside, fleet.outside
-    if problem := score_problem(inside, outside):
+    """AUC over all pairs; n = records.
+
+    The interval is DeLong's on the logit scale (see `roc.auc_estimate`), with the shares of non-members below members
+    summed over what a record's, and a model's, pairs have in common.
+    """
+    if problem := _problem(fleet):
         return inconclusive(problem, ceiling=1.0, n=fleet.records)
-    value = auc(inside, outside)
-    drawn = _drawn(fleet, value, lambda one, zero: weighted_auc(inside, outside, one, zero), seed, draws)
-    lo, hi = _ends(value, drawn)
-    least = rule_of_three(1.0, min(_distinct(fleet)))
-    if value in (0.0, 1.0):
-        lo, hi = (min(lo, least), hi) if value else (lo, max(hi, 1.0 - least))
-    return Estimate(value, lo, hi, null, 1.0, fleet.records, draws=drawn).clipped(0.0, 1.0)
+    below, above = auc_influence(fleet.inside, fleet.outside)
+    value = float(below.mean())
+
+    def statistic(weights: Array, one: Units, zero: Units) -> Array:
+        return _means(weights, one, below) + _means(weights, zero, above) - value
+
+    drawn = _drawn(fleet, value, statistic, seed, draws)
+    lo, hi = logit_interval(value, float(spread(drawn[None])[0]), min(_distinct(fleet)))
+    return Estimate(value, lo, hi, null, 1.0, fleet.records, draws=drawn)
 
 
 def tpr_at_fpr_estimate(fleet: FleetScores, fpr: float, *, seed: int, draws: int = DRAWS) -> Estimate:
@@ -100,22 +110,25 @@ def tpr_at_fpr_estimate(fleet: FleetScores, fpr: float, *, seed: int, draws: int
     """
     inside, outside = fleet.inside, fleet.outside
     without = "pairs of a model and a record outside it"
-    if problem := score_problem(inside, outside) or too_few_negatives(len(outside), fpr, without):
+    if problem := _problem(fleet) or too_few_negatives(len(outside), fpr, without):
         return inconclusive(problem, ceiling=1.0, n=fleet.records)
     value = tpr_at_fpr(inside, outside, fpr)
-    drawn = _drawn(fleet, value, lambda one, zero: weighted_tpr(inside, outside, fpr, one, zero), seed, draws)
+
+    def statistic(weights: Array, one: Units, zero: Units) -> Array:
+        return _true_positive_rates((inside, outside), (one, zero), weights, fpr)
+
+    drawn = _drawn(fleet, value, statistic, seed, draws)
     members = _distinct(fleet)[0]
     exact_lo, exact_hi = clopper_pearson(round(value * members), members)
     low, high = _ends(value, drawn)
-    lo, hi = min(exact_lo, low), max(exact_hi, high)
     n = fleet.records if fpr else len(outside)
-    return Estimate(value, lo, hi, null_tpr(len(outside), fpr), 1.0, n, draws=drawn).clipped(0.0, 1.0)
+    found = Estimate(value, min(exact_lo, low), max(exact_hi, high), null_tpr(len(outside), fpr), 1.0, n, draws=drawn)
+    return found.clipped(0.0, 1.0)
 
 
 def accuracy_estimate(fleet: FleetScores, *, seed: int, draws: int = DRAWS) -> Estimate:
     """Balanced accuracy over all pairs, the threshold for each half of the records from the other; n = records."""
-    inside, outside = fleet.inside, fleet.outside
-    if problem := score_problem(inside, outside):
+    if problem := _problem(fleet):
         return inconclusive(problem, ceiling=1.0, n=fleet.records)
     order = np.random.default_rng([seed, fleet.records, _HALVES]).permutation(fleet.records)
     halves = order[: fleet.records // 2], order[fleet.records // 2 :]
@@ -127,11 +140,25 @@ def accuracy_estimate(fleet: FleetScores, *, seed: int, draws: int = DRAWS) -> E
         right[:, own] = (fleet.scores[:, own] > cut) == fleet.included[:, own]
     right_in, right_out = right[fleet.included], right[~fleet.included]
     value = float(right_in.mean() + right_out.mean()) / 2.0
-    drawn = _drawn(fleet, value, lambda one, zero: (right_in @ one + right_out @ zero) / 2.0, seed, draws)
+
+    def statistic(weights: Array, one: Units, zero: Units) -> Array:
+        return (_means(weights, one, right_in) + _means(weights, zero, right_out)) / 2.0
+
+    drawn = _drawn(fleet, value, statistic, seed, draws)
     lo, hi = _ends(value, drawn)
     if value == 1.0:
         lo = min(lo, rule_of_three(1.0, min(_distinct(fleet))))
     return Estimate(value, lo, hi, 0.5, 1.0, fleet.records, draws=drawn).clipped(0.0, 1.0)
+
+
+def _problem(fleet: FleetScores) -> str | None:
+    """Why scores cannot be judged; None if they can. Every resample has members and non-members then."""
+    fewest = min(_distinct(fleet))
+    if fewest < MIN_RECORDS:
+        return f"needs {MIN_RECORDS} records that are members, and as many that are not, there are {fewest} of one kind"
+    if fleet.included.all(1).any() or not fleet.included.any(1).all():
+        return "a model has no members, or no non-members, among the records"
+    return score_problem(fleet.inside, fleet.outside)
 
 
 def _ends(value: float, drawn: Array) -> tuple[float, float]:
@@ -147,24 +174,37 @@ def _distinct(fleet: FleetScores) -> tuple[int, int]:
 
 def _drawn(fleet: FleetScores, value: float, statistic: Statistic, seed: int, draws: int) -> Array:
     """The value with the deviations of resampled records and of resampled models, (draws,)."""
-    places = np.nonzero(fleet.included), np.nonzero(~fleet.included)
-    of_records = _resampled(resample_weights(fleet.records, draws, seed), [side[1] for side in places], statistic)
+    (model_in, record_in), (model_out, record_out) = np.nonzero(fleet.included), np.nonzero(~fleet.included)
+    of_records = statistic(resample_weights(fleet.records, draws, seed), record_in, record_out)
     models = len(fleet.scores)
     if models == 1:
         return of_records
-    weights = resample_weights(models, draws, seed, stream=_MODELS)
-    of_models = _resampled(weights, [side[0] for side in places], statistic)
+    of_models = statistic(resample_weights(models, draws, seed, stream=_MODELS), model_in, model_out)
     few = float(stats.t.ppf(0.975, models - 1)) / Z * math.sqrt(models / (models - 1))
     return of_records + few * (of_models - value)
 
 
-def _resampled(weights: Array, units: list[NDArray[np.int64]], statistic: Statistic) -> Array:
-    """The statistic of each draw, where every pair has the weight of its unit (a record, or a model)."""
-    draws = len(weights)
-    step = max(1, _AT_ONCE // sum(len(side) for side in units))
-    drawn = np.empty(draws)
-    for start in range(0, draws, step):
-        part = weights[start : start + step].T
-        one, zero = (part[side] for side in units)
-        drawn[start : start + step] = statistic(one / one.sum(0), zero / zero.sum(0))
-    return drawn
+def _means(weights: Array, unit: Units, values: Array) -> Array:
+    """Means of values of pairs in each draw, where a pair has the weight of its unit."""
+    units = weights.shape[1]
+    return np.asarray(
+        (weights @ np.bincount(unit, values, units)) / (weights @ np.bincount(unit, minlength=units).astype(np.float64))
+    )
+
+
+def _true_positive_rates(scores: tuple[Array, Array], units: tuple[Units, Units], weights: Array, fpr: float) -> Array:
+    """TPR of each draw, from as many of the highest pairs as use up the false-positive rate in every draw."""
+    counts = [np.bincount(unit, minlength=weights.shape[1]).astype(np.float64) for unit in units]
+    share = [weights / (weights @ count)[:, None] for count in counts]
+    order = np.argsort(-scores[1], kind="stable")
+    looked = _FIRST + math.ceil(2.0 * fpr * len(order))
+    while True:
+        top = order[:looked]
+        used_up = share[1] @ np.bincount(units[1][top], minlength=weights.shape[1])
+        if looked >= len(order) or used_up.min() > fpr + _ROUNDING:
+            break
+        looked *= 2
+    above = np.flatnonzero(scores[0] > scores[1][top[-1]])
+    return weighted_tpr(
+        scores[0][above], scores[1][top], fpr, share[0][:, units[0][above]].T, share[1][:, units[1][top]].T
+    )

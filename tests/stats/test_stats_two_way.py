@@ -4,7 +4,13 @@ from scipy import stats
 
 from ptaudit.stats.bootstrap import resample_weights
 from ptaudit.stats.roc import auc, tpr_at_fpr
-from ptaudit.stats.two_way import FleetScores, _resampled, accuracy_estimate, auc_estimate, tpr_at_fpr_estimate
+from ptaudit.stats.two_way import (
+    FleetScores,
+    _true_positive_rates,
+    accuracy_estimate,
+    auc_estimate,
+    tpr_at_fpr_estimate,
+)
 
 
 def fleet(generator, models, n, shift=1.0, of_models=0.0, of_records=0.0):
@@ -22,17 +28,30 @@ def test_values_are_those_of_all_pairs():
     assert accuracy_estimate(scores, seed=0, draws=20).value == pytest.approx(best, abs=0.03)
 
 
-def test_resampled_records_come_with_all_their_models():
-    scores = fleet(np.random.default_rng(0), 4, 30)
-    places = np.nonzero(scores.included), np.nonzero(~scores.included)
-    weights = resample_weights(30, 5, 0)
-    found = _resampled(
-        weights, [side[1] for side in places], lambda one, zero: scores.inside @ one - scores.outside @ zero
-    )
-    for b in range(5):
-        chosen = np.repeat(np.arange(30), np.round(weights[b] * 30).astype(int))
-        some = FleetScores(scores.scores[:, chosen], scores.included[:, chosen])
-        assert found[b] == pytest.approx(some.inside.mean() - some.outside.mean())
+def test_draws_are_the_numbers_of_resampled_records_with_all_their_models():
+    """Of one model, where they are of records alone; the AUC's are those of its first-order expansion."""
+    generator = np.random.default_rng(0)
+    member = generator.random((1, 400)) < 0.5
+    scores = FleetScores((generator.standard_normal((1, 400)) + member).round(1), member)
+    weights = resample_weights(400, 30, 0)
+    rates, areas = tpr_at_fpr_estimate(scores, 0.05, seed=0, draws=30), auc_estimate(scores, seed=0, draws=30)
+    for b in range(30):
+        chosen = np.repeat(np.arange(400), np.round(weights[b] * 400).astype(int))
+        inside, outside = scores.scores[:, chosen][member[:, chosen]], scores.scores[:, chosen][~member[:, chosen]]
+        assert rates.draws[b] == pytest.approx(tpr_at_fpr(inside, outside, 0.05))
+        assert areas.draws[b] == pytest.approx(auc(inside, outside), abs=0.003)
+
+
+@pytest.mark.parametrize("fpr", [0.0, 0.03, 0.4])
+def test_the_highest_pairs_suffice_for_every_draw_of_models(fpr):
+    scores = fleet(np.random.default_rng(0), 5, 80)
+    weights = resample_weights(5, 40, 0)
+    units = np.nonzero(scores.included)[0], np.nonzero(~scores.included)[0]
+    found = _true_positive_rates((scores.inside, scores.outside), units, weights, fpr)
+    for b in range(40):
+        chosen = np.repeat(np.arange(5), np.round(weights[b] * 5).astype(int))
+        some = FleetScores(scores.scores[chosen], scores.included[chosen])
+        assert found[b] == pytest.approx(tpr_at_fpr(some.inside, some.outside, fpr))
 
 
 @pytest.mark.parametrize(
@@ -96,9 +115,12 @@ def test_perfect_scores_keep_room_below():
 def test_scores_that_cannot_be_judged_are_inconclusive():
     scores = fleet(np.random.default_rng(0), 4, 20)
     broken = FleetScores(np.where(scores.scores > 2.0, np.nan, scores.scores), scores.included)
-    for estimate in (auc_estimate, accuracy_estimate):
+    alone = scores.included.copy()
+    alone[0] = True
+    for estimate in (auc_estimate, accuracy_estimate, lambda some, seed: tpr_at_fpr_estimate(some, 0.5, seed=seed)):
         assert "not numbers" in estimate(broken, seed=0).status
-        alone = FleetScores(scores.scores, np.ones_like(scores.included))
-        assert not estimate(alone, seed=0).conclusive
+        assert "a model has no members, or no non-members" in estimate(FleetScores(scores.scores, alone), seed=0).status
+        few = FleetScores(scores.scores[:, :19], scores.included[:, :19])
+        assert "needs 20 records that are members, and as many that are not" in estimate(few, seed=0).status
     with pytest.raises(ValueError, match="not of one"):
         FleetScores(scores.scores, scores.included[:2])
