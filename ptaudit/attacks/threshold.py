@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ptaudit.attacks.densities import sub_token
 from ptaudit.attacks.nuisance_density import NuisanceDensity, fit_student, log_density
+from ptaudit.stats.roc import best_cut
 
 Array = NDArray[np.float64]
 
@@ -82,7 +83,7 @@ def calibrate(scores: Array, member: NDArray[np.bool_]) -> Calibrated:
     """Fit the posterior, at even odds, and the threshold on one half; `member` says which scores are members'."""
     reference = np.sort(scores)
     quantile = np.asarray(ndtri(rankdata(scores) / (len(scores) + 1.0)))
-    return Calibrated(reference, log_odds(quantile, member), _best_cut(quantile, member))
+    return Calibrated(reference, log_odds(quantile, member), best_cut(quantile, member))
 
 
 def log_odds(scores: Array, member: NDArray[np.bool_]) -> tuple[float, float]:
@@ -102,16 +103,6 @@ def log_odds(scores: Array, member: NDArray[np.bool_]) -> tuple[float, float]:
         if np.abs(step).max() < _NEWTON_TOLERANCE:
             break
     return float(found[0]), float(found[1])
-
-
-def _best_cut(scores: Array, member: NDArray[np.bool_]) -> float:
-    """The threshold with the largest TPR - FPR; `score > cut` says member."""
-    order = np.argsort(scores, kind="stable")
-    ranked, is_member = scores[order], member[order]
-    tpr = 1.0 - np.cumsum(is_member) / is_member.sum()
-    fpr = 1.0 - np.cumsum(~is_member) / (~is_member).sum()
-    last_of_tie = np.append(np.diff(ranked) > 0, True)
-    return float(ranked[np.where(last_of_tie, tpr - fpr, -np.inf).argmax()])
 
 
 def shuffled_halves(n: int, generator: torch.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -51,7 +51,7 @@ def auc_influence(scores_in: Array, scores_out: Array) -> tuple[Array, Array]:
 def tpr_at_fpr(scores_in: Array, scores_out: Array, fpr: float) -> float:
     """Largest true-positive rate of a threshold whose false-positive rate is at most `fpr` (no interpolation)."""
     ones = np.full((len(scores_in), 1), 1 / len(scores_in)), np.full((len(scores_out), 1), 1 / len(scores_out))
-    found = float(_weighted_tpr(scores_in, scores_out, fpr, *ones)[0])
+    found = float(weighted_tpr(scores_in, scores_out, fpr, *ones)[0])
     return round(found * len(scores_in)) / len(scores_in)
 
 
@@ -76,13 +76,13 @@ def auc_estimate(
     Returns:
         Estimate with ceiling 1 and n = n_in + n_out; `inconclusive` for fewer than two of either or NaN scores.
     """
-    problem = _problem(scores_in, scores_out)
+    problem = score_problem(scores_in, scores_out)
     if problem:
         return inconclusive(problem, ceiling=1.0, n=len(scores_in) + len(scores_out))
     members, others = auc_influence(scores_in, scores_out)
     value = float(members.mean())
     variance = members.var(ddof=1) / len(members) + others.var(ddof=1) / len(others)
-    lo, hi = _logit_interval(value, math.sqrt(variance), min(len(members), len(others)))
+    lo, hi = logit_interval(value, math.sqrt(variance), min(len(members), len(others)))
     drawn = _bootstrap_auc(scores_in, scores_out, draws, seed)
     return Estimate(value, lo, hi, null, 1.0, len(members) + len(others), status, drawn)
 
@@ -106,34 +106,82 @@ def tpr_at_fpr_estimate(
     Args:
         scores_in: (n_in,) scores of members, higher = more likely a member.
         scores_out: (n_out,) scores of non-members.
-        fpr: the false-positive rate allowed, in (0, 1).
+        fpr: the false-positive rate allowed, in [0, 1); at 0 the threshold lets no non-member pass.
         seed: the audit's seed.
-        null: the rate with the membership shuffled; `fpr` if left out.
+        null: the rate with the membership shuffled; `null_tpr` if left out.
         draws: number of bootstrap resamples.
         status: status of the estimate if it is conclusive.
         without: what the negatives are called where there are too few.
 
     Returns:
-        Estimate with ceiling 1 and n = n_in + n_out; `inconclusive` unless n_out · fpr >= 5.
+        Estimate with ceiling 1 and n = n_in + n_out; `inconclusive` unless n_out · fpr >= 5 or fpr is 0, where n is the
+        number of non-members among which no false positive was seen.
     """
     n_in, n_out = len(scores_in), len(scores_out)
-    problem = _problem(scores_in, scores_out)
-    if not problem and n_out * fpr < MIN_FALSE_POSITIVES - _ROUNDING:
-        needed = math.ceil(MIN_FALSE_POSITIVES / fpr - _ROUNDING)
-        problem = f"FPR {fpr:g} needs {needed} {without}, there are {n_out}"
-    if problem:
+    if problem := score_problem(scores_in, scores_out) or too_few_negatives(n_out, fpr, without):
         return inconclusive(problem, ceiling=1.0, n=n_in + n_out)
     value = tpr_at_fpr(scores_in, scores_out, fpr)
     weights_in = resample_weights(n_in, draws, seed).T
     weights_out = resample_weights(n_out, draws, seed, stream=1).T
-    drawn = _weighted_tpr(scores_in, scores_out, fpr, weights_in, weights_out)
+    drawn = weighted_tpr(scores_in, scores_out, fpr, weights_in, weights_out)
     exact_lo, exact_hi = clopper_pearson(round(value * n_in), n_in)
     low, high = np.quantile(drawn, [0.025, 0.975])
     lo, hi = min(exact_lo, float(low)), max(exact_hi, float(high))
-    return Estimate(value, lo, hi, fpr if null is None else null, 1.0, n_in + n_out, status, drawn)
+    chance = null_tpr(n_out, fpr) if null is None else null
+    return Estimate(value, lo, hi, chance, 1.0, n_in + n_out if fpr else n_out, status, drawn)
 
 
-def _problem(scores_in: Array, scores_out: Array) -> str | None:
+def null_tpr(n_out: int, fpr: float) -> float:
+    """True-positive rate of scores that say nothing; at FPR 0 that of passing the highest of n_out others."""
+    return fpr if fpr else 1.0 / (n_out + 1)
+
+
+def tnr_at_fnr_estimate(
+    scores_in: Array, scores_out: Array, fnr: float, *, seed: int, draws: int = DRAWS, status: str = OK
+) -> Estimate:
+    """Share of non-members that score below (nearly) all members: true-negative rate at a false-negative rate.
+
+    Of the loss it is the tail score of Dodd et al. (arXiv 2510.19773): training takes the records at risk out of the
+    tail of high losses, so that the non-members alone in it foretell, without reference models, what an attack with
+    many of them finds at a low false-positive rate. It is a number of the model, not of a record.
+
+    Args:
+        scores_in: (n_in,) scores of members, higher = more likely a member.
+        scores_out: (n_out,) scores of non-members.
+        fnr: the share of members that may be called non-members, in [0, 1).
+        seed: the audit's seed.
+        draws: number of bootstrap resamples.
+        status: status of the estimate if it is conclusive.
+
+    Returns:
+        Estimate as of `tpr_at_fpr_estimate`, with the two sides changed.
+    """
+    return tpr_at_fpr_estimate(-scores_out, -scores_in, fnr, seed=seed, draws=draws, status=status, without="members")
+
+
+def best_cut(scores: Array, member: NDArray[np.bool_]) -> float:
+    """The threshold with the largest TPR - FPR; `score > cut` says member."""
+    order = np.argsort(scores, kind="stable")
+    ranked, is_member = scores[order], member[order]
+    tpr = 1.0 - np.cumsum(is_member) / is_member.sum()
+    fpr = 1.0 - np.cumsum(~is_member) / (~is_member).sum()
+    last_of_tie = np.append(np.diff(ranked) > 0, True)
+    return float(ranked[np.where(last_of_tie, tpr - fpr, -np.inf).argmax()])
+
+
+def too_few_negatives(n_out: int, fpr: float, without: str) -> str | None:
+    """Why `n_out` negatives do not reach down to a false-positive rate, with the number needed; None if they do.
+
+    At a rate of 0 it suffices to say among how many none was seen.
+    """
+    if fpr == 0.0 or n_out * fpr >= MIN_FALSE_POSITIVES - _ROUNDING:
+        return None
+    needed = math.ceil(MIN_FALSE_POSITIVES / fpr - _ROUNDING)
+    return f"FPR {fpr:g} needs {needed} {without}, there are {n_out}"
+
+
+def score_problem(scores_in: Array, scores_out: Array) -> str | None:
+    """Why scores cannot be judged; None if they can."""
     if min(len(scores_in), len(scores_out)) < 2:
         return f"needs 2 members and 2 non-members, there are {len(scores_in)} and {len(scores_out)}"
     if np.isnan(scores_in).any() or np.isnan(scores_out).any():
@@ -148,7 +196,11 @@ def _placements(scores: Array, others: Array) -> Array:
     return below / (2 * len(others))
 
 
-def _logit_interval(value: float, error: float, smaller: int) -> tuple[float, float]:
+def logit_interval(value: float, error: float, smaller: int) -> tuple[float, float]:
+    """95 % interval of an AUC with a standard error, by t on the logit scale; `smaller` of the two groups' sizes.
+
+    At an AUC of 0 or 1 the other end is that of the rule of three.
+    """
     if value in (0.0, 1.0):
         return (rule_of_three(1.0, smaller), 1.0) if value else (0.0, 1 - rule_of_three(1.0, smaller))
     if error == 0.0:
@@ -173,7 +225,7 @@ def _bootstrap_auc(scores_in: Array, scores_out: Array, draws: int, seed: int) -
     return drawn
 
 
-def _weighted_tpr(scores_in: Array, scores_out: Array, fpr: float, weights_in: Array, weights_out: Array) -> Array:
+def weighted_tpr(scores_in: Array, scores_out: Array, fpr: float, weights_in: Array, weights_out: Array) -> Array:
     """True-positive rates (draws,) under record weights (n_in, draws) and (n_out, draws).
 
     It suffices to look at the classifiers "score > v" for each score v of a non-member: the lowest such v whose

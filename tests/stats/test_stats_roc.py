@@ -6,7 +6,15 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from ptaudit.stats.bootstrap import resample_weights
-from ptaudit.stats.roc import _weighted_tpr, auc, auc_estimate, auc_influence, tpr_at_fpr, tpr_at_fpr_estimate
+from ptaudit.stats.roc import (
+    auc,
+    auc_estimate,
+    auc_influence,
+    tnr_at_fnr_estimate,
+    tpr_at_fpr,
+    tpr_at_fpr_estimate,
+    weighted_tpr,
+)
 
 
 def tied_scores(generator):
@@ -116,7 +124,22 @@ def test_looking_at_the_highest_non_members_alone_changes_nothing(fpr, shift):
     inside, outside = generator.standard_normal(80).round(1) + shift, generator.standard_normal(1500).round(2)
     weights_in, weights_out = resample_weights(80, 20, 0).T, resample_weights(1500, 20, 0, stream=1).T.copy()
     weights_out[np.argsort(-outside)[:300], 0] = 0.0
-    found = _weighted_tpr(inside, outside, fpr, weights_in, weights_out)
+    found = weighted_tpr(inside, outside, fpr, weights_in, weights_out)
     for b in range(20):
         rates = [(weights_out[outside > v, b].sum(), weights_in[inside > v, b].sum()) for v in np.unique(outside)]
         assert found[b] == pytest.approx(max(t for f, t in rates if f <= fpr + 1e-12), abs=1e-9)
+
+
+def test_at_fpr_0_no_false_positive_was_seen_among_n():
+    inside, outside = np.arange(60.0) + 25, np.arange(50.0)
+    found = tpr_at_fpr_estimate(inside, outside, 0.0, seed=0)
+    assert found.value == 35 / 60  # those above 49
+    assert (found.n, found.null) == (50, 1 / 51)
+    assert found.lo < found.value < found.hi
+
+
+def test_the_tail_is_the_true_negative_rate_of_the_loss():
+    loss_in, loss_out = np.arange(500.0), np.r_[np.arange(400.0), np.arange(1000.0, 1100.0)]
+    assert tnr_at_fnr_estimate(-loss_in, -loss_out, 0.01, seed=0).value == 0.2
+    short = tnr_at_fnr_estimate(-loss_in[:499], -loss_out, 0.01, seed=0)
+    assert short.status == "inconclusive: FPR 0.01 needs 500 members, there are 499"
