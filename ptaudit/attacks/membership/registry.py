@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from ptaudit.attacks.membership.signals import Array, References, Signals
 
@@ -53,30 +55,45 @@ class MembershipAttack:
             return FREE
         return BOTH if self.inside else WITHOUT
 
+    def models(self, left_out: int = 0) -> int:
+        """Models of a fleet that are enough, where every record is in half of them.
+
+        Args:
+            left_out: pairs that are no references: 0 for another target, 1 for `fleet_scores` and `calibrated_scores`,
+                2 for `calibrated_fleet_scores`.
+        """
+        return 2 * (max(self.inside, self.outside, 1) + left_out)
+
     def missing(self, target: Signals, references: References | None) -> str:
         """What the attack needs and does not have, all of it; empty where it can run."""
-        found = [f"{SIGNALS.get(name, name)}" for name in self.needs if getattr(target, name) is None]
+        found = self._unread(target, "")
         if self.epochs and target.loss_trace is not None and len(target.loss_trace) < self.epochs:
             found.append(f"losses of {self.epochs} epochs, there are {len(target.loss_trace)}")
         if self.outside and references is None:
             found.append(self.cost)
         elif self.outside and references is not None:
-            found += self._missing_of(references)
+            found += self._unread(references.signals, " of the reference models") + self._too_few(references)
         return f"needs {'; '.join(found)}" if found else ""
 
-    def _missing_of(self, references: References) -> list[str]:
-        found = [
-            f"{SIGNALS.get(name, name)} of the reference models"
-            for name in self.needs
-            if getattr(references.signals, name) is None
-        ]
-        inside, outside = references.fewest()
-        if inside < self.inside or outside < self.outside:
-            wanted, there = f"{self.outside} models", f"{outside}"
-            if self.inside:
-                wanted, there = f"{self.inside} models with and {self.outside}", f"{inside} and {outside}"
-            found.append(f"{wanted} without each record, there is one with {there}")
+    def _unread(self, signals: Signals, whose: str) -> list[str]:
+        """Signals that were not read, or are not numbers (of a model that diverged, say)."""
+        found = []
+        for name in self.needs:
+            value = getattr(signals, name)
+            if value is None:
+                found.append(f"{SIGNALS.get(name, name)}{whose}")
+            elif broken := int(np.count_nonzero(~np.isfinite(value))):
+                found.append(f"{SIGNALS.get(name, name)}{whose} that are finite numbers, {broken} are not")
         return found
+
+    def _too_few(self, references: References) -> list[str]:
+        inside, outside = references.fewest()
+        if inside >= self.inside and outside >= self.outside:
+            return []
+        wanted, there = f"{self.outside} models", f"{outside}"
+        if self.inside:
+            wanted, there = f"{self.inside} models with and {self.outside}", f"{inside} and {outside}"
+        return [f"{wanted} without each record, there is one with {there}"]
 
     def __call__(self, target: Signals, references: References | None = None) -> Array:
         """Scores `(n,)`, higher = more likely a member.

@@ -1,14 +1,15 @@
 """A membership attack of somebody else's: one function and a line in the registry."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from population import halves, population, signals_of
+from population import halves, population, signals_of, with_gradients
 
-from ptaudit.attacks.membership.fleet import fleet_scores
+from ptaudit.attacks.membership.fleet import calibrated_fleet_scores, fleet_scores
 from ptaudit.attacks.membership.registry import ATTACKS, BOTH, FREE, SIGNALS, WITHOUT, MembershipAttack
-from ptaudit.attacks.membership.signals import Signals, references
+from ptaudit.attacks.membership.signals import References, Signals, references
 from ptaudit.stats.two_way import FleetScores, auc_estimate
 
 MODULE = '''
@@ -56,6 +57,23 @@ def test_every_attack_says_what_it_does_needs_and_costs(name):
         assert attack.cost in attack.missing(bare, None)
 
 
+@pytest.mark.parametrize("name", list(ATTACKS))
+@pytest.mark.parametrize(("scored", "left_out"), [(fleet_scores, 1), (calibrated_fleet_scores, 2)])
+def test_it_knows_how_many_models_are_enough(name, scored, left_out):
+    attack, generator = ATTACKS[name], np.random.default_rng(0)
+
+    def scores(models):
+        known = fleet(models, 20)
+        signals = with_gradients(known.signals, generator)
+        return scored(attack, References(signals, known.inside, known.outside))
+
+    enough = attack.models(left_out)
+    assert np.isfinite(scores(enough)).all()
+    if attack.outside:
+        with pytest.raises(ValueError, match="there is one with"):
+            scores(enough - 2)
+
+
 def test_all_that_is_missing_is_said_at_once():
     target, known = signals_of(np.zeros(4)), Signals(np.zeros((3, 4)))
     included = np.array([[True, True, True, True], [False, True, True, True], [False, False, False, False]])
@@ -69,3 +87,14 @@ def test_all_that_is_missing_is_said_at_once():
     assert ATTACKS["attack-r"].missing(target, short) == ""
     one_epoch = Signals(np.zeros(4), loss_trace=np.zeros((1, 4)))
     assert ATTACKS["loss-trace"].missing(one_epoch, None) == "needs losses of 4 epochs, there are 1"
+
+
+def test_signals_of_a_model_that_diverged_are_said_not_scored():
+    known = fleet(6, 20)
+    broken = np.where(np.arange(6)[:, None] == 2, np.nan, known.signals.losses)
+    others = References(replace(known.signals, losses=broken), known.inside, known.outside)
+    assert ATTACKS["attack-r"].missing(known.signals.model(0), others) == (
+        "needs losses of the reference models that are finite numbers, 20 are not"
+    )
+    with pytest.raises(ValueError, match="needs losses that are finite numbers, 20 are not"):
+        ATTACKS["loss"](others.signals.model(2))
