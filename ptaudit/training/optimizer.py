@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor
 
 if TYPE_CHECKING:
-    from ptaudit.spec.model import OptimizerSpec, ScheduleSpec
+    from ptaudit.spec.model import OptimizerSpec, ScheduleSpec, TrainSpec
 
-Parameters = Iterable[nn.Parameter]
+Parameters = Iterable[Tensor]
 
 
 def _sgd(parameters: Parameters, spec: OptimizerSpec) -> torch.optim.Optimizer:
@@ -36,9 +36,16 @@ OPTIMIZERS: dict[str, Callable[[Parameters, OptimizerSpec], torch.optim.Optimize
 }
 
 
-def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    """The optimizer of the spec over the trainable parameters of the model."""
-    return OPTIMIZERS[spec.name]([p for p in model.parameters() if p.requires_grad], spec)
+def make_optimizer(parameters: Parameters, spec: OptimizerSpec) -> torch.optim.Optimizer:
+    """The optimizer of the spec over those of the parameters that are trainable."""
+    return OPTIMIZERS[spec.name]([p for p in parameters if p.requires_grad], spec)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, train: TrainSpec, epoch: int) -> None:
+    """The learning rate of an epoch; 1 for the first epoch."""
+    factor = rate_factor(train.schedule, epoch, train.epochs)
+    for group in optimizer.param_groups:
+        group["lr"] = train.optimizer.lr * factor
 
 
 def _cosine(passed: int, total: int, schedule: ScheduleSpec) -> float:

@@ -1,0 +1,97 @@
+"""How many models are trained at once: by memory, and by what first steps take."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from ptaudit.data import Records
+from ptaudit.training.fleet import plan as planning
+from ptaudit.training.fleet.alone import Alone
+from ptaudit.training.fleet.plan import make_plan, model_bytes
+from ptaudit.training.fleet.stack import Stack
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler talks a lot
+
+EIGHT = range(0, 16, 2)
+
+
+def wide() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 3))
+
+
+def convolutions() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 3)
+    )
+
+
+def pictures() -> Records:
+    return Records(torch.randn(60, 1, 8, 8), torch.arange(60) % 3, 3)
+
+
+def measured(context) -> float:
+    """Bytes per model of weights, what the optimizer remembers, and the peak of a step, of eight models."""
+    stack = Stack(context, EIGHT, [context.build(model) for model in EIGHT])
+    stack.step(stack.first_batch, ())
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        stack.step(stack.first_batch, ())
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    used = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        used += event.nbytes()
+        peak = max(peak, used)
+    spec = context.train.optimizer
+    kept = 1 + (2 if spec.name == "adam" else spec.momentum > 0)
+    return (peak + kept * sum(weight.nbytes for weight in stack.weights.values())) / len(EIGHT)
+
+
+@pytest.mark.parametrize(
+    ("model", "records", "train"),
+    [
+        (wide, None, {"batch_size": 8}),
+        (wide, None, {"batch_size": 60, "optimizer": {"name": "adam"}}),
+        (convolutions, pictures, {"batch_size": 30, "optimizer": {"name": "sgd"}}),
+    ],
+)
+def test_the_estimate_of_memory_is_near_what_is_measured(model, records, train, fleet_context):
+    context = fleet_context(model, **({} if records is None else {"records": records()}), **train)
+    estimate = model_bytes(context)
+    assert 0.8 * measured(context) < estimate < 2 * measured(context)
+
+
+def test_no_more_at_once_than_memory_holds(fleet_context, monkeypatch):
+    context = fleet_context()
+    monkeypatch.setattr(planning, "free_memory", lambda device: int(2 * 5.5 * model_bytes(context)))
+    monkeypatch.setattr(Alone, "time_steps", lambda self, steps: 1.0)
+    monkeypatch.setattr(Stack, "time_steps", lambda self, steps: 1.0)  # of all models together
+    plan = make_plan(context, EIGHT)
+    assert plan.at_once == 5  # half of the memory is for the fleet
+    assert str(plan).startswith("up to 5 as one program: a step of a model takes 1000.00 ms 1 at once, ")
+
+    monkeypatch.setattr(planning, "free_memory", lambda device: model_bytes(context))
+    assert make_plan(context, EIGHT).reason == "memory does not hold two models and their batches"
+
+
+def test_what_is_faster_is_taken(fleet_context, monkeypatch):
+    context = fleet_context()
+    monkeypatch.setattr(Alone, "time_steps", lambda self, steps: 1.0)
+    monkeypatch.setattr(Stack, "time_steps", lambda self, steps: {8: 4.0, 4: 1.0, 2: 4.0}[len(self.models)])
+    assert make_plan(context, EIGHT).at_once == 4
+    monkeypatch.setattr(Stack, "time_steps", lambda self, steps: 1.1 * len(self.models))
+    assert make_plan(context, EIGHT).at_once == 1
+
+
+def test_timing_is_real_and_leaves_the_models_to_come_alone(fleet_context):
+    plan = make_plan(fleet_context(), EIGHT)
+    assert plan.at_once in (1, 2, 4, 8)
+    assert plan.reason.count(" at once") == 4
+
+
+def test_the_users_number_goes_first(fleet_context):
+    assert make_plan(fleet_context(), EIGHT, 3).at_once == 3
+    assert make_plan(fleet_context(), EIGHT, 100).at_once == 8
+    assert str(make_plan(fleet_context(), EIGHT, 1)) == "one after the other: as fleet.at_once says"
