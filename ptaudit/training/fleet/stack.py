@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +24,6 @@ from ptaudit.training.fleet.signals import observed, said
 from ptaudit.training.optimizer import make_optimizer, set_rate
 from ptaudit.training.sampling import epoch_batches
 from ptaudit.training.steps.passes import micro_batch
-
-Tensors = dict[str, Tensor]
 
 _NOT_ZERO = 1e-6
 """What `torch.nn.utils.clip_grad_norm_` adds to a norm."""
@@ -50,7 +49,7 @@ class Stack:
 
     def __init__(self, context: FleetContext, models: Sequence[int], modules: Sequence[nn.Module]) -> None:
         self.models = tuple(models)
-        self._context, self._module = context, modules[0]
+        self._context, self._module = context, modules[0].train()
         self._output = functional(self._module)
         self._seeds = [context.training_seed(model) for model in models]
         self._members = [context.split(model).members for model in models]
@@ -80,9 +79,12 @@ class Stack:
     def signals(self, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Outputs `(S, n, ...)` and losses `(S, n)` on the pool."""
         at_once = max(micro_batch(self._context.train), _BATCH // len(self.models))
-        every = vmap(self._said, in_dims=(0, 0, None, None))
-        with frozen_state(self._module, self._context.device), batched():
-            return observed(self._context, lambda *records: every(self.weights, self.buffers, *records), at_once)
+
+        def observe(inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+            return self._said(inputs, targets.expand(len(self.models), *targets.shape), None)
+
+        with frozen_state(self._module, self._context.device):
+            return observed(self._context, observe, at_once)
 
     def time_steps(self, steps: int) -> float:
         """Median seconds of a step, after one to warm up. Changes the weights: for models to throw away."""
@@ -127,20 +129,26 @@ class Stack:
             The sum of the losses of every model, `(S,)`.
         """
         records, size = targets.shape[1], micro_batch(self._context.train)
-        self._module.train()
-        every, found = vmap(self._said), torch.zeros(len(self.models), device=targets.device)
+        found = torch.zeros(len(self.models), device=targets.device)
         for start in range(0, records, size):
-            part = slice(start, start + size)
-            some = _at(inputs, (slice(None), part)), targets[:, part]
-            with batched():
-                _, losses = every(self.weights, self.buffers, *some)
+            part = slice(None), slice(start, start + size)
+            _, losses = self._said(_at(inputs, part), targets[part], 0)
             torch.autograd.backward(losses.sum() / records)
             found += losses.detach().sum(1)
         return found
 
-    def _said(self, weights: Tensors, buffers: Tensors, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Output and losses of one model."""
-        return said(self._context.loss, self._output({**weights, **buffers}, inputs), targets)
+    def _said(self, inputs: Inputs, targets: Tensor, models_at: int | None) -> tuple[Tensor, Tensor]:
+        """Outputs `(S, b, ...)` and losses `(S, b)`; the loss takes the records of all models in one.
+
+        Args:
+            inputs: `(S, b, ...)`, or the same `(b, ...)` for all models.
+            targets: `(S, b, ...)`.
+            models_at: which dimension of the inputs counts the models, if any.
+        """
+        with batched():
+            outputs = vmap(self._output, in_dims=(0, models_at))({**self.weights, **self.buffers}, inputs)
+        flat, losses = said(self._context.loss, _flat(outputs), _flat(targets))
+        return flat.unflatten(0, targets.shape[:2]), losses.unflatten(0, targets.shape[:2])  # type: ignore[no-untyped-call]
 
     def _augmented(self, inputs: Inputs, draws: Sequence[torch.Generator]) -> Inputs:
         augment = self._context.augment
@@ -151,6 +159,11 @@ class Stack:
 
 def _at(inputs: Inputs, index: int | tuple[slice, ...] | None) -> Inputs:
     return mapped(lambda leaf: leaf[index], inputs)
+
+
+def _flat(outputs: Any) -> Any:
+    """Records of all models one after the other; what is no tensor as it is."""
+    return outputs.flatten(0, 1) if isinstance(outputs, Tensor) else outputs
 
 
 def _clip(gradients: Sequence[Tensor], most: float) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from ptaudit.training.fleet.alone import Alone
 from ptaudit.training.fleet.plan import make_plan, model_bytes
 from ptaudit.training.fleet.stack import Stack
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler talks a lot
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+
+from memory import peak_bytes
 
 EIGHT = range(0, 16, 2)
 
@@ -37,13 +40,7 @@ def measured(context) -> float:
     """Bytes per model of weights, what the optimizer remembers, and the peak of a step, of eight models."""
     stack = Stack(context, EIGHT, [context.build(model) for model in EIGHT])
     stack.step(stack.first_batch, ())
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        stack.step(stack.first_batch, ())
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    used = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        used += event.nbytes()
-        peak = max(peak, used)
+    peak = peak_bytes(lambda: stack.step(stack.first_batch, ()), context.device)
     spec = context.train.optimizer
     kept = 1 + (2 if spec.name == "adam" else spec.momentum > 0)
     return (peak + kept * sum(weight.nbytes for weight in stack.weights.values())) / len(EIGHT)
