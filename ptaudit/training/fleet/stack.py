@@ -54,7 +54,8 @@ class Stack:
         self._seeds = [context.training_seed(model) for model in models]
         self._members = [context.split(model).members for model in models]
         self.weights, self.buffers = stack_module_state(list(modules))
-        self._optimizer = make_optimizer(self.weights.values(), context.train.optimizer)
+        fused = all(weight.is_floating_point() for weight in self.weights.values())  # many weights: one pass over them
+        self._optimizer = make_optimizer(self.weights.values(), context.train.optimizer, fused=fused)
 
     def train_epoch(self, epoch: int) -> None:
         """Train an epoch, 1 the first.
