@@ -42,7 +42,7 @@ from ptaudit.spec.model import TrainSpec  # noqa: E402
 from ptaudit.training.device import pick_device  # noqa: E402
 from ptaudit.training.fleet.alone import Alone  # noqa: E402
 from ptaudit.training.fleet.context import FleetContext  # noqa: E402
-from ptaudit.training.fleet.plan import model_bytes  # noqa: E402
+from ptaudit.training.fleet.memory import model_bytes  # noqa: E402
 from ptaudit.training.fleet.stack import Stack  # noqa: E402
 from ptaudit.training.fleet.stackable import why_not_stacked  # noqa: E402
 from ptaudit.training.loss import train_loss  # noqa: E402

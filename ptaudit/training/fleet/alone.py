@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptaudit.errors import TrainingDivergedError
 from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.model_input import Inputs, call
 from ptaudit.training.fleet.context import FleetContext
@@ -36,7 +37,11 @@ class Alone:
         Raises:
             PtauditError: training diverged or failed.
         """
-        self.replay.train_epoch(epoch)
+        try:
+            self.replay.train_epoch(epoch)
+        except TrainingDivergedError as error:
+            what = f"reference model {self.models[0]}: {error.what}"
+            raise TrainingDivergedError(what, where=error.where, remedy=error.remedy) from error
 
     def signals(self, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Outputs `(1, n, ...)` and losses `(1, n)` on the pool."""

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from ptaudit.errors import TrainingDivergedError
 from ptaudit.progress import Task
 from ptaudit.training.fleet.alone import Alone
 from ptaudit.training.fleet.context import FleetContext
+from ptaudit.training.fleet.memory import lacks_memory
 from ptaudit.training.fleet.signals import ModelSignals
 from ptaudit.training.fleet.stack import Stack
-
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 def train_chunk(context: FleetContext, models: Sequence[int], task: Task) -> Iterator[tuple[int, ModelSignals]]:
@@ -45,9 +46,8 @@ def _trained(context: FleetContext, models: Sequence[int], task: Task) -> dict[i
     """What the models say; None where memory does not hold several of them."""
     try:
         return _whole(context, models, task)
-    except (RuntimeError, MemoryError) as error:
-        lacks_memory = isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
-        if len(models) == 1 or not lacks_memory:
+    except Exception as error:
+        if len(models) == 1 or not lacks_memory(error):
             raise
     if context.device.type == "cuda":
         torch.cuda.empty_cache()
@@ -62,9 +62,19 @@ def _whole(context: FleetContext, models: Sequence[int], task: Task) -> dict[int
             trained.train_epoch(epoch)
         if epoch in context.epochs:
             seen.append(trained.signals(epoch))
+            _check_finite(models, seen[-1][1], epoch)
         task.advance(0, f"{_named(models)}, epoch {epoch} of {max(context.epochs)}")
     outputs, losses = (np.stack(of_one, axis=1) for of_one in zip(*seen))
     return {model: ModelSignals(outputs[i], losses[i], context.included(model)) for i, model in enumerate(models)}
+
+
+def _check_finite(models: Sequence[int], losses: NDArray[np.float32], epoch: int) -> None:
+    wrong = [model for model, own in zip(models, losses) if not np.isfinite(own).all()]
+    if wrong:
+        raise TrainingDivergedError(
+            f"the loss of reference model {wrong[0]} on a record after epoch {epoch} is not finite",
+            remedy="lower train.optimizer.lr",
+        )
 
 
 def _begun(context: FleetContext, models: Sequence[int]) -> Alone | Stack:

@@ -64,7 +64,7 @@ def train_fleet(
     with progress.task("reference models", total=len(missing)) as task:
         for models in _equally_large(context, missing):
             plan = make_plan(context, models, fleet.at_once)
-            progress.log(f"{len(models)} reference models, {plan}")
+            progress.log("; ".join(filter(None, [f"{len(models)} reference models {plan}", plan.measured])))
             for start in range(0, len(models), plan.at_once):
                 for model, signals in train_chunk(context, models[start : start + plan.at_once], task):
                     found[model] = replace(signals, training=str(plan))

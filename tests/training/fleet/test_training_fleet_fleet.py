@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from ptaudit.data import Records
-from ptaudit.errors import DataError, PtauditError, RunFolderError
+from ptaudit.errors import DataError, PtauditError, RunFolderError, TrainingDivergedError
 from ptaudit.progress import Silent
 from ptaudit.spec.fleet import FleetSpec
 from ptaudit.training.fleet.assignment import assignment
@@ -178,7 +178,7 @@ def test_how_and_why_is_logged(fleet_context):
     heard = Heard()
     dropping = lambda: nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 3))  # noqa: E731
     signals = train_fleet(fleet_context(dropping), FleetSpec(models=2), KEY, heard)
-    assert heard.lines == [f"2 reference models, {signals.training[0]}"]
+    assert heard.lines == [f"2 reference models {signals.training[0]}"]
     assert signals.training[0].startswith("one after the other: the model draws random numbers")
 
 
@@ -251,3 +251,18 @@ def test_killed_half_way_no_finished_model_is_trained_again(tmp_path, fleet_cont
     whole = trained(fleet_context(), models=6, at_once=1)
     assert np.array_equal(signals.outputs, whole.outputs)
     assert np.array_equal(signals.losses, whole.losses)
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_training_that_diverges_names_the_model(at_once, fleet_context):
+    context = fleet_context(optimizer={"name": "sgd", "lr": 1e20})
+    with pytest.raises(TrainingDivergedError, match=r"reference model 0.*lower train\.optimizer\.lr"):
+        trained(context, models=4, at_once=at_once)
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_the_last_step_is_looked_at_too(at_once, fleet_context):
+    """A single step: its own loss is finite, what it leaves is not."""
+    context = fleet_context(epochs=1, batch_size=60, optimizer={"name": "sgd", "lr": 1e38})
+    with pytest.raises(TrainingDivergedError, match="the loss of reference model 0 on a record after epoch 1 is not"):
+        trained(context, models=4, at_once=at_once)

@@ -12,7 +12,8 @@ from torch import nn
 from ptaudit.data import Records
 from ptaudit.training.fleet import plan as planning
 from ptaudit.training.fleet.alone import Alone
-from ptaudit.training.fleet.plan import make_plan, model_bytes
+from ptaudit.training.fleet.memory import model_bytes
+from ptaudit.training.fleet.plan import make_plan
 from ptaudit.training.fleet.stack import Stack
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
@@ -67,7 +68,8 @@ def test_no_more_at_once_than_memory_holds(fleet_context, monkeypatch):
     monkeypatch.setattr(Stack, "time_steps", lambda self, steps: 1.0)  # of all models together
     plan = make_plan(context, EIGHT)
     assert plan.at_once == 5  # half of the memory is for the fleet
-    assert str(plan).startswith("up to 5 as one program: a step of a model takes 1000.00 ms 1 at once, ")
+    assert str(plan) == "up to 5 as one program: the fastest here"
+    assert plan.measured.startswith("a step of a model takes 1000.00 ms with 1 at once, 500.00 ms with 2 at once, ")
 
     monkeypatch.setattr(planning, "free_memory", lambda device: model_bytes(context))
     assert make_plan(context, EIGHT).reason == "memory does not hold two models and their batches"
@@ -85,10 +87,21 @@ def test_what_is_faster_is_taken(fleet_context, monkeypatch):
 def test_timing_is_real_and_leaves_the_models_to_come_alone(fleet_context):
     plan = make_plan(fleet_context(), EIGHT)
     assert plan.at_once in (1, 2, 4, 8)
-    assert plan.reason.count(" at once") == 4
+    assert plan.measured.count(" at once") == 4
 
 
 def test_the_users_number_goes_first(fleet_context):
     assert make_plan(fleet_context(), EIGHT, 3).at_once == 3
     assert make_plan(fleet_context(), EIGHT, 100).at_once == 8
     assert str(make_plan(fleet_context(), EIGHT, 1)) == "one after the other: as fleet.at_once says"
+
+
+def test_what_memory_does_not_hold_after_all_is_not_taken(fleet_context, monkeypatch):
+    def scarce(self, steps):
+        if len(self.models) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8")
+        return 0.1
+
+    monkeypatch.setattr(Alone, "time_steps", lambda self, steps: 1.0)
+    monkeypatch.setattr(Stack, "time_steps", scarce)
+    assert make_plan(fleet_context(), EIGHT).at_once == 2
