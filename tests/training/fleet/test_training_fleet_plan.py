@@ -10,15 +10,16 @@ import torch
 from torch import nn
 
 from ptaudit.data import Records
+from ptaudit.training.fleet import memory
 from ptaudit.training.fleet import plan as planning
 from ptaudit.training.fleet.alone import Alone
-from ptaudit.training.fleet.memory import model_bytes
+from ptaudit.training.fleet.memory import free_memory, lacks_memory, model_bytes
 from ptaudit.training.fleet.plan import make_plan
 from ptaudit.training.fleet.stack import Stack
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
-from memory import peak_bytes
+from memory import peak_bytes  # of the benchmarks
 
 EIGHT = range(0, 16, 2)
 
@@ -105,3 +106,23 @@ def test_what_memory_does_not_hold_after_all_is_not_taken(fleet_context, monkeyp
     monkeypatch.setattr(Alone, "time_steps", lambda self, steps: 1.0)
     monkeypatch.setattr(Stack, "time_steps", scarce)
     assert make_plan(fleet_context(), EIGHT).at_once == 2
+
+
+def test_a_container_may_not_take_what_the_machine_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    whole = free_memory(torch.device("cpu"))
+    assert whole > 1_000_000
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("400000\n")
+    assert free_memory(torch.device("cpu")) == 600_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory(torch.device("cpu")) > 1_000_000
+
+
+def test_which_errors_say_that_memory_has_run_out():
+    said = "[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried 8 bytes."
+    assert lacks_memory(RuntimeError(said))
+    assert lacks_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert lacks_memory(MemoryError())
+    assert not lacks_memory(RuntimeError("shapes differ"))
+    assert not lacks_memory(ValueError("out of memory"))
