@@ -66,8 +66,9 @@ class FleetContext:
             )
         if len(np.unique(self.pool)) < len(self.pool):
             raise ValueError("a record is in the pool twice: half of the models could not be without it")
-        if list(self.epochs) != sorted(set(self.epochs)) or not set(self.epochs) <= set(range(self.train.epochs + 1)):
-            raise ValueError(f"epochs {self.epochs}: ascending, from 0 to {self.train.epochs}")
+        asked = set(self.epochs)
+        if not asked or list(self.epochs) != sorted(asked) or not asked <= set(range(self.train.epochs + 1)):
+            raise ValueError(f"epochs {self.epochs}: one at least, ascending, from 0 to {self.train.epochs}")
 
     def included(self, model: int) -> NDArray[np.bool_]:
         """Which records of the pool a model is trained on, `(n,)`."""

@@ -195,6 +195,20 @@ def test_a_pool_that_cannot_be_halved(fleet_context):
         fleet_context(pool=1)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"pool": np.array([4, 7, 4])}, "in the pool twice"),
+        ({"epochs": ()}, "one at least"),
+        ({"epochs": (1, 0)}, "ascending"),
+        ({"epochs": (0, 3)}, "from 0 to 2"),
+    ],
+)
+def test_a_wrong_call_is_refused(change, told, fleet_context):
+    with pytest.raises(ValueError, match=told):
+        replace(fleet_context(), **change)
+
+
 def test_an_odd_number_of_models_is_refused():
     with pytest.raises(ValueError, match="3 reference models are an odd number"):
         FleetSpec(models=3)
