@@ -27,7 +27,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
 import platform
 import statistics
 import sys
@@ -38,8 +37,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler talks a lot
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
@@ -49,6 +46,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from memory import peak_bytes  # noqa: E402
 from models import MODELS, QUICK  # noqa: E402
 
 from ptaudit.sketches.live import LiveReader, matrix_layers  # noqa: E402
@@ -158,7 +156,7 @@ class Bench:
                 steps.pop(what, None)
         bare()
         weights = 2 * sum(p.numel() * p.element_size() for p in self._model.parameters())
-        own = weights + self.peak(bare)
+        own = weights + peak_bytes(bare, self.device)
         seconds: dict[str, list[float]] = {what: [] for what in ("bare", *steps)}
         ratios: dict[str, list[float]] = {what: [] for what in steps}
         for turn in range(pairs):
@@ -169,7 +167,7 @@ class Bench:
                 ratios[what].append(after / before)
         found = [self._row("bare", [1.0], seconds["bare"], own, own)]
         for what, step in steps.items():
-            found.append(self._row(what, ratios[what], seconds[what], weights + self.peak(step), own))
+            found.append(self._row(what, ratios[what], seconds[what], weights + peak_bytes(step, self.device), own))
         return found
 
     def _row(self, what: str, ratios: Sequence[float], seconds: Sequence[float], memory: float, bare: float) -> Row:
@@ -194,25 +192,6 @@ class Bench:
         step()
         self._wait()
         return time.perf_counter() - began
-
-    def peak(self, step: Step) -> float:
-        """Bytes of the peak of one step over what lies there before."""
-        if self.device.type == "cuda":
-            self._wait()
-            torch.cuda.reset_peak_memory_stats(self.device)
-            before = torch.cuda.memory_allocated(self.device)
-            step()
-            self._wait()
-            return torch.cuda.max_memory_allocated(self.device) - before
-        activities = [torch.profiler.ProfilerActivity.CPU]
-        with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
-            step()
-        events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
-        used = peak = 0
-        for event in sorted(events, key=lambda event: event.start_ns()):
-            used += event.nbytes()
-            peak = max(peak, used)
-        return peak
 
     def profile(self, what: str) -> str:
         """The operations of a step, by the time they take themselves."""

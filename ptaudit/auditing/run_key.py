@@ -16,6 +16,7 @@ from ptaudit.auditing.training import training_versions
 from ptaudit.context.session import Session
 from ptaudit.spec.document import parse
 from ptaudit.spec.entry import parse_entry
+from ptaudit.spec.load import dump
 from ptaudit.spec.model import Spec
 
 
@@ -30,6 +31,17 @@ def key(session: Session, spec_text: str) -> dict[str, str]:
         **{f"checkpoint of epoch {epoch}": sha for epoch, sha in session.checkpoints.items()},
         **versions(),
         **training_versions(session.spec),
+    }
+
+
+def fleet_key(spec: Spec) -> dict[str, str]:
+    """What reference models depend on beside their training, the records and the pool, which these tell themselves."""
+    own = settings(dump(spec))
+    return {
+        **{name: value for name, value in own.items() if name.startswith(("model.", "data.augment"))},
+        **{f"code of {path}": sha for path, sha in sources(spec).items()},
+        **versions(),
+        **training_versions(spec),
     }
 
 

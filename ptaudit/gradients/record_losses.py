@@ -51,14 +51,38 @@ class RecordLosses:
         return replace(self, inputs=rows(self.inputs, index), targets=self.targets[index])
 
 
+def functional(model: nn.Module) -> Callable[[Mapping[str, Tensor], Inputs], Any]:
+    """The output of a model as a function of parameters and buffers by path, and of inputs; the model stays as it is.
+
+    What is not given is the model's own. A tensor that has several paths, as tied weights and shared layers have, is
+    given under one of them. (`functional_call` by itself leaves what it was given in a layer with two paths.)
+    """
+    names: dict[int, list[str]] = {}
+    places: dict[str, int] = {}
+    tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    for path, tensor in tensors:
+        names.setdefault(id(tensor), []).append(path)
+    for layer, module in model.named_modules():
+        own = {**module._parameters, **module._buffers}
+        places |= {f"{layer}.{name}".lstrip("."): id(tensor) for name, tensor in own.items() if tensor is not None}
+
+    def output(given: Mapping[str, Tensor], inputs: Inputs) -> Any:
+        found = {place: given[path] for place, tensor in places.items() for path in names[tensor] if path in given}
+
+        def weighted(*args: Tensor, **kwargs: Tensor) -> Any:
+            return functional_call(model, found, args, kwargs, tie_weights=False)
+
+        return call(weighted, inputs)
+
+    return output
+
+
 def losses_at(model: nn.Module, loss: PerRecordLoss) -> Callable[[Mapping[str, Tensor], Inputs, Tensor], Tensor]:
     """The losses (n,) as a function of weights by path, inputs (n, ...) and targets (n, ...)."""
+    output = functional(model)
 
     def losses(weights: Mapping[str, Tensor], inputs: Inputs, targets: Tensor) -> Tensor:
-        def weighted(*args: Tensor, **kwargs: Tensor) -> Any:
-            return functional_call(model, dict(weights), args, kwargs)
-
-        return per_record(loss, call(weighted, inputs), targets)
+        return per_record(loss, output(weights, inputs), targets)
 
     return losses
 

@@ -4,41 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 if TYPE_CHECKING:
-    from ptaudit.spec.model import OptimizerSpec, ScheduleSpec
-
-Parameters = Iterable[nn.Parameter]
+    from ptaudit.spec.model import OptimizerSpec, ScheduleSpec, TrainSpec
 
 
-def _sgd(parameters: Parameters, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    return torch.optim.SGD(
-        parameters, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, weight_decay=spec.weight_decay
-    )
+def _sgd(spec: OptimizerSpec) -> dict[str, Any]:
+    return {"momentum": spec.momentum, "nesterov": spec.nesterov}
 
 
-def _adam(parameters: Parameters, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
+def _adam(spec: OptimizerSpec) -> dict[str, Any]:
+    return {"betas": spec.betas}
 
 
-def _adamw(parameters: Parameters, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
-
-
-OPTIMIZERS: dict[str, Callable[[Parameters, OptimizerSpec], torch.optim.Optimizer]] = {
-    "sgd": _sgd,
-    "adam": _adam,
-    "adamw": _adamw,
+OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], Callable[[OptimizerSpec], dict[str, Any]]]] = {
+    "sgd": (torch.optim.SGD, _sgd),
+    "adam": (torch.optim.Adam, _adam),
+    "adamw": (torch.optim.AdamW, _adam),
 }
 
 
-def make_optimizer(model: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    """The optimizer of the spec over the trainable parameters of the model."""
-    return OPTIMIZERS[spec.name]([p for p in model.parameters() if p.requires_grad], spec)
+def make_optimizer(parameters: Iterable[Tensor], spec: OptimizerSpec, **how: Any) -> torch.optim.Optimizer:
+    """The optimizer of the spec over those of the parameters that are trainable.
+
+    Args:
+        parameters: of the model.
+        spec: the settings.
+        how: how PyTorch computes the step, `fused=True` in one pass over the numbers; no setting of the optimizer.
+    """
+    kind, own = OPTIMIZERS[spec.name]
+    trainable = [p for p in parameters if p.requires_grad]
+    return kind(trainable, lr=spec.lr, weight_decay=spec.weight_decay, **own(spec), **how)  # type: ignore[call-arg]
+
+
+def set_rate(optimizer: torch.optim.Optimizer, train: TrainSpec, epoch: int) -> None:
+    """The learning rate of an epoch; 1 for the first epoch."""
+    factor = rate_factor(train.schedule, epoch, train.epochs)
+    for group in optimizer.param_groups:
+        group["lr"] = train.optimizer.lr * factor
 
 
 def _cosine(passed: int, total: int, schedule: ScheduleSpec) -> float:

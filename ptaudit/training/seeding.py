@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-WEIGHTS, ORDER, NOISE, AUGMENT, PRIVACY, INSERTED, LABELS, PROBE, DEFENDED = range(9)
+WEIGHTS, ORDER, NOISE, AUGMENT, PRIVACY, INSERTED, LABELS, PROBE, DEFENDED, REFERENCE, HALVES = range(11)
 """The streams of one training seed: initial weights, order of the records, dropout, augmentation, noise of DP-SGD;
-weights of inserted layers, randomised labels, what a defender prepares on, what is random in its change."""
+weights of inserted layers, randomised labels, what a defender prepares on, what is random in its change; the seeds of
+reference models, the halves of the pool that they are trained on."""
 
 
 def derived_seed(seed: int, stream: int, epoch: int = 0) -> int:

@@ -23,7 +23,7 @@ from ptaudit.training.augment import Augment, augment_generator
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.training.epoch_snapshot import EpochStats, StepWatch
 from ptaudit.training.evaluate import evaluate, members_evaluated
-from ptaudit.training.optimizer import make_optimizer, rate_factor
+from ptaudit.training.optimizer import make_optimizer, set_rate
 from ptaudit.training.sampling import epoch_batches, steps_per_epoch
 from ptaudit.training.seeding import NOISE, derived_seed, seeded
 from ptaudit.training.steps import Batch, StepContext, make_step
@@ -71,7 +71,7 @@ class Replay(Trajectory):
     ) -> None:
         self.model = model.to(device)
         records = (train.defense or UNDEFENDED).relabelled(records, split, seed)
-        self.records = records.to(device) if _fits(records, device) else records
+        self.records = resident(records, device)
         self.split = split
         self.train = train
         self.loss = loss
@@ -79,7 +79,7 @@ class Replay(Trajectory):
         self.device = device
         self.augment = augment
         self.keep_before = keep_before
-        self.optimizer = make_optimizer(self.model, train.optimizer)
+        self.optimizer = make_optimizer(self.model.parameters(), train.optimizer)
         what = (self.model, loss, self.optimizer, self.records, split)
         self.step = make_step(StepContext(*what, self._batch, seed, device), train)
         self.stats: list[EpochStats] = []
@@ -94,7 +94,7 @@ class Replay(Trajectory):
 
     def advance(self, epoch: int, progress: Progress | None, watch: StepWatch | None) -> EpochStats:
         """Train an epoch."""
-        return self._epoch(epoch, progress, watch) if epoch else self._closed(0, 0)
+        return self._closed(epoch, self.train_epoch(epoch, progress, watch) if epoch else 0)
 
     def checkpoint(self) -> Checkpoint:
         """Weights, optimizer and what a step remembers."""
@@ -141,12 +141,17 @@ class Replay(Trajectory):
         """Mean loss and accuracy over some records, in eval mode and float32; the accuracy is NaN without classes."""
         return evaluate(self.model, self.records, self.loss, index)
 
-    def _epoch(self, epoch: int, progress: Progress | None, watch: StepWatch | None) -> EpochStats:
-        self._set_rate(epoch)
+    def train_epoch(self, epoch: int, progress: Progress | None = None, watch: StepWatch | None = None) -> int:
+        """Train an epoch, 1 the first, and evaluate nothing; returns how many steps were taken since the start.
+
+        Raises:
+            TrainingDivergedError: the loss of a step is not finite.
+        """
+        set_rate(self.optimizer, self.train, epoch)
         self.model.train()
         self.step.begin(epoch)
         batches, draws = steps_per_epoch(self.train, len(self.split.members)), augment_generator(self.seed, epoch)
-        step = self.stats[-1].step
+        step = (epoch - 1) * batches
         with seeded(derived_seed(self.seed, NOISE, epoch), self.device):
             for number, index in enumerate(epoch_batches(self.train, self.split.members, self.seed, epoch), start=1):
                 step += 1
@@ -159,7 +164,7 @@ class Replay(Trajectory):
                     )
                 if progress is not None:
                     progress(epoch, number, batches)
-        return self._closed(epoch, step)
+        return step
 
     def _step(self, batch: Batch, number: int, watch: StepWatch | None) -> list[Tensor]:
         try:
@@ -218,11 +223,6 @@ class Replay(Trajectory):
             inputs = self.augment(inputs, draws)
         return Batch(index, inputs, targets.to(self.device))
 
-    def _set_rate(self, epoch: int) -> None:
-        factor = rate_factor(self.train.schedule, epoch, self.train.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.train.optimizer.lr * factor
-
     def resume(self, store: CheckpointStore) -> None:
         """Go on from the last whole epoch."""
         saved = store.latest()
@@ -239,9 +239,10 @@ class Replay(Trajectory):
         self.stats = list(saved.stats)
 
 
-def _fits(records: Records, device: torch.device) -> bool:
-    """Whether the records may lie on the device for the whole run."""
-    if device.type != "cuda":
-        return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return records.nbytes < _RESIDENT_SHARE * free
+def resident(records: Records, device: torch.device) -> Records:
+    """The records on the device, where they may lie there for the whole run; else as they are."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if records.nbytes >= _RESIDENT_SHARE * free:
+            return records
+    return records.to(device)

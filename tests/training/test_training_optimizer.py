@@ -57,6 +57,6 @@ def test_warm_up_rises_linearly_and_the_schedule_starts_after_it():
     ],
 )
 def test_every_setting_reaches_the_optimizer(spec, kind, expected):
-    optimizer = make_optimizer(nn.Linear(2, 2), OptimizerSpec.model_validate(spec))
+    optimizer = make_optimizer(nn.Linear(2, 2).parameters(), OptimizerSpec.model_validate(spec))
     assert type(optimizer) is kind
     assert {name: optimizer.param_groups[0][name] for name in expected} == expected

@@ -20,6 +20,11 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def blobs() -> Records:
     """120 records of three well separated classes."""
+    return make_blobs()
+
+
+def make_blobs() -> Records:
+    """The same in every process."""
     generator = torch.Generator().manual_seed(0)
     targets = torch.arange(120) % 3
     inputs = torch.randn(120, 4, generator=generator) + 2 * nn.functional.one_hot(targets, 4)
