@@ -17,8 +17,8 @@ class FleetSpec(Part):
     folder: Text | None = None
     """Where their outputs and losses are kept, for another audit of the same data to use; default nowhere."""
     at_once: Count | None = None
-    """How many are trained as one program, at most; 1 for one after the other. By default what is fastest, which first
-    steps tell: the same to float precision, where a number makes it the same to the last byte."""
+    """How many are trained as one program, at most; 1 for one after the other. By default 16 on a CPU, 1 where there
+    are convolutions, and elsewhere what is fastest, which first steps tell."""
 
     @field_validator("models")
     @classmethod

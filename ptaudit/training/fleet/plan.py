@@ -1,9 +1,15 @@
-"""How many reference models are trained as one program: what memory holds, and what is fastest."""
+"""How many reference models are trained as one program: what memory holds, and what is fast.
+
+On a CPU a rule decides, so that the same spec gives the same tables: sums of many models have another order than those
+of one, and what is fastest differs from run to run. On other devices first steps are timed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from torch.nn.modules.conv import _ConvNd
 
 from ptaudit.training.fleet.alone import Alone
 from ptaudit.training.fleet.context import FleetContext
@@ -14,6 +20,8 @@ from ptaudit.training.fleet.stackable import why_not_stacked
 _SHARE = 0.5
 """Of the free memory, for models that train as one program: others want some, and an estimate is one."""
 _STEPS = 3
+AT_ONCE = 16
+"""Models at once on a CPU: more gain nothing there (benchmarks/fleet.py)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ def make_plan(context: FleetContext, models: Sequence[int], at_once: int | None 
     Args:
         context: what they are trained on and with.
         models: which ones.
-        at_once: how many at most, where the user says so; None for what is fastest.
+        at_once: how many at most, where the user says so; None to decide it.
     """
     if len(models) == 1:
         return Plan(1, "there is one model")
@@ -54,10 +62,14 @@ def make_plan(context: FleetContext, models: Sequence[int], at_once: int | None 
     most = min(len(models), int(_SHARE * free_memory(context.device) / model_bytes(context)))
     if most < 2:
         return Plan(1, "memory does not hold two models and their batches")
-    return _fastest(context, models, most)
+    if context.device.type != "cpu":
+        return fastest(context, models, most)
+    if any(isinstance(module, _ConvNd) for module in context.build(context.training_seed(models[0])).modules()):
+        return Plan(1, "convolutions of many models at once are no faster on a CPU")
+    return Plan(min(most, AT_ONCE), "small steps have a fixed price, which models at once share")
 
 
-def _fastest(context: FleetContext, models: Sequence[int], most: int) -> Plan:
+def fastest(context: FleetContext, models: Sequence[int], most: int) -> Plan:
     """Of all that memory holds, a half, a quarter and one, by a few steps of models that are thrown away."""
     seconds = {1: Alone(context, models[0]).time_steps(_STEPS)}
     for at_once in sorted({most, most // 2, most // 4} - {0, 1}):

@@ -14,7 +14,7 @@ from ptaudit.training.fleet import memory
 from ptaudit.training.fleet import plan as planning
 from ptaudit.training.fleet.alone import Alone
 from ptaudit.training.fleet.memory import free_memory, lacks_memory, model_bytes
-from ptaudit.training.fleet.plan import make_plan
+from ptaudit.training.fleet.plan import fastest, make_plan
 from ptaudit.training.fleet.stack import Stack
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
@@ -65,12 +65,9 @@ def test_the_estimate_of_memory_is_near_what_is_measured(model, records, train, 
 def test_no_more_at_once_than_memory_holds(fleet_context, monkeypatch):
     context = fleet_context()
     monkeypatch.setattr(planning, "free_memory", lambda device: int(2 * 5.5 * model_bytes(context)))
-    monkeypatch.setattr(Alone, "time_steps", lambda self, steps: 1.0)
-    monkeypatch.setattr(Stack, "time_steps", lambda self, steps: 1.0)  # of all models together
     plan = make_plan(context, EIGHT)
     assert plan.at_once == 5  # half of the memory is for the fleet
-    assert str(plan) == "up to 5 as one program: the fastest here"
-    assert plan.measured.startswith("a step of a model takes 1000.00 ms with 1 at once, 500.00 ms with 2 at once, ")
+    assert str(plan).startswith("up to 5 as one program: small steps")
 
     monkeypatch.setattr(planning, "free_memory", lambda device: model_bytes(context))
     assert make_plan(context, EIGHT).reason == "memory does not hold two models and their batches"
@@ -80,13 +77,25 @@ def test_what_is_faster_is_taken(fleet_context, monkeypatch):
     context = fleet_context()
     monkeypatch.setattr(Alone, "time_steps", lambda self, steps: 1.0)
     monkeypatch.setattr(Stack, "time_steps", lambda self, steps: {8: 4.0, 4: 1.0, 2: 4.0}[len(self.models)])
-    assert make_plan(context, EIGHT).at_once == 4
+    plan = fastest(context, EIGHT, 8)
+    assert plan.at_once == 4
+    assert plan.reason == "the fastest here"
+    assert plan.measured.startswith("a step of a model takes 1000.00 ms with 1 at once, 2000.00 ms with 2 at once, ")
     monkeypatch.setattr(Stack, "time_steps", lambda self, steps: 1.1 * len(self.models))
-    assert make_plan(context, EIGHT).at_once == 1
+    assert fastest(context, EIGHT, 8).at_once == 1
+
+
+def test_on_a_cpu_no_clock_decides(fleet_context, monkeypatch):
+    monkeypatch.setattr(Alone, "time_steps", None)
+    monkeypatch.setattr(Stack, "time_steps", None)
+    assert make_plan(fleet_context(), range(0, 80, 2)).at_once == planning.AT_ONCE
+    plan = make_plan(fleet_context(convolutions, records=pictures()), EIGHT)
+    assert plan.at_once == 1
+    assert "convolutions" in plan.reason
 
 
 def test_timing_is_real_and_leaves_the_models_to_come_alone(fleet_context):
-    plan = make_plan(fleet_context(), EIGHT)
+    plan = fastest(fleet_context(), EIGHT, 8)
     assert plan.at_once in (1, 2, 4, 8)
     assert plan.measured.count(" at once") == 4
 
@@ -105,7 +114,7 @@ def test_what_memory_does_not_hold_after_all_is_not_taken(fleet_context, monkeyp
 
     monkeypatch.setattr(Alone, "time_steps", lambda self, steps: 1.0)
     monkeypatch.setattr(Stack, "time_steps", scarce)
-    assert make_plan(fleet_context(), EIGHT).at_once == 2
+    assert fastest(fleet_context(), EIGHT, 8).at_once == 2
 
 
 def test_a_container_may_not_take_what_the_machine_has(tmp_path, monkeypatch):
