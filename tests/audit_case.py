@@ -88,7 +88,7 @@ def write_spec(folder: Path, **changes: object) -> Path:
         for parent in parents:
             part = part.setdefault(parent, {})
         if value is None:
-            part.pop(name)
+            part.pop(name, None)
         else:
             part[name] = value
     (folder / "models.py").write_text(MODELS, encoding="utf-8")

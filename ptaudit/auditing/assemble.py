@@ -56,12 +56,23 @@ def assemble(session: Session, seeds: Sequence[SeedRun], defended: Sequence[Defe
         "warnings": list(dict.fromkeys([*_warnings(seeds), *_of_defended(seeds, defended)])),
         **({"alarms": alarms} if (alarms := [seed.alarm for seed in seeds if seed.alarm]) else {}),
         **({"defenses": [asdict(one.entry) for one in defended]} if defended else {}),
+        **_reference(session),
         **_majority(session),
     }
     every = [*seeds, *(seed for one in defended for seed in one.seeds)]
     seconds = {phase: sum(seed.seconds.get(phase, 0.0) for seed in every) for phase in _phases(every)}
+    if session.reference is not None:
+        seconds["reference models"] = session.reference.seconds
     several = tuple(map(Table.of, tables)) if len(tables) > 1 else ()
     return Run(spec.name, Table.of(rows), seeds[0].layers, _epochs(seeds), manifest, seconds, text, seeds=several)
+
+
+def _reference(session: Session) -> dict[str, Any]:
+    """How many reference models there are, and the ways in which they were trained."""
+    if session.reference is None:
+        return {}
+    trained = session.reference.said.training
+    return {"reference_models": {"models": len(trained), "training": list(dict.fromkeys(trained))}}
 
 
 def _majority(session: Session) -> dict[str, float]:

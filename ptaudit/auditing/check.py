@@ -83,6 +83,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         step_seconds=step,
         estimate_seconds={
             "training": seeds * trainings * training,
+            **({} if spec.fleet is None else {"reference models": spec.fleet.models * training}),
             "capture": seeds * trainings * epochs * records * probe.read_seconds,
             "games": seeds * epochs * games,
         },

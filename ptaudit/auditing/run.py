@@ -16,6 +16,7 @@ from ptaudit.auditing.defended_runs import defended_sessions, run_defended
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, publish
 from ptaudit.auditing.opening import open_session
+from ptaudit.auditing.reference import with_reference_models
 from ptaudit.auditing.result import AuditResult
 from ptaudit.auditing.resume_check import check_same
 from ptaudit.auditing.seed import SeedRun, prove, run_seeds
@@ -89,6 +90,7 @@ def audit(
         prove(one)
     started = now()
     with places.working(target, fresh=fresh) as place:
+        session = with_reference_models(session, place.state, progress)
         seeds = run_seeds(session, place, progress, scored)
         if seeds[0].diverged and not seeds[0].stats:
             raise seeds[0].diverged  # not even the model as it was built: there is nothing to keep

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ptaudit.context.layer_patterns import check_patterns
 from ptaudit.context.memo import Memo
+from ptaudit.context.reference import ReferenceModels
 from ptaudit.context.training_canaries import TrainingCanaries
 from ptaudit.data import Records
 from ptaudit.data.split import Split
@@ -46,6 +47,7 @@ class Session:
         checkpoints: SHA-256 of the checkpoints that are walked over, by epoch; empty where the spec trains.
         augment: what changes the inputs of a training batch, if anything.
         training_canaries: canaries that are trained on; they are among the records, and never audited otherwise.
+        reference: reference models, once they are trained, where the spec asks for them.
         key: what is known to those alone who have the records: draws and names that come from it cannot be undone.
         memo: what a game found out about the records and needs at every epoch.
     """
@@ -62,6 +64,7 @@ class Session:
     augment: Augment | None = None
     training_canaries: tuple[TrainingCanaries, ...] = ()
     key: str = ""
+    reference: ReferenceModels | None = None
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 
     @property

@@ -45,6 +45,8 @@ class GameSpec(Part):
     """Whether the audited records are to be all those of some users."""
     about_members: ClassVar[bool] = False
     """Whether it tells members from held-out records, so that the untrained model is its control."""
+    uses_fleet: ClassVar[bool] = False
+    """Whether it is played with reference models where the spec has a fleet."""
     names_records: ClassVar[bool] = False
     """Whether its bits are about the record itself: information about the record is then at least as much."""
     has_static: ClassVar[bool] = False

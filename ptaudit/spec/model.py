@@ -16,6 +16,7 @@ from ptaudit.spec.base import FAULT, Label, Part, fault, unique
 from ptaudit.spec.canaries import CanarySpec, check_canaries
 from ptaudit.spec.data import DataSpec
 from ptaudit.spec.defenses import Defense, DefenseSpec
+from ptaudit.spec.fleet import FleetSpec
 from ptaudit.spec.game import GameSpec
 from ptaudit.spec.gates import check_gate
 from ptaudit.spec.registry import GAMES
@@ -29,6 +30,7 @@ __all__ = [
     "Defense",
     "DefenseSpec",
     "Every",
+    "FleetSpec",
     "GameSpec",
     "GateSpec",
     "LiveSpec",
@@ -86,6 +88,8 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
     it: what each costs in accuracy and what it hides. A list in the place of a number makes a defense for each."""
     canaries: CanarySpec | None = None
     """Records made to be found, for the worst case and for bounds on epsilon."""
+    fleet: FleetSpec | None = None
+    """Reference models, for the membership game: trained as the audited one is, on other halves of the records."""
     gates: list[GateSpec] = Field(default_factory=list)
     """Thresholds that fail the run."""
 
@@ -204,6 +208,21 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
                 self.with_defense(defense)
             except ValidationError as error:
                 raise fault(f"cannot train with {defense.title}: {_first(error)}", at=("defenses", index)) from None
+        return self
+
+    @model_validator(mode="after")
+    def _fleet_has_a_use(self) -> Spec:
+        if self.fleet is None:
+            return self
+        if not any(game.uses_fleet for game in self.audit.games):
+            what = "reference models have no use without a game that plays with them"
+            raise fault(what, at=("fleet",), remedy="add `membership` to audit.games, or remove `fleet`")
+        if self.replay is not None:
+            what = "reference models are trained as the audited model is, and `replay` does not say how it was"
+            raise fault(what, at=("fleet",), remedy="remove one of them, or describe the training in `train`")
+        if self.defenses:
+            what = "`defenses` repeats the training with each of them, and reference models are of one training"
+            raise fault(what, at=("fleet",), remedy="remove one of the two; `train.defense` and `fleet` go together")
         return self
 
     @model_validator(mode="after")

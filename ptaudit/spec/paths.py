@@ -23,7 +23,8 @@ DATA_FOLDER = "${PTAUDIT_DATA:-data}"
 """Where data that are not part of a project are looked for."""
 
 _ENTRIES: tuple[Loc, ...] = (("model", "entry"), ("data", "source"), ("data", "augment"), ("train", "loss"))
-_FILES: tuple[Loc, ...] = tuple(("data", key) for key in ("members", "non_members", "root", "table", "preprocess"))
+_OF_DATA = ("members", "non_members", "root", "table", "preprocess")
+_FILES: tuple[Loc, ...] = (*(("data", key) for key in _OF_DATA), ("fleet", "folder"))
 _PATTERN: Loc = ("replay", "checkpoints")
 _FILE_SOURCES = ("csv", "parquet", "npz")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")

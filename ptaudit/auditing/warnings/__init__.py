@@ -37,6 +37,7 @@ OF_TABLES: tuple[Warn, ...] = (
     training.randomised_labels,
     training.steps,
     training.saved_checkpoints,
+    training.reference_models,
     training.learned_encoders,
 )
 """How the numbers of a run came about."""

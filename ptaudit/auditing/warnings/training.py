@@ -48,6 +48,18 @@ def saved_checkpoints(about: Subject) -> Iterator[str]:
     yield f"Of the checkpoints, {spec.replay.numbering.how}."
 
 
+def reference_models(about: Subject) -> Iterator[str]:
+    """Reference models that are trained on fewer records than the audited one."""
+    session = about.session
+    members, held_out = len(session.split.members), len(session.split.held_out)
+    if session.spec.fleet is not None and held_out < members:
+        yield (
+            f"Reference models are trained on {(members + held_out) // 2:,} records each and the audited model on "
+            f"{members:,}, for there are fewer held-out records than members: attacks that hold one against the other "
+            "may find less."
+        )
+
+
 def learned_encoders(about: Subject) -> Iterator[str]:
     """How well the learned encoders keep what they read."""
     if about.learned is not None:

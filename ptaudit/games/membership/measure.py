@@ -19,6 +19,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from ptaudit.attacks.threshold import calibrate, fit_gradient_likelihood, shuffled_halves
+from ptaudit.games.membership.info import OF_TOKENS
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.permutation import derangement
@@ -53,7 +54,9 @@ class RecordSignals:
     loss: Tensor
 
 
-def measure(members: RecordSignals, others: RecordSignals, joint: int, seed: int = 0) -> dict[Key, Lines]:
+def measure(
+    members: RecordSignals, others: RecordSignals, joint: int, seed: int = 0, more: Mapping[str, Array] | None = None
+) -> dict[Key, Lines]:
     """Play the game.
 
     Args:
@@ -61,19 +64,23 @@ def measure(members: RecordSignals, others: RecordSignals, joint: int, seed: int
         others: records that were not.
         joint: the row of `tokens` that stands for all layers; the loss is reported there only.
         seed: seed of the halves, the shuffles and the resamples.
+        more: scores of further attacks, members' first, higher for members, `(n,)` by name.
 
     Returns:
         For each adversary and row: `auc`, `bits`, `accuracy` (balanced) and the TPR at each low FPR.
     """
     n = min(len(members.loss), len(others.loss))
     rows = range(len(members.tokens))
-    keys = [("loss", joint), *((name, row) for name in ("gradient-norm", "gradient-likelihood") for row in rows)]
+    more = more or {}
+    keys: list[Key] = [("loss", joint), *((name, joint) for name in more)]
+    keys += [(name, row) for name in OF_TOKENS for row in rows]
     if n < MIN_RECORDS:
         return dict.fromkeys(
             keys, _all_inconclusive(f"needs {MIN_RECORDS} members and as many non-members, has {n}", n)
         )
     halves = [_halves(side, seed + i) for i, side in enumerate((members, others))]
-    scores = _scores((members, others), halves, joint)
+    scores = {**_scores((members, others), halves, joint)}
+    scores |= {(name, joint): (both[: len(members.loss)], both[len(members.loss) :]) for name, both in more.items()}
     found = _estimates(scores, halves, seed)
     return {key: _learned(lines) if key[0] == "gradient-likelihood" else lines for key, lines in found.items()}
 

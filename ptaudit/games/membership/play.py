@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
+from ptaudit.attacks.membership.registry import ATTACKS
+from ptaudit.attacks.membership.signals import Array, references
 from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.reference import said_by, signals_of
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.games.game_play import GamePlay
-from ptaudit.games.membership.info import MembershipGame
+from ptaudit.games.membership.info import OF_TOKENS, MembershipGame, with_references
 from ptaudit.games.membership.measure import MIN_RECORDS, RecordSignals, measure
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.model import Spec
@@ -30,17 +34,19 @@ class MembershipPlay(GamePlay[MembershipGame]):
         # Sides have the layers first and all of them jointly last, the sheet the other way round.
         joint = len(sheet.places)
         sides = [_side(tokens) for tokens in (context.inside, context.outside)]
-        found = measure(sides[0], sides[1], joint, context.seed)
+        scored, lost = _with_references(context)
+        found = measure(sides[0], sides[1], joint, context.seed, scored)
+        found |= {(name, joint): dict.fromkeys(game.metrics, inconclusive(why)) for name, why in lost.items()}
         if reason := who_is_unknown(context.session.spec):
             found = {key: dict.fromkeys(one, inconclusive(reason)) for key, one in found.items()}
         if why := sheet.why_not():
             unknown = dict.fromkeys(game.metrics, inconclusive(why))
-            found = {key: estimates if key[0] == "loss" else unknown for key, estimates in found.items()}
+            found = {key: unknown if key[0] in OF_TOKENS else estimates for key, estimates in found.items()}
         scopes, scores = sheet.scopes, []
         for adversary, place in sorted(found, key=lambda key: (key[1] != joint, key[1])):
             one = {metric: [estimate] for metric, estimate in found[adversary, place].items()}
             scores.append(sheet.scores(adversary, one, [scopes[0 if place == joint else 1 + place]]))
-        return scores + sheet.not_captured(game.players[1:])
+        return scores + sheet.not_captured(OF_TOKENS)
 
     def inconclusive(self, session: Session, game: MembershipGame) -> Iterator[str]:
         """Whether it is known who was trained on, and whether there are enough on both sides."""
@@ -65,6 +71,21 @@ def who_is_unknown(spec: Spec) -> str:
     if spec.replay is None or spec.data.members or spec.data.non_members:
         return ""
     return "no index file says which records the checkpoints were trained on: name it in data.members"
+
+
+def _with_references(context: EpochContext) -> tuple[dict[str, Array], dict[str, str]]:
+    """Scores of the audited members, then of held-out records, by every attack that can run; why others cannot."""
+    session, models = context.session, context.session.reference
+    if models is None or context.epoch not in models.said.epochs:
+        return {}, {}
+    index = np.concatenate([session.members, session.others])
+    records, loss = session.records, session.spec.train.loss
+    target = signals_of(said_by(context.model, records, session.loss, index), records, loss, index)
+    said, included = models.at(context.epoch, index)
+    there = references(signals_of(said, records, loss, index), included)
+    missing = {name: ATTACKS[name].missing(target, there) for name in with_references()}
+    scored = {name: ATTACKS[name](target, there) for name, why in missing.items() if not why}
+    return scored, {name: why for name, why in missing.items() if why}
 
 
 def _side(tokens: Tokens) -> RecordSignals:

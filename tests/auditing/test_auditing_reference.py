@@ -1,0 +1,119 @@
+"""Reference models in an audit: trained, kept, played with."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from audit_case import ONE_VIEW, call, write_spec
+
+import ptaudit
+from ptaudit.attacks.membership.registry import ATTACKS, MembershipAttack
+from ptaudit.auditing.opening import open_session
+from ptaudit.auditing.reference import pool_of
+from ptaudit.errors import SpecError
+from ptaudit.games.membership.info import with_references
+from ptaudit.spec.load import load
+from ptaudit.training.device import pick_device
+
+FLEET = {"audit__games": ["membership"], "audit__views": ONE_VIEW, "audit__epochs": [0, 2], "fleet": {"models": 4}}
+
+
+def joint(run, metric="auc"):
+    rows = run.leakage[(run.leakage.layer == "*") & (run.leakage.metric == metric)]
+    return rows.set_index(["epoch", "adversary"]).value
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A network that learns 160 records by heart."""
+    folder = tmp_path_factory.mktemp("fleet")
+    longer = {**FLEET, "train__epochs": 40, "audit__epochs": [0, 40], "train__optimizer__lr": 0.5}
+    return ptaudit.audit(write_spec(folder, **longer), out=folder / "run")
+
+
+def test_every_attack_has_rows_and_knows_nothing_before_training(run):
+    found = joint(run)
+    assert {name for epoch, name in found.index if epoch == 40} >= set(with_references())
+    assert found[0][list(with_references())].between(0.35, 0.65).all()
+    assert set(run.leakage[run.leakage.adversary.isin(list(with_references()))].layer) == {"*"}
+
+
+def test_reference_models_tell_more_than_the_loss_alone(run):
+    found = joint(run)[40]
+    assert found["rmia-offline"] > found["loss"] + 0.03
+
+
+def test_the_run_says_how_many_models_and_how_they_were_trained(run):
+    told = run.run.manifest["reference_models"]
+    assert told["models"] == 4
+    assert told["training"]
+    assert run.run.timings["reference models"] > 0.0
+    assert "4 models trained alike" in " ".join(run.run.manifest["threat_model"])
+
+
+def test_models_that_are_there_are_not_trained_again(tmp_path):
+    spec = write_spec(tmp_path, **{**FLEET, "fleet": {"models": 4, "folder": "kept"}})
+    first = ptaudit.audit(spec, out=tmp_path / "a")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
+    again = ptaudit.audit(spec, out=tmp_path / "b")
+    assert len(files) == 4
+    assert files == {path: path.stat().st_mtime_ns for path in files}
+    pd.testing.assert_frame_equal(first.leakage, again.leakage)
+    more = ptaudit.audit(spec, out=tmp_path / "c", overrides=["fleet.models=6"])
+    assert files.items() <= {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}.items()
+    assert more.run.manifest["reference_models"]["models"] == 6
+
+
+def test_models_of_another_training_are_refused(tmp_path):
+    spec = write_spec(tmp_path, **{**FLEET, "fleet": {"models": 2, "folder": "kept"}})
+    ptaudit.audit(spec, out=tmp_path / "a")
+    result = call("run", str(spec), "--out", str(tmp_path / "b"), "--set", "train.optimizer.lr=0.2")
+    assert result.exit_code == 2
+    assert "another training: train.optimizer" in result.stderr
+
+
+def test_two_models_are_too_few_for_an_attack_that_needs_two_with_each_record(tmp_path):
+    found = ptaudit.audit(write_spec(tmp_path, **{**FLEET, "fleet": {"models": 2}}), out=tmp_path / "run").leakage
+    status = found[(found.adversary == "lira-online") & (found.epoch == 2)].status
+    assert len(status)
+    assert status.str.startswith("inconclusive: needs 2 models with and 2 without").all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"audit__games": ["identity"]}, "no use without a game"),
+        ({"defenses": [{"name": "sign"}]}, "reference models are of one training"),
+        ({"fleet": {"models": 3}}, "use 4"),
+        ({"fleet": None, "gates": [{"id": "g", "metric": "membership.auc", "view": "model", "max": 0.9,
+          "adversary": "rmia-online", "epoch": "last"}]}, "add `fleet: {models: 16}`"),
+    ],
+    ids=["no game", "defenses", "odd", "gate without models"],
+)  # fmt: skip
+def test_what_has_no_use_is_refused(tmp_path, changes, what):
+    with pytest.raises(SpecError, match=what):
+        load(write_spec(tmp_path, **{**FLEET, **changes}))
+
+
+def test_the_pool_has_as_many_held_out_records_as_members_those_that_are_audited_first(tmp_path):
+    session = open_session(load(write_spec(tmp_path, **{**FLEET, "data__held_out": 0.7, "audit__records": 40})),
+                           pick_device("cpu"))  # fmt: skip
+    pool, split = pool_of(session), session.split
+    assert set(split.members) <= set(pool)
+    assert set(session.others) <= set(pool)
+    assert len(pool) == 2 * len(split.members) == len(np.unique(pool))
+    assert len(split.held_out) > len(split.members)
+
+
+def test_an_attack_from_outside_plays_too(tmp_path, monkeypatch):
+    module = tmp_path / "mine.py"
+    module.write_text(
+        "def score(target, references):\n    return target.confidence - references.signals.confidence.mean(0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(ATTACKS, "mine", MembershipAttack("mine:score", "Mine.", outside=1))
+    gate = {"id": "g", "metric": "membership.auc", "view": "model", "max": 1.0, "adversary": "mine", "epoch": "last"}
+    found = ptaudit.audit(
+        write_spec(tmp_path, **{**FLEET, "fleet": {"models": 2}, "gates": [gate]}), out=tmp_path / "r"
+    )
+    assert 0.0 < joint(found)[2]["mine"] < 1.0
+    assert found.exit_code == 0
