@@ -171,6 +171,7 @@ REFUSED = [
     ({"game": "attribute", "data": "user: u"}, "the data have none (name the column in data.attributes)"),
     ({"game": "attribute", "data": "attributes: [y]"}, "is about `y`, which is the label"),
     ({"game": "{name: attribute, form: input, adversary: mlp}"}, "`adversary` is not used by `form: input`"),
+    ({"game": "{name: attribute, form: input, fit_batches: 1024}"}, "`fit_batches` is not used by `form: input`"),
     ({"game": "{name: attribute, own_records: 0}"}, "at least 1, given 0"),
     ({"game": "{name: attribute, adversary: [mlp, mlp]}"}, "adversary `mlp` is used twice"),
     ({"game": "user", "data": "attributes: [a]"}, "is about users, and the data have none"),
