@@ -55,7 +55,8 @@ def run_defended(session: Session, place: Workplace, progress: Progress) -> list
     for defense in session.spec.defenses:
         progress.log(f"defense {defense.title}")
         mine = defended_session(session, session.spec.with_defense(defense))
-        found.append(DefendedRun(defense, tuple(run_seeds(mine, place, progress, part=f"defenses/{defense.title}"))))
+        there = replace(place, part=f"defenses/{defense.title}")
+        found.append(DefendedRun(defense, tuple(run_seeds(mine, there, progress))))
     return found
 
 
@@ -69,15 +70,10 @@ def defended_session(session: Session, spec: Spec) -> Session:
     return replace(session, spec=spec, loss=train_loss(spec.train), views=tuple(map(make_view, spec.audit.views)))
 
 
-def named(rows: Sequence[Row], one: str) -> list[Row]:
-    """Rows of an one, which say so."""
-    return [replace(row, trained_with=one) for row in rows]
-
-
 def table_of(seed: int, base: Sequence[SeedRun], defended: Sequence[DefendedRun]) -> tuple[Row, ...]:
     """The table of one seed: the training as it is, then with each defense that got as far."""
     rows = list(base[seed].rows)
     for one in defended:
         if seed < len(one.seeds):
-            rows += named(one.seeds[seed].rows, one.defense.title)
+            rows += [replace(row, trained_with=one.defense.title) for row in one.seeds[seed].rows]
     return tuple(rows)

@@ -77,7 +77,7 @@ def audit(
     chosen = pick_device(device)
     places.check(target, fresh=fresh, resume=resume)
     session = open_session(spec, chosen)
-    scored = keep_records and any(game.scores_records for game in spec.audit.games)
+    scored = keep_records and _scores_records(session)
     if keep_records and not (scored or session.records.preprocessing):
         raise SpecError("no game here scores single records", where="--keep-records", remedy="add `uniqueness`")
     if resume and places.is_whole(target) and not places.is_begun(target):
@@ -90,11 +90,10 @@ def audit(
     started = now()
     with places.working(target, fresh=fresh) as place:
         seeds = run_seeds(session, place, progress, scored)
-        if seeds[0].diverged and not seeds[0].stats:
-            raise seeds[0].diverged  # not even the model as it was built: there is nothing to keep
-        defended = [] if seeds[-1].diverged else run_defended(session, place, progress)
-        run, refused = assemble(session, seeds, defended, started), None
-        diverged = seeds[-1].diverged
+        diverged, refused = seeds[-1].diverged, None
+        if diverged and not seeds[0].stats:
+            raise diverged  # not even the model as it was built: there is nothing to keep
+        run = assemble(session, seeds, [] if diverged else run_defended(session, place, progress), started)
         if diverged and places.is_whole(target):
             raise _kept_before(diverged, target)
         if gate and not diverged:
@@ -102,10 +101,8 @@ def audit(
             _say_undecided(spec, target, progress)
         place.confirm()
         _publish_states(session, seeds, place)
-        if scored:
-            samples.publish(_states(session, seeds, place), np.unique(run.rows.number("epoch")).tolist(), place.output)
-        if keep_records and session.records.preprocessing:
-            write_whole(place.output / PREPROCESS, preprocess.written(session.records.preprocessing))
+        if keep_records:
+            _publish_records(session, run, len(seeds), place)
         write_run(run, place.output, open_format("md").render(run, Page(folder=str(target))))
         place.publish()
     if diverged:
@@ -115,18 +112,26 @@ def audit(
     return AuditResult(run, target, exit_code(run.verdicts, inconclusive))
 
 
-def _states(session: Session, seeds: Sequence[SeedRun], place: Workplace) -> list[tuple[int, Path]]:
-    """Seeds that were trained, and where each kept what it found."""
-    return [(seed, place.state / f"seed-{seed}") for seed in session.spec.train.all_seeds[: len(seeds)]]
-
-
 def _publish_states(session: Session, seeds: Sequence[SeedRun], place: Workplace) -> None:
     """What was watched live, and learned encoders, beside the tables."""
     every = session.spec.train.all_seeds
-    publish([(seed, place.state / f"seed-{seed}" / LIVE) for seed in every], place.output)
+    publish([(seed, place.of_seed(seed) / LIVE) for seed in every], place.output)
     for seed, done in zip(every, seeds):
         for name, content in done.encoders.items():
             write_whole(place.output / ENCODERS / f"seed-{seed}-{name}.safetensors", content)
+
+
+def _publish_records(session: Session, run: Run, trained: int, place: Workplace) -> None:
+    """Scores of single records of the seeds that were trained, and how columns became inputs, where there are such."""
+    if _scores_records(session):
+        states = [(seed, place.of_seed(seed)) for seed in session.spec.train.all_seeds[:trained]]
+        samples.publish(states, np.unique(run.rows.number("epoch")).tolist(), place.output)
+    if session.records.preprocessing:
+        write_whole(place.output / PREPROCESS, preprocess.written(session.records.preprocessing))
+
+
+def _scores_records(session: Session) -> bool:
+    return any(game.scores_records for game in session.spec.audit.games)
 
 
 def _judged(run: Run, spec: Spec) -> tuple[Run, PtauditError | None]:

@@ -37,7 +37,7 @@ def check_layers(model: nn.Module, batch: Batch, seed: int = 0) -> tuple[LayerIn
     """
     device = next(model.parameters()).device
     with torch.autocast(device.type, enabled=False), torch.enable_grad():
-        reader = TokenReader(_Bound(model, batch), _weighted_sum, _DIM, seed, "all", device)
+        reader = TokenReader(_Bound(model, batch), _weighted_sum, _DIM, seed)
         reader.prepare(batch.rows, torch.zeros(len(batch), device=device))
     return tuple(_renamed(info) for info in reader.layers)
 

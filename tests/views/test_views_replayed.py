@@ -14,7 +14,6 @@ from ptaudit.defenses.label_dp import LabelDpDefense
 from ptaudit.defenses.perturb.settings import PerturbDefense
 from ptaudit.defenses.prune import PruneDefense
 from ptaudit.defenses.sign import SignDefense
-from ptaudit.errors import ModelError
 from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.model_input import call, rows
@@ -25,7 +24,7 @@ from ptaudit.views import View, gradients, replayed
 from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
 from ptaudit.views.observation import TokenObservation, observe_rounds
-from ptaudit.views.replayed import ReplayedObservation, why_not
+from ptaudit.views.replayed import ReplayedObservation, batch_gradients, why_not
 from ptaudit.views.update import Update
 
 LOSS = make_loss("cross_entropy")
@@ -126,15 +125,14 @@ def prepared(name):
     return model, x, y, reader
 
 
-def observation_of(name, view, classes=3, share=None, case=None):
+def observation_of(name, view, share=None, case=None):
     _, x, y, reader = case or prepared(name)
     tokens = reader.read(x, y)
     layers = tokens.values.double()
     joint = Joint.of(layers)
-    names = [layer.name for layer in tokens.layers]
-    return ReplayedObservation.of(reader, x, y, names, view, joint, classes, share), TokenObservation(
-        joint.rows(layers)
-    )
+    batches = batch_gradients(reader.source, x, y, view, share)
+    shared = {layer.name: () for layer in tokens.layers}
+    return ReplayedObservation.of(reader, batches, view, joint, shared), TokenObservation(joint.rows(layers))
 
 
 def seeded(seed=0):
@@ -259,7 +257,8 @@ def test_a_view_of_some_layers_is_defended_as_a_whole():
     view = View("v", 4, defense=prune(ratio=0.7))
     whole, _ = observation_of("mlp", view, case=(model, x, y, reader))
     values = reader.read(x, y).values.double()
-    part = ReplayedObservation.of(reader, x, y, ["2"], view, Joint.of(values[1:2]), 3)
+    batches = batch_gradients(reader.source, x, y, view)
+    part = ReplayedObservation.of(reader, batches, view, Joint.of(values[1:2]), {"2": ()})
     members = drawn(5, 4)
     torch.testing.assert_close(part.observe(members, seeded())[0], whole.observe(members, seeded())[1])
 
@@ -482,8 +481,6 @@ def test_views_that_make_no_sense_are_refused():
     assert "clipping and noise" in why_not(View("v", 2, clip=1.0, noise_std=1.0, update=Update(2, 0.1)), model, 3)
     assert "clipping and noise" in why_not(View("v", 2, clip=1.0, defense=SIGN), model, 3)
     assert "class" in why_not(View("v", 2, defense=label_dp(epsilon=1.0).with_prior(1.0, 1.0, 1.0)), model, None)
-    with pytest.raises(ModelError, match=r"view v: clipping and noise"):
-        observation_of("mlp", View("v", 2, clip=1.0, defense=SIGN))
     for steps, lr in ((0, 0.1), (1, 0.0), (2, float("nan"))):
         with pytest.raises(ValueError, match="at least one step"):
             Update(steps, lr)
@@ -515,10 +512,11 @@ def test_without_a_defense_matrices_are_sums_of_the_records(name):
     kept = reader.gradients(x, y)
     assert all(kept)
     layers = tokens.values.double()
-    names = [layer.name for layer in tokens.layers]
+    shared = dict(zip([layer.name for layer in tokens.layers], kept, strict=True))
     for m, users in ((1, 1), (6, 1), (3, 2)):
         view = View("v", m, users=users)
-        observation = ReplayedObservation.of(reader, x, y, names, view, Joint.of(layers), 3, kept=kept)
+        batches = batch_gradients(reader.source, x, y, view)
+        observation = ReplayedObservation.of(reader, batches, view, Joint.of(layers), shared)
         members = drawn(9, m * users)
         pieces = list(observation.read(members, seeded()))
         sums = list(BatchSums(kept).read(members, seeded()))
@@ -531,9 +529,10 @@ def test_without_a_defense_matrices_are_sums_of_the_records(name):
 def test_a_defended_view_shows_defended_matrices():
     model, x, y, reader = prepared("mlp")
     tokens, kept = reader.read(x, y), reader.gradients(x, y)
-    names = [layer.name for layer in tokens.layers]
+    shared = dict(zip([layer.name for layer in tokens.layers], kept, strict=True))
     view = View("v", 4, defense=prune(ratio=0.7))
-    observation = ReplayedObservation.of(reader, x, y, names, view, Joint.of(tokens.values.double()), 3, kept=kept)
+    batches = batch_gradients(reader.source, x, y, view)
+    observation = ReplayedObservation.of(reader, batches, view, Joint.of(tokens.values.double()), shared)
     members = drawn(3, 4)
     (seen,) = observation.read(members, seeded())
     for game, batch in enumerate(members):

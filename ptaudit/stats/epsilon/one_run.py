@@ -21,15 +21,7 @@ _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 """Shares of the canaries among which `choose_guesses` chooses."""
 
 
-def one_run(
-    guesses: Guesses,
-    correct: int,
-    canaries: int,
-    *,
-    delta: float,
-    adjacency: Adjacency,
-    confidence: float = CONFIDENCE,
-) -> EpsilonBound:
+def one_run(guesses: Guesses, correct: int, canaries: int, *, delta: float, adjacency: Adjacency) -> EpsilonBound:
     """Lower bound on epsilon from right guesses about the canaries of one run.
 
     It is the smallest epsilon that the guesses do not reject, so it holds also where the p-value is not monotone.
@@ -40,21 +32,20 @@ def one_run(
         canaries: all canaries m of the run whose secrets were drawn, also those abstained from.
         delta: of the epsilon, in [0, 1); the bound is useless where delta times canaries is not small.
         adjacency: what the coin of a canary decided.
-        confidence: of the bound.
 
     Returns:
-        The bound; 0 without guesses.
+        The bound, with confidence `CONFIDENCE`; 0 without guesses.
 
     Raises:
         ValueError: for options out of range, or unless correct <= guesses <= canaries.
     """
-    refuse_unless(delta, adjacency, confidence)
+    refuse_unless(delta, adjacency, CONFIDENCE)
     made = guesses.made
     if not 0 <= correct <= made <= canaries:
         raise ValueError(f"{correct} right of {made} guesses about {canaries} canaries")
-    found, best = (_largest_rejected(canaries, made, v, delta, 1.0 - confidence) for v in (correct, made))
+    found, best = (_largest_rejected(canaries, made, v, delta, 1.0 - CONFIDENCE) for v in (correct, made))
     return EpsilonBound(
-        found, confidence, delta, adjacency, "one-run", canaries, guesses, best, correct=(made, correct)
+        found, CONFIDENCE, delta, adjacency, "one-run", canaries, guesses, best, correct=(made, correct)
     )
 
 
