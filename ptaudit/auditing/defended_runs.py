@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.seed import SeedRun, run_seeds
-from ptaudit.context.make_view import make_view
 from ptaudit.context.session import Session
 from ptaudit.progress import Progress
 from ptaudit.spec.defenses import DefenseSpec
@@ -16,6 +15,7 @@ from ptaudit.spec.model import Spec
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import DefenseEntry
 from ptaudit.training.loss import train_loss
+from ptaudit.views import View
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def defended_sessions(session: Session) -> Iterator[Session]:
 
 def defended_session(session: Session, spec: Spec) -> Session:
     """The session of a defense: the same records and split."""
-    return replace(session, spec=spec, loss=train_loss(spec.train), views=tuple(map(make_view, spec.audit.views)))
+    return replace(session, spec=spec, loss=train_loss(spec.train), views=tuple(map(View.of, spec.audit.views)))
 
 
 def table_of(seed: int, base: Sequence[SeedRun], defended: Sequence[DefendedRun]) -> tuple[Row, ...]:

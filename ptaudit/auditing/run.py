@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,23 +17,25 @@ from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, publish
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.result import AuditResult
-from ptaudit.auditing.resume_check import check_same
+from ptaudit.auditing.run_key import key, settings, versions
 from ptaudit.auditing.seed import SeedRun, prove, run_seeds
 from ptaudit.context.session import Session
 from ptaudit.data import preprocess
-from ptaudit.errors import PtauditError, SpecError, TrainingDivergedError
+from ptaudit.errors import PtauditError, RunFolderError, SpecError, TrainingDivergedError
 from ptaudit.files import write_whole
 from ptaudit.gate import decide, exit_code
 from ptaudit.progress import Progress, Silent
 from ptaudit.report import Page, open_format
-from ptaudit.spec.load import load
+from ptaudit.spec.load import dump, load
 from ptaudit.spec.model import Spec
-from ptaudit.tables.folder import ENCODERS, read_run, write_run
+from ptaudit.tables.folder import ENCODERS, SPEC, read_run, write_run
 from ptaudit.tables.run import Run
+from ptaudit.training.checkpoint import difference
 from ptaudit.training.device import pick_device
 
 DEFAULT_FOLDER = Path("runs")
 PREPROCESS = "preprocess.json"
+_REPLACE = "--fresh to replace it, or another --out"
 
 
 def audit(
@@ -147,7 +149,7 @@ def _as_it_ended(
 ) -> AuditResult:
     """Resuming a run that has ended: it ends as it did, if it is of this spec, code, data and versions."""
     run = read_run(target)
-    check_same(run, session, str(target))
+    _check_same(run, session, str(target))
     places.clear(target)
     progress.log(f"{target}: this run is whole; nothing to resume")
     if str(run.manifest.get("status", "")).startswith("diverged"):
@@ -176,3 +178,32 @@ def _kept_before(error: TrainingDivergedError, target: Path) -> TrainingDiverged
     return TrainingDivergedError(
         f"{error.what}; the run that was in {target} before is still there", where=error.where, remedy=error.remedy
     )
+
+
+def _check_same(run: Run, session: Session, where: str) -> None:
+    """Find the run to be one of this spec, code, data and versions.
+
+    Raises:
+        RunFolderError: it is another one; the differences are named.
+    """
+    try:
+        before = settings(run.spec_text)
+    except SpecError as error:
+        raise RunFolderError(f"its {SPEC} is damaged", where=where, remedy=_REPLACE) from error
+    text = dump(session.spec)
+    if changes := difference(before, settings(text)):
+        raise RunFolderError(f"holds a run of another spec: {changes}", where=where, remedy=_REPLACE)
+    if changes := difference({**before, **_key_of(run.manifest)}, key(session, text)):
+        raise RunFolderError(f"holds another run: {changes}", where=where, remedy=_REPLACE)
+
+
+def _key_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The key of a run that ended, as far as its manifest tells it."""
+    names = {"data": "data_sha256", "split": "split_sha256", "device": "device"}
+    told = {name: str(manifest[entry]) for name, entry in names.items() if entry in manifest}
+    if "device" in told:
+        told["device"] = told["device"].partition(":")[0]
+    code = {f"code of {path}": str(sha) for path, sha in dict(manifest.get("code_sha256", {})).items()}
+    saved = {f"checkpoint of epoch {entry['epoch']}": str(entry["sha256"]) for entry in manifest.get("checkpoints", ())}
+    built = {name: str(manifest[name]) for name in (*versions(), "opacus") if name in manifest}
+    return {**told, **code, **saved, **built}

@@ -55,7 +55,9 @@ def tpr_at_fpr(scores_in: Array, scores_out: Array, fpr: float) -> float:
     return round(found * len(scores_in)) / len(scores_in)
 
 
-def auc_estimate(scores_in: Array, scores_out: Array, *, seed: int, null: float = 0.5) -> Estimate:
+def auc_estimate(
+    scores_in: Array, scores_out: Array, *, seed: int, null: float = 0.5, draws: int = DRAWS, status: str = OK
+) -> Estimate:
     """AUC with DeLong's interval on the logit scale and bootstrap draws over records.
 
     The logit keeps the interval inside (0, 1); with the t quantile of the smaller group it covers 93 to 98 % at n = 30
@@ -68,10 +70,11 @@ def auc_estimate(scores_in: Array, scores_out: Array, *, seed: int, null: float 
         scores_out: (n_out,) scores of non-members.
         seed: the audit's seed.
         null: the AUC with the membership shuffled.
+        draws: number of bootstrap resamples; members and non-members are resampled independently.
+        status: status of the estimate if it is conclusive.
 
     Returns:
-        Estimate with ceiling 1, n = n_in + n_out and `DRAWS` bootstrap resamples, of members and of non-members
-        independently; `inconclusive` for fewer than two of either or NaN scores.
+        Estimate with ceiling 1 and n = n_in + n_out; `inconclusive` for fewer than two of either or NaN scores.
     """
     problem = _problem(scores_in, scores_out)
     if problem:
@@ -80,8 +83,8 @@ def auc_estimate(scores_in: Array, scores_out: Array, *, seed: int, null: float 
     value = float(members.mean())
     variance = members.var(ddof=1) / len(members) + others.var(ddof=1) / len(others)
     lo, hi = _logit_interval(value, math.sqrt(variance), min(len(members), len(others)))
-    drawn = _bootstrap_auc(scores_in, scores_out, DRAWS, seed)
-    return Estimate(value, lo, hi, null, 1.0, len(members) + len(others), OK, drawn)
+    drawn = _bootstrap_auc(scores_in, scores_out, draws, seed)
+    return Estimate(value, lo, hi, null, 1.0, len(members) + len(others), status, drawn)
 
 
 def tpr_at_fpr_estimate(
@@ -90,6 +93,9 @@ def tpr_at_fpr_estimate(
     fpr: float,
     *,
     seed: int,
+    null: float | None = None,
+    draws: int = DRAWS,
+    status: str = OK,
     without: str = "non-members",
 ) -> Estimate:
     """True-positive rate at a false-positive rate, pooled over records (not calibrated per record).
@@ -102,10 +108,13 @@ def tpr_at_fpr_estimate(
         scores_out: (n_out,) scores of non-members.
         fpr: the false-positive rate allowed, in (0, 1).
         seed: the audit's seed.
+        null: the rate with the membership shuffled; `fpr` if left out.
+        draws: number of bootstrap resamples.
+        status: status of the estimate if it is conclusive.
         without: what the negatives are called where there are too few.
 
     Returns:
-        Estimate with null `fpr`, ceiling 1 and n = n_in + n_out; `inconclusive` unless n_out · fpr >= 5.
+        Estimate with ceiling 1 and n = n_in + n_out; `inconclusive` unless n_out · fpr >= 5.
     """
     n_in, n_out = len(scores_in), len(scores_out)
     problem = _problem(scores_in, scores_out)
@@ -115,13 +124,13 @@ def tpr_at_fpr_estimate(
     if problem:
         return inconclusive(problem, ceiling=1.0, n=n_in + n_out)
     value = tpr_at_fpr(scores_in, scores_out, fpr)
-    weights_in = resample_weights(n_in, DRAWS, seed).T
-    weights_out = resample_weights(n_out, DRAWS, seed, stream=1).T
+    weights_in = resample_weights(n_in, draws, seed).T
+    weights_out = resample_weights(n_out, draws, seed, stream=1).T
     drawn = _weighted_tpr(scores_in, scores_out, fpr, weights_in, weights_out)
     exact_lo, exact_hi = clopper_pearson(round(value * n_in), n_in)
     low, high = np.quantile(drawn, [0.025, 0.975])
     lo, hi = min(exact_lo, float(low)), max(exact_hi, float(high))
-    return Estimate(value, lo, hi, fpr, 1.0, n_in + n_out, OK, drawn)
+    return Estimate(value, lo, hi, fpr if null is None else null, 1.0, n_in + n_out, status, drawn)
 
 
 def _problem(scores_in: Array, scores_out: Array) -> str | None:

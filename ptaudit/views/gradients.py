@@ -18,7 +18,7 @@ from ptaudit.gradients.record_losses import RecordLosses, losses_at, over_record
 from ptaudit.model_input import Inputs, as_real, leaves, mapped, rows
 from ptaudit.sketches.tokens import Source
 from ptaudit.spec.defenses import UNDEFENDED, DefenseSpec
-from ptaudit.views.update import Update
+from ptaudit.views.view import Update
 
 _CHECK_RECORDS = 4
 """Records on which the faster ways are held against plain autograd."""

@@ -10,7 +10,6 @@ from scipy import integrate, stats
 from ptaudit.stats.epsilon import (
     Guesses,
     Threshold,
-    choose_guesses,
     choose_threshold,
     clopper_pearson,
     count_correct,
@@ -337,17 +336,3 @@ def test_guesses_are_the_extremes_and_equal_scores_are_drawn():
         count_correct(Guesses(3, 3), scores, secrets, 0)
     with pytest.raises(ValueError, match="at least 0"):
         Guesses(-1, 3)
-
-
-def test_chosen_guesses_abstain_where_scores_tell_nothing():
-    """Only high scores tell: no guess about the others is worth it."""
-    rng = np.random.default_rng(3)
-    secrets = rng.integers(2, size=2000)
-    scores = rng.standard_normal(2000) + 8.0 * (secrets * (rng.random(2000) < 0.2))
-    chosen = choose_guesses(scores, secrets, 1e-5, 1000, seed=0)
-    assert chosen.zeroth == 0
-    assert 50 <= chosen.first <= 100
-    with pytest.raises(ValueError, match="no canaries"):
-        choose_guesses([], [], 1e-5, 10, 0)
-    with pytest.raises(ValueError, match="these very canaries"):
-        count_correct(chosen, scores, secrets, 0)

@@ -5,7 +5,6 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from ptaudit.stats import roc
 from ptaudit.stats.bootstrap import resample_weights
 from ptaudit.stats.roc import _weighted_tpr, auc, auc_estimate, auc_influence, tpr_at_fpr, tpr_at_fpr_estimate
 
@@ -47,11 +46,10 @@ def test_influence_values_give_delong_variance():
     assert np.allclose(others, wins.mean(axis=0))
 
 
-def test_bootstrap_draws_are_the_auc_and_tpr_of_the_resampled_records(monkeypatch):
-    monkeypatch.setattr(roc, "DRAWS", 50)
+def test_bootstrap_draws_are_the_auc_and_tpr_of_the_resampled_records():
     inside, outside = np.array([0.0, 1, 1, 3, 4, 4]), np.repeat(np.arange(10.0) / 2, 10)
-    drawn = auc_estimate(inside, outside, seed=9).draws
-    rates = tpr_at_fpr_estimate(inside, outside, 0.1, seed=9).draws
+    drawn = auc_estimate(inside, outside, seed=9, draws=50).draws
+    rates = tpr_at_fpr_estimate(inside, outside, 0.1, seed=9, draws=50).draws
     weights_in, weights_out = resample_weights(6, 50, 9), resample_weights(100, 50, 9, stream=1)
     for b in range(50):
         one = np.repeat(inside, np.round(weights_in[b] * 6).astype(int))
@@ -61,20 +59,20 @@ def test_bootstrap_draws_are_the_auc_and_tpr_of_the_resampled_records(monkeypatc
 
 
 @pytest.mark.parametrize(("n", "shift"), [(30, 0.0), (30, 2.5), (100, 1.0), (100, 3.5)])
-def test_auc_interval_covers(n, shift, monkeypatch):
-    monkeypatch.setattr(roc, "DRAWS", 2)
+def test_auc_interval_covers(n, shift):
     generator, truth = np.random.default_rng(n), stats.norm.cdf(shift / math.sqrt(2))
-    estimates = [auc_estimate(generator.normal(shift, 1, n), generator.normal(0, 1, n), seed=0) for _ in range(600)]
+    estimates = [
+        auc_estimate(generator.normal(shift, 1, n), generator.normal(0, 1, n), seed=0, draws=2) for _ in range(600)
+    ]
     assert np.mean([e.lo <= truth <= e.hi for e in estimates]) >= 0.92
     assert all(0 <= e.lo <= e.value <= e.hi <= 1 for e in estimates)
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
-def test_tpr_interval_covers(shift, monkeypatch):
-    monkeypatch.setattr(roc, "DRAWS", 300)
+def test_tpr_interval_covers(shift):
     generator, truth = np.random.default_rng(5), stats.norm.sf(stats.norm.isf(0.05) - shift)
     estimates = [
-        tpr_at_fpr_estimate(generator.normal(shift, 1, 200), generator.normal(0, 1, 200), 0.05, seed=0)
+        tpr_at_fpr_estimate(generator.normal(shift, 1, 200), generator.normal(0, 1, 200), 0.05, seed=0, draws=300)
         for _ in range(150)
     ]
     assert np.mean([e.lo <= truth <= e.hi for e in estimates]) >= 0.92

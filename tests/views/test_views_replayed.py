@@ -25,7 +25,7 @@ from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
 from ptaudit.views.observation import TokenObservation, observe_rounds
 from ptaudit.views.replayed import ReplayedObservation, batch_gradients, why_not
-from ptaudit.views.update import Update
+from ptaudit.views.view import Update
 
 LOSS = make_loss("cross_entropy")
 MODELS = Path(__file__).parents[2] / "sample_models"

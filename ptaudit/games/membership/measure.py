@@ -149,7 +149,7 @@ def _estimates(scores: Mapping[Key, tuple[Array, Array]], halves: Sequence[Halve
             "auc": auc_estimate(inside, outside, seed=seed, null=nulls[i]),
             "bits": bits[i].clipped(0.0, 1.0),
             "accuracy": right[i].clipped(0.0, 1.0),
-            **{tpr_name(f): tpr_at_fpr_estimate(inside, outside, f, seed=seed) for f in LOW_FPRS},
+            **{tpr_name(f): tpr_at_fpr_estimate(inside, outside, f, seed=seed, null=f) for f in LOW_FPRS},
         }
     return {key: found.get(key, lost) for key in scores}
 

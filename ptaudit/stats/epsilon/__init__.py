@@ -19,7 +19,7 @@ from ptaudit.stats.epsilon.mechanism import (
     replace_one_epsilon,
     sigma_for,
 )
-from ptaudit.stats.epsilon.one_run import choose_guesses, one_run, p_value
+from ptaudit.stats.epsilon.one_run import one_run, p_value
 from ptaudit.stats.epsilon.threshold import Threshold, choose_threshold
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "EpsilonBound",
     "Guesses",
     "Threshold",
-    "choose_guesses",
     "choose_threshold",
     "clopper_pearson",
     "count_correct",
