@@ -31,7 +31,7 @@ CASES = (
     Case("digits-identity-8", "digits", "identity", "plain-8", 8, 7.77),
     Case("digits-identity-32", "digits", "identity", "plain-32", 8, 7.22),
     Case("digits-identity-32-untrained", "digits", "identity", "plain-32", 0),
-    Case("digits-label-8", "digits", "label", "plain-8", 8),
+    Case("digits-label-8", "digits-label", "label", "plain-8", 8),
     Case("digits-identity-noise-untrained", "digits-noise", "identity", "noise", 0),
     Case("digits-identity-noise", "digits-noise", "identity", "noise", 8),
     Case("digits-identity-sign-8", "digits-defended", "identity", "sign-8", 8),
@@ -60,18 +60,18 @@ CASES = (
     # A convolutional network on Fashion-MNIST.
     Case("fashion-identity-8", "fashion", "identity", "batch-8", 4, 7.98),
     Case("fashion-identity-32", "fashion", "identity", "batch-32", 4, 7.95),
-    Case("fashion-label-8", "fashion-batch", "label", "batch-8", 4),
-    Case("fashion-property-8", "fashion-batch", "property", "batch-8", 4, 0.960),
-    Case("fashion-property-32", "fashion-batch", "property", "batch-32", 4, 0.594),
+    Case("fashion-label-8", "fashion-label", "label", "batch-8", 4),
+    Case("fashion-property-8", "fashion-property", "property", "batch-8", 4, 0.960),
+    Case("fashion-property-32", "fashion-property", "property", "batch-32", 4, 0.594),
     # A ResNet with GroupNorm on CIFAR-10.
     Case("resnet-identity-2", "resnet", "identity", "batch-2", 4),
     Case("resnet-identity-8", "resnet", "identity", "batch-8", 4),
-    Case("resnet-label-8", "resnet", "label", "batch-8", 4),
+    Case("resnet-label-8", "resnet-label", "label", "batch-8", 4),
     # A Transformer, and a bag of words, on short messages.
     Case("transformer-identity-8", "transformer", "identity", "batch-8", 4),
     Case("transformer-identity-32", "transformer", "identity", "batch-32", 4),
-    Case("transformer-label-8", "transformer", "label", "batch-8", 4),
-    Case("transformer-digits-8", "transformer", "digits", "batch-8", 4),
+    Case("transformer-label-8", "transformer-batch", "label", "batch-8", 4),
+    Case("transformer-digits-8", "transformer-batch", "digits", "batch-8", 4),
     Case("embedding-identity-64", "embedding", "identity", "batch-64", 4),
     Case("embedding-distribution-8", "embedding", "distribution", "batch-8", 4),
     # Patients who came several times.

@@ -26,7 +26,8 @@ def specs(data: Path) -> dict[str, Spec]:
         data: folder with the data sets.
     """
     made = {
-        "digits": _digits({"plain": [8, 32]}, [IDENTITY, LABEL], [0, 8]),
+        "digits": _digits({"plain": [8, 32]}, [IDENTITY], [0, 8]),
+        "digits-label": _digits({"plain": [8]}, [LABEL], [8]),
         "digits-quick": _digits({"plain": [32]}, [IDENTITY], [8]),
         "digits-noise": _digits({}, [IDENTITY], [0, 8], _noisy(32, 0.01)),
         "digits-defended": _digits({}, [IDENTITY], [8], _signs(8), _signs(32), _pruned(8, 0.9)),
@@ -40,9 +41,12 @@ def specs(data: Path) -> dict[str, Spec]:
         "adult-large": _adult(data, {"batch": [512]}, [_rare()]),
         "adult-quick": _adult(data, {"batch": [8]}, [_sex("property") | FEW], records=2000, limit=8000),
         "fashion": _fashion(data, {"batch": [8, 32]}, [IDENTITY]),
-        "fashion-batch": _fashion(data, {"batch": [8, 32]}, [LABEL, _label("property", 3)]),
-        "resnet": _resnet(data, {"batch": [2, 8]}, [IDENTITY, LABEL]),
-        "transformer": _messages(data, True, {"batch": [8, 32]}, [IDENTITY, LABEL, _digits_inside()]),
+        "fashion-label": _fashion(data, {"batch": [8]}, [LABEL]),
+        "fashion-property": _fashion(data, {"batch": [8, 32]}, [_label("property", 3)]),
+        "resnet": _resnet(data, {"batch": [2, 8]}, [IDENTITY]),
+        "resnet-label": _resnet(data, {"batch": [8]}, [LABEL]),
+        "transformer": _messages(data, True, {"batch": [8, 32]}, [IDENTITY]),
+        "transformer-batch": _messages(data, True, {"batch": [8]}, [LABEL, _digits_inside()]),
         "embedding": _messages(data, False, {"batch": [8, 64]}, [IDENTITY, _label("distribution", 1)]),
         "users": _users(data),
     }
@@ -183,12 +187,21 @@ def _users(data: Path) -> Spec:
 
 NEEDS = {
     **dict.fromkeys(
-        ["adult", "adult-defended", "adult-batch", "adult-noise", "adult-record", "adult-large", "adult-quick"],
+        [
+            "adult",
+            "adult-defended",
+            "adult-update",
+            "adult-batch",
+            "adult-noise",
+            "adult-record",
+            "adult-large",
+            "adult-quick",
+        ],
         ("adult.csv.gz",),
     ),
-    **dict.fromkeys(["fashion", "fashion-batch"], ("fashion_mnist",)),
-    "resnet": ("cifar10_lossless4k.npz",),
-    **dict.fromkeys(["transformer", "embedding"], ("sms_spam.tsv.gz",)),
+    **dict.fromkeys(["fashion", "fashion-label", "fashion-property"], ("fashion_mnist",)),
+    **dict.fromkeys(["resnet", "resnet-label"], ("cifar10_lossless4k.npz",)),
+    **dict.fromkeys(["transformer", "transformer-batch", "embedding"], ("sms_spam.tsv.gz",)),
     "users": ("diabetes130.csv.gz",),
 }
 """Files that a training needs."""

@@ -11,11 +11,10 @@ from ptaudit.auditing.rows import judged, rows_of
 from ptaudit.auditing.samples import Samples
 from ptaudit.auditing.warnings.epochs import unreliable, unreliable_epochs
 from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.session import Session, both_sides
+from ptaudit.context.session import Session, read_tokens
 from ptaudit.games.game_play import run_game
 from ptaudit.progress import Progress, Task
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.game import GameSpec
 from ptaudit.tables.row import Row
 from ptaudit.training.epoch_snapshot import EpochSnapshot
@@ -80,7 +79,7 @@ class EpochAudit:
         plays = sum(len(self.session.views) * game.on_views + game.on_model for game in spec.games)
         with self.progress.task(f"audit of epoch {snapshot.epoch}", 1 + plays) as task:
             began = time.perf_counter()
-            inside, outside = self._read()
+            inside, outside = read_tokens(self.session, self.reader)
             self.unreliable[snapshot.epoch] = unreliable(self.session, snapshot.model, inside)
             for warning in unreliable_epochs({snapshot.epoch: self.unreliable[snapshot.epoch]}):
                 self.progress.log(f"warning: {warning}")
@@ -93,13 +92,6 @@ class EpochAudit:
             )
             self.rows[snapshot.epoch] = tuple(judged(list(self._rows(context, task)), spec))
             self.seconds.games += time.perf_counter() - began
-
-    def _read(self) -> tuple[Tokens, Tokens | None]:
-        """Tokens of the audited members, and of the held-out records where a game has a use for them."""
-        session = self.session
-        if session.reads_held_out:
-            return both_sides(session, self.reader)
-        return self.reader.read(*session.batch(session.members)), None
 
     def _rows(self, context: EpochContext, task: Task) -> Iterator[Row]:
         """Every game on every view, then those on the model."""

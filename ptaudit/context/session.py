@@ -117,7 +117,13 @@ class Session:
         return self.records.batch(torch.from_numpy(index))
 
 
-def both_sides(session: Session, reader: TokenReader) -> tuple[Tokens, Tokens]:
-    """Tokens of the audited members and of the held-out records, of the same layers: either may reach what is new."""
-    inside, outside = (reader.read(*session.batch(side)) for side in (session.members, session.others))
+def read_tokens(session: Session, reader: TokenReader) -> tuple[Tokens, Tokens | None]:
+    """Tokens of the audited members, and of the held-out records where a game has a use for them.
+
+    They are of the same layers: either side may reach what is new.
+    """
+    inside = reader.read(*session.batch(session.members))
+    if not session.reads_held_out:
+        return inside, None
+    outside = reader.read(*session.batch(session.others))
     return inside.of(outside.layers), outside

@@ -8,7 +8,7 @@ from audit_case import ONE_VIEW, write_spec
 from ptaudit.auditing.opening import open_session
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.held_out import held_out
-from ptaudit.context.session import both_sides
+from ptaudit.context.session import read_tokens
 from ptaudit.spec.load import load
 from ptaudit.views import View
 
@@ -19,7 +19,7 @@ def context(tmp_path):
     )
     model = session.model(0)
     reader = session.reader(model)
-    inside, outside = both_sides(session, reader)
+    inside, outside = read_tokens(session, reader)
     return EpochContext(session, 0, 0, model, reader.layers, inside, outside, reader)
 
 
