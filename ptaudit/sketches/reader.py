@@ -24,7 +24,7 @@ from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses
 from ptaudit.model_input import Inputs, rows, to_device
 from ptaudit.sketches.chunks import Chunks
-from ptaudit.sketches.tokens import Source, Tokens, joined
+from ptaudit.sketches.tokens import SketchedModel, Tokens, joined
 
 
 class TokenReader:
@@ -73,11 +73,11 @@ class TokenReader:
         return self._seed
 
     @property
-    def source(self) -> Source:
+    def source(self) -> SketchedModel:
         """What is read; known after `prepare`."""
         if not self._all_sketches:
             raise RuntimeError("call prepare() first")
-        return Source(self._model, self._loss, self._found, self._all_sketches, self._device)
+        return SketchedModel(self._model, self._loss, self._found, self._all_sketches, self._device)
 
     def prepare(self, inputs: Inputs, targets: Tensor) -> None:
         """Checks on the first few records how each layer is read.

@@ -16,7 +16,7 @@ from ptaudit.gradients.autograd import dense, parameters_of, summed
 from ptaudit.gradients.frozen_state import frozen_state, restored
 from ptaudit.gradients.record_losses import RecordLosses, losses_at, over_records
 from ptaudit.model_input import Inputs, as_real, leaves, mapped, rows
-from ptaudit.sketches.tokens import Source
+from ptaudit.sketches.tokens import SketchedModel
 from ptaudit.spec.defenses import UNDEFENDED, DefenseSpec
 from ptaudit.views.view import Update
 
@@ -86,7 +86,7 @@ class BatchGradients:
 
     def __init__(
         self,
-        source: Source,
+        source: SketchedModel,
         inputs: Inputs,
         targets: Tensor,
         *,

@@ -14,7 +14,7 @@ from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.model_input import Inputs
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.sketches.tokens import Source
+from ptaudit.sketches.tokens import SketchedModel
 from ptaudit.spec.defenses import UNDEFENDED, DefenseSpec
 from ptaudit.views.aggregate import sums
 from ptaudit.views.gradients import TABLE_BYTES, BatchGradients
@@ -195,7 +195,7 @@ def plain(view: View) -> bool:
 
 
 def batch_gradients(
-    source: Source, inputs: Inputs, targets: Tensor, view: View, share: ReplayedObservation | None = None
+    source: SketchedModel, inputs: Inputs, targets: Tensor, view: View, share: ReplayedObservation | None = None
 ) -> BatchGradients:
     """Gradients of batches of some records as a view's defense and update make them.
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from epsilon_truth import gaussian_mechanism_epsilon, sigma_for
 from inference_truth import channel_bits
 from scipy import stats
 from torch import nn
@@ -14,7 +15,6 @@ from torch import nn
 from ptaudit.canaries import GradientSensitivity, HypothesisPair
 from ptaudit.games.canary import scores as canary
 from ptaudit.spec.canaries import CanarySpec
-from ptaudit.stats.epsilon import gaussian_mechanism_epsilon, sigma_for
 from ptaudit.training.loss import mse
 from ptaudit.views import View
 

@@ -7,6 +7,7 @@ to 5 % itself.
 
 import numpy as np
 import pytest
+from epsilon_truth import gaussian_mechanism_epsilon, sigma_for
 from scipy import stats
 
 from ptaudit.stats.epsilon import (
@@ -16,9 +17,7 @@ from ptaudit.stats.epsilon import (
     clopper_pearson,
     count_correct,
     gaussian_dp,
-    gaussian_mechanism_epsilon,
     one_run,
-    sigma_for,
 )
 
 DELTA, CLIP = 1e-5, 0.7

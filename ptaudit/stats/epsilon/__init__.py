@@ -14,10 +14,8 @@ from ptaudit.stats.epsilon.mechanism import (
     SENSITIVITY,
     gaussian_delta,
     gaussian_epsilon,
-    gaussian_mechanism_epsilon,
     gaussian_mu,
     replace_one_epsilon,
-    sigma_for,
 )
 from ptaudit.stats.epsilon.one_run import one_run, p_value
 from ptaudit.stats.epsilon.threshold import Threshold, choose_threshold
@@ -35,10 +33,8 @@ __all__ = [
     "gaussian_delta",
     "gaussian_dp",
     "gaussian_epsilon",
-    "gaussian_mechanism_epsilon",
     "gaussian_mu",
     "one_run",
     "p_value",
     "replace_one_epsilon",
-    "sigma_for",
 ]
