@@ -138,7 +138,7 @@ def test_a_static_adversary_may_be_worse_than_the_prior():
     halves = []
     for i in range(2):
         half = world.half(order[i], order[1 - i], "likelihood-ratio", (1000, 500, 500), 0)
-        turned = half.log_q.flip(-1)  # what she knew of the view points the wrong way
+        turned = half.log_q.flip(-1)  # what it knew of the view points the wrong way
         halves.append(Answers(turned, half.null_log_q, half.wrong, half.batches))
     found = score(halves, 1200, 0, clip=False)
     assert found["bits"][0].hi < -0.5
