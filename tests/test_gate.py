@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tables.table_builders import Gate, lost_row, make_row, make_run, noise, rows_of
 
 from ptaudit.errors import PtauditError
-from ptaudit.gate import decide, exit_code, needs_baseline, reachable, select
+from ptaudit.gate import decide, exit_code, reachable, select
 from ptaudit.tables.seeds import pool
 from ptaudit.tables.table import Table
 
@@ -410,11 +410,6 @@ def test_an_unmeasured_baseline_row_is_inconclusive():
     found = against(gate, rows, [lost_row("conv1"), make_row("fc")])
     assert (found.outcome, found.worst_layer) == ("inconclusive", "conv1")
     assert against(gate, rows, [lost_row("conv1"), lost_row("fc")]).outcome == "inconclusive"
-
-
-def test_needs_baseline():
-    assert needs_baseline([Gate(max=1.0), Gate(max_increase=0.1)])
-    assert not needs_baseline([Gate(max=1.0)])
 
 
 def test_gates_and_comparisons_need_no_torch():

@@ -22,7 +22,7 @@ from ptaudit.attacks.nuisance_density import RADIAL_DEGREES, NuisanceDensity, ch
 from ptaudit.attacks.observed_density import (
     Effort,
     ObservedRecords,
-    Records,
+    ShownRecords,
     SummedRecords,
     fit_games,
     gain_of,
@@ -113,7 +113,7 @@ class Labelled:
         """Class frequencies."""
         return class_prior(self.labels, self.classes)
 
-    def records(self, noise: float) -> Records:
+    def records(self, noise: float) -> ShownRecords:
         """As batches of them are shown."""
         return SummedRecords(self.tokens, noise) if self.observed is None else self.observed
 

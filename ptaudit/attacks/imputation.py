@@ -30,7 +30,7 @@ SHARES = (1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Calibrations of a model's log-probabilities: their slope, and a share of the frequencies."""
 
 
-def impute(inputs: Array, secret: NDArray[np.int64], seed: int = 0, folds: int = FOLDS) -> Array:
+def impute(inputs: Array, secret: NDArray[np.int64], seed: int = 0) -> Array:
     """Probability of every value of a field from the other fields.
 
     Args:
@@ -38,7 +38,6 @@ def impute(inputs: Array, secret: NDArray[np.int64], seed: int = 0, folds: int =
         secret: value of the field, `(N,)`, 0..A-1; negative where it is missing: such a record is answered for, but
             teaches nothing.
         seed: of folds and models.
-        folds: each record is answered for by models of the other folds.
 
     Returns:
         `(N, A)`, rows summing to 1, every value possible.
@@ -47,13 +46,13 @@ def impute(inputs: Array, secret: NDArray[np.int64], seed: int = 0, folds: int =
         ValueError: for fewer known records than folds.
     """
     known = np.flatnonzero(secret >= 0)
-    if len(known) < 2 * folds:
-        raise ValueError(f"needs {2 * folds} records with a value, has {len(known)}")
+    if len(known) < 2 * FOLDS:
+        raise ValueError(f"needs {2 * FOLDS} records with a value, has {len(known)}")
     values = int(secret.max()) + 1
     generator = np.random.default_rng(seed)
-    fold = generator.permutation(np.arange(len(secret)) % folds)
+    fold = generator.permutation(np.arange(len(secret)) % FOLDS)
     found = np.empty((len(secret), values))
-    for out in range(folds):
+    for out in range(FOLDS):
         mine = generator.permutation(known[fold[known] != out])
         found[fold == out] = _answers(inputs, secret, mine, np.flatnonzero(fold == out), values, seed)
     return found

@@ -97,10 +97,10 @@ class ObservedRecords:
         return list(self.batches(games.members(targets, fillers), generator))
 
 
-Records = SummedRecords | ObservedRecords
+ShownRecords = SummedRecords | ObservedRecords
 
 
-def every_record(tokens: Tensor, noise: float, observation: Observation | None) -> Records:
+def every_record(tokens: Tensor, noise: float, observation: Observation | None) -> ShownRecords:
     """All records of an observation; left out, of sums of tokens `(R, N, k)` and noise."""
     return (
         SummedRecords(tokens, noise)
@@ -134,7 +134,7 @@ class RoleGames:
     views: list[Tensor]
 
 
-def in_both_roles(records: Records, effort: Effort, view: View, generator: torch.Generator) -> Iterator[RoleGames]:
+def in_both_roles(records: ShownRecords, effort: Effort, view: View, generator: torch.Generator) -> Iterator[RoleGames]:
     """Half of some records hold the candidates, the other half fills the batches; and the other way round."""
     half = records.count // 2
     some = min(half, effort.candidates)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.observed_density import Records, every_record
+from ptaudit.attacks.observed_density import ShownRecords, every_record
 from ptaudit.views.aggregate import draw_games
 from ptaudit.views.observation import Observation
 from ptaudit.views.records_needed import why_not
@@ -38,7 +38,7 @@ class EncodedBatches:
 
 
 def draw(
-    records: Records, parts: Sequence[Tensor], per_target: Sequence[int], view: View, generator: torch.Generator
+    records: ShownRecords, parts: Sequence[Tensor], per_target: Sequence[int], view: View, generator: torch.Generator
 ) -> EncodedBatches:
     """Every record of a part is the target of some batches, with others of the same part.
 

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 from ptaudit.auditing.checkpoint_alarm import alarm_of
-from ptaudit.auditing.checkpoints import checkpoint_entries
 from ptaudit.auditing.columns import column_entries
 from ptaudit.auditing.cost_estimate import games_seconds, once
 from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.defended_runs import defended_sessions
-from ptaudit.auditing.frozen import frozen_entries
 from ptaudit.auditing.gradient_memory import gradient_bytes
 from ptaudit.auditing.opening import layer_entries, open_session
 from ptaudit.auditing.seed import prove, trajectory
@@ -28,8 +27,11 @@ from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.context.session import Session
 from ptaudit.errors import ModelError
 from ptaudit.report.check import CheckReport
+from ptaudit.report.columns import CheckpointEntry, FrozenEntry
 from ptaudit.sketches.tokens import Tokens
+from ptaudit.spec.checkpoint_labels import CheckpointLabel
 from ptaudit.spec.load import load
+from ptaudit.spec.model import Spec
 from ptaudit.training.device import pick_device
 from ptaudit.training.evaluate import evaluate, members_evaluated
 from ptaudit.training.sampling import steps_per_epoch
@@ -179,3 +181,37 @@ def _memory(session: Session, tokens: Tokens, records: int) -> int:
     games = [game for game in session.spec.games if game.on_views]
     batches = _BATCHES_HELD if games and session.views else 0
     return int(peak + (records * (4 + 8) + batches * 8) * per_record)
+
+
+def frozen_entries(model: nn.Module) -> tuple[FrozenEntry, ...]:
+    """What of a model is not trained, in its order: layers by their path, single parameters by theirs."""
+    found: dict[str, int] = {}
+    counted: set[int] = set()
+    for path, module in model.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        alone = any(parameter.requires_grad for parameter in own.values())
+        for name, parameter in own.items():
+            if parameter.requires_grad or id(parameter) in counted:
+                continue
+            counted.add(id(parameter))
+            place = path if path and not alone else f"{path}.{name}".lstrip(".")
+            found[place] = found.get(place, 0) + parameter.numel()
+    return tuple(FrozenEntry(name, parameters) for name, parameters in found.items())
+
+
+def checkpoint_entries(spec: Spec) -> tuple[CheckpointEntry, ...]:
+    """All files that are walked over, by epoch; none where the spec trains."""
+    if spec.replay is None:
+        return ()
+    labels = spec.replay.numbering.labels
+    return tuple(
+        CheckpointEntry(epoch, "/".join(Path(path).parts[-2:]), _words(labels.get(epoch)), epoch in spec.audited_epochs)
+        for epoch, path in spec.replay.saved.items()
+    )
+
+
+def _words(label: CheckpointLabel | None) -> str:
+    if label is None:
+        return ""
+    step = "" if label.step is None else f", step {label.step}"
+    return f"epoch {label.epoch:g}{step}{f' ({label.tool})' if label.tool else ''}"

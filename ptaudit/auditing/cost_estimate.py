@@ -39,7 +39,7 @@ _PER_COORDINATE = 3
 
 
 @dataclass(frozen=True)
-class Kind:
+class GameOnView:
     """A game on a view.
 
     Attributes:
@@ -64,7 +64,7 @@ class Kind:
         """One who knows of a defense, and one who does not."""
         return 1 if undefended(self.view) == self.view else 2
 
-    def apart(self, other: Kind) -> float:
+    def apart(self, other: GameOnView) -> float:
         """How different another kind of the same game is."""
         sizes = (math.log2(kind.view.records * kind.view.rounds) for kind in (self, other))
         return abs(next(sizes) - next(sizes)) + 2.0 * (self.key[5:] != other.key[5:])
@@ -84,7 +84,7 @@ def games_seconds(probe: CostProbe) -> float:
     sessions = [probe.session, *defended_sessions(probe.session)]
     every = [kind for session in sessions for kind in _kinds(session)]
     count = Counter(kind.key for kind in every)
-    known: dict[str, list[tuple[Kind, float]]] = {}
+    known: dict[str, list[tuple[GameOnView, float]]] = {}
     spent = total = 0.0
     for kind in _in_order(every, count):
         alike, looking = known.setdefault(kind.game.title, []), _looking(kind, probe)
@@ -104,11 +104,11 @@ def games_seconds(probe: CostProbe) -> float:
     return total + len(sessions) * once_each
 
 
-def _kinds(session: Session) -> Iterator[Kind]:
-    return (Kind(session, game, view) for view in session.views for game in session.spec.games if game.on_views)
+def _kinds(session: Session) -> Iterator[GameOnView]:
+    return (GameOnView(session, game, view) for view in session.views for game in session.spec.games if game.on_views)
 
 
-def _in_order(every: Sequence[Kind], count: Counter[tuple[object, ...]]) -> list[Kind]:
+def _in_order(every: Sequence[GameOnView], count: Counter[tuple[object, ...]]) -> list[GameOnView]:
     """One of each kind: for every game the largest view that adds up, then the most frequent ones."""
     different = list({kind.key: kind for kind in reversed(every)}.values())
     largest = sorted(different, key=lambda kind: (kind.view.linear, kind.view.records * kind.view.rounds))
@@ -117,19 +117,19 @@ def _in_order(every: Sequence[Kind], count: Counter[tuple[object, ...]]) -> list
     return [*first, *sorted(others, key=lambda kind: (-count[kind.key], kind.view.records))]
 
 
-def _needs_other_model(probe: CostProbe, kind: Kind) -> bool:
+def _needs_other_model(probe: CostProbe, kind: GameOnView) -> bool:
     """Whether a defense is about a model that is trained with it alone, as an information bottleneck is."""
     if kind.session is probe.session or kind.view.linear:
         return False
     return bool(why_not_shown(kind.view, probe.model, probe.session.records.classes))
 
 
-def _looking(kind: Kind, probe: CostProbe) -> float:
+def _looking(kind: GameOnView, probe: CostProbe) -> float:
     """Seconds of taking the gradients of batches, where a view does not add up."""
     return 0.0 if kind.view.linear else kind.players * BATCHES * kind.view.records * probe.read_seconds
 
 
-def _kind_seconds(probe: CostProbe, kind: Kind) -> float:
+def _kind_seconds(probe: CostProbe, kind: GameOnView) -> float:
     """Of all layers and records: of many layers along the line through two samples, of few in proportion."""
     layers = len(probe.places(kind.view))
     if not layers:
@@ -147,7 +147,7 @@ def _kind_seconds(probe: CostProbe, kind: Kind) -> float:
     return more + (layers - some) * each + _roots_seconds(probe, kind, layers)
 
 
-def _played(probe: CostProbe, kind: Kind, layers: int) -> float:
+def _played(probe: CostProbe, kind: GameOnView, layers: int) -> float:
     """With some of the layers, and all records; larger batches than were read for take as much longer."""
     view = probe.smaller(kind.view)
     context = probe.context(kind.session, view, layers)
@@ -160,7 +160,7 @@ def _played(probe: CostProbe, kind: Kind, layers: int) -> float:
     return seconds * kind.view.records / view.records
 
 
-def _encoder_seconds(context: EpochContext, kind: Kind, view: View) -> float:
+def _encoder_seconds(context: EpochContext, kind: GameOnView, view: View) -> float:
     """Of training the encoder of a view: the share of one of the games that look through it.
 
     It takes as many steps of any records.
@@ -180,7 +180,7 @@ def _alone(game: GameSpec, view: View) -> list[tuple[GameSpec, float]]:
     return [(game, 1.0)] if whole else parts
 
 
-def _roots_seconds(probe: CostProbe, kind: Kind, layers: int) -> float:
+def _roots_seconds(probe: CostProbe, kind: GameOnView, layers: int) -> float:
     """What the identity game takes beyond its growth for the roots of inner products of all records, under noise."""
     n, few = len(kind.session.members), len(probe.inside.loss)
     if not play_of(kind.game).multiplies_all(kind.game) or not kind.view.noise_std or n <= 2 * few:

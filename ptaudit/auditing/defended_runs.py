@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.seed import SeedRun, run_seeds
-from ptaudit.context.make_view import make_view
 from ptaudit.context.session import Session
 from ptaudit.progress import Progress
 from ptaudit.spec.defenses import DefenseSpec
@@ -16,6 +15,7 @@ from ptaudit.spec.model import Spec
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import DefenseEntry
 from ptaudit.training.loss import train_loss
+from ptaudit.views import View
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def run_defended(session: Session, place: Workplace, progress: Progress) -> list
     for defense in session.spec.defenses:
         progress.log(f"defense {defense.title}")
         mine = defended_session(session, session.spec.with_defense(defense))
-        found.append(DefendedRun(defense, tuple(run_seeds(mine, place, progress, part=f"defenses/{defense.title}"))))
+        there = replace(place, part=f"defenses/{defense.title}")
+        found.append(DefendedRun(defense, tuple(run_seeds(mine, there, progress))))
     return found
 
 
@@ -66,12 +67,7 @@ def defended_sessions(session: Session) -> Iterator[Session]:
 
 def defended_session(session: Session, spec: Spec) -> Session:
     """The session of a defense: the same records and split."""
-    return replace(session, spec=spec, loss=train_loss(spec.train), views=tuple(map(make_view, spec.audit.views)))
-
-
-def named(rows: Sequence[Row], one: str) -> list[Row]:
-    """Rows of an one, which say so."""
-    return [replace(row, trained_with=one) for row in rows]
+    return replace(session, spec=spec, loss=train_loss(spec.train), views=tuple(map(View.of, spec.audit.views)))
 
 
 def table_of(seed: int, base: Sequence[SeedRun], defended: Sequence[DefendedRun]) -> tuple[Row, ...]:
@@ -79,5 +75,5 @@ def table_of(seed: int, base: Sequence[SeedRun], defended: Sequence[DefendedRun]
     rows = list(base[seed].rows)
     for one in defended:
         if seed < len(one.seeds):
-            rows += named(one.seeds[seed].rows, one.defense.title)
+            rows += [replace(row, trained_with=one.defense.title) for row in one.seeds[seed].rows]
     return tuple(rows)

@@ -32,6 +32,11 @@ class Seconds:
     games: float = 0.0
     of_game: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def audit(self) -> float:
+        """All of it."""
+        return self.capture + self.games
+
     def plain(self) -> dict[str, float]:
         """Phases, then games by name."""
         named = {f"game {title}": seconds for title, seconds in self.of_game.items()}

@@ -29,7 +29,11 @@ class EpochStore:
         self.folder = folder
 
     def save(self, epoch: int, audit: EpochAudit, training: float) -> None:
-        """Write what was found at an epoch and the seconds spent so far, beside the name and renamed when whole."""
+        """Write what was found at an epoch, what was learned by then and the seconds spent so far, each file whole."""
+        if audit.encoders is not None:
+            audit.encoders.save(self.folder, epoch)
+        if audit.samples is not None:
+            audit.samples.save(epoch)
         rows = audit.rows[epoch]
         drawn = [i for i, row in enumerate(rows) if row.draws is not None]
         draws = np.array([rows[i].draws for i in drawn]).reshape(len(drawn), -1 if drawn else 0)
@@ -45,17 +49,22 @@ class EpochStore:
         np.savez(buffer, text=np.array(text), draws=draws, drawn=np.array(drawn, dtype=np.int64))
         write_whole(self._path(epoch), buffer.getvalue())
 
-    def load(self, epochs: Sequence[int], audit: EpochAudit) -> dict[str, float]:
-        """Give an audit what was found at the epochs, which must all be there; returns the seconds spent on them.
+    def load(self, epochs: Sequence[int], audit: EpochAudit) -> float:
+        """Give an audit what was found at the epochs, which must all be there; returns the seconds of their training.
 
         Raises:
             RunFolderError: an epoch is missing or damaged.
         """
+        if audit.samples is not None:
+            audit.samples.confirm(epochs)
         seconds: dict[str, float] = {}
         for epoch in epochs:
             audit.rows[epoch], audit.unreliable[epoch], layers, seconds = self._one(epoch)
             audit.reader.adopt(layers)
-        return seconds
+        if audit.encoders is not None and epochs:
+            audit.encoders.load(self.folder, epochs[-1])
+        audit.seconds.take(seconds)
+        return seconds.get("training", 0.0)
 
     def _one(self, epoch: int) -> tuple[tuple[Row, ...], dict[str, str], list[LayerInfo], dict[str, float]]:
         path = self._path(epoch)

@@ -70,16 +70,22 @@ class Workplace:
         folder: the run folder.
         state: inside it, what a resumed run needs.
         lock: which file was locked, as device and inode: a folder that was removed and made anew has another.
+        part: of several trainings, the folder of one inside the state.
     """
 
     folder: Path
     state: Path
     lock: tuple[int, int]
+    part: str = ""
 
     @property
     def output(self) -> Path:
         """Where the files of the run are written before they are published."""
         return self.state / _OUTPUT
+
+    def of_seed(self, seed: int) -> Path:
+        """Where a training of one seed keeps what it found."""
+        return self.state / self.part / f"seed-{seed}"
 
     def publish(self) -> None:
         """Put what was written to `output` in the place of all that the folder held.

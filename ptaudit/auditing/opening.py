@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ptaudit.auditing.data_checks import check_secrets, with_whole_users
-from ptaudit.context.make_view import make_view
 from ptaudit.context.session import Session
 from ptaudit.context.training_canaries import with_canaries
 from ptaudit.data import Records, Source, open_source
@@ -18,7 +16,9 @@ from ptaudit.data.preprocess import HOW_TO_SAVE
 from ptaudit.data.split import Split, make_split
 from ptaudit.data.table import TableSource
 from ptaudit.errors import DataError
+from ptaudit.games.game_play import play_of
 from ptaudit.gradients.layers import LayerInfo
+from ptaudit.spec.defenses import DefenseSpec
 from ptaudit.spec.model import Spec
 from ptaudit.tables.run import LayerEntry
 from ptaudit.training.augment import make_augment
@@ -26,6 +26,7 @@ from ptaudit.training.forward import with_codes
 from ptaudit.training.loss import train_loss, with_ignored
 from ptaudit.training.model import build_model
 from ptaudit.training.saved import digest
+from ptaudit.views import View
 
 MIN_RECORDS = 8
 """Fewest members to audit: two for each quarter of a game."""
@@ -52,7 +53,7 @@ def open_session(spec: Spec, device: torch.device) -> Session:
     generator = np.random.default_rng(spec.audit.seed)
     members = _members(spec, records, split, wanted, generator)
     others = generator.permutation(split.held_out)[:wanted]
-    views = tuple(make_view(view) for view in spec.audit.views)
+    views = tuple(View.of(view) for view in spec.audit.views)
     loss = train_loss(spec.train)
     saved = {epoch: digest(path) for epoch, path in spec.replay.saved.items()} if spec.replay else {}
     augment = make_augment(spec.data.augment, records)
@@ -86,3 +87,46 @@ def _members(
 def layer_entries(layers: Sequence[LayerInfo]) -> tuple[LayerEntry, ...]:
     """The layers as the tables hold them."""
     return tuple(LayerEntry(i.name, i.index, i.type, i.parameters, i.capture, i.reason) for i in layers)
+
+
+def with_whole_users(
+    user: NDArray[np.generic], members: NDArray[np.int64], wanted: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Members of random users, all their records, until there are enough: a user game needs several of each.
+
+    Args:
+        user: user of every record.
+        members: records to choose from.
+        wanted: how many.
+        generator: of the order.
+    """
+    order = generator.permutation(members)
+    _, place, count = np.unique(user[order], return_inverse=True, return_counts=True)
+    rank = generator.permutation(len(count))
+    chosen = order[np.argsort(rank[place], kind="stable")][:wanted]
+    return np.asarray(generator.permutation(chosen))
+
+
+def check_secrets(session: Session) -> None:
+    """Refuses games and defenses that do not fit the records.
+
+    Raises:
+        DataError: a secret that is the same for all, or a number where classes are needed; users with few records.
+        SpecError: values that no record has; settings or gates that these records leave without use.
+    """
+    for game in session.spec.audit.games:
+        play_of(game).check(session, game)
+    for view in session.spec.audit.views:
+        if view.defense is not None:
+            _check_defense(session, view.defense, f"view {view.name}", trained=False)
+    for defense in session.spec.defenses:
+        _check_defense(session, defense, f"defense {defense.title}", trained=True)
+
+
+def _check_defense(session: Session, defense: DefenseSpec, where: str, trained: bool) -> None:
+    """As for `train.defense`: a defense that is trained with too learns from members as well."""
+    own = {"held-out records": session.others, **({"members": session.split.members} if trained else {})}
+    try:
+        defense.check_records(session.records, session.split, own)
+    except DataError as error:
+        raise DataError(error.what, where=where, remedy=error.remedy) from error

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,23 +18,25 @@ from ptaudit.auditing.live import LIVE, publish
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.reference import with_reference_models
 from ptaudit.auditing.result import AuditResult
-from ptaudit.auditing.resume_check import check_same
+from ptaudit.auditing.run_key import key, settings, versions
 from ptaudit.auditing.seed import SeedRun, prove, run_seeds
 from ptaudit.context.session import Session
 from ptaudit.data import preprocess
-from ptaudit.errors import PtauditError, SpecError, TrainingDivergedError
+from ptaudit.errors import PtauditError, RunFolderError, SpecError, TrainingDivergedError
 from ptaudit.files import write_whole
 from ptaudit.gate import decide, exit_code
 from ptaudit.progress import Progress, Silent
 from ptaudit.report import Page, open_format
-from ptaudit.spec.load import load
+from ptaudit.spec.load import dump, load
 from ptaudit.spec.model import Spec
-from ptaudit.tables.folder import ENCODERS, read_run, write_run
+from ptaudit.tables.folder import ENCODERS, SPEC, read_run, write_run
 from ptaudit.tables.run import Run
+from ptaudit.training.checkpoint import difference
 from ptaudit.training.device import pick_device
 
 DEFAULT_FOLDER = Path("runs")
 PREPROCESS = "preprocess.json"
+_REPLACE = "--fresh to replace it, or another --out"
 
 
 def audit(
@@ -78,7 +80,7 @@ def audit(
     chosen = pick_device(device)
     places.check(target, fresh=fresh, resume=resume)
     session = open_session(spec, chosen)
-    scored = keep_records and any(game.scores_records for game in spec.audit.games)
+    scored = keep_records and _scores_records(session)
     if keep_records and not (scored or session.records.preprocessing):
         raise SpecError("no game here scores single records", where="--keep-records", remedy="add `uniqueness`")
     if resume and places.is_whole(target) and not places.is_begun(target):
@@ -92,11 +94,10 @@ def audit(
     with places.working(target, fresh=fresh) as place:
         session = with_reference_models(session, place.state, progress)
         seeds = run_seeds(session, place, progress, scored)
-        if seeds[0].diverged and not seeds[0].stats:
-            raise seeds[0].diverged  # not even the model as it was built: there is nothing to keep
-        defended = [] if seeds[-1].diverged else run_defended(session, place, progress)
-        run, refused = assemble(session, seeds, defended, started), None
-        diverged = seeds[-1].diverged
+        diverged, refused = seeds[-1].diverged, None
+        if diverged and not seeds[0].stats:
+            raise diverged  # not even the model as it was built: there is nothing to keep
+        run = assemble(session, seeds, [] if diverged else run_defended(session, place, progress), started)
         if diverged and places.is_whole(target):
             raise _kept_before(diverged, target)
         if gate and not diverged:
@@ -104,10 +105,8 @@ def audit(
             _say_undecided(spec, target, progress)
         place.confirm()
         _publish_states(session, seeds, place)
-        if scored:
-            samples.publish(_states(session, seeds, place), np.unique(run.rows.number("epoch")).tolist(), place.output)
-        if keep_records and session.records.preprocessing:
-            write_whole(place.output / PREPROCESS, preprocess.written(session.records.preprocessing))
+        if keep_records:
+            _publish_records(session, run, len(seeds), place)
         write_run(run, place.output, open_format("md").render(run, Page(folder=str(target))))
         place.publish()
     if diverged:
@@ -117,18 +116,26 @@ def audit(
     return AuditResult(run, target, exit_code(run.verdicts, inconclusive))
 
 
-def _states(session: Session, seeds: Sequence[SeedRun], place: Workplace) -> list[tuple[int, Path]]:
-    """Seeds that were trained, and where each kept what it found."""
-    return [(seed, place.state / f"seed-{seed}") for seed in session.spec.train.all_seeds[: len(seeds)]]
-
-
 def _publish_states(session: Session, seeds: Sequence[SeedRun], place: Workplace) -> None:
     """What was watched live, and learned encoders, beside the tables."""
     every = session.spec.train.all_seeds
-    publish([(seed, place.state / f"seed-{seed}" / LIVE) for seed in every], place.output)
+    publish([(seed, place.of_seed(seed) / LIVE) for seed in every], place.output)
     for seed, done in zip(every, seeds):
         for name, content in done.encoders.items():
             write_whole(place.output / ENCODERS / f"seed-{seed}-{name}.safetensors", content)
+
+
+def _publish_records(session: Session, run: Run, trained: int, place: Workplace) -> None:
+    """Scores of single records of the seeds that were trained, and how columns became inputs, where there are such."""
+    if _scores_records(session):
+        states = [(seed, place.of_seed(seed)) for seed in session.spec.train.all_seeds[:trained]]
+        samples.publish(states, np.unique(run.rows.number("epoch")).tolist(), place.output)
+    if session.records.preprocessing:
+        write_whole(place.output / PREPROCESS, preprocess.written(session.records.preprocessing))
+
+
+def _scores_records(session: Session) -> bool:
+    return any(game.scores_records for game in session.spec.audit.games)
 
 
 def _judged(run: Run, spec: Spec) -> tuple[Run, PtauditError | None]:
@@ -144,7 +151,7 @@ def _as_it_ended(
 ) -> AuditResult:
     """Resuming a run that has ended: it ends as it did, if it is of this spec, code, data and versions."""
     run = read_run(target)
-    check_same(run, session, str(target))
+    _check_same(run, session, str(target))
     places.clear(target)
     progress.log(f"{target}: this run is whole; nothing to resume")
     if str(run.manifest.get("status", "")).startswith("diverged"):
@@ -173,3 +180,32 @@ def _kept_before(error: TrainingDivergedError, target: Path) -> TrainingDiverged
     return TrainingDivergedError(
         f"{error.what}; the run that was in {target} before is still there", where=error.where, remedy=error.remedy
     )
+
+
+def _check_same(run: Run, session: Session, where: str) -> None:
+    """Find the run to be one of this spec, code, data and versions.
+
+    Raises:
+        RunFolderError: it is another one; the differences are named.
+    """
+    try:
+        before = settings(run.spec_text)
+    except SpecError as error:
+        raise RunFolderError(f"its {SPEC} is damaged", where=where, remedy=_REPLACE) from error
+    text = dump(session.spec)
+    if changes := difference(before, settings(text)):
+        raise RunFolderError(f"holds a run of another spec: {changes}", where=where, remedy=_REPLACE)
+    if changes := difference({**before, **_key_of(run.manifest)}, key(session, text)):
+        raise RunFolderError(f"holds another run: {changes}", where=where, remedy=_REPLACE)
+
+
+def _key_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The key of a run that ended, as far as its manifest tells it."""
+    names = {"data": "data_sha256", "split": "split_sha256", "device": "device"}
+    told = {name: str(manifest[entry]) for name, entry in names.items() if entry in manifest}
+    if "device" in told:
+        told["device"] = told["device"].partition(":")[0]
+    code = {f"code of {path}": str(sha) for path, sha in dict(manifest.get("code_sha256", {})).items()}
+    saved = {f"checkpoint of epoch {entry['epoch']}": str(entry["sha256"]) for entry in manifest.get("checkpoints", ())}
+    built = {name: str(manifest[name]) for name in (*versions(), "opacus") if name in manifest}
+    return {**told, **code, **saved, **built}

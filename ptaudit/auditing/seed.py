@@ -11,7 +11,7 @@ from torch import nn
 
 from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
 from ptaudit.auditing.control import compared
-from ptaudit.auditing.epoch import EpochAudit
+from ptaudit.auditing.epoch import EpochAudit, Seconds
 from ptaudit.auditing.epoch_store import EpochStore
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, LiveLog, LiveWatch
@@ -53,6 +53,30 @@ class SeedRun:
     encoders: Mapping[str, bytes] = field(default_factory=dict)
     alarm: str = ""
 
+    @classmethod
+    def of(
+        cls,
+        audit: EpochAudit,
+        seed: int,
+        stats: tuple[EpochStats, ...],
+        training: float,
+        diverged: TrainingDivergedError | None,
+    ) -> SeedRun:
+        """What an audit found; seconds of training are told apart from its own."""
+        session, reader, learned = audit.session, audit.reader, audit.encoders
+        shown = _captured(session, reader)
+        subject = Subject(session, reader.source.model, audit.unreliable, learned=learned, shown=shown)
+        return cls(
+            rows=compared(session, seed, [row for epoch in sorted(audit.rows) for row in audit.rows[epoch]]),
+            stats=stats,
+            layers=layer_entries(reader.layers),
+            warnings=of_tables(subject),
+            seconds={"training": training, **audit.seconds.plain()},
+            diverged=diverged,
+            encoders={} if learned is None else learned.files(),
+            alarm=_alarm(session, stats),
+        )
+
 
 def prove(session: Session) -> None:
     """Show that the model can be read, and trained for a step, or that its checkpoints can be walked over.
@@ -79,21 +103,17 @@ def trajectory(session: Session, model: nn.Module, seed: int) -> Replay | Walk:
     return Walk(model, *whole, key=state, keep_before=late)
 
 
-def run_seeds(
-    session: Session, place: Workplace, progress: Progress, keep_records: bool = False, part: str = ""
-) -> list[SeedRun]:
+def run_seeds(session: Session, place: Workplace, progress: Progress, keep_records: bool = False) -> list[SeedRun]:
     """Every seed of the spec in turn, until one diverges; see `run_seed`."""
     found: list[SeedRun] = []
     for seed in session.spec.train.all_seeds:
-        found.append(run_seed(session, seed, place, progress, keep_records, part))
+        found.append(run_seed(session, seed, place, progress, keep_records))
         if found[-1].diverged:
             break
     return found
 
 
-def run_seed(
-    session: Session, seed: int, place: Workplace, progress: Progress, keep_records: bool, part: str = ""
-) -> SeedRun:
+def run_seed(session: Session, seed: int, place: Workplace, progress: Progress, keep_records: bool) -> SeedRun:
     """Go through the epochs of one seed from where they were left, and audit on the way.
 
     Args:
@@ -102,39 +122,20 @@ def run_seed(
         place: where the run lives.
         progress: where to report.
         keep_records: whether to keep scores of single records.
-        part: which of several trainings this is, a folder inside of the place.
     """
-    spec = session.spec
-    state = place.state / part / f"seed-{seed}"
+    spec, state = session.spec, place.of_seed(seed)
     model = session.model(seed)
     reader = session.reader(model)
-    kept = EpochStore(state)
-    store = CheckpointStore(state, key(session, dump(spec)))
-    learned = encoders(session, progress)
+    kept, store = EpochStore(state), CheckpointStore(state, key(session, dump(spec)))
     samples = Samples(state, session) if keep_records else None
-    observer = EpochAudit(session, reader, progress, learned, samples)
+    observer = EpochAudit(session, reader, progress, encoders(session, progress), samples)
     replay = trajectory(session, model, seed)
     saved = store.latest()
     done = [epoch for epoch in spec.audited_epochs if saved and epoch <= saved.stats[-1].epoch]
-    if samples is not None:
-        samples.confirm(done)
-    before = kept.load(done, observer)
-    if learned is not None and done:
-        learned.load(state, done[-1])
-    observer.seconds.take(before)
-    trained, began = before.get("training", 0.0), time.perf_counter()
-    spent = observer.seconds.capture + observer.seconds.games
-
-    def training() -> float:
-        now = observer.seconds.capture + observer.seconds.games
-        return trained + time.perf_counter() - began - (now - spent)
+    training = _training_clock(observer.seconds, kept.load(done, observer))
 
     def keep(snapshot: EpochSnapshot) -> None:
         place.confirm()
-        if learned is not None:
-            learned.save(state, snapshot.epoch)
-        if samples is not None:
-            samples.save(snapshot.epoch)
         kept.save(snapshot.epoch, observer, training())
         several = len(spec.train.all_seeds) > 1
         progress.log(_headline(snapshot, observer.rows[snapshot.epoch], seed if several else None))
@@ -148,15 +149,16 @@ def run_seed(
             diverged = error
     if live is not None:
         progress.log(live.summary())
-    seconds = {"training": training(), **observer.seconds.plain()}
-    rows = compared(session, seed, [row for epoch in sorted(observer.rows) for row in observer.rows[epoch]])
-    shown = _captured(session, reader)
-    notes = of_tables(Subject(session, model, observer.unreliable, learned=learned, shown=shown))
-    states = {} if learned is None else learned.files()
-    entries, alarm = layer_entries(reader.layers), _alarm(session, replay.stats)
-    if alarm:
-        progress.log(f"warning: {alarm}")
-    return SeedRun(rows, tuple(replay.stats), entries, notes, seconds, diverged, states, alarm)
+    found = SeedRun.of(observer, seed, tuple(replay.stats), training(), diverged)
+    if found.alarm:
+        progress.log(f"warning: {found.alarm}")
+    return found
+
+
+def _training_clock(spent: Seconds, before: float) -> Callable[[], float]:
+    """Tells the seconds of training: those before, and since now all but those of the audit."""
+    began, then = time.perf_counter(), spent.audit
+    return lambda: before + time.perf_counter() - began - (spent.audit - then)
 
 
 def _alarm(session: Session, stats: Sequence[EpochStats]) -> str:

@@ -36,12 +36,11 @@ class GradientSensitivity:
     model is read in evaluation mode and left as found.
 
     Args:
-        model: the model, on `device`.
+        model: the model, on the device of what it is asked about.
         loss: per-record loss.
         question: what is secret.
         clip: norm that the gradient of a record, over all trainable parameters, is clipped to; None for none.
         seen: whether the adversary sees a layer, by its path; None for all.
-        device: where the model is.
     """
 
     def __init__(
@@ -51,11 +50,11 @@ class GradientSensitivity:
         question: HypothesisPair,
         clip: float | None = None,
         seen: Callable[[str], bool] | None = None,
-        device: torch.device | str = "cpu",
     ) -> None:
         self.question, self.clip = question, clip
-        self._model, self._loss, self._device = model, loss, torch.device(device)
+        self._model, self._loss = model, loss
         self._weights = {name: p.detach() for name, p in trainable(model).items()}
+        self._device = next(model.parameters()).device
         self._seen = sorted(name for name in self._weights if seen is None or seen(name.rpartition(".")[0] or ROOT))
         self._at_once = max(1, _NUMBERS // (4 * max(1, sum(p.numel() for p in self._weights.values()))))
         self._together: bool | None = None

@@ -16,7 +16,7 @@ from ptaudit.sketches.tokens import Tokens
 from ptaudit.views import View
 from ptaudit.views.gradients import TABLE_BYTES
 from ptaudit.views.joint import Joint
-from ptaudit.views.replayed import ReplayedObservation, plain
+from ptaudit.views.replayed import ReplayedObservation, batch_gradients, plain
 
 _LOOKS = 4
 """Looks at a record alone of which the mean is taken, where a defense is random."""
@@ -94,16 +94,15 @@ def counterfactual_alone(context: EpochContext, view: View, places: Sequence[int
         return known
     field, index = session.records.fields[name], torch.from_numpy(session.members)
     codes, targets = torch.from_numpy(field.codes[session.members]), session.batch(session.members)[1]
-    layers = [context.inside.layers[place].name for place in places]
+    layers: dict[str, list[RecordGradients]] = {context.inside.layers[place].name: [] for place in places}
     # The gradients of all records with a value are the same for all views; they are kept if those of all values fit.
     tables = context.memo.once(TABLES, name, dict)
     fits = 4 * len(index) * now.batches.layout.size * len(field.levels) <= TABLE_BYTES
     found = _alone(now, torch.arange(len(index)), context.seed).repeat(len(field.levels), 1, 1, 1)
     for level in range(len(field.levels)):
         inputs = session.records.with_level(index, name, level)
-        seen = ReplayedObservation.of(
-            context.reader, inputs, targets, layers, now.view, now.joint, session.records.classes, tables.get(level)
-        )
+        batches = batch_gradients(context.reader.source, inputs, targets, now.view, tables.get(level))
+        seen = ReplayedObservation.of(context.reader, batches, now.view, now.joint, layers)
         if fits and plain(seen.view):
             tables[level] = seen
         others = torch.nonzero(codes != level).squeeze(1)

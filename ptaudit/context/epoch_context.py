@@ -92,13 +92,13 @@ class EpochContext:
 
     def features(self, kind: Kind) -> Tensor:
         """Data features of the audited members at this epoch, computed once for all views and games."""
-        inputs, targets = self.session.batch(self.session.members)
-        classes, seed, device = self.session.records.classes, self.seed, self.session.device
-        return self.memo.once(
-            FEATURES,
-            kind,
-            lambda: features(kind, self.model, inputs, targets, classes=classes, seed=seed, device=device),
-        )
+        session = self.session
+
+        def read() -> Tensor:
+            records = self.reader.source.losses(*session.batch(session.members))
+            return features(kind, records, session.records.classes, seed=session.seed)
+
+        return self.memo.once(FEATURES, kind, read)
 
     @property
     def gradients(self) -> list[list[RecordGradients]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from ptaudit.context.make_view import make_view
 from ptaudit.errors import SpecError
 from ptaudit.gradients.layers import LayerInfo
 from ptaudit.spec.model import Spec
@@ -37,7 +36,7 @@ def check_patterns(spec: Spec, layers: Sequence[LayerInfo]) -> None:
         for pattern in view.layers or ():
             if not _any(names, [pattern]):
                 raise SpecError(f"`{pattern}` matches no layer", where=f"view {view.name}", remedy=_there_are(names))
-    by_name = {view.name: make_view(view) for view in spec.audit.views}
+    by_name = {view.name: View.of(view) for view in spec.audit.views}
     for gate in spec.gates:
         seen = [n for n in names if gate.view not in by_name or shared(by_name[gate.view], n)]
         if gate.over not in ("layers", "joint", "all") and not _any(seen, [gate.over]):

@@ -25,7 +25,7 @@ from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
 from ptaudit.views.knowledge import Knowledge
 from ptaudit.views.observation import Observation, TokenObservation
-from ptaudit.views.replayed import ReplayedObservation, plain, why_not
+from ptaudit.views.replayed import ReplayedObservation, batch_gradients, plain, why_not
 
 _DEFENDER_BATCHES = 400
 """Batches of its own records that the defender of a view may look at."""
@@ -200,15 +200,14 @@ def _linear(context: EpochContext, view: View, places: Sequence[int], noisy: boo
 def _replayed(context: EpochContext, view: View, places: Sequence[int]) -> ReplayedObservation:
     session = context.session
     inputs, targets = session.batch(session.members)
-    layers = [context.inside.layers[place].name for place in places]
     joint = Joint.of(context.inside.values[list(places)].double())
     # The gradients of all records are the same for all views.
     replayed = (seen for seen in context.memo.all(OBSERVATION) if isinstance(seen, ReplayedObservation))
     share = next((seen for seen in replayed if plain(seen.view)), None)
-    return ReplayedObservation.of(
-        context.reader, inputs, targets, layers, prepared(context, view), joint, session.records.classes, share,
-        [context.gradients[place] for place in places],
-    )  # fmt: skip
+    view = prepared(context, view)
+    batches = batch_gradients(context.reader.source, inputs, targets, view, share)
+    layers = {context.inside.layers[place].name: context.gradients[place] for place in places}
+    return ReplayedObservation.of(context.reader, batches, view, joint, layers)
 
 
 def prepared(context: EpochContext, view: View) -> View:

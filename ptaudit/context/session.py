@@ -104,7 +104,7 @@ class Session:
     def reader(self, model: nn.Module) -> TokenReader:
         """A token reader of the model, proven on the audited records."""
         audit = self.spec.audit
-        reader = TokenReader(model, self.loss, audit.tokens.dim, audit.seed, audit.layers, self.device)
+        reader = TokenReader(model, self.loss, audit.tokens.dim, audit.seed, audit.layers)
         reader.prepare(*self.batch(self.members[:64]))
         if any(layer.name == JOINT for layer in reader.layers):
             raise ModelError(

@@ -89,7 +89,7 @@ def plant(session: Session) -> Session:
     records, members, planted, used = session.records, [session.split.members], [], []
     for about in spec.about:
         question = ask(about, session.records, spec.attribute, spec.values)
-        moved = GradientSensitivity(model, session.loss, question, dp.clip if dp else None, device=session.device)
+        moved = GradientSensitivity(model, session.loss, question, dp.clip if dp else None)
         for kind in spec.kinds:
             fits = question.fitting(session.records, left)[: spec.count]
             if len(fits) < spec.count or len(left) - len(fits) < _LEFT:

@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from ptaudit.data.fields import field_of
 from ptaudit.data.kinds import InputColumn, as_numbers, column_values, dated, input_column, kind_of
 from ptaudit.data.labels import Labels, label_column
 from ptaudit.data.preprocess import Fit, LevelCode, Preprocessing, as_they_stand, encode, fitted, read
@@ -22,6 +21,8 @@ from ptaudit.errors import DataError
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
+from ptaudit.data.records import Field
+from ptaudit.data.tensors import MISSING
 
 
 @dataclass(frozen=True)
@@ -187,3 +188,38 @@ def _use(column: pd.Series[Any], as_input: InputColumn | None, data: DataSpec) -
 def _names(columns: Sequence[Any] | pd.Index[Any]) -> str:
     names = [str(name) for name in columns]
     return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+
+
+MOST_LEVELS = 32
+"""Columns with more values are no fields."""
+
+
+def field_of(column: InputColumn, start: int, encoded: NDArray[np.float32]) -> Field | None:
+    """The column as a field, where it has few values: categories, or whole numbers.
+
+    Args:
+        column: its values.
+        start: its first place among the inputs.
+        encoded: the inputs it became, `(n, width)`.
+    """
+    known, names = ~np.isnan(column.values), column.names
+    if names is None:
+        numbers = np.unique(column.values[known])
+        if len(numbers) > MOST_LEVELS or (numbers != np.floor(numbers)).any():
+            return None
+        codes = np.searchsorted(numbers, column.values)
+        names = tuple(f"{number:g}" for number in numbers)
+    else:
+        codes, known = column.values, column.values != (names.index(MISSING) if MISSING in names else -1)
+    first = [int(np.flatnonzero(known & (codes == level))[0]) if (known & (codes == level)).any() else -1
+             for level in range(len(names))]  # fmt: skip
+    there = [level for level, record in enumerate(first) if record >= 0]
+    if not 2 <= len(there) <= MOST_LEVELS:
+        return None
+    renamed = np.full(len(names), -1)
+    renamed[there] = np.arange(len(there))
+    levels = torch.from_numpy(encoded[[first[level] for level in there]].copy())
+    return Field(
+        column.name, start, np.where(known, renamed[np.minimum(codes, len(names) - 1)], -1).astype(np.int64), levels,
+        tuple(names[level] for level in there),
+    )  # fmt: skip

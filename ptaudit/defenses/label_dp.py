@@ -49,6 +49,11 @@ class LabelDpDefense(DefenseSpec):
         known._prior = prior
         return known
 
+    @property
+    def answers(self) -> int:
+        """Every class may be named."""
+        return len(self._prior)
+
     def labels(self, targets: Tensor, generator: torch.Generator) -> Tensor:
         """Randomised response with a prior (Ghazi et al., arXiv 2102.06062), drawn anew for every batch that is seen.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -163,9 +162,9 @@ def samples(pairs: Pairs, least: int) -> Iterator[Sample | str]:
             yield Sample(x.numpy(), y.double().numpy(), None, side)
 
 
-def unknown(reason: str, n: int, ceiling: float = math.nan) -> Measured:
+def unknown(reason: str, n: int) -> Measured:
     """What is found for a problem that cannot be measured."""
-    lost = inconclusive(reason, ceiling=ceiling, n=n)
+    lost = inconclusive(reason, n=n)
     return Measured(lost, lost)
 
 

@@ -52,11 +52,6 @@ def exit_code(verdicts: Iterable[Verdict], inconclusive: Literal["pass", "fail"]
     return 0
 
 
-def needs_baseline(gates: Iterable[GateSpec]) -> bool:
-    """Whether a gate compares with a baseline run."""
-    return any(gate.max_increase is not None for gate in gates)
-
-
 def _decide(gate: GateSpec, run: Run, baseline: Run | None) -> Verdict:
     rows = select(gate, run.rows)
     if gate.max is not None:

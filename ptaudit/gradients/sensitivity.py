@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import grad
 
 from ptaudit.errors import ModelError, in_one_line
@@ -42,9 +42,9 @@ from ptaudit.gradients.differentiable_inputs import (
 )
 from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import Layer, find_layers
-from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses, loss_at, over_records
+from ptaudit.gradients.record_losses import RecordLosses, loss_at, over_records
 from ptaudit.gradients.rules.base import pieces
-from ptaudit.model_input import Inputs, batched, mapped, to_device
+from ptaudit.model_input import Inputs, batched, mapped
 
 _AT_ONCE = 64
 """Records of a pass: more are no faster on a CPU."""
@@ -94,18 +94,12 @@ class Norms:
         return torch.tensor(self.rows, dtype=torch.float64) * self.columns
 
 
+Private = Literal["input", "target"] | slice
+"""What is private of a record: its input, some numbers of it (counted flat), or its target."""
+
+
 def jacobian_norms(
-    model: nn.Module,
-    loss: PerRecordLoss,
-    layers: Sequence[str],
-    inputs: Inputs,
-    targets: Tensor,
-    *,
-    of: Literal["input", "target"],
-    columns: slice | None = None,
-    probes: int = 8,
-    seed: int = 0,
-    device: torch.device,
+    records: RecordLosses, layers: Sequence[str], private: Private = "input", probes: int = 8, seed: int = 0
 ) -> Norms:
     """Norms of the Jacobians of some layers' per-record gradients, with the model in eval mode and left as found.
 
@@ -113,37 +107,32 @@ def jacobian_norms(
     loss takes that; all directions count, also those that leave the simplex.
 
     Args:
-        model: on the device.
-        loss: per-record loss.
+        records: N of them, on the device of their model; floating-point inputs are differentiated by, others are held.
         layers: names of trainable layers.
-        inputs: of N records; floating-point tensors are differentiated by, others are held.
-        targets: of the same records.
-        of: with respect to what.
-        columns: only these of the private numbers of a record, counted flat; None for all.
+        private: with respect to what.
         probes: Hutchinson probes a record, at least 2.
         seed: of the probes.
-        device: where to compute.
 
     Raises:
         ModelError: with the reason why there is no such Jacobian: inputs that are whole numbers, a loss that takes no
             soft target, operations without a second derivative.
     """
-    chosen = tuple(layer for layer in find_layers(model) if layer.name in set(layers))
+    model, chosen = records.model, tuple(layer for layer in find_layers(records.model) if layer.name in set(layers))
     # The fused kernels of attention have no second derivative.
-    with frozen_state(model, device), batched():
-        records = RecordLosses(model, loss, to_device(inputs, device), targets.to(device))
-        private = floats(records.inputs) if of == "input" else [soft_target(records)]
-        losses = DifferentiableLosses(model, loss, records.inputs, records.targets, chosen, of, private)
-        columns = columns or slice(0, sum(leaf[0].numel() for leaf in private))
+    with frozen_state(model, records.targets.device), batched():
+        of: Literal["input", "target"] = "target" if private == "target" else "input"
+        moving = floats(records.inputs) if of == "input" else [soft_target(records)]
+        losses = DifferentiableLosses(model, records.loss, records.inputs, records.targets, chosen, of, moving)
+        columns = private if isinstance(private, slice) else slice(0, sum(leaf[0].numel() for leaf in moving))
         width = columns.stop - columns.start
         exact = width <= 2 * probes
-        u = direction(private, columns, exact, 0, seed)
+        u = direction(moving, columns, exact, 0, seed)
         probe = _fastest(losses, u)
-        step = min(_AT_ONCE, next(pieces(len(targets), 3 * sum(layer.size for layer in chosen))).stop)
-        slices = [slice(start, start + step) for start in range(0, len(targets), step)]
+        step = min(_AT_ONCE, next(pieces(len(records), 3 * sum(layer.size for layer in chosen))).stop)
+        slices = [slice(start, start + step) for start in range(0, len(records), step)]
         squares = []
         for k in range(width if exact else probes):
-            u = direction(private, columns, exact, k, seed)
+            u = direction(moving, columns, exact, k, seed)
             squares.append(torch.cat([probe(losses.some(s), cut(u, s)) for s in slices], 1).double().cpu())
         doubts = _doubts(losses, u)
     return Norms(torch.stack(squares, -1), tuple(layer.size for layer in chosen), width, exact, doubts)

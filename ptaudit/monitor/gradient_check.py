@@ -11,14 +11,14 @@ from torch.utils import _pytree as pytree
 
 from ptaudit.errors import ModelError
 from ptaudit.gradients.layers import ROOT, UNUSED, LayerInfo
-from ptaudit.monitor.batch import Batch
+from ptaudit.monitor.call_arguments import CallArguments
 from ptaudit.sketches.reader import TokenReader
 
 _DIM = 16
 _INNER = "model"
 
 
-def check_layers(model: nn.Module, batch: Batch, seed: int = 0) -> tuple[LayerInfo, ...]:
+def check_layers(model: nn.Module, batch: CallArguments, seed: int = 0) -> tuple[LayerInfo, ...]:
     """Holds every layer's tokens against one-record autograd, on the records of one batch, in evaluation mode.
 
     Where a layer finds its records does not depend on the loss, so any loss with a term per record will do: here a
@@ -37,7 +37,7 @@ def check_layers(model: nn.Module, batch: Batch, seed: int = 0) -> tuple[LayerIn
     """
     device = next(model.parameters()).device
     with torch.autocast(device.type, enabled=False), torch.enable_grad():
-        reader = TokenReader(_Bound(model, batch), _weighted_sum, _DIM, seed, "all", device)
+        reader = TokenReader(_Bound(model, batch), _weighted_sum, _DIM, seed)
         reader.prepare(batch.rows, torch.zeros(len(batch), device=device))
     return tuple(_renamed(info) for info in reader.layers)
 
@@ -45,7 +45,7 @@ def check_layers(model: nn.Module, batch: Batch, seed: int = 0) -> tuple[LayerIn
 class _Bound(nn.Module):
     """A model as a function of the tensors with a row per record; its other arguments are those of the batch."""
 
-    def __init__(self, model: nn.Module, batch: Batch) -> None:
+    def __init__(self, model: nn.Module, batch: CallArguments) -> None:
         super().__init__()
         self.add_module(_INNER, model)
         self._batch = batch

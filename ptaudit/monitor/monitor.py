@@ -16,10 +16,10 @@ from ptaudit.auditing.live import LiveRow, LiveWatch
 from ptaudit.errors import ModelError, PtauditError, in_one_line
 from ptaudit.escape import terminal
 from ptaudit.games.identity.rolling import BATCH
-from ptaudit.monitor.batch import Batch
+from ptaudit.monitor.call_arguments import CallArguments
 from ptaudit.monitor.fitness import check_model, gradients_of, records_of, tidied
 from ptaudit.monitor.gradient_check import check_layers
-from ptaudit.monitor.passes import NoTrainingPassError, Passes
+from ptaudit.monitor.passes import NoTrainingPassError, PassObserver
 from ptaudit.stats.estimate import Estimate
 from ptaudit.views.records_needed import RECORDS_PER_MEMBER
 
@@ -133,7 +133,7 @@ class Monitor:
             self._live = LiveWatch(model, budget, layers=layers, seed=seed)
         except ModelError as error:
             raise ModelError(error.what, where=error.where and "layers", remedy=error.remedy) from None
-        self._passes = Passes(model, self._watch, self._tell)
+        self._passes = PassObserver(model, self._watch, self._tell)
         self._history: list[tuple[object, ...]] = []
         self._told: tuple[LiveRow, ...] = ()
         self._checked: frozenset[int] = frozenset()
@@ -202,8 +202,8 @@ class Monitor:
         return False
 
     @contextmanager
-    def _watch(self, batch: Batch, alone: bool) -> Iterator[None]:
-        """Around one pass, see `Passes`."""
+    def _watch(self, batch: CallArguments, alone: bool) -> Iterator[None]:
+        """Around one pass, see `PassObserver`."""
         look = alone and Monitor._looking is None and self._wants(batch)
         records = float(len(batch)) if self._mean else 1.0
         self._live.noise = self.noise * records
@@ -229,7 +229,7 @@ class Monitor:
             raise NoTrainingPassError
         self._in_vain = 0
 
-    def _wants(self, batch: Batch) -> bool:
+    def _wants(self, batch: CallArguments) -> bool:
         """Whether to capture this pass; before the first one it is checked how the layers are read."""
         live = self._live
         reason = self._hopeless or _unusable(batch, bool(self._checked))
@@ -241,7 +241,7 @@ class Monitor:
             self._checked = trained
         return not self._hopeless and live.wants(len(batch))
 
-    def _check(self, batch: Batch) -> None:
+    def _check(self, batch: CallArguments) -> None:
         began = time.perf_counter()
         try:
             self._live.begin(check_layers(self._model, batch, self._seed))
@@ -267,7 +267,7 @@ def _trainable(model: nn.Module) -> frozenset[int]:
     return frozenset(id(p) for p in model.parameters() if p.requires_grad)
 
 
-def _unusable(batch: Batch, checked: bool) -> str:
+def _unusable(batch: CallArguments, checked: bool) -> str:
     if len(batch) == 0:
         return "the model is given no tensor with a row per record"
     return "" if checked or len(batch) > 1 else "a batch of at least two records must show how the layers are read"

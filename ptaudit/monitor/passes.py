@@ -13,14 +13,14 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils import _pytree as pytree
 
-from ptaudit.monitor.batch import Batch
+from ptaudit.monitor.call_arguments import CallArguments
 
 
 class NoTrainingPassError(Exception):
     """The pass that was to be looked at was none of training: the parameters got no gradient from it alone."""
 
 
-Watch = Callable[[Batch, bool], AbstractContextManager[None]]
+Watch = Callable[[CallArguments, bool], AbstractContextManager[None]]
 """Given a batch, and whether it is alone: no earlier pass still waits for its backward pass.
 
 What it returns is entered when the pass begins and left when it is over, with a `NoTrainingPassError` if no backward
@@ -60,7 +60,7 @@ def _nothing(*args: Any) -> None:
     pass
 
 
-class Passes:
+class PassObserver:
     """Tells of every pass of a model in training mode with gradients, from its forward call on.
 
     A pass is over when the optimizer is about to step, when the model is called again, or at the end. Calls in
@@ -120,7 +120,7 @@ class Passes:
         self._busy = True
         try:
             self.seen += 1
-            self._open = _Pass(self._watch(Batch(args, kwargs), not self._waiting))
+            self._open = _Pass(self._watch(CallArguments(args, kwargs), not self._waiting))
         finally:
             self._busy = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptaudit.report.cells import share_cell
@@ -69,7 +70,7 @@ def defense_grid(run: Run, *, full: bool = False) -> Grid:
     if classes and isinstance(share, float):
         texts.append(f"always the most frequent class has accuracy {share:.3f}")
     title = f"Defenses: held-out {what} and joint leakage at the last epoch"
-    return drop_blank_columns(grid_of("defense", title, columns, lines, notes=map(Cell, texts)))
+    return drop_blank_columns(replace(grid_of("defense", title, columns, lines), notes=tuple(map(Cell, texts))))
 
 
 def _interval(row: Row | None) -> str:

@@ -90,12 +90,10 @@ Drawn = tuple[Column, Callable[[T], Cell | Marks]]
 """A column, and what stands in it of a line."""
 
 
-def grid_of(
-    name: str, title: str, columns: Iterable[Drawn[T]], lines: Iterable[T], more: str = "", notes: Iterable[Cell] = ()
-) -> Grid:
+def grid_of(name: str, title: str, columns: Iterable[Drawn[T]], lines: Iterable[T], more: str = "") -> Grid:
     """A table of things, each of which is drawn column by column."""
     heads, cells = zip(*columns)
-    return Grid(name, title, heads, tuple(tuple(cell(line) for cell in cells) for line in lines), more, tuple(notes))
+    return Grid(name, title, heads, tuple(tuple(cell(line) for cell in cells) for line in lines), more)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptaudit.report import Page
@@ -116,7 +117,7 @@ def joint_grid(lines: Sequence[JointLine], epochs: Sequence[int]) -> Grid:
         (Column("status"), lambda line: status_cell(line.row)),
     )
     title = f"All layers jointly (*){_at(epochs)}; by epoch: {_epochs_text(epochs)}, full height = ceiling"
-    return grid_of("joint", title, columns, lines, notes=[Cell(NOISE_NOTE, "dim")] if noisy else ())
+    return replace(grid_of("joint", title, columns, lines), notes=(Cell(NOISE_NOTE, "dim"),) if noisy else ())
 
 
 def layer_grid(summary: Summary, folder: str, most: int) -> Grid:
@@ -186,7 +187,7 @@ def gate_grid(verdicts: Sequence[Verdict], folder: str, most: int | None = _MOST
     notes = (*notes, *_pass_notes(shown))
     more = f"… and {plural(hidden, 'gate')} more: ptaudit gate {folder}" if hidden else ""
     title = "" if most else "Gates"
-    return grid_of("gate", title, columns, shown, more, notes)
+    return replace(grid_of("gate", title, columns, shown, more), notes=notes)
 
 
 def gate_rule(verdict: Verdict) -> str:

@@ -19,7 +19,8 @@ from ptaudit.errors import DataError, ModelError
 from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import find_layers
 from ptaudit.gradients.projection import generator_for, projection
-from ptaudit.model_input import Inputs, call, count, leaves, rows, to_device
+from ptaudit.gradients.record_losses import RecordLosses
+from ptaudit.model_input import Inputs, call, count, leaves, rows
 
 Kind = Literal["activations", "input", "label"]
 
@@ -31,23 +32,15 @@ CODES = 1 << 16
 _SLAB = 1 << 14
 _FEW = 3
 
+_CHUNK = 256
+"""Records in one pass."""
+
 _Key = tuple[str, int, int]
 """Module, its so manieth call, the so manieth tensor of its output."""
 
 
-def features(
-    kind: Kind,
-    model: nn.Module,
-    inputs: Inputs,
-    targets: Tensor,
-    *,
-    classes: int | None,
-    dim: int = 32,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    chunk: int = 256,
-) -> Tensor:
-    """Features of N records, on the device.
+def features(kind: Kind, records: RecordLosses, classes: int | None, dim: int = 32, seed: int = 0) -> Tensor:
+    """Features of N records, where these are.
 
     - `activations`: the outputs of the model's own trainable modules for each record alone, in evaluation mode (arXiv
       2502.02913 fuses them with the token). Each call of a module, and each tensor of what it returns, is a part.
@@ -57,14 +50,10 @@ def features(
 
     Args:
         kind: one of `KINDS`.
-        model: on `device`; it is left as found. Only `activations` looks at it.
-        inputs: records (N, ...), or several such tensors.
-        targets: (N, ...).
+        records: on the device of their model, which is left as found; only `activations` looks at it.
         classes: number of classes, None where targets are numbers.
         dim: numbers in a feature, of activations and inputs.
         seed: of the projections.
-        device: where the model is.
-        chunk: records in one forward pass.
 
     Returns:
         (N, dim) float32; of labels int64 classes (N,), or float32 targets (N, k).
@@ -73,13 +62,12 @@ def features(
         DataError: too few records, or inputs or targets that are not finite or are no class.
         ModelError: the model cannot be run on these records, or its activations are not finite.
     """
-    where = torch.device(device)
     if kind == "label":
-        return _labels(targets, classes).to(where)
+        return _labels(records.targets, classes)
     if kind == "input":
-        return _sum([part for leaf in leaves(inputs) for part in _of_input(leaf, dim, seed, where, chunk)], where)
+        return _sum([part for leaf in leaves(records.inputs) for part in _of_input(leaf, dim, seed)])
     if kind == "activations":
-        return _activations(model, inputs, dim, seed, where, chunk)
+        return _activations(records.model, records.inputs, dim, seed)
     raise ValueError(f"no features {kind!r}; there are {', '.join(KINDS)}")
 
 
@@ -114,50 +102,47 @@ def _labels(targets: Tensor, classes: int | None) -> Tensor:
     return targets.long()
 
 
-def _of_input(leaf: Tensor, dim: int, seed: int, device: torch.device, chunk: int) -> list[Tensor]:
+def _of_input(leaf: Tensor, dim: int, seed: int) -> list[Tensor]:
     """Parts of one input tensor, each (N, dim)."""
     if leaf.is_complex():
         raise DataError("inputs are complex numbers", where="features: input")
     shape = tuple(leaf.shape[1:])
     flat = leaf.reshape(len(leaf), -1)
     if leaf.is_floating_point() or leaf.dtype in (torch.uint8, torch.bool):
-        batches = (flat[start : start + chunk].to(device) for start in range(0, len(flat), chunk))
-        parts = [projected(batch, dim, seed, "input", shape) for batch in batches]
+        parts = [projected(batch, dim, seed, "input", shape) for batch in torch.split(flat, _CHUNK)]
         return [_finite(torch.cat(parts), DataError, "inputs", "features: input")]
-    codes = torch.randn(CODES, dim, generator=generator_for("features", seed, "codes")).to(device)
+    codes = torch.randn(CODES, dim, generator=generator_for("features", seed, "codes")).to(leaf.device)
     signs = torch.randint(0, 2, (flat.shape[1], dim), generator=generator_for("features", seed, "places", shape))
-    positions = (2.0 * signs - 1.0).to(device)
-    often, located = torch.zeros(2, len(flat), dim, device=device)
-    for start in range(0, len(flat), chunk):
-        here = slice(start, start + chunk)
-        for position, column in enumerate(flat[here].to(device).remainder(CODES).T):
+    positions = (2.0 * signs - 1.0).to(leaf.device)
+    often, located = torch.zeros(2, len(flat), dim, device=leaf.device)
+    for start in range(0, len(flat), _CHUNK):
+        here = slice(start, start + _CHUNK)
+        for position, column in enumerate(flat[here].remainder(CODES).T):
             often[here] += codes[column]
             located[here] += codes[column] * positions[position]
     return [often, located]
 
 
-def _activations(model: nn.Module, inputs: Inputs, dim: int, seed: int, device: torch.device, chunk: int) -> Tensor:
+def _activations(model: nn.Module, inputs: Inputs, dim: int, seed: int) -> Tensor:
     n = count(inputs)
     if n < _FEW:
         raise DataError(f"{n} records; at least {_FEW} are needed", where="features: activations")
-    with frozen_state(model, device), torch.no_grad():
-        batch_dims = _batch_dims(model, inputs, device)
-        parts = []
-        for start in range(0, n, chunk):
-            here = to_device(rows(inputs, slice(start, start + chunk)), device)
-            parts.append(_project_calls(model, here, batch_dims, dim, seed))
+    with frozen_state(model, leaves(inputs)[0].device), torch.no_grad():
+        batch_dims = _batch_dims(model, inputs)
+        pieces = (rows(inputs, slice(start, start + _CHUNK)) for start in range(0, n, _CHUNK))
+        parts = [_project_calls(model, piece, batch_dims, dim, seed) for piece in pieces]
     found = [torch.cat([part[key] for part in parts]) for key in batch_dims]
     for (name, _, _), part in zip(batch_dims, found):
         _finite(part, ModelError, "activations", name)
-    return _sum(found, device)
+    return _sum(found)
 
 
-def _batch_dims(model: nn.Module, inputs: Inputs, device: torch.device) -> dict[_Key, int]:
+def _batch_dims(model: nn.Module, inputs: Inputs) -> dict[_Key, int]:
     """For each output, the dimension that counts the records: the one that grows with them."""
     seen: list[dict[_Key, Tensor]] = []
     for n in (_FEW - 1, _FEW):
         with _outputs(model) as outputs:
-            _run(model, to_device(rows(inputs, slice(n)), device))
+            _run(model, rows(inputs, slice(n)))
         seen.append({key: torch.tensor(output.shape) for key, output in outputs.items()})
     found: dict[_Key, int] = {}
     for key, shape in seen[1].items():
@@ -236,7 +221,7 @@ def _run(model: nn.Module, inputs: Inputs) -> None:
         raise ModelError(f"the model cannot be run on the records: {error}", where=type(model).__name__) from error
 
 
-def _sum(parts: list[Tensor], device: torch.device) -> Tensor:
+def _sum(parts: list[Tensor]) -> Tensor:
     """Parts (N, dim), each centred and of the same size, added; a part that does not vary adds nothing."""
     total = torch.zeros_like(parts[0])
     for part in parts:
@@ -245,7 +230,7 @@ def _sum(parts: list[Tensor], device: torch.device) -> Tensor:
         size = centred.square().mean().sqrt()
         if float(size) > 1e-6 * float(exact.square().mean().sqrt()):
             total += (centred / size).float()
-    return (total / math.sqrt(len(parts))).to(device)
+    return total / math.sqrt(len(parts))
 
 
 def _finite(found: Tensor, error: type[DataError] | type[ModelError], what: str, where: str) -> Tensor:

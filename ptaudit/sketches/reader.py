@@ -24,19 +24,18 @@ from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses
 from ptaudit.model_input import Inputs, rows, to_device
 from ptaudit.sketches.chunks import Chunks
-from ptaudit.sketches.tokens import Source, Tokens, joined
+from ptaudit.sketches.tokens import SketchedModel, Tokens, joined
 
 
 class TokenReader:
     """Reads the tokens of a model's per-record gradients, as the model is at the moment of the call.
 
     Args:
-        model: the model, on `device`; it is left as found.
+        model: the model, on the device where it is read; it is left as found.
         loss: (output, target) -> one loss per record.
         dim: numbers in a token, a perfect square.
         seed: seed of the projections.
         layers: glob patterns of layer names whose tokens are wanted, or `all`.
-        device: where the model is.
 
     Raises:
         ModelError: no trainable parameters, or a pattern that matches no layer.
@@ -49,14 +48,13 @@ class TokenReader:
         dim: int = 256,
         seed: int = 0,
         layers: Sequence[str] = "all",
-        device: torch.device | str = "cpu",
     ) -> None:
         self._model = model
         self._loss = loss
-        self._device = torch.device(device)
         self._dim = dim
         self._seed = seed
         self._found = find_layers(model)
+        self._device = next(model.parameters()).device
         self._selected = select(self._found, layers)
         self._infos: tuple[LayerInfo, ...] = ()
         self._all_sketches: dict[str, LayerSketch] = {}
@@ -75,11 +73,11 @@ class TokenReader:
         return self._seed
 
     @property
-    def source(self) -> Source:
+    def source(self) -> SketchedModel:
         """What is read; known after `prepare`."""
         if not self._all_sketches:
             raise RuntimeError("call prepare() first")
-        return Source(self._model, self._loss, self._found, self._all_sketches, self._device)
+        return SketchedModel(self._model, self._loss, self._found, self._all_sketches, self._device)
 
     def prepare(self, inputs: Inputs, targets: Tensor) -> None:
         """Checks on the first few records how each layer is read.

@@ -47,7 +47,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Source:
+class SketchedModel:
     """What a reader reads, for those who compute gradients of their own and show them as it does.
 
     Attributes:

@@ -35,9 +35,6 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Label = Annotated[str, StringConstraints(pattern=r"^\w[\w.\-]*$", max_length=100)]
 """A name that is safe as a folder and in a table: letters, digits, `_`, and inside also `-` and `.`."""
 
-SHAPES = ("<text>", "<number>", "<list>", "<map>")
-"""Tags of the members of a `choice`; they appear in the locations of errors."""
-
 FAULT = "fault"
 """Error type of `fault`, by which `ptaudit.spec.explain` knows it."""
 
@@ -98,7 +95,8 @@ def by_name(
 def choice(expected: str, *words: str) -> Discriminator:
     """Tells a union's shapes apart by the YAML type, so that an error speaks of the shape that was meant.
 
-    The members of the union are tagged with `SHAPES`; `<text>` is one of `words`.
+    The members of the union are tagged `<text>`, which is one of `words`, `<number>`, `<list>` and `<map>`; the tags
+    appear in the locations of errors.
 
     Args:
         expected: the shapes in words, for the error.

@@ -125,6 +125,11 @@ class DefenseSpec(Part):
         """The same, with what its defender has to find out from records of its own before the first batch."""
         return self
 
+    @property
+    def answers(self) -> int:
+        """How many labels it puts in the place of one, where it acts on labels."""
+        return 0
+
     def labels(self, targets: Tensor, generator: torch.Generator) -> Tensor:
         """Targets of the records of G batches, `(G, m)`, as their gradient is computed with."""
         return targets

@@ -15,10 +15,10 @@ from ptaudit.gradients.agreement import agrees, attempt
 from ptaudit.gradients.autograd import dense, parameters_of, summed
 from ptaudit.gradients.frozen_state import frozen_state, restored
 from ptaudit.gradients.record_losses import RecordLosses, losses_at, over_records
-from ptaudit.model_input import Inputs, as_real, leaves, mapped, rows, to_device
-from ptaudit.sketches.tokens import Source
+from ptaudit.model_input import Inputs, as_real, leaves, mapped, rows
+from ptaudit.sketches.tokens import SketchedModel
 from ptaudit.spec.defenses import UNDEFENDED, DefenseSpec
-from ptaudit.views.update import Update
+from ptaudit.views.view import Update
 
 _CHECK_RECORDS = 4
 """Records on which the faster ways are held against plain autograd."""
@@ -79,11 +79,14 @@ class BatchGradients:
         defense: what happens during the passes.
         update: with it, the mean of the gradients along the local steps.
         table: whether to keep the gradients of all records, where that is the same and they fit.
+
+    Attributes:
+        records: the records, on the device of the model.
     """
 
     def __init__(
         self,
-        source: Source,
+        source: SketchedModel,
         inputs: Inputs,
         targets: Tensor,
         *,
@@ -92,7 +95,8 @@ class BatchGradients:
         table: bool = True,
     ) -> None:
         self._source = source
-        self._inputs, self._targets = to_device(inputs, source.device), targets.to(source.device)
+        self.records = source.losses(inputs, targets)
+        self._inputs, self._targets = self.records.inputs, self.records.targets
         self._defense = defense
         self._steps, self._lr = (update.local_steps, update.lr) if update else (1, 0.0)
         self._parameters = parameters_of(source.layers)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ptaudit.errors import ModelError
 from ptaudit.gradients.batches import Matrices, at_once
 from ptaudit.gradients.keep import KeptSketch, as_kept, kept_sketch
 from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.model_input import Inputs
 from ptaudit.sketches.reader import TokenReader
+from ptaudit.sketches.tokens import SketchedModel
 from ptaudit.spec.defenses import UNDEFENDED, DefenseSpec
 from ptaudit.views.aggregate import sums
 from ptaudit.views.gradients import TABLE_BYTES, BatchGradients
@@ -55,8 +55,7 @@ class ReplayedObservation:
         joint: how joint rows are made of them.
         view: batch size, users, defense and update.
         targets: of the audited records, `(N, ...)`, on the CPU.
-        classes: number of classes, where targets are classes.
-        responses: tokens of every record with every label, `(R, N * classes, k)`: sums of these are what a view shows
+        responses: tokens of every record with every label, `(R, N * labels, k)`: sums of these are what a view shows
             whose defense is about labels only.
     """
 
@@ -65,46 +64,28 @@ class ReplayedObservation:
     joint: Joint
     view: View
     targets: Tensor
-    classes: int | None = None
     responses: Tensor | None = field(default=None, repr=False)
 
     @classmethod
     def of(
         cls,
         reader: TokenReader,
-        inputs: Inputs,
-        targets: Tensor,
-        layers: Sequence[str],
+        batches: BatchGradients,
         view: View,
         joint: Joint,
-        classes: int | None = None,
-        share: ReplayedObservation | None = None,
-        kept: Sequence[Sequence[RecordGradients]] | None = None,
+        layers: Mapping[str, Sequence[RecordGradients]],
     ) -> ReplayedObservation:
         """The observation of a view on some records, at the present weights of the reader's model.
 
         Args:
             reader: of the model, prepared; the tokens that static adversaries are fitted on come from it.
-            inputs: records (N, ...).
-            targets: (N, ...).
-            layers: names of the layers that the view shares and the reader captures, in model order.
-            view: the view.
+            batches: gradients of the records, see `batch_gradients`.
+            view: the view, which `why_not` finds nothing against.
             joint: as it is for the tokens of the same view without defense.
-            classes: number of classes where targets are classes.
-            share: another observation of the same records at the same weights; the gradients that it has already are
-                used where they are the same ones.
-            kept: matrices of the records for each of the layers; left out, nothing is shown as matrices.
-
-        Raises:
-            ModelError: see `why_not`.
+            layers: those that the view shares and the reader captures by name, in model order, with the matrices of
+                the records; of none nothing is shown as matrices.
         """
         source = reader.source
-        if why := why_not(view, source.model, classes):
-            raise ModelError(why, where=f"view {view.name}")
-        if share is not None and plain(view) and plain(share.view):
-            batches = share.batches
-        else:
-            batches = BatchGradients(source, inputs, targets, defense=view.defense or UNDEFENDED, update=view.update)
         own = {layer.name: layer for layer in source.layers}
         shown = tuple(
             Shown(
@@ -113,10 +94,10 @@ class ReplayedObservation:
                 matrices,
                 kept_sketch(own[name], reader.seed, source.device) if matrices else None,
             )
-            for name, matrices in zip(layers, kept or [()] * len(layers))
+            for name, matrices in layers.items()
         )
-        responses = _responses(reader, inputs, targets, layers, view, joint, classes or 0)
-        return cls(batches, shown, joint, view, targets.cpu(), classes, responses)
+        responses = _responses(reader, batches, view, list(layers), joint)
+        return cls(batches, shown, joint, view, batches.records.targets.cpu(), responses)
 
     def observe(self, members: Tensor, generator: torch.Generator) -> Tensor:
         """See `Observation.observe`; members `(G, m * users)`, the batches of the users one after the other.
@@ -125,8 +106,8 @@ class ReplayedObservation:
         """
         batches, targets = self._of_users(members, generator)
         if targets is not None and self.responses is not None:
-            assert self.classes is not None
-            return sums(self.responses, (batches * self.classes + targets).view(len(members), -1))
+            labels = self.responses.shape[1] // len(self.targets)
+            return sums(self.responses, (batches * labels + targets).view(len(members), -1))
         tokens = torch.cat([self._tokens(g) for g in self._delivered(batches, targets, generator)], dim=1)
         layers, _, k = tokens.shape
         return self.joint.rows(batches.shape[1] * tokens.view(layers, len(members), -1, k).sum(2))
@@ -213,24 +194,37 @@ def plain(view: View) -> bool:
     return _steps(view) == 1 and (view.defense or UNDEFENDED).acts_on == "gradient"
 
 
+def batch_gradients(
+    source: SketchedModel, inputs: Inputs, targets: Tensor, view: View, share: ReplayedObservation | None = None
+) -> BatchGradients:
+    """Gradients of batches of some records as a view's defense and update make them.
+
+    Args:
+        source: of the reader.
+        inputs: records (N, ...).
+        targets: (N, ...).
+        view: the view.
+        share: an observation of the same records at the same weights; the gradients that it has already are used where
+            they are the same ones.
+    """
+    if share is not None and plain(view) and plain(share.view):
+        return share.batches
+    return BatchGradients(source, inputs, targets, defense=view.defense or UNDEFENDED, update=view.update)
+
+
 def _responses(
-    reader: TokenReader,
-    inputs: Inputs,
-    targets: Tensor,
-    layers: Sequence[str],
-    view: View,
-    joint: Joint,
-    classes: int,
+    reader: TokenReader, batches: BatchGradients, view: View, layers: Sequence[str], joint: Joint
 ) -> Tensor | None:
     """Tokens of every record with every label, where that is all it takes and they fit."""
-    if (view.defense or UNDEFENDED).acts_on != "labels" or _steps(view) > 1:
+    defense, records = view.defense or UNDEFENDED, batches.records
+    if defense.acts_on != "labels" or _steps(view) > 1:
         return None
     dim = reader.source.sketches[layers[0]].dim
-    if 8 * dim * (len(layers) + 2) * len(targets) * classes > TABLE_BYTES:
+    if 8 * dim * (len(layers) + 2) * len(records) * defense.answers > TABLE_BYTES:
         return None
     found = []
-    for label in range(classes):
-        tokens = reader.read(inputs, torch.full_like(targets, label))
+    for label in range(defense.answers):
+        tokens = reader.read(records.inputs, torch.full_like(records.targets, label))
         if not tokens.complete:
             return None
         place = {layer.name: i for i, layer in enumerate(tokens.layers)}

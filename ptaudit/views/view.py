@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ptaudit.spec.audit import ViewSpec
     from ptaudit.spec.defenses import DefenseSpec
-    from ptaudit.views.update import Update
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a client computes on its batch, as FedAvg does (McMahan et al., arXiv 1602.05629).
+
+    The adversary knows the weights that were sent out, not those of the steps between. The change of the weights is
+    shown divided by `-lr * local_steps`, which who knows both can do: the mean of the gradients along the way, so that
+    one step is exactly the plain gradient.
+
+    Attributes:
+        local_steps: steps of gradient descent on the whole batch (E), at least 1.
+        lr: their learning rate, above 0.
+    """
+
+    local_steps: int
+    lr: float
+
+    def __post_init__(self) -> None:
+        if self.local_steps < 1 or not self.lr > 0.0:
+            raise ValueError(f"an update takes at least one step at a positive rate, not {self}")
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,14 @@ class View:
     fixed_batch: bool = False
     defense: DefenseSpec | None = None
     update: Update | None = None
+
+    @classmethod
+    def of(cls, spec: ViewSpec) -> View:
+        """The view of the spec; its defense is not prepared yet."""
+        bare = cls(spec.name, spec.batch_size, spec.rounds, tuple(spec.layers or ()))
+        update = Update(spec.update.local_steps, spec.update.lr) if spec.update else None
+        view = replace(bare, users=spec.users, fixed_batch=spec.fixed_batch, update=update)
+        return view if spec.defense is None else spec.defense.on(view)
 
     @property
     def records(self) -> int:

@@ -27,7 +27,6 @@ def batch_of(inputs, seed=1):
 def test_all_records_are_found(m):
     own, inside = inputs_of(600), inputs_of(m, 5)
     decoder = Decoder.of(own)
-    assert decoder is not None
     (found,) = decoder.records(batch_of(inside))
     apart = torch.cdist(inside.double(), found)
     assert apart.amin(1).max() < 1e-3
@@ -37,7 +36,6 @@ def test_all_records_are_found(m):
 
 def test_inputs_exclude_each_other_within_a_field_alone():
     decoder = Decoder.of(inputs_of(600))
-    assert decoder is not None
     start = 0
     for size in FIELDS:
         block = decoder.apart[start : start + size, start : start + size]
@@ -48,7 +46,6 @@ def test_inputs_exclude_each_other_within_a_field_alone():
 
 def test_a_batch_of_larger_rank_is_left_alone():
     decoder = Decoder.of(inputs_of(600))
-    assert decoder is not None
     assert not decoder.counts(batch_of(inputs_of(30, 3))).any()
     assert not decoder.counts(torch.zeros(1, UNITS, 20)).any()
 

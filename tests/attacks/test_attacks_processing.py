@@ -19,7 +19,7 @@ from ptaudit.gradients.batches import BatchSums
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.views.joint import Joint
 from ptaudit.views.observation import TokenObservation
-from ptaudit.views.replayed import ReplayedObservation
+from ptaudit.views.replayed import ReplayedObservation, batch_gradients
 from ptaudit.views.view import View
 
 N, K = 640, 64
@@ -59,8 +59,8 @@ def scores(m, defense=None, rounds=1):
     if defense is None:
         algebra = Algebra(TokenObservation(rows, 0.0, BatchSums(kept)), own)
         return identity.play(Known(rows, view, algebra=algebra), groups, Effort(K), 0).values[0]
-    names = [layer.name for layer in tokens.layers]
-    seen = ReplayedObservation.of(reader, x, y, names, view, joint, 10, kept=kept)
+    shared = dict(zip([layer.name for layer in tokens.layers], kept, strict=True))
+    seen = ReplayedObservation.of(reader, batch_gradients(reader.source, x, y, view), view, joint, shared)
     return identity.play(Known(rows, view, seen, seen, Algebra(seen, own)), groups, Effort(K), 0).values[0]
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import nn
 
 from ptaudit.auditing import check
+from ptaudit.auditing.check import frozen_entries
 from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
 from ptaudit.auditing.columns import column_entries, unseen_levels
-from ptaudit.auditing.frozen import frozen_entries
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.warnings.games import inconclusive_games
 from ptaudit.auditing.warnings.subject import Subject

@@ -41,7 +41,7 @@ def test_every_game_is_played_on_every_defense(
 ) -> None:
     monkeypatch.setattr(user, "PLAY_GAMES", 256)
     monkeypatch.setattr(user_matrices, "GAMES", 256)
-    games = [{**game, "fit_batches": 1024} if game["name"] != "user" else game for game in GAMES]
+    games = [{**game, "fit_batches": 1024} if "adversary" in game else game for game in GAMES]
     path = spec(tmp_path, audit={"views": [view], "games": [*games, *OLDER]})
     found = ptaudit.audit(path, out=tmp_path / "run").leakage
     joint = found[(found.layer == "*") & (found.metric == "bits")]
@@ -142,6 +142,8 @@ REFUSED = [
     ({"data": {"attributes": ["a"]}, "audit": {"games": ["attribute"]}}, "`a` is a number with many values"),
     ({"audit": {"games": [{**GAMES[1], "own_records": 301}]}}, "own_records 301 is more than half of the 600 audited records (at most 300, or audit more records)"),
     ({"audit": {"games": [{**GAMES[0], "adversary": "mlp"}]}}, "`colour` is an input column, of which the likelihood ratio alone plays: `adversary` is not used (use form: latent, or remove it)"),
+    ({"audit": {"games": [{**GAMES[0], "fit_batches": 1024}]}}, "`colour` is an input column, of which the likelihood ratio alone plays: `fit_batches` is not used (use form: latent, or remove it)"),
+    ({"audit": {"games": [{**GAMES[0], "adversary": "mlp", "fit_batches": 1024}]}}, "`adversary` and `fit_batches` are not used (use form: latent, or remove them)"),
     ({"audit": {"games": [GAMES[0]]}, "gates": [{**GATE, "metric": "attribute.bits"}]}, "gate g: adversary `mlp` does not play game `attribute` (there are: likelihood-ratio)"),
     ({"audit": {"games": [GAMES[1]]}, "gates": [{**GATE, "metric": "latent.bits"}]}, "adversary `mlp` does not play game `latent` (there are: likelihood-ratio, linear)"),
     ({"data": {"label": "a", "attributes": ["colour"]}, "train": {"loss": "mse"}, "audit": {"games": [{"name": "property", "secret": "label", "values": [1]}]}}, "game property: the label is a number with many values, and the game is about classes"),

@@ -1,4 +1,4 @@
-"""The attribute of a table as an input on views that do not add up: she computes what each value would show."""
+"""The attribute of a table as an input on views that do not add up: the adversary computes what each value shows."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_what_shows_nothing_gives_nothing_and_what_is_random_is_played(tmp_path:
         assert found.lo[f"{name}-1"] > 0.1, name
 
 
-def test_her_picture_of_the_true_value_is_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when she computes it from the inputs with that value, and however the records are put into batches."""
+def test_what_is_computed_for_the_true_value_is_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is computed from the inputs with that value, and however the records are put into batches."""
     seen = []
     inner = attribute._input
 

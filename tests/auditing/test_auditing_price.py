@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from audit_case import ONE_VIEW, call, write_spec
+from inference_case import spec
 
+import ptaudit
 from ptaudit.auditing import check
 from ptaudit.auditing import cost_estimate as price
 from ptaudit.auditing.cost_probe import ENOUGH, CostProbe
 from ptaudit.auditing.opening import open_session
 from ptaudit.spec.load import load
+from ptaudit.spec.registry import GAMES
 from ptaudit.views import View
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 DEEP = """\
 from torch import nn
@@ -90,3 +95,53 @@ def test_what_is_not_played_costs_what_the_most_similar_kind_did(tmp_path, monke
     monkeypatch.setattr(price, "SECONDS", 0.0)
     monkeypatch.setattr(price, "_kind_seconds", lambda probe, kind: float(kind.view.records))
     assert price.games_seconds(probe_of(path)) == pytest.approx(3 * 4.0, abs=0.5)
+
+
+NEEDS = {
+    "attribute": {"attribute": "kind"},
+    "property": {"attribute": "colour", "values": ["red"]},
+    "distribution": {"attribute": "colour", "values": ["red"]},
+    "localisation": {"attribute": "colour"},
+}
+"""What a game cannot do without on the table of `inference_case`."""
+
+
+@pytest.mark.parametrize("name", list(GAMES))
+def test_no_game_is_without_a_price(name, tmp_path, monkeypatch):
+    """Of a second each time that it is played."""
+    asked = {"name": name, **NEEDS.get(name, {})}
+    canaries = {"canaries": {"kinds": ["natural"], "count": 8}} if GAMES[name].of_part == "canaries" else {}
+    path = spec(tmp_path, audit={"games": ["membership" if canaries else asked]}, **canaries)
+    probe, played = probe_of(path), []
+    monkeypatch.setattr(price, "run_game", lambda context, game, *view: played.append(game.name))
+    monkeypatch.setattr(price, "once", lambda work: (work(), 1.0))
+    seconds = price.games_seconds(probe)
+    assert name in played
+    assert seconds >= len(set(played))
+
+
+SMALL = ["train.epochs=1", "audit.epochs=[1]"]
+READY = {
+    "quickstart": ["audit.records=640"],
+    "location30": ["audit.records=640"],
+    "canaries-adult": ["audit.records=640", "canaries.games=200"],
+    "defenses-adult": ["audit.records=400", "defenses=[{name: prune, ratio: 0.9}, {name: vib, beta: 0.01}]"],
+    "fashion-information": ["audit.records=640", "data.limit=2000"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(READY))
+def test_ready_specs_take_about_as_long_as_foretold(name, tmp_path, real_data, monkeypatch):
+    """Within a factor of three in all and in their games, few records in one epoch."""
+    monkeypatch.setenv("PTAUDIT_DATA", str(real_data))
+    path, overrides = CONFIGS / f"{name}.yaml", [*SMALL, *READY[name]]
+    foretold = check(path, overrides=overrides).estimate_seconds
+    ptaudit.audit(path, out=tmp_path / "run", overrides=overrides, gate=False)
+    took = json.loads((tmp_path / "run" / "timings.json").read_text(encoding="utf-8"))
+    print(f"{name}: foretold {foretold}, took {took}")
+    games = {game.title for game in load(path, overrides).games}
+    assert {f"game {title}" for title in games} == {phase for phase in took if phase.startswith("game ")}
+    for phases in (["games"], list(foretold)):
+        ratio = sum(foretold[phase] for phase in phases) / sum(took[phase] for phase in phases)
+        assert 1 / 3 < ratio < 3, phases

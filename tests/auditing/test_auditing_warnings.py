@@ -8,7 +8,7 @@ from audit_case import ONE_VIEW, write_spec
 
 from ptaudit.auditing import warnings
 from ptaudit.auditing.opening import open_session
-from ptaudit.auditing.warnings.gates import idle_gates
+from ptaudit.auditing.warnings.games import idle_gates
 from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.spec.load import load
 

@@ -22,7 +22,7 @@ from ptaudit.training.loss import train_loss
 from ptaudit.training.trainer import Replay
 from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
-from ptaudit.views.replayed import ReplayedObservation
+from ptaudit.views.replayed import ReplayedObservation, batch_gradients
 from ptaudit.views.view import View
 
 SETTINGS = {
@@ -98,8 +98,9 @@ def test_gradients_are_changed_alike(blobs, name):
     reader.prepare(blobs.inputs, blobs.targets)
     values = reader.read(blobs.inputs, blobs.targets).values.double()
     view = View("v", batch.shape[1], defense=trained)
-    names = [layer.name for layer in reader.layers]
-    observation = ReplayedObservation.of(reader, blobs.inputs, blobs.targets, names, view, Joint.of(values), 3)
+    batches = batch_gradients(reader.source, blobs.inputs, blobs.targets, view)
+    shared = {layer.name: () for layer in reader.layers}
+    observation = ReplayedObservation.of(reader, batches, view, Joint.of(values), shared)
     (seen,) = observation._delivered(batch, None, torch.Generator())
     torch.testing.assert_close(followed(made.run), seen[0], rtol=1e-4, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""TrainingCanaries secrets in Gaussian tokens, the exact bits about them, and observations that are not linear."""
+"""Planted secrets in Gaussian tokens, the exact bits about them, and observations that are not linear."""
 
 import math
 from dataclasses import dataclass

@@ -58,9 +58,9 @@ class World:
         order = self.records.view(2, -1)
         return [self.half(order[i], order[1 - i], family, games, seed) for i in range(2)]
 
-    def half(self, hers, theirs, family, games, seed):
-        cut = 2 * len(hers) // 3
-        fit, choose, played = (self.draw(p, g) for p, g in zip((hers[:cut], hers[cut:], theirs), games))
+    def half(self, own, theirs, family, games, seed):
+        cut = 2 * len(own) // 3
+        fit, choose, played = (self.draw(p, g) for p, g in zip((own[:cut], own[cut:], theirs), games))
         shown = PlayedObservations(self.views(played), played.prior)
         log_q, null = prepare(ObservedGames(self.seen(fit), self.seen(choose), shown), [[0]], family, seed)
         wrong = played.secret[torch.randperm(len(played.secret), generator=self.generator)]

@@ -105,7 +105,7 @@ def classify(tokens, labels, view, observation=None, known=None, seed=0):
 @pytest.mark.parametrize(("m", "rounds", "noise"), [(4, 1, 0.0), (8, 2, 0.0), (1, 1, 1.0), (4, 1, 2.0)])
 @pytest.mark.parametrize("make", [gaussian, student])
 def test_what_adds_up_is_read_as_well_as_by_the_analytic_adversary(make, m, rounds, noise):
-    """She learns gain and rest from her own batches; nothing is lost to knowing them."""
+    """It learns gain and rest from batches of its own; nothing is lost to knowing them."""
     tokens = make(N, 16, 41)[None]
     view, observation = View("v", m, rounds, noise_std=noise), TokenObservation(tokens, noise)
     analytic, (name, seen) = play(tokens, view)[1], play(tokens, view, observation, observation)
@@ -143,7 +143,7 @@ def test_a_static_adversary_on_the_undefended_view_is_the_adaptive_one():
 
 
 def test_a_static_adversary_who_does_not_expect_noise():
-    """Her posterior is too sure; the one who knows of the noise is not."""
+    """Its posterior is too sure; the one who knows of the noise is not."""
     tokens = gaussian(N, 16, 44)[None]
     observation = TokenObservation(tokens, 4.0)
     static = play(tokens, View("v", 1), observation)[1]
@@ -183,7 +183,7 @@ def test_an_observation_without_the_target_gives_nothing(kind):
 
 
 def test_late_weights_cost_bits():
-    """She prepares with the tokens of weights that have moved on since."""
+    """It prepares with the tokens of weights that have moved on since."""
     late = gaussian(N, 32, 48)[None]
     now = 0.8 * late + 0.6 * gaussian(N, 32, 49)[None]
     view = View("v", 4)
@@ -218,16 +218,16 @@ def test_more_clients_hide_more():
 
 
 def test_she_prepares_on_records_that_are_not_played():
-    """What is seen in each half: first each record alone, then hers in batches, then the games, all disjoint."""
+    """What is seen in each half: first each record alone, then its own in batches, then the games, all disjoint."""
     tokens = gaussian(N, 4, 52)[None]
     observation, known = Watched(Sign(tokens)), Watched(Sign(tokens))
     identity.measure(Known(tokens, View("v", 4), observation, known), [[0]], [None], Effort(64))
     alone, *own = known.seen
     assert alone.shape == (N, 1)
-    hers = [set(members.flatten().tolist()) for members in own]
+    its_own = [set(members.flatten().tolist()) for members in own]
     played = [set(members.flatten().tolist()) for members in observation.seen]
     half = len(own) // 2
-    for mine, theirs in ((hers[:half], played[: len(played) // 2]), (hers[half:], played[len(played) // 2 :])):
+    for mine, theirs in ((its_own[:half], played[: len(played) // 2]), (its_own[half:], played[len(played) // 2 :])):
         assert not set().union(*mine) & set().union(*theirs)
     for members in observation.seen:
         assert not set(members[:, 0].tolist()) & set(members[:, 1:].flatten().tolist())

@@ -29,16 +29,17 @@ def test_planted_attribute(distance, m, noise, share, family):
     found = measured(*planted(N, 16, distance, share, 1), m, noise, families=[family])[family]["bits"][0]
     assert found.status == "ok"
     assert found.lo <= expected
-    assert found.value >= 0.8 * expected or found.hi >= expected
+    assert found.value >= 0.8 * expected
 
 
 def test_a_batch_of_32_hides_most_of_it():
-    """The exact bits are 0.01: the adversary may find nothing, but no more than there is."""
+    """The exact bits are 0.02: the adversary finds about that, and an interval that is not much wider."""
     found = measured(*planted(N, 16, 20.0, 0.5, 2), 32)["linear"]["bits"][0]
     expected = attribute_bits(20.0, 32, 0.5)
     assert expected < 0.03
     assert found.lo <= expected
-    assert found.hi >= expected / 2
+    assert found.value >= 0.6 * expected
+    assert found.hi - found.lo < expected
 
 
 def test_accuracy_gain_and_auc_of_a_plain_leak():

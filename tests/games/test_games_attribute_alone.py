@@ -65,7 +65,7 @@ def test_pictures_of_other_records_give_nothing():
 
 
 def test_a_little_that_she_cannot_compute_leaves_the_nearest_picture():
-    """Some numbers are shown with another sign than hers, as rounding does to those near 0."""
+    """Some numbers are shown with another sign than what it computed, as rounding does to those near 0."""
     candidates, secret, now, alone = signs(4.0)
     flipped = torch.rand(alone.shape, generator=torch.Generator().manual_seed(4)) < 0.01
     alone = torch.where(flipped, -alone, alone)

@@ -147,7 +147,7 @@ def test_values_that_are_not_those_of_the_records_give_nothing(m, noise):
         assert abs(found.null) < 0.05
 
 
-# What she believes
+# What the adversary believes
 
 
 def test_late_weights_tell_less_and_more_with_less_delay():

@@ -7,16 +7,22 @@ import math
 import numpy as np
 import pytest
 import torch
+from epsilon_truth import gaussian_mechanism_epsilon, sigma_for
+from inference_truth import channel_bits
 from scipy import stats
 from torch import nn
 
 from ptaudit.canaries import GradientSensitivity, HypothesisPair
 from ptaudit.games.canary import scores as canary
-from ptaudit.stats.epsilon import gaussian_mechanism_epsilon, sigma_for
+from ptaudit.spec.canaries import CanarySpec
 from ptaudit.training.loss import mse
 from ptaudit.views import View
 
 DELTA = 1e-5
+
+
+def asked(games: int) -> CanarySpec:
+    return CanarySpec(kinds=["natural"], about=["membership"], games=games, delta=DELTA)
 
 
 def noisy(sigma: float, clip: float = 1.0, rounds: int = 1) -> View:
@@ -25,7 +31,7 @@ def noisy(sigma: float, clip: float = 1.0, rounds: int = 1) -> View:
 
 def bounds(distance: float, view: View, games: int, adjacency: str, repetitions: int) -> dict[str, np.ndarray]:
     found = [
-        canary.known_others(np.full(8, distance), view, games, DELTA, adjacency, seed) for seed in range(repetitions)
+        canary.known_others(np.full(8, distance), view, asked(games), adjacency, seed) for seed in range(repetitions)
     ]
     return {test: np.array([f[test]["epsilon_lo"].value for f in found]) for test in ("gaussian-dp", "clopper-pearson")}
 
@@ -39,7 +45,7 @@ def test_bounds_are_below_the_true_epsilon(epsilon: float, adjacency: str, furth
         allowed = stats.binom.ppf(0.999, 200, 0.05)
         assert (found > epsilon).sum() <= allowed, test
         assert epsilon == pytest.approx(
-            canary.known_others(np.ones(8), view, 100, DELTA, adjacency, 0)[test]["epsilon_lo"].ceiling, rel=1e-6
+            canary.known_others(np.ones(8), view, asked(100), adjacency, 0)[test]["epsilon_lo"].ceiling, rel=1e-6
         )
 
 
@@ -64,7 +70,7 @@ def test_one_step_end_to_end_from_gradient_to_bound() -> None:
     assert distance.max() < 1.0
     for epsilon in (4.0, 8.0):
         view = noisy(sigma_for(epsilon, DELTA, "replace-one"), clip=0.5)
-        found = [canary.known_others(distance, view, 1000, DELTA, "replace-one", seed) for seed in range(60)]
+        found = [canary.known_others(distance, view, asked(1000), "replace-one", seed) for seed in range(60)]
         values = np.array([f["gaussian-dp"]["epsilon_lo"].value for f in found])
         assert (values <= epsilon).mean() >= 0.95
         assert np.median(values) >= 0.4 * epsilon
@@ -85,8 +91,8 @@ def test_the_projection_is_that_of_noise_in_the_whole_space() -> None:
 
 
 def test_several_rounds_are_as_one_with_less_noise() -> None:
-    one = canary.known_others(np.linspace(0.1, 1, 8), noisy(1.0), 500, DELTA, "add/remove", 0)
-    four = canary.known_others(np.linspace(0.1, 1, 8), noisy(2.0, rounds=4), 500, DELTA, "add/remove", 0)
+    one = canary.known_others(np.linspace(0.1, 1, 8), noisy(1.0), asked(500), "add/remove", 0)
+    four = canary.known_others(np.linspace(0.1, 1, 8), noisy(2.0, rounds=4), asked(500), "add/remove", 0)
     for test, metrics in one.items():
         for metric, estimate in metrics.items():
             assert four[test][metric].value == pytest.approx(estimate.value, abs=1e-9)
@@ -97,7 +103,7 @@ def test_several_rounds_are_as_one_with_less_noise() -> None:
 
 @pytest.mark.parametrize("mu", [0.0, 0.3, 1.0, 3.0, 8.0])
 def test_area_and_bits_are_exact(mu: float) -> None:
-    found = canary.known_others(np.full(8, mu), View("dp", 4, clip=10.0, noise_std=1.0), 100, DELTA, "add/remove", 0)
+    found = canary.known_others(np.full(8, mu), View("dp", 4, clip=10.0, noise_std=1.0), asked(100), "add/remove", 0)
     noise = np.random.default_rng(0).standard_normal((2, 400_000))
     ratios = mu * (noise[0] - mu / 2), mu * (noise[1] + mu / 2)
     bits = 1 - np.mean([np.logaddexp(0, ratios[0]).mean(), np.logaddexp(0, -ratios[1]).mean()]) / math.log(2)
@@ -107,7 +113,7 @@ def test_area_and_bits_are_exact(mu: float) -> None:
 
 
 def test_a_secret_that_changes_nothing_shows_nothing() -> None:
-    found = canary.known_others(np.zeros(8), noisy(1.0), 1000, DELTA, "replace-one", 0)
+    found = canary.known_others(np.zeros(8), noisy(1.0), asked(1000), "replace-one", 0)
     assert found["gaussian-dp"]["epsilon_lo"].value == 0.0
     assert found["clopper-pearson"]["epsilon_lo"].value == 0.0
     assert found["likelihood-ratio"]["auc"].value == 0.5
@@ -119,7 +125,7 @@ def test_intervals_hold_the_epsilon_of_the_attack() -> None:
     own = gaussian_mechanism_epsilon(sigma_for(4.0, DELTA, "replace-one"), DELTA, "add/remove")  # half the distance
     held = 0
     for seed in range(100):
-        bound = canary.known_others(np.ones(8), view, 1000, DELTA, "replace-one", seed)["gaussian-dp"]["epsilon_lo"]
+        bound = canary.known_others(np.ones(8), view, asked(1000), "replace-one", seed)["gaussian-dp"]["epsilon_lo"]
         assert bound.value == bound.lo <= bound.hi <= bound.ceiling
         held += bound.lo <= own <= bound.hi
     assert held >= 90
@@ -139,7 +145,7 @@ def test_without_noise_the_linear_discriminant_meets_the_exact_answer(m: int, ro
     found = canary.unknown_others(gaussian_tokens(2.0), View("batch", m, rounds), 8000, 0)
     mu = 2.0 * math.sqrt(rounds / (m - 1))
     assert found["auc"].value == pytest.approx(stats.norm.cdf(mu / math.sqrt(2)), abs=0.03)
-    exact = float(canary._bits(np.array([mu]))[0])
+    exact = channel_bits(mu)
     assert found["bits"].value == pytest.approx(exact, abs=0.05)
     assert found["bits"].value <= exact + 0.03
     assert abs(found["bits"].null) < 0.1

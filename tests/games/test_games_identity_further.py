@@ -71,7 +71,7 @@ def test_more_batches_of_its_own_are_played_where_they_are_asked_for():
 
 
 def test_where_they_give_a_covariance_its_full_rank_all_layers_say_no_less_than_one():
-    """350 numbers of a layer: 80 of her own records and 400 others are more of them, 40 and 200 are fewer."""
+    """350 numbers of a layer: 80 of its own records and 400 others are more of them, 40 and 200 are fewer."""
     generator, view, n, most = torch.Generator().manual_seed(0), View("rounds", 2, rounds=2), 160, 400
     own, more = ([[Dense(torch.randn(m, *size, generator=generator))] for size in ((5, 70), (4, 9))] for m in (n, most))
     tokens, other = (torch.randn(4, m, 16, generator=generator, dtype=torch.float64) for m in (n, most))

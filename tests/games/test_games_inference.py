@@ -134,7 +134,7 @@ def test_more_rounds_tell_more(family):
     assert four.lo > one.value
 
 
-# What she knows
+# What the adversary knows
 
 
 @pytest.mark.parametrize("family", FAMILIES)

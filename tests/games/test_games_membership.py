@@ -113,7 +113,7 @@ def memoriser():
         model = nn.Sequential(nn.Linear(20, 128), nn.ReLU(), nn.Linear(128, 4))
     train = TrainSpec.model_validate({"epochs": 60, "batch_size": 20, "optimizer": {"name": "adam", "lr": 0.005}})
     loss = make_loss("cross_entropy")
-    reader = TokenReader(model, loss, 16, 0, "all", CPU)
+    reader = TokenReader(model, loss, 16)
     reader.prepare(*records.batch(torch.arange(32)))
     seen = {}
 

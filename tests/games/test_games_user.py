@@ -196,7 +196,7 @@ def test_users_with_one_record_take_no_part():
 
 @pytest.mark.parametrize("view", [View("v", 2), View("v", 2, users=2), View("v", 1, 3)])
 def test_no_user_is_both_hers_and_a_candidate(view, monkeypatch):
-    """Her own users are no candidates, a batch holds records of one user, and other clients are no candidates."""
+    """Its own users are no candidates, a batch holds records of one user, and other clients are no candidates."""
     tokens, users = planted(6, 4, 0.6, 8, 200)
     table = torch.unique(users, return_inverse=True)[1]
     seen, fit = [], user.fit
@@ -207,12 +207,12 @@ def test_no_user_is_both_hers_and_a_candidate(view, monkeypatch):
 
     monkeypatch.setattr(user, "fit", watched)
     answers = user.play(Known(tokens, view), users, [[0]], 8, 0)["likelihood-ratio"]
-    for half, hers in zip(answers, seen[::2], strict=True):
+    for half, its_own in zip(answers, seen[::2], strict=True):
         owner = table[half.batches.members]
         targets = owner[..., : view.batch_size]
         assert bool((targets == targets[:1, :, :1]).all())
         assert torch.equal(table[half.batches.unit], targets[0, :, 0])
-        assert not hers & set(owner.flatten().tolist())
+        assert not its_own & set(owner.flatten().tolist())
         assert not set(targets.flatten().tolist()) & set(owner[..., view.batch_size :].flatten().tolist())
         flat = half.batches.members.transpose(0, 1).flatten(1)
         assert all(len(set(batch)) == len(batch) for batch in flat.tolist())

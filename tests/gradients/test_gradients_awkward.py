@@ -278,7 +278,7 @@ def test_cuda_agrees_with_cpu(name):
     model, targets = make(), torch.arange(N) % 3
     found = []
     for device in ("cpu", "cuda"):
-        reader = TokenReader(model.to(device), cross_entropy, dim=16, device=device)
+        reader = TokenReader(model.to(device), cross_entropy, dim=16)
         reader.prepare(inputs, targets)
         tokens = reader.read(inputs, targets)
         found.append([(info.capture, info.layout) for info in reader.layers])

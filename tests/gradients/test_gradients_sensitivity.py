@@ -13,10 +13,9 @@ from torch.nn.functional import one_hot
 
 from ptaudit.errors import ModelError
 from ptaudit.gradients import sensitivity
+from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.gradients.sensitivity import jacobian_norms
 from ptaudit.training.loss import bce, cross_entropy, mse
-
-CPU = torch.device("cpu")
 
 
 class Conv(nn.Module):
@@ -59,8 +58,8 @@ def exact(model, loss, layer, x, y, of="input", columns=slice(None)):
     return float(jacobian.square().mean((1, 2)).mean())
 
 
-def norms_of(model, loss, layers, x, y, **options):
-    return jacobian_norms(model, loss, layers, x, y, **{"of": "input", "device": CPU, **options})
+def norms_of(model, loss, layers, x, y, private="input", **options):
+    return jacobian_norms(RecordLosses(model, loss, x, y), layers, private, **options)
 
 
 @pytest.mark.parametrize(("make", "shape", "classes"), [(small, (6,), 3), (Conv, (1, 6, 6), 4)])
@@ -89,7 +88,7 @@ def test_the_standard_error_is_that_of_repeated_probes():
 @pytest.mark.parametrize("columns", [None, slice(2, 4)])
 def test_few_columns_are_exact(columns):
     model, (x, y) = small(), records(12, 6)
-    found = norms_of(model, cross_entropy, ["0", "2"], x, y, columns=columns, probes=3)
+    found = norms_of(model, cross_entropy, ["0", "2"], x, y, columns or "input", probes=3)
     assert found.exact
     assert found.columns == (2 if columns else 6)
     assert not found.probe_error.any()
@@ -108,7 +107,7 @@ def test_few_columns_are_exact(columns):
 def test_norms_by_the_target(loss, targets, soft):
     model, (x, y) = small(), records(12, 6)
     y = targets(y)
-    found = norms_of(model, loss, ["0", "2"], x, y, of="target", probes=2)
+    found = norms_of(model, loss, ["0", "2"], x, y, "target", probes=2)
     assert found.exact
     assert found.columns == 3
     for i, layer in enumerate(("0", "2")):
@@ -119,7 +118,7 @@ def test_norms_by_the_target(loss, targets, soft):
 def test_binary_labels_are_numbers_to_bce():
     torch.manual_seed(0)
     model, (x, y) = nn.Sequential(nn.Linear(6, 1), nn.Flatten(0)), records(9, 6, classes=2)
-    found = norms_of(model, bce, ["0"], x, y, of="target")
+    found = norms_of(model, bce, ["0"], x, y, "target")
     # The gradient is (sigmoid - y) (x, 1): its derivative by y is -(x, 1).
     assert found.columns == 1
     assert torch.allclose(found.per_record[0], (x.double().square().sum(1) + 1) / 7, rtol=1e-4)
@@ -131,7 +130,7 @@ def test_a_loss_that_takes_no_soft_target_has_no_sensitivity_to_the_label():
 
     model, (x, y) = small(), records(9, 6)
     with pytest.raises(ModelError, match="no soft target"):
-        norms_of(model, hinge, ["0"], x, y, of="target")
+        norms_of(model, hinge, ["0"], x, y, "target")
     assert bool((norms_of(model, hinge, ["0"], x, y).per_record > 0).all())
 
 
@@ -281,7 +280,7 @@ def test_token_ids_cannot_be_differentiated_by_but_their_labels_can():
     ids, y = torch.randint(10, (8, 3)), torch.randint(3, (8,))
     with pytest.raises(ModelError, match="whole numbers"):
         norms_of(model, cross_entropy, ["0", "2"], ids, y)
-    assert bool((norms_of(model, cross_entropy, ["0", "2"], ids, y, of="target").per_record > 0).all())
+    assert bool((norms_of(model, cross_entropy, ["0", "2"], ids, y, "target").per_record > 0).all())
 
 
 def test_attention_and_several_inputs():

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ptaudit import Monitor
-from ptaudit.monitor.batch import Batch, fingerprints
+from ptaudit.monitor.call_arguments import CallArguments, fingerprints
 from ptaudit.sketches.reader import TokenReader
 
 
@@ -165,7 +165,7 @@ def test_layers_that_are_unfrozen_later_are_read_from_then_on():
 
 def test_rows_are_found_in_whatever_the_model_is_called_with():
     x, ids, mask = torch.randn(5, 3), torch.arange(5), torch.ones(4, 4)
-    batch = Batch((mask[:0].sum(), {"x": x, "n": 3}), {"ids": ids, "mask": mask, "flag": True, "none": None})
+    batch = CallArguments((mask[:0].sum(), {"x": x, "n": 3}), {"ids": ids, "mask": mask, "flag": True, "none": None})
     assert len(batch) == 5
     assert [tuple(tensor.shape) for tensor in batch.rows] == [(5, 3), (5,)]
     args, kwargs = batch.call(lambda *args, **kwargs: (args, kwargs), [x[:2], ids[:2]])
@@ -174,7 +174,7 @@ def test_rows_are_found_in_whatever_the_model_is_called_with():
     assert kwargs["ids"].tolist() == [0, 1]
     assert kwargs["mask"] is mask
     assert kwargs["flag"] is True
-    assert len(Batch((3, "text"), {})) == 0
+    assert len(CallArguments((3, "text"), {})) == 0
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "float16", "bfloat16", "int64", "uint8", "bool", "complex64"])

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptaudit.errors import DataError, ModelError
+from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.sketches.features import KINDS, features, projected
+from ptaudit.training.loss import mse
 
 N = 60
 
@@ -23,8 +25,12 @@ def distances(x: Tensor) -> Tensor:
     return torch.pdist(x.double())
 
 
+def described(kind, model: nn.Module, inputs, targets: Tensor, classes: int | None = None, **options) -> Tensor:
+    return features(kind, RecordLosses(model, mse, inputs, targets), classes, **options)
+
+
 def activations(model: nn.Module, inputs, **options) -> Tensor:
-    return features("activations", model, inputs, torch.zeros(N), classes=None, **options)
+    return described("activations", model, inputs, torch.zeros(N), **options)
 
 
 class Awkward(nn.Module):
@@ -92,13 +98,11 @@ def test_projections_keep_distances():
 
 def test_input_features_are_a_projection_of_the_input():
     x = records(1, 28, 28)
-    found = features("input", nn.Linear(1, 1), x, torch.zeros(N), classes=None, dim=256)
+    found = described("input", nn.Linear(1, 1), x, torch.zeros(N), dim=256)
     scale = distances(found) / distances(x.flatten(1))
     assert (scale / scale.mean() - 1.0).abs().max() < 0.25
     pixels = (x * 20 + 128).clamp(0, 255).byte()
-    same = [
-        features("input", nn.Linear(1, 1), p, torch.zeros(N), classes=None, dim=64) for p in (pixels, pixels.float())
-    ]
+    same = [described("input", nn.Linear(1, 1), p, torch.zeros(N), dim=64) for p in (pixels, pixels.float())]
     torch.testing.assert_close(*same)
 
 
@@ -109,7 +113,7 @@ def test_words_are_told_apart_by_which_and_by_where():
     words[3] = words[0]
     words[3, 5] = 77777
     words[4] = words[0] + 1000  # other words, as near by number as can be
-    found = features("input", nn.Linear(1, 1), words, torch.zeros(N), classes=None, dim=256)
+    found = described("input", nn.Linear(1, 1), words, torch.zeros(N), dim=256)
     away = (found - found[0]).norm(dim=1)
     assert float(away[1]) == 0.0
     assert 0.0 < float(away[3]) < float(away[2]) < float(away[4])
@@ -118,23 +122,23 @@ def test_words_are_told_apart_by_which_and_by_where():
 
 def test_several_inputs_all_count():
     one, other = records(30), records(5, seed=1)
-    alone = features("input", nn.Linear(1, 1), {"a": one, "b": torch.zeros(N, 5)}, torch.zeros(N), classes=None)
-    both = features("input", nn.Linear(1, 1), {"a": one, "b": other}, torch.zeros(N), classes=None)
+    alone = described("input", nn.Linear(1, 1), {"a": one, "b": torch.zeros(N, 5)}, torch.zeros(N))
+    both = described("input", nn.Linear(1, 1), {"a": one, "b": other}, torch.zeros(N))
     assert both.shape == (N, 32)
     assert distances(both - alone).min() > 0  # the second tensor is in it
 
 
 def test_labels_are_classes_or_numbers():
     classes = torch.randint(0, 4, (N,), generator=torch.Generator().manual_seed(0))
-    found = features("label", nn.Linear(1, 1), records(2), classes.int(), classes=4)
+    found = described("label", nn.Linear(1, 1), records(2), classes.int(), classes=4)
     assert found.dtype == torch.int64
     assert torch.equal(found, classes)
     numbers = records()
-    assert torch.equal(features("label", nn.Linear(1, 1), records(2), numbers, classes=None), numbers[:, None])
+    assert torch.equal(described("label", nn.Linear(1, 1), records(2), numbers), numbers[:, None])
     with pytest.raises(DataError, match="among 0 to 2"):
-        features("label", nn.Linear(1, 1), records(2), classes, classes=3)
+        described("label", nn.Linear(1, 1), records(2), classes, classes=3)
     with pytest.raises(DataError, match="one class for each record"):
-        features("label", nn.Linear(1, 1), records(2), classes[:, None].expand(N, 7), classes=4)
+        described("label", nn.Linear(1, 1), records(2), classes[:, None].expand(N, 7), classes=4)
 
 
 CASES = {
@@ -144,13 +148,14 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_neither_chunks_nor_other_records_matter(case):
+def test_neither_chunks_nor_other_records_matter(case, monkeypatch):
     build, x = CASES[case]
     torch.manual_seed(0)
     model = build()
-    whole = activations(model, x, chunk=N)
+    whole = activations(model, x)
     for chunk in (1, 7):
-        torch.testing.assert_close(activations(model, x, chunk=chunk), whole, rtol=1e-3, atol=1e-4)
+        monkeypatch.setattr("ptaudit.sketches.features._CHUNK", chunk)
+        torch.testing.assert_close(activations(model, x), whole, rtol=1e-3, atol=1e-4)
     assert not torch.allclose(activations(model, x, seed=1), whole, atol=0.1)
     other = x.clone()
     other[-1] = x[0]
@@ -168,7 +173,7 @@ def test_the_model_is_left_as_found(case):
     model = build().train()
     before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     for kind in KINDS:
-        features(kind, model, x, torch.zeros(N), classes=None)
+        described(kind, model, x, torch.zeros(N))
     assert torch.equal(random, torch.get_rng_state())
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
@@ -226,11 +231,11 @@ def test_clear_errors():
         activations(nn.Linear(10, 2), x[:2])
     x[3, 3] = torch.inf
     with pytest.raises(DataError, match="inputs are not finite"):
-        features("input", broken, x, torch.zeros(N), classes=None)
+        described("input", broken, x, torch.zeros(N))
     with pytest.raises(DataError, match="targets are not finite"):
-        features("label", broken, x, torch.full((N,), torch.nan), classes=None)
+        described("label", broken, x, torch.full((N,), torch.nan))
     with pytest.raises(ValueError, match="activations, input, label"):
-        features("gradient", broken, x, torch.zeros(N), classes=None)  # type: ignore[arg-type]
+        described("gradient", broken, x, torch.zeros(N))  # type: ignore[arg-type]
 
 
 def test_a_model_whose_modules_see_no_records_is_refused():
@@ -253,7 +258,7 @@ def test_features_agree_on_a_gpu():
     torch.manual_seed(0)
     model, x = Normed(), records(1, 8, 8)
     for kind in ("activations", "input"):
-        here = features(kind, model, x, torch.zeros(N), classes=None)
-        there = features(kind, copy.deepcopy(model).cuda(), x, torch.zeros(N), classes=None, device="cuda")
+        here = described(kind, model, x, torch.zeros(N))
+        there = described(kind, copy.deepcopy(model).cuda(), x.cuda(), torch.zeros(N).cuda())
         assert there.device.type == "cuda"
         torch.testing.assert_close(there.cpu(), here, rtol=2e-2, atol=2e-2)

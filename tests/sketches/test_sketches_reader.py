@@ -276,7 +276,7 @@ def test_cuda_agrees_with_cpu():
         torch.manual_seed(0)
         model, inputs = make(), torch.randn(N, *shape)
         cpu = make_reader(model, inputs).read(inputs, TARGETS)
-        cuda = make_reader(model.cuda(), inputs, device="cuda").read(inputs, TARGETS)
+        cuda = make_reader(model.cuda(), inputs).read(inputs, TARGETS)
         torch.testing.assert_close(cuda.values.cpu(), cpu.values, rtol=1e-2, atol=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""Views, games and defenses of inference audits in the spec: lists, arms, and what is refused."""
+"""Views, games and defenses of inference audits in the spec: lists, defended specs, and what is refused."""
 
 # ruff: noqa: E501 - a table is easier to read with one row in a line
 
@@ -85,14 +85,13 @@ def test_an_error_behind_a_list_names_its_own_line(spec: Callable[..., Path]) ->
 def test_every_defense_trains_and_is_shown_on_the_views_without_one(spec: Callable[..., Path]) -> None:
     own = "{name: v, batch_size: 8}\n    - {name: own, batch_size: 8, defense: {name: sign}}"
     rest = "defenses:\n  - {name: prune, ratio: 0.9}\n  - {name: dp, clip: 1, noise_multiplier: 2}\n  - {name: vib, beta: 0.1}\n"
-    arms = load(spec(own, rest=rest)).defended
-    assert list(arms) == ["prune-0.9", "dp-2", "vib-0.1"]
-    assert [[v.name for v in arm.audit.views] for arm in arms.values()] == [["v"], ["v"], ["v"]]
-    assert arms["dp-2"].train.defense is not None
-    assert arms["dp-2"].train.defense.name == "dp_sgd"
-    shown = [arm.audit.views[0].defense for arm in arms.values()]
+    defended = load(spec(own, rest=rest)).defended
+    assert list(defended) == ["prune-0.9", "dp-2", "vib-0.1"]
+    assert [[v.name for v in one.audit.views] for one in defended.values()] == [["v"], ["v"], ["v"]]
+    assert defended["dp-2"].train.defense.name == "dp_sgd"
+    shown = [one.audit.views[0].defense for one in defended.values()]
     assert [d.name if d else None for d in shown] == ["prune", "dp", "vib"]
-    assert not any(arm.defenses or arm.gates for arm in arms.values())
+    assert not any(one.defenses or one.gates for one in defended.values())
 
 
 def test_titles_tell_defenses_apart_that_differ_beside_their_strength(spec: Callable[..., Path]) -> None:
@@ -171,6 +170,7 @@ REFUSED = [
     ({"game": "attribute", "data": "user: u"}, "the data have none (name the column in data.attributes)"),
     ({"game": "attribute", "data": "attributes: [y]"}, "is about `y`, which is the label"),
     ({"game": "{name: attribute, form: input, adversary: mlp}"}, "`adversary` is not used by `form: input`"),
+    ({"game": "{name: attribute, form: input, fit_batches: 1024}"}, "`fit_batches` is not used by `form: input`"),
     ({"game": "{name: attribute, own_records: 0}"}, "at least 1, given 0"),
     ({"game": "{name: attribute, adversary: [mlp, mlp]}"}, "adversary `mlp` is used twice"),
     ({"game": "user", "data": "attributes: [a]"}, "is about users, and the data have none"),

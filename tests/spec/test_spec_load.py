@@ -89,7 +89,6 @@ def test_every_value_of_a_full_spec_arrives(full: Path, tmp_path: Path) -> None:
     assert spec.train.all_seeds == (3, 4)
     assert spec.audit.audited_epochs(10) == (0, 4, 8, 10)
     view = spec.audit.views[1]
-    assert view.defense is not None
     assert (view.rounds, view.layers, view.defense.noise_multiplier) == (2, ["*.weight"], 0.5)
     a, b, c = spec.gates
     assert (a.game, a.measure, a.over, a.epoch, a.max, a.max_increase) == ("identity", "bits", "head.*", "max", 1, None)

@@ -127,11 +127,11 @@ def test_the_trainer_of_hugging_face_names_steps(tmp_path):
         number([*paths, trainer(tmp_path, 1250, 2.5)])
 
 
-@pytest.mark.parametrize("epoch", ["Infinity", "NaN", "-1", '"2"', "1e300"])
+@pytest.mark.parametrize("epoch", ["Infinity", "NaN", "-1", '"two"', "1e300"])
 def test_epochs_that_are_none_tell_nothing(tmp_path, epoch):
     path = trainer(tmp_path, 500, 1.0)
     (path.parent / "trainer_state.json").write_text(f'{{"epoch": {epoch}}}')
-    assert read_label(path) is None or read_label(path).epoch == 2
+    assert read_label(path) is None
     torch.save({"epoch": float("inf"), "model": STATE}, tmp_path / "a.pt")
     assert read_label(tmp_path / "a.pt") is None
 

@@ -41,7 +41,6 @@ def test_what_is_written_is_what_is_read(write: Write) -> None:
     assert defense == DpSgdSpec(name="dp_sgd", clip=1.0, noise_multiplier=1.0, delta=1e-5, sampling="poisson")
     target = "  defense: {name: dp_sgd, clip: 0.5, epsilon: 8, delta: 1e-6, sampling: shuffle}\n"
     defense = load(write(BASE + target)).train.defense
-    assert defense is not None
     assert (defense.epsilon, defense.noise_multiplier, defense.delta, defense.sampling) == (8.0, None, 1e-6, "shuffle")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ptaudit.defenses.dp.accounting import dp_of
 from ptaudit.errors import SpecError
 from ptaudit.spec.load import dump, load
 from ptaudit.spec.schema import json_schema
+from ptaudit.spec.train import SamSpec
 
 Write = Callable[..., Path]
 
@@ -71,7 +73,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_defense_is_read_with_its_defaults_and_written_back(write: Write, text: str) -> None:
     spec = load(write(f"{BASE}  defense: {text}\n"))
     defense = spec.train.defense
-    assert defense is not None
     assert {key: getattr(defense, key) for key in GOOD[text]} == GOOD[text]
     assert dp_of(spec.train) is None
     again = load(write(dump(spec), name="again.yaml"))
@@ -84,12 +85,16 @@ def test_every_defense_is_read_with_its_defaults_and_written_back(write: Write, 
 )
 @pytest.mark.parametrize("text", [text for text in GOOD if "sign" not in text])
 def test_defenses_go_with_other_ways_of_stepping(write: Write, text: str, more: str) -> None:
-    assert load(write(f"{BASE}  defense: {text}\n  {more}\n")).train.defense is not None
+    train = load(write(f"{BASE}  defense: {text}\n  {more}\n")).train
+    assert (train.defense.name, train.clip_norm, train.optimizer.name) == (
+        re.search(r"name: (\w+)", text)[1], *((1.0, "sgd") if "clip_norm" in more else (None, "adam")),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["{name: vib, beta: 1}", "{name: dropout, rate: 0.5}", "{name: label_dp, epsilon: 1}"])
 def test_layers_and_labels_go_with_sam(write: Write, text: str) -> None:
-    assert load(write(f"{BASE}  defense: {text}\n  sam: {{}}\n")).train.sam is not None
+    train = load(write(f"{BASE}  defense: {text}\n  sam: {{}}\n")).train
+    assert (train.defense.name, train.sam) == (re.search(r"name: (\w+)", text)[1], SamSpec())
 
 
 @pytest.mark.parametrize(("text", "expected"), MISTAKES, ids=[text for text, _ in MISTAKES])

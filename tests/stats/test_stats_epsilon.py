@@ -5,24 +5,22 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from epsilon_truth import gaussian_mechanism_epsilon, sigma_for
 from scipy import integrate, stats
 
 from ptaudit.stats.epsilon import (
     Guesses,
     Threshold,
-    choose_guesses,
     choose_threshold,
     clopper_pearson,
     count_correct,
     gaussian_delta,
     gaussian_dp,
     gaussian_epsilon,
-    gaussian_mechanism_epsilon,
     gaussian_mu,
     one_run,
     p_value,
     replace_one_epsilon,
-    sigma_for,
 )
 
 ATTRIBUTE = {"delta": 1e-5, "adjacency": "replace-one"}
@@ -146,8 +144,9 @@ def test_what_is_impossible_is_refused():
         for method in (clopper_pearson, gaussian_dp):
             with pytest.raises(ValueError, match=next(iter(wrong))):
                 method(*fine, **ATTRIBUTE | wrong)
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            one_run(Guesses(1, 1), 1, 5, **ATTRIBUTE | wrong)
+        if "confidence" not in wrong:
+            with pytest.raises(ValueError, match=next(iter(wrong))):
+                one_run(Guesses(1, 1), 1, 5, **ATTRIBUTE | wrong)
     with pytest.raises(ValueError, match="NaN"):
         clopper_pearson(fine[0], [math.nan], [1.0], **ATTRIBUTE)
     with pytest.raises(ValueError, match="without it"):
@@ -209,8 +208,6 @@ def test_limits_of_the_mechanism():
         gaussian_mu(-1.0, "add/remove")
     with pytest.raises(ValueError, match="adjacency"):
         gaussian_mu(1.0, "swap")
-    with pytest.raises(ValueError, match="epsilon and delta"):
-        sigma_for(0.0, 1e-5, "add/remove")
 
 
 def test_group_privacy_is_above_the_exact_replace_one_epsilon():
@@ -337,17 +334,3 @@ def test_guesses_are_the_extremes_and_equal_scores_are_drawn():
         count_correct(Guesses(3, 3), scores, secrets, 0)
     with pytest.raises(ValueError, match="at least 0"):
         Guesses(-1, 3)
-
-
-def test_chosen_guesses_abstain_where_scores_tell_nothing():
-    """Only high scores tell: no guess about the others is worth it."""
-    rng = np.random.default_rng(3)
-    secrets = rng.integers(2, size=2000)
-    scores = rng.standard_normal(2000) + 8.0 * (secrets * (rng.random(2000) < 0.2))
-    chosen = choose_guesses(scores, secrets, 1e-5, 1000, seed=0)
-    assert chosen.zeroth == 0
-    assert 50 <= chosen.first <= 100
-    with pytest.raises(ValueError, match="no canaries"):
-        choose_guesses([], [], 1e-5, 10, 0)
-    with pytest.raises(ValueError, match="these very canaries"):
-        count_correct(chosen, scores, secrets, 0)

@@ -239,9 +239,14 @@ def test_draws_of_another_table_are_refused(run, tmp_path):
 
 def test_line_ends_of_another_system_are_read(run, tmp_path):
     write_run(run, tmp_path)
-    path = tmp_path / "leakage.csv"
+    before, path = read_run(tmp_path).rows, tmp_path / "leakage.csv"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert read_run(tmp_path).rows.draws is not None
+    found = read_run(tmp_path).rows
+    assert repr([*found]) == repr([*before])
+    kept = np.flatnonzero(before.draws.places >= 0)
+    one, other = (rows.draws.read(rows.draws.places[kept]) for rows in (before, found))
+    assert len(kept) == 6
+    assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("place", [400, 4000, -200])

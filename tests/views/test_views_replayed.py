@@ -1,175 +1,39 @@
 """Views that do not add up, replayed batch by batch: held against plain autograd, one batch at a time."""
 
 import copy
-from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
+from replayed_case import (
+    DIM,
+    LOSS,
+    NAMES,
+    SIGN,
+    N,
+    drawn,
+    dropout,
+    flat,
+    label_dp,
+    normed,
+    observation_of,
+    prepared,
+    prune,
+    sample,
+    seeded,
+    sketched,
+    slow_gradient,
+    slow_tokens,
+)
 from torch import nn
-from torch.nn import functional as F
 
-from ptaudit.defenses.dropout.settings import DropoutDefense
-from ptaudit.defenses.label_dp import LabelDpDefense
-from ptaudit.defenses.perturb.settings import PerturbDefense
-from ptaudit.defenses.prune import PruneDefense
-from ptaudit.defenses.sign import SignDefense
-from ptaudit.errors import ModelError
 from ptaudit.gradients.batches import BatchSums
-from ptaudit.gradients.projection import LayerSketch
 from ptaudit.model_input import call, rows
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.spec.entry import parse_entry
-from ptaudit.training.loss import make_loss
-from ptaudit.views import View, gradients, replayed
+from ptaudit.views import View, gradients
 from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
-from ptaudit.views.observation import TokenObservation, observe_rounds
-from ptaudit.views.replayed import ReplayedObservation, why_not
-from ptaudit.views.update import Update
-
-LOSS = make_loss("cross_entropy")
-MODELS = Path(__file__).parents[2] / "sample_models"
-N, DIM = 24, 36
-SIGN = SignDefense(name="sign")
-prune, dropout = partial(PruneDefense, name="prune"), partial(DropoutDefense, name="dropout")
-label_dp = partial(LabelDpDefense, name="label_dp")
-
-
-def sample(name, **args):
-    torch.manual_seed(0)
-    return parse_entry(f"{name}.py:{name}", MODELS).load()(**args)
-
-
-class Words(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embed, self.norm, self.head = nn.Embedding(11, 6), nn.LayerNorm(6), nn.Linear(6, 3)
-
-    def forward(self, ids):
-        return self.head(self.norm(self.embed(ids)).tanh().mean(1))
-
-
-class Own(nn.Module):
-    """Parameters that no rule knows, one of them used through a function only."""
-
-    def __init__(self):
-        super().__init__()
-        self.gain, self.mix = nn.Parameter(torch.rand(5) + 0.5), nn.Parameter(torch.randn(5, 5))
-        self.head = nn.Linear(5, 3)
-
-    def forward(self, x):
-        return self.head(torch.tanh(x * self.gain @ self.mix)) + F.linear(x, self.head.weight)
-
-
-class Branching(Own):
-    """Looks at a value, which no batch of batches has."""
-
-    def forward(self, x):
-        return super().forward(x) * (2.0 if float(x.abs().sum()) >= 0 else 1.0)
-
-
-class Recurrent(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.lstm, self.head = nn.LSTM(4, 5, batch_first=True), nn.Linear(5, 3)
-
-    def forward(self, x):
-        return self.head(self.lstm(x)[0].mean(1))
-
-
-class Attention(nn.Module):
-    """Two inputs, attention and dropout inside."""
-
-    def __init__(self):
-        super().__init__()
-        self.encoder = nn.TransformerEncoderLayer(8, 2, 12, dropout=0.1, batch_first=True)
-        self.head = nn.Linear(8, 3)
-
-    def forward(self, x, mask):
-        return self.head(self.encoder(x, src_key_padding_mask=mask).mean(1))
-
-
-def normed(track=True):
-    return nn.Sequential(
-        nn.Linear(5, 8), nn.BatchNorm1d(8, track_running_stats=track), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3)
-    )
-
-
-def case(name):
-    """Model, inputs, targets; three classes."""
-    torch.manual_seed(1)
-    y = torch.randint(3, (N,))
-    if name == "mlp":
-        return sample("mlp", features=7, num_classes=3, hidden=[6, 5]), torch.randn(N, 7), y
-    if name == "lenet":
-        return sample("lenet", num_classes=3, size=8), torch.randn(N, 1, 8, 8), y
-    if name == "words":
-        return Words(), torch.randint(11, (N, 4)), y
-    if name in ("own", "branching"):
-        return Own() if name == "own" else Branching(), torch.randn(N, 5), y
-    if name == "recurrent":
-        return Recurrent(), torch.randn(N, 6, 4), y
-    if name == "attention":
-        mask = torch.arange(5) >= torch.randint(2, 6, (N, 1))
-        return Attention(), (torch.randn(N, 5, 8), mask), y
-    return normed(), torch.randn(N, 5), y
-
-
-NAMES = ["mlp", "lenet", "words", "own", "branching", "recurrent", "attention", "normed"]
-
-
-def prepared(name):
-    model, x, y = case(name)
-    reader = TokenReader(model, LOSS, DIM, 3)
-    reader.prepare(x, y)
-    return model, x, y, reader
-
-
-def observation_of(name, view, classes=3, share=None, case=None):
-    _, x, y, reader = case or prepared(name)
-    tokens = reader.read(x, y)
-    layers = tokens.values.double()
-    joint = Joint.of(layers)
-    names = [layer.name for layer in tokens.layers]
-    return ReplayedObservation.of(reader, x, y, names, view, joint, classes, share), TokenObservation(
-        joint.rows(layers)
-    )
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def drawn(games, m, seed=5):
-    return torch.stack([torch.randperm(N, generator=seeded(seed + g))[:m] for g in range(games)])
-
-
-def slow_gradient(model, inputs, targets):
-    """Mean gradient of one batch over all parameters, by one plain backward pass of a copy."""
-    model = copy.deepcopy(model).eval()
-    LOSS(call(model, inputs), targets).mean().backward()
-    return {name: p.grad if p.grad is not None else torch.zeros_like(p) for name, p in model.named_parameters()}
-
-
-def flat(grads):
-    return torch.cat([g.flatten() for g in grads.values()])
-
-
-def unflat(whole, grads):
-    parts = whole.split([g.numel() for g in grads.values()])
-    return {name: part.view_as(g) for part, (name, g) in zip(parts, grads.items())}
-
-
-def slow_tokens(model, grads):
-    """Layers by the names of modules, sketched one by one: (L, k)."""
-    found = []
-    for path, module in model.named_modules():
-        own = {name: p.shape for name, p in module.named_parameters(recurse=False)}
-        if own:
-            here = {name: grads[f"{path}.{name}" if path else name][None] for name in own}
-            found.append(LayerSketch(path or "(root)", own, DIM, 3)(here)[0])
-    return torch.stack(found).double()
+from ptaudit.views.replayed import ReplayedObservation, batch_gradients, why_not
+from ptaudit.views.view import Update
 
 
 @pytest.mark.parametrize("update", [None, Update(1, 0.3)])
@@ -218,46 +82,6 @@ def test_large_batches_of_a_small_table(monkeypatch):
         torch.testing.assert_close(gradients._means(table, members), table[members].mean(1), rtol=1e-5, atol=1e-7)
 
 
-def slow_prune(g, ratio):
-    order = g.abs().argsort(stable=True)
-    kept = g.clone()
-    kept[order[: round(ratio * len(g))]] = 0
-    return kept
-
-
-@pytest.mark.parametrize("name", ["mlp", "lenet", "words", "own", "branching", "recurrent"])
-@pytest.mark.parametrize(
-    ("defense", "slow"),
-    [(prune(ratio=0.8), lambda g: slow_prune(g, 0.8)), (SIGN, torch.sign)],
-    ids=["prune", "sign"],
-)
-def test_a_defense_acts_on_the_whole_mean_gradient_of_every_user(name, defense, slow):
-    given = prepared(name)
-    model, x, y, _ = given
-    users, m = 3, 2
-    observation, _ = observation_of(name, View("v", m, users=users, defense=defense), case=given)
-    members = drawn(4, m * users)
-    seen = observation.observe(members, seeded())
-    for game, batch in enumerate(members):
-        expected = 0
-        for user in batch.view(users, m):
-            grads = slow_gradient(model, rows(x, user), y[user])
-            expected = expected + m * slow_tokens(model, unflat(slow(flat(grads)), grads))
-        # A sign at rounding distance from zero may differ; no such thing in these models.
-        torch.testing.assert_close(seen[:-2, game], expected, rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(seen[-2, game], expected.sum(0), rtol=1e-3, atol=1e-3)
-
-
-def test_a_view_of_some_layers_is_defended_as_a_whole():
-    model, x, y, reader = prepared("mlp")
-    view = View("v", 4, defense=prune(ratio=0.7))
-    whole, _ = observation_of("mlp", view, case=(model, x, y, reader))
-    values = reader.read(x, y).values.double()
-    part = ReplayedObservation.of(reader, x, y, ["2"], view, Joint.of(values[1:2]), 3)
-    members = drawn(5, 4)
-    torch.testing.assert_close(part.observe(members, seeded())[0], whole.observe(members, seeded())[1])
-
-
 @pytest.mark.parametrize("name", ["mlp", "lenet", "branching", "recurrent", "attention", "normed"])
 def test_an_update_is_what_sgd_does(name):
     given = prepared(name)
@@ -300,105 +124,8 @@ def test_an_update_is_defended_too():
     update = Update(3, 0.1)
     defended, _ = observation_of("mlp", View("v", 5, update=update, defense=SIGN), case=given)
     bare, _ = observation_of("mlp", View("v", 5, update=update), case=given)
-    shown = defended._tokens(bare.gradients(members, seeded()).sign())
-    torch.testing.assert_close(defended.observe(members, seeded())[:-2], 5 * shown)
-
-
-@pytest.mark.parametrize("many", [True, False])
-def test_label_dp_is_the_gradient_with_other_labels(many, monkeypatch):
-    """From tokens of every record with every label, or batch by batch where these do not fit: the same draws."""
-    given = prepared("mlp")
-    model, x, y, _ = given
-    if not many:
-        monkeypatch.setattr(replayed, "TABLE_BYTES", 0)
-    defense = label_dp(epsilon=1.0).with_prior(0.5, 0.3, 0.2)
-    observation, _ = observation_of("mlp", View("v", 3, users=2, defense=defense), case=given)
-    assert (observation.responses is not None) == many
-    members = drawn(6, 6)
-    shown = defense.labels(y[members.view(-1, 3)], seeded(8)).view(6, 6)
-    assert not torch.equal(shown, y[members])
-    seen = observation.observe(members, seeded(8))
-    for game, batch in enumerate(members):
-        expected = 6 * slow_tokens(model, slow_gradient(model, x[batch], shown[game]))
-        torch.testing.assert_close(seen[:-2, game], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_label_dp_of_an_update_keeps_its_labels_for_all_steps():
-    given = prepared("mlp")
-    _, x, y, _ = given
-    defense, members = label_dp(epsilon=0.5).with_prior(1.0, 1.0, 1.0), drawn(5, 4)
-    observation, _ = observation_of("mlp", View("v", 4, defense=defense, update=Update(3, 0.2)), case=given)
-    seen = observation.observe(members, seeded(2))
-    shown = defense.labels(y[members], seeded(2))
-    other = BatchGradients(given[3].source, x, y, update=Update(3, 0.2))
-    expected = 4 * observation._tokens(torch.cat(list(other.read(members, shown, seeded()))))
-    torch.testing.assert_close(seen[:-2], expected)
-
-
-@pytest.mark.parametrize("name", ["mlp", "lenet", "branching", "attention", "recurrent", "normed"])
-def test_dropout_is_unbiased_before_the_last_layer_and_fresh(name):
-    """Every game, record and round has masks of its own; the bias of the last layer sees the same mean."""
-    given = prepared(name)
-    observation, plain = observation_of(name, View("v", 4, defense=dropout(rate=0.5)), case=given)
-    members = drawn(1, 4).expand(6, 4)
-    seen = observation.observe(members, seeded())
-    assert len({tuple(game.flatten().tolist()) for game in seen.transpose(0, 1)}) == 6
-    assert torch.equal(observation.observe(members, seeded()), seen)
-    rounds = observe_rounds(observation, members.expand(2, 6, 4), seeded())
-    assert torch.equal(rounds[0], seen)
-    assert not torch.allclose(rounds[1], seen)
-    assert not torch.allclose(seen, plain.observe(members, seeded()))
-
-
-def test_dropout_of_a_linear_model_has_the_exact_mean():
-    """With a squared loss and one linear layer the expected gradient is known: that of the loss plus a penalty."""
-    torch.manual_seed(0)
-    model, x, y = nn.Linear(6, 1, bias=False), torch.randn(N, 6), torch.randn(N)
-    loss = make_loss("mse")
-    reader = TokenReader(model, loss, DIM, 3)
-    reader.prepare(x, y)
-    rate = 0.4
-    batches = BatchGradients(reader.source, x, y, defense=dropout(rate=rate))
-    members = torch.arange(4).expand(20_000, 4)
-    found = torch.cat(list(batches.read(members, None, seeded()))).mean(0)
-    z, w = x[:4], model.weight[0].detach()
-    expected = 2 * ((z @ w - y[:4])[:, None] * z + rate / (1 - rate) * w * z.square()).mean(0)
-    torch.testing.assert_close(found, expected, rtol=0.03, atol=0.03)
-
-
-def test_no_two_records_share_a_mask():
-    """The gradient of the last layer's weight is zero exactly where its input was dropped."""
-    model, x, y = sample("mlp", features=7, num_classes=3, hidden=[200]), torch.rand(N, 7), torch.zeros(N).long()
-    nn.init.constant_(model[0].weight, 0.1)
-    nn.init.zeros_(model[0].bias)
-    reader = TokenReader(model, LOSS, DIM, 3)
-    reader.prepare(x, y)
-    batches = BatchGradients(reader.source, x, y, defense=dropout(rate=0.5))
-    found = torch.cat(list(batches.read(torch.zeros(8, 1).long(), None, seeded())))
-    dropped = batches.layout.parts(found)["2.weight"][:, 0] == 0
-    assert 0.4 < float(dropped.float().mean()) < 0.6
-    assert len({tuple(row) for row in dropped.tolist()}) == 8
-    both = torch.cat(list(batches.read(torch.zeros(8, 2).long(), None, seeded())))
-    dropped = batches.layout.parts(both)["2.weight"][:, 0] == 0
-    assert 0.2 < float(dropped.float().mean()) < 0.3  # of two records with one mask it would be a half
-
-
-def test_a_perturbed_view_hides_the_secret_from_the_probe():
-    model, x, y, reader = prepared("mlp")
-    members = torch.randint(N, (200, 2), generator=seeded(1))
-    members[:, 1] = members[:, 0]
-    secret = y[members[:, 0]]
-    batches = BatchGradients(reader.source, x, y)
-    mean = torch.cat(list(batches.read(members, None, seeded())))
-    defense = PerturbDefense(name="perturb", size=3.0).with_probe(mean, secret)
-    observation, _ = observation_of("mlp", View("v", 2, defense=defense), case=(model, x, y, reader))
-    moved = defense.gradient(mean, seeded())
-    accuracy = [float((defense._probe.scores(g).argmax(1) == secret).float().mean()) for g in (mean, moved)]
-    assert accuracy[0] > 0.9
-    assert accuracy[1] < 0.5
-    torch.testing.assert_close(
-        observation.observe(members, seeded())[:-2], 2 * observation._tokens(moved), rtol=1e-4, atol=1e-5
-    )
+    shown = sketched(given, bare.gradients(members, seeded()).sign())
+    torch.testing.assert_close(defended.observe(members, seeded())[:-2], 5 * shown, rtol=1e-4, atol=1e-5)
 
 
 def test_records_that_the_model_mixes_are_shown_as_the_batch_they_are_in():
@@ -476,8 +203,6 @@ def test_views_that_make_no_sense_are_refused():
     assert "clipping and noise" in why_not(View("v", 2, clip=1.0, noise_std=1.0, update=Update(2, 0.1)), model, 3)
     assert "clipping and noise" in why_not(View("v", 2, clip=1.0, defense=SIGN), model, 3)
     assert "class" in why_not(View("v", 2, defense=label_dp(epsilon=1.0).with_prior(1.0, 1.0, 1.0)), model, None)
-    with pytest.raises(ModelError, match=r"view v: clipping and noise"):
-        observation_of("mlp", View("v", 2, clip=1.0, defense=SIGN))
     for steps, lr in ((0, 0.1), (1, 0.0), (2, float("nan"))):
         with pytest.raises(ValueError, match="at least one step"):
             Update(steps, lr)
@@ -509,10 +234,11 @@ def test_without_a_defense_matrices_are_sums_of_the_records(name):
     kept = reader.gradients(x, y)
     assert all(kept)
     layers = tokens.values.double()
-    names = [layer.name for layer in tokens.layers]
+    shared = dict(zip([layer.name for layer in tokens.layers], kept, strict=True))
     for m, users in ((1, 1), (6, 1), (3, 2)):
         view = View("v", m, users=users)
-        observation = ReplayedObservation.of(reader, x, y, names, view, Joint.of(layers), 3, kept=kept)
+        batches = batch_gradients(reader.source, x, y, view)
+        observation = ReplayedObservation.of(reader, batches, view, Joint.of(layers), shared)
         members = drawn(9, m * users)
         pieces = list(observation.read(members, seeded()))
         sums = list(BatchSums(kept).read(members, seeded()))
@@ -520,21 +246,6 @@ def test_without_a_defense_matrices_are_sums_of_the_records(name):
             for j in range(len(layer)):
                 found, expected = (torch.cat([piece[i][j] for piece in some]) for some in (pieces, sums))
                 torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_a_defended_view_shows_defended_matrices():
-    model, x, y, reader = prepared("mlp")
-    tokens, kept = reader.read(x, y), reader.gradients(x, y)
-    names = [layer.name for layer in tokens.layers]
-    view = View("v", 4, defense=prune(ratio=0.7))
-    observation = ReplayedObservation.of(reader, x, y, names, view, Joint.of(tokens.values.double()), 3, kept=kept)
-    members = drawn(3, 4)
-    (seen,) = observation.read(members, seeded())
-    for game, batch in enumerate(members):
-        grads = slow_gradient(model, x[batch], y[batch])
-        pruned = unflat(slow_prune(flat(grads), 0.7), grads)
-        expected = 4 * torch.cat([pruned["0.weight"], pruned["0.bias"][:, None]], 1)
-        torch.testing.assert_close(seen[0][0][game], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_without_kept_gradients_no_matrices_are_shown():

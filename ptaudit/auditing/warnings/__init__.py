@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ptaudit.auditing.warnings import data, epochs, games, gates, model, training
+from ptaudit.auditing.warnings import data, epochs, games, model, training
 from ptaudit.auditing.warnings.subject import Subject
 
 Warn = Callable[[Subject], Iterator[str]]
@@ -42,7 +42,7 @@ OF_TABLES: tuple[Warn, ...] = (
 )
 """How the numbers of a run came about."""
 
-BEFOREHAND: tuple[Warn, ...] = (games.inconclusive_games, data.records_per_view, gates.idle_gates)
+BEFOREHAND: tuple[Warn, ...] = (games.inconclusive_games, data.records_per_view, games.idle_gates)
 """What a run will not tell, known before it."""
 
 

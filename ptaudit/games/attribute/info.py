@@ -13,6 +13,9 @@ from ptaudit.spec.secrets import check_attribute
 if TYPE_CHECKING:
     from ptaudit.spec.model import Spec
 
+NOT_BY_INPUT = ("adversary", "fit_batches")
+"""Settings of classifiers: nothing is left for them where the likelihood of the record itself is known."""
+
 _KNOWING = {
     "input": ", knowing the rest of the record",
     "latent": "",
@@ -42,8 +45,9 @@ class AttributeGame(ProbedGame):
         return None if self.form == "auto" else ("likelihood-ratio",) if self.form == "input" else super().adversaries
 
     def idle(self) -> Mapping[str, str]:
-        """Classifiers, where the likelihood of the record itself is known."""
-        return {"adversary": "`form: input`, which the likelihood ratio plays"} if self.form == "input" else {}
+        """Classifiers, where the likelihood ratio plays."""
+        by_input = "`form: input`, which the likelihood ratio plays"
+        return dict.fromkeys(NOT_BY_INPUT, by_input) if self.form == "input" else {}
 
     def wants(self, spec: Spec) -> str:
         """The value of one record."""
@@ -54,8 +58,6 @@ class AttributeGame(ProbedGame):
         check_attribute(f"game `{self.title}`", self.attribute, at, spec)
 
     def plain(self) -> dict[str, Any]:
-        """What a spec file would say; of `form: auto` no adversaries that were not asked for, as it may have no use."""
-        values = super().plain()
-        if self.form == "auto" and "adversary" not in self.model_fields_set:
-            del values["adversary"]
-        return values
+        """What a spec file would say; of `form: auto` nothing that was not asked for and may have no use."""
+        unused = set(NOT_BY_INPUT) - self.model_fields_set if self.form == "auto" else ()
+        return {name: value for name, value in super().plain().items() if name not in unused}

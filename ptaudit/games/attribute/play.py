@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,12 +19,11 @@ from ptaudit.data.attribute_encoding import attribute_secret
 from ptaudit.data.records import Field
 from ptaudit.errors import SpecError
 from ptaudit.games.attribute import known_rest, latent
-from ptaudit.games.attribute.info import AttributeGame
+from ptaudit.games.attribute.info import NOT_BY_INPUT, AttributeGame
 from ptaudit.games.attribute.known_rest import ADVERSARY, Counterfactuals
 from ptaudit.games.common.batch_secret import Found
 from ptaudit.games.common.batch_secret_play import ProbedPlay, ViewGame, play, players_of
 from ptaudit.games.common.column import check_classes
-from ptaudit.games.common.observed_view import FIT_GAMES
 from ptaudit.games.common.settings import attribute_of
 from ptaudit.views import View
 
@@ -84,9 +81,12 @@ def _check_players(session: Session, game: AttributeGame) -> None:
         what = f"`{name}` is no input column of a table, so no value of it can be tried out"
         raise SpecError(what, where=f"game {game.title}", remedy="use form: latent")
     exact = is_input(session, game)
-    if exact and "adversary" in game.model_fields_set:
-        what = f"`{name}` is an input column, of which the likelihood ratio alone plays: `adversary` is not used"
-        raise SpecError(what, where=f"game {game.title}", remedy="use form: latent, or remove it")
+    unused = [f"`{setting}`" for setting in NOT_BY_INPUT if exact and setting in game.model_fields_set]
+    if unused:
+        them = f"{' and '.join(unused)} {'is' if len(unused) == 1 else 'are'} not used"
+        what = f"`{name}` is an input column, of which the likelihood ratio alone plays: {them}"
+        remedy = f"use form: latent, or remove {'it' if len(unused) == 1 else 'them'}"
+        raise SpecError(what, where=f"game {game.title}", remedy=remedy)
     players = [ADVERSARY] if exact else game.adversary
     for gate in session.spec.gates:
         if gate.game == game.title and gate.adversary is not None and gate.adversary not in players:
@@ -114,8 +114,7 @@ def _input(context: EpochContext, game: AttributeGame, view: View, board: ViewGa
         bare = undefended(view)
         plain = Counterfactuals(seen.plain, counterfactual(about, bare, board.places, name, noisy), bare.linear)
     secret = torch.from_numpy(codes)
-    observed = replace(board.observed(view, game, context.seed), batches=FIT_GAMES)
-    return known_rest.measure(secret, prior, observed, known, plain)
+    return known_rest.measure(secret, prior, board.observed(view, game, context.seed), known, plain)
 
 
 def _prior(context: EpochContext, name: str) -> NDArray[np.float64]:

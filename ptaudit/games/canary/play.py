@@ -52,7 +52,7 @@ class CanaryPlay(GamePlay[CanaryGame]):
                     told = _lost(str(made))
                 elif _others_are_known(view):
                     change = _CHANGES[about]
-                    told = known_others(made.distance, view, spec.games, spec.delta, change, context.seed)
+                    told = known_others(made.distance, view, spec, change, context.seed)
                 else:
                     told = _without_noise(context, view, there[0], made, spec.games)
                 found += _scores(sheet, kind, about, told)
@@ -113,9 +113,7 @@ def _make(context: EpochContext, spec: CanarySpec, view: View, about: About) -> 
     if len(source) < spec.count:
         with_value = " with one of both values" if about == "attribute" else ""
         return f"needs {spec.count} held-out records{with_value}, has {len(source)}"
-    moved = GradientSensitivity(
-        context.model, session.loss, question, view.clip, lambda layer: shared(view, layer), session.device
-    )
+    moved = GradientSensitivity(context.model, session.loss, question, view.clip, lambda layer: shared(view, layer))
     made = make(spec.kinds, session.records, source, moved)
     for kind, canaries in made.items():
         if isinstance(canaries, Canaries) and not np.isfinite(canaries.distance).all():
@@ -155,7 +153,7 @@ def _one_run(context: EpochContext, planted: TrainingCanaries, limit: float, del
     if planted.why_not:
         return dict.fromkeys(names, inconclusive(planted.why_not))
     session, about = context.session, planted.question.about
-    moved = GradientSensitivity(context.model, session.loss, planted.question, device=session.device)
+    moved = GradientSensitivity(context.model, session.loss, planted.question)
     found = scores(planted, moved)
     if not np.isfinite(found).all():
         return dict.fromkeys(names, replace(inconclusive("losses that are not finite"), n=n))

@@ -23,6 +23,7 @@ from ptaudit.attacks.nuisance_density import ledoit_wolf
 from ptaudit.attacks.threshold import shuffled_halves
 from ptaudit.games.common.crossfit import filler_influence
 from ptaudit.games.common.resampling_units import few
+from ptaudit.spec.canaries import CanarySpec
 from ptaudit.stats.bootstrap import from_values
 from ptaudit.stats.epsilon import (
     Adjacency,
@@ -53,7 +54,7 @@ _REHEARSED = 0.3
 
 
 def known_others(
-    distance: Array, view: View, games: int, delta: float, adjacency: Adjacency, seed: int
+    distance: Array, view: View, canaries: CanarySpec, adjacency: Adjacency, seed: int
 ) -> dict[str, Metrics]:
     """Play one step of a Gaussian mechanism against who knows all records but the canary.
 
@@ -64,8 +65,7 @@ def known_others(
     Args:
         distance: norm of the clipped difference of each canary, `(C,)`.
         view: with noise; its batch is no sample of a larger one.
-        games: reported games, half of each kind.
-        delta: of the epsilon.
+        canaries: how many games are reported, half of each kind, and the delta of the epsilon.
         adjacency: what the secret decides.
         seed: seed of the noise.
 
@@ -76,6 +76,7 @@ def known_others(
     assert view.clip is not None, "only a view that clips has noise"
     most = gaussian_mu(view.noise_std / view.clip, adjacency, view.rounds)
     mu = np.asarray(distance, np.float64) * math.sqrt(view.rounds) / view.noise_std
+    games, delta = canaries.games, canaries.delta
     played, own_games = _ratios(float(mu.max()), games, [seed, 0]), _ratios(float(mu.max()), games, [seed, 1])
     raw = choose_threshold(*own_games, delta)
     bounds = [

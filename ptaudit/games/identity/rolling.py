@@ -51,19 +51,18 @@ class _Adversary:
     null: Calibration
 
 
-def rolling_bits(tokens: Tensor, batch_size: int = BATCH, seed: int = 0, noise: float = 0.0) -> list[Estimate]:
-    """Bits that the sum of a batch gives away about which of N/4 candidates was in it, for R rows at once.
+def rolling_bits(tokens: Tensor, seed: int = 0, noise: float = 0.0) -> list[Estimate]:
+    """Bits that the sum of `BATCH` records gives away about which of N/4 candidates was in it, for R rows at once.
 
     Args:
         tokens: tokens of N records for R rows, `(R, N, k)`.
-        batch_size: records in a batch (m), at least 2.
         seed: seed of the split, the draws and the resamples.
         noise: standard deviation per coordinate of Gaussian noise on the sum of a batch.
 
     Returns:
         One estimate per row; inconclusive with fewer than 20 records for each one of a batch.
     """
-    view, (rows, n, _) = View("rolling", batch_size, noise_std=noise), tokens.shape
+    view, (rows, n, _) = View("rolling", BATCH, noise_std=noise), tokens.shape
     k = n // 4
     ceiling = math.log2(k) if k > 1 else math.nan
     tokens = tokens.double()

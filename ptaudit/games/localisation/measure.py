@@ -2,7 +2,7 @@
 
 No adversary wins anything here, and nothing is in bits: these are the metrics of Mo et al. (arXiv 2105.13929) that say
 where to look. `sensitivity` and `input_sensitivity` are root mean squares of the entries of Jacobians (see
-`tokens.sensitivity`), `subspace_distance` and `js_distance` lie between 0 and 1 (see `stats.subspace` and
+`gradients.sensitivity`), `subspace_distance` and `js_distance` lie between 0 and 1 (see `stats.subspace` and
 `stats.divergence`).
 """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
 
 import torch
 
@@ -17,11 +16,9 @@ from ptaudit.games.common.settings import attribute_of
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.localisation.info import LocalisationGame
 from ptaudit.games.localisation.measure import METRICS, distances, sensitivities
-from ptaudit.gradients.sensitivity import jacobian_norms
+from ptaudit.gradients.sensitivity import Private, jacobian_norms
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.joint import mixed
-
-_Of = Literal["input", "target"]
 
 
 class LocalisationPlay(GamePlay[LocalisationGame]):
@@ -37,7 +34,7 @@ class LocalisationPlay(GamePlay[LocalisationGame]):
             lost = {metric: [inconclusive(why)] for metric in METRICS}
             return [*_by_scope(sheet, scopes, lost), *missing]
         found = {
-            "sensitivity": _moved(context, game, *_place(context, game)),
+            "sensitivity": _moved(context, game, _secret_numbers(context, game)),
             "input_sensitivity": _moved(context, game, "input"),
             **_apart(context, game),
         }
@@ -48,36 +45,24 @@ class LocalisationPlay(GamePlay[LocalisationGame]):
         check_classes(session, game)
 
 
-def _place(context: EpochContext, game: LocalisationGame) -> tuple[_Of, slice | None, str]:
-    """What the gradient is differentiated by, which numbers of it, and why it cannot be; empty if it can."""
+def _secret_numbers(context: EpochContext, game: LocalisationGame) -> Private | None:
+    """What the gradient is differentiated by; None where the attribute is no input."""
     if not game.about_attribute:
-        return "target", None, ""
-    name = attribute_of(game, context.session.spec)
-    field = context.session.records.fields.get(name)
-    if field is None:
-        return "input", None, f"`{name}` is no input with few values: there is nothing to differentiate by"
-    return "input", slice(field.start, field.start + field.levels.shape[1]), ""
+        return "target"
+    field = context.session.records.fields.get(attribute_of(game, context.session.spec))
+    return None if field is None else slice(field.start, field.start + field.levels.shape[1])
 
 
-def _moved(
-    context: EpochContext, game: LocalisationGame, of: _Of, columns: slice | None = None, why_not: str = ""
-) -> list[Estimate]:
+def _moved(context: EpochContext, game: LocalisationGame, private: Private | None) -> list[Estimate]:
     """Sensitivity of all layers jointly and of each."""
     session, names = context.session, [layer.name for layer in context.inside.layers]
+    if private is None:
+        name = attribute_of(game, session.spec)
+        why_not = f"`{name}` is no input with few values: there is nothing to differentiate by"
+        return [inconclusive(why_not)] * (1 + len(names))
+    records = context.reader.source.losses(*session.batch(session.members[: game.records]))
     try:
-        if why_not:
-            raise ModelError(why_not)
-        norms = jacobian_norms(
-            context.model,
-            session.loss,
-            names,
-            *session.batch(session.members[: game.records]),
-            of=of,
-            columns=columns,
-            probes=game.probes,
-            seed=context.seed,
-            device=session.device,
-        )
+        norms = jacobian_norms(records, names, private, game.probes, context.seed)
     except ModelError as error:
         return [inconclusive(error.what)] * (1 + len(names))
     return sensitivities(norms, context.seed)

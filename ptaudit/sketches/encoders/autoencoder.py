@@ -27,8 +27,8 @@ class Autoencoder(Network):
 
     def __init__(self, layers: int, size: int, width: int) -> None:
         super().__init__()
-        self.joint = Stack(1, layers * size, width)
-        self.single = Stack(layers, size, width)
+        self.joint = Autoencoders(1, layers * size, width)
+        self.single = Autoencoders(layers, size, width)
 
     def start(self, x: Tensor, generator: torch.Generator) -> None:
         """Principal components of each row."""
@@ -49,7 +49,7 @@ class Autoencoder(Network):
         return torch.cat([(part(seen) - seen).square().mean((1, 2)) for part, seen in parts])
 
 
-class Stack(nn.Module):
+class Autoencoders(nn.Module):
     """R autoencoders side by side: a linear map and one hidden layer on top, both ways.
 
     Args:

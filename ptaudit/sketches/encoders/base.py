@@ -30,6 +30,7 @@ _CHECK = 512
 _CHUNK = 1024
 _CELLS = 1 << 23
 _EVERY = 20
+_NAMED = 5
 _PATIENCE = 4
 _GAIN = 0.01
 _RATE = 1e-3
@@ -286,5 +287,5 @@ def _shares(missed: Tensor, variance: Tensor) -> tuple[float, ...]:
     return tuple(found.tolist())
 
 
-def _few(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

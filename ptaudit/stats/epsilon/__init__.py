@@ -14,12 +14,10 @@ from ptaudit.stats.epsilon.mechanism import (
     SENSITIVITY,
     gaussian_delta,
     gaussian_epsilon,
-    gaussian_mechanism_epsilon,
     gaussian_mu,
     replace_one_epsilon,
-    sigma_for,
 )
-from ptaudit.stats.epsilon.one_run import choose_guesses, one_run, p_value
+from ptaudit.stats.epsilon.one_run import one_run, p_value
 from ptaudit.stats.epsilon.threshold import Threshold, choose_threshold
 
 __all__ = [
@@ -29,17 +27,14 @@ __all__ = [
     "EpsilonBound",
     "Guesses",
     "Threshold",
-    "choose_guesses",
     "choose_threshold",
     "clopper_pearson",
     "count_correct",
     "gaussian_delta",
     "gaussian_dp",
     "gaussian_epsilon",
-    "gaussian_mechanism_epsilon",
     "gaussian_mu",
     "one_run",
     "p_value",
     "replace_one_epsilon",
-    "sigma_for",
 ]

@@ -66,45 +66,13 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     return float(brentq(lambda epsilon: _log_delta(epsilon, mu) - math.log(delta), 0.0, most, xtol=_PRECISE))
 
 
-def gaussian_mechanism_epsilon(sigma: float, delta: float, adjacency: Adjacency, steps: int = 1) -> float:
-    """Exact epsilon of `steps` composed full-batch Gaussian steps; see `gaussian_mu` and `gaussian_epsilon`."""
-    return gaussian_epsilon(gaussian_mu(sigma, adjacency, steps), delta)
-
-
-def sigma_for(epsilon: float, delta: float, adjacency: Adjacency, steps: int = 1) -> float:
-    """Noise multiplier at which `steps` full-batch Gaussian steps have exactly this epsilon, by bisection on mu.
-
-    Args:
-        epsilon: above 0.
-        delta: in (0, 1).
-        adjacency: which records differ.
-        steps: number of steps, at least 1.
-
-    Returns:
-        The noise multiplier.
-
-    Raises:
-        ValueError: for options out of range.
-    """
-    refuse_unless(delta, adjacency, 0.5)
-    if not 0.0 < epsilon < math.inf or delta == 0.0 or steps < 1:
-        raise ValueError("epsilon and delta must be above 0 and finite, steps at least 1")
-    low, high = 0.0, 1.0
-    while gaussian_epsilon(high, delta) < epsilon:
-        low, high = high, 2.0 * high
-    while high - low > _PRECISE * high:
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if gaussian_epsilon(middle, delta) < epsilon else (low, middle)
-    return SENSITIVITY[adjacency] * math.sqrt(steps) / high
-
-
 def replace_one_epsilon(add_remove: Callable[[float], float], delta: float) -> float:
     """An UPPER bound on the replace-one epsilon from an add/remove accountant, by group privacy of two.
 
     Replacing a record is removing one and adding another: a mechanism that is (eps, d)-DP for add/remove is
     (2 eps, (1 + e^eps) d)-DP for replace-one. The d is the largest found, by bisection, for which that stays within
-    `delta`. True for sampled batches as well; for full-batch Gaussian steps `gaussian_mechanism_epsilon` is exact and
-    smaller. A bound, so an audit below it shows no fault and only one above it does.
+    `delta`. True for sampled batches as well; for full-batch Gaussian steps `gaussian_epsilon` is exact and smaller. A
+    bound, so an audit below it shows no fault and only one above it does.
 
     Args:
         add_remove: epsilon for add/remove at a delta, e.g. an accountant's `get_epsilon`; never increasing in delta.

@@ -13,48 +13,36 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, expit, gammaln, xlog1py, xlogy
 
 from ptaudit.stats.epsilon.bound import CONFIDENCE, Adjacency, EpsilonBound, refuse_unless
-from ptaudit.stats.epsilon.guesses import Guesses, count_correct
-from ptaudit.stats.epsilon.rates import fingerprints, scores
+from ptaudit.stats.epsilon.guesses import Guesses
 
-_GRID = 256
-_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
-"""Shares of the canaries among which `choose_guesses` chooses."""
+_GRID, _BISECTIONS = 256, 50
 
 
-def one_run(
-    guesses: Guesses,
-    correct: int,
-    canaries: int,
-    *,
-    delta: float,
-    adjacency: Adjacency,
-    confidence: float = CONFIDENCE,
-) -> EpsilonBound:
+def one_run(guesses: Guesses, correct: int, canaries: int, *, delta: float, adjacency: Adjacency) -> EpsilonBound:
     """Lower bound on epsilon from right guesses about the canaries of one run.
 
     It is the smallest epsilon that the guesses do not reject, so it holds also where the p-value is not monotone.
 
     Args:
-        guesses: numbers of guesses, fixed beforehand or chosen on other canaries.
+        guesses: numbers of guesses, fixed beforehand.
         correct: guesses that were right (`count_correct`).
         canaries: all canaries m of the run whose secrets were drawn, also those abstained from.
         delta: of the epsilon, in [0, 1); the bound is useless where delta times canaries is not small.
         adjacency: what the coin of a canary decided.
-        confidence: of the bound.
 
     Returns:
-        The bound; 0 without guesses.
+        The bound, with confidence `CONFIDENCE`; 0 without guesses.
 
     Raises:
         ValueError: for options out of range, or unless correct <= guesses <= canaries.
     """
-    refuse_unless(delta, adjacency, confidence)
+    refuse_unless(delta, adjacency, CONFIDENCE)
     made = guesses.made
     if not 0 <= correct <= made <= canaries:
         raise ValueError(f"{correct} right of {made} guesses about {canaries} canaries")
-    found, best = (_largest_rejected(canaries, made, v, delta, 1.0 - confidence) for v in (correct, made))
+    found, best = (_largest_rejected(canaries, made, v, delta, 1.0 - CONFIDENCE) for v in (correct, made))
     return EpsilonBound(
-        found, confidence, delta, adjacency, "one-run", canaries, guesses, best, correct=(made, correct)
+        found, CONFIDENCE, delta, adjacency, "one-run", canaries, guesses, best, correct=(made, correct)
     )
 
 
@@ -89,44 +77,7 @@ def _binomial(count: NDArray[np.int64], n: int, p: NDArray[np.float64]) -> NDArr
     return np.asarray(np.exp(ways + xlogy(count, p) + xlog1py(n - count, -p)))
 
 
-def choose_guesses(canary_scores: ArrayLike, secrets: ArrayLike, delta: float, canaries: int, seed: int) -> Guesses:
-    """Numbers of guesses that would give the largest bound on these canaries, scaled to the run that is reported.
-
-    Args:
-        canary_scores: (n,) scores of canaries of ANOTHER run, higher = more like secret 1.
-        secrets: (n,) their secrets, 0 or 1.
-        delta: of the epsilon.
-        canaries: number m of canaries of the reported run.
-        seed: of the order of equal scores.
-
-    Returns:
-        Guesses for the reported run.
-
-    Raises:
-        ValueError: no canaries to choose on, NaN scores, or secrets that are not 0 and 1.
-    """
-    refuse_unless(delta, "add/remove", CONFIDENCE)
-    row = scores(canary_scores, "canaries")
-    n = len(row)
-    if n == 0:
-        raise ValueError("no canaries to choose on: fix the numbers of guesses")
-    best, chosen = -1.0, (0.0, 0.0)
-    for share in _SHARES:
-        for first in (0.0, 0.5, 1.0):
-            tried = Guesses(round(n * share * first), round(n * share * (1 - first)))
-            if 0 < tried.made <= n:
-                right = count_correct(tried, canary_scores, secrets, seed)
-                bound = _largest_rejected(n, tried.made, right, delta, 1.0 - CONFIDENCE, bisections=4)
-                if bound > best:
-                    best, chosen = bound, (share * first, share * (1 - first))
-    positive = math.floor(canaries * chosen[0])
-    zeroth = min(math.floor(canaries * chosen[1]), canaries - positive)
-    return Guesses(positive, zeroth, f"chosen on {n} canaries", fingerprints(row))
-
-
-def _largest_rejected(
-    canaries: int, guesses: int, correct: int, delta: float, level: float, bisections: int = 50
-) -> float:
+def _largest_rejected(canaries: int, guesses: int, correct: int, delta: float, level: float) -> float:
     """Largest epsilon up to which every epsilon has a p-value below `level`: a grid finds the first, then bisection."""
     if guesses == 0 or p_value(canaries, guesses, correct, 0.0, delta) >= level:
         return 0.0
@@ -136,7 +87,7 @@ def _largest_rejected(
     kept = p_value(canaries, guesses, correct, grid, delta) >= level
     first = int(kept.argmax()) if kept.any() else _GRID
     low, high = float(grid[first - 1]), float(grid[first])
-    for _ in range(bisections):
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2.0
         rejected = bool(p_value(canaries, guesses, correct, middle, delta) < level)
         low, high = (middle, high) if rejected else (low, middle)

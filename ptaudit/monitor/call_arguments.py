@@ -19,7 +19,7 @@ _CHUNK = 1 << 16
 _STEP, _MIX = 0x9E3779B97F4A7C15 - (1 << 64), 0xBF58476D1CE4E5B9 - (1 << 64)
 
 
-class Batch:
+class CallArguments:
     """The arguments of one call of a model.
 
     The records are counted by dimension 0 of the first tensor; all tensors of that length hold a row per record. The
