@@ -41,7 +41,7 @@ def failure(path: Path | str, *overrides: str) -> str:
 MISTAKES = [
     ("  epochs: 3", "  epoch: 3", "8: unknown key `epoch` in `train` (did you mean `epochs`?)"),
     ("      batch_size: 1", "      batchsize: 1", "12: unknown key `batchsize` in `audit.views.0` (did you mean `batch_size`?)"),
-    ("name: small", "title: small", "2: unknown key `title` (known: version, name, model, data, train, replay, audit, defenses, canaries, gates)"),
+    ("name: small", "title: small", "2: unknown key `title` (known: version, name, model, data, train, replay, audit, defenses, canaries, fleet, gates)"),
     ("name: small", "nmae: small", "2: unknown key `nmae` (did you mean `name`?)"),
     ("  epochs: 3", "  epochs: 3\n  optimizer: {name: sgd, learning_rate: 1}", "9: unknown key `learning_rate` in `train.optimizer`"),
     ("audit:", "audit:\n  epochs: {evry: 2}", "10: unknown key `evry` in `audit.epochs` (did you mean `every`?)"),
@@ -172,7 +172,7 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_several_errors_are_a_line_each(write: Write) -> None:
     path = write("version: 1\ntitle: x\nmodel: {}\ndata: {source: 3}\ntrain: {epochs: x}\n")
     assert failure(path).splitlines() == [
-        f"{path}:2: unknown key `title` (known: version, name, model, data, train, replay, audit, defenses, canaries, gates)",
+        f"{path}:2: unknown key `title` (known: version, name, model, data, train, replay, audit, defenses, canaries, fleet, gates)",
         f"{path}:1: `name` is missing",
         f"{path}:3: `model.entry` is missing",
         f"{path}:4: `data.source`: expected text, given 3 (put it in quotes)",
