@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import stack_module_state, vmap
+from torch.func import vmap
 
 from ptaudit.errors import TrainingDivergedError
 from ptaudit.gradients.frozen_state import frozen_state
@@ -53,7 +53,8 @@ class Stack:
         self._output = functional(self._module)
         self._seeds = [context.training_seed(model) for model in models]
         self._members = [context.split(model).members for model in models]
-        self.weights, self.buffers = stack_module_state(list(modules))
+        self.weights = _stacked([dict(module.named_parameters()) for module in modules])
+        self.buffers = _stacked([dict(module.named_buffers()) for module in modules])
         fused = all(weight.is_floating_point() for weight in self.weights.values())  # many weights: one pass over them
         self._optimizer = make_optimizer(self.weights.values(), context.train.optimizer, fused=fused)
 
@@ -156,6 +157,16 @@ class Stack:
         if augment is None:
             return inputs
         return joined([_at(augment(_at(inputs, i), own), None) for i, own in enumerate(draws)])
+
+
+def _stacked(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors of S models by path, `(S, ...)` each, copied; those of the first decide what is trained.
+
+    `torch.func.stack_module_state` asks for models of one class, and a class of a user's file is another each time the
+    file is read.
+    """
+    found = {path: torch.stack([model[path].detach() for model in models]) for path in models[0]}
+    return {path: tensor.requires_grad_(models[0][path].requires_grad) for path, tensor in found.items()}
 
 
 def _at(inputs: Inputs, index: int | tuple[slice, ...] | None) -> Inputs:

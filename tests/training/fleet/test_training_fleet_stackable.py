@@ -105,3 +105,20 @@ def test_randomness_of_the_caller_is_left_alone(fleet_context):
     torch.manual_seed(5)
     why_not_stacked(context)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_class_of_a_users_file_is_another_for_every_model(fleet_context):
+    """The file is read again for each: the class has the same name and is not the same."""
+
+    def of_a_file() -> nn.Module:
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = nn.Linear(4, 3)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.layer(x)
+
+        return Net()
+
+    assert why_not_stacked(fleet_context(of_a_file)) == ""
