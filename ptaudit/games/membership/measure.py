@@ -79,7 +79,7 @@ def measure(
             keys, _all_inconclusive(f"needs {MIN_RECORDS} members and as many non-members, has {n}", n)
         )
     halves = [_halves(side, seed + i) for i, side in enumerate((members, others))]
-    scores = {**_scores((members, others), halves, joint)}
+    scores = _scores((members, others), halves, joint)
     scores |= {(name, joint): (both[: len(members.loss)], both[len(members.loss) :]) for name, both in more.items()}
     found = _estimates(scores, halves, seed)
     return {key: _learned(lines) if key[0] == "gradient-likelihood" else lines for key, lines in found.items()}
@@ -91,7 +91,7 @@ def _halves(side: RecordSignals, seed: int) -> Halves:
 
 def _scores(
     sides: tuple[RecordSignals, RecordSignals], halves: Sequence[Halves], joint: int
-) -> Mapping[Key, tuple[Array, Array]]:
+) -> dict[Key, tuple[Array, Array]]:
     """Scores of members and of non-members, higher for members, for each adversary and row.
 
     The likelihood of each half is fitted on the other.

@@ -11,7 +11,7 @@ import torch
 from ptaudit.attacks.membership.registry import ATTACKS
 from ptaudit.attacks.membership.signals import Array, references
 from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.reference import said_by, signals_of
+from ptaudit.context.reference import Said, signals_of
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.games.game_play import GamePlay
@@ -21,6 +21,7 @@ from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.model import Spec
 from ptaudit.stats.estimate import inconclusive
 from ptaudit.stats.roc import LOW_FPRS, MIN_FALSE_POSITIVES, tpr_name
+from ptaudit.training.fleet.signals import observed_alone
 from ptaudit.views.joint import mixed
 
 
@@ -80,7 +81,8 @@ def _with_references(context: EpochContext) -> tuple[dict[str, Array], dict[str,
         return {}, {}
     index = np.concatenate([session.members, session.others])
     records, loss = session.records, session.spec.train.loss
-    target = signals_of(said_by(context.model, records, session.loss, index), records, loss, index)
+    own = Said(*observed_alone(context.model, session.loss, session.batch, index))
+    target = signals_of(own, records, loss, index)
     said, included = models.at(context.epoch, index)
     there = references(signals_of(said, records, loss, index), included)
     missing = {name: ATTACKS[name].missing(target, there) for name in with_references()}

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ptaudit.errors import TrainingDivergedError
-from ptaudit.gradients.frozen_state import frozen_state
-from ptaudit.model_input import Inputs, call
 from ptaudit.training.fleet.context import FleetContext
-from ptaudit.training.fleet.signals import observed, said
+from ptaudit.training.fleet.signals import observed_alone
 from ptaudit.training.seeding import PROBE, derived_seed, seeded
 from ptaudit.training.trainer import Replay
-
-_BATCH = 512
 
 
 class Alone:
@@ -45,14 +40,11 @@ class Alone:
 
     def signals(self, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Outputs `(1, n, ...)` and losses `(1, n)` on the pool."""
-        model, context = self.replay.model, self._context
-        with seeded(derived_seed(self._seed, PROBE, epoch), context.device), frozen_state(model, context.device):
-            return observed(context, self._observe, _BATCH)
+        context = self._context
+        with seeded(derived_seed(self._seed, PROBE, epoch), context.device):
+            outputs, losses = observed_alone(self.replay.model, context.loss, context.batch, context.pool)
+        return outputs[None], losses[None]
 
     def time_steps(self, steps: int) -> float:
         """Median seconds of a step. Changes the weights: for a model to throw away."""
         return self.replay.time_steps(steps)
-
-    def _observe(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
-        output, losses = said(self._context.loss, call(self.replay.model, inputs), targets)
-        return output[None], losses[None]

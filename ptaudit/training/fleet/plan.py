@@ -59,14 +59,18 @@ def make_plan(context: FleetContext, models: Sequence[int], at_once: int | None 
         return Plan(1, why)
     if at_once is not None:
         return Plan(min(at_once, len(models)), "as fleet.at_once says")
+    if context.device.type == "cpu" and _convolves(context, models[0]):
+        return Plan(1, "convolutions of many models at once are no faster on a CPU")
     most = min(len(models), int(_SHARE * free_memory(context.device) / model_bytes(context)))
     if most < 2:
         return Plan(1, "memory does not hold two models and their batches")
     if context.device.type != "cpu":
         return fastest(context, models, most)
-    if any(isinstance(module, _ConvNd) for module in context.build(context.training_seed(models[0])).modules()):
-        return Plan(1, "convolutions of many models at once are no faster on a CPU")
     return Plan(min(most, AT_ONCE), "small steps have a fixed price, which models at once share")
+
+
+def _convolves(context: FleetContext, model: int) -> bool:
+    return any(isinstance(module, _ConvNd) for module in context.build(context.training_seed(model)).modules())
 
 
 def fastest(context: FleetContext, models: Sequence[int], most: int) -> Plan:

@@ -1,4 +1,4 @@
-"""What reference models say of records: outputs and losses, in eval mode."""
+"""What models say of records: outputs and losses, in eval mode."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.record_losses import PerRecordLoss, per_record
-from ptaudit.model_input import Inputs
-from ptaudit.training.fleet.context import FleetContext
+from ptaudit.model_input import Inputs, call, to_device
 from ptaudit.training.loss import scores_in
+
+_BATCH = 512
+
+Batch = Callable[[NDArray[np.int64]], tuple[Inputs, Tensor]]
+"""Inputs and targets of some records."""
 
 Observe = Callable[[Inputs, Tensor], tuple[Tensor, Tensor]]
 """(inputs, targets) of b records -> outputs `(S, b, ...)` and losses `(S, b)` of S models."""
@@ -36,21 +41,39 @@ class ModelSignals:
     training: str = ""
 
 
-def observed(context: FleetContext, observe: Observe, at_once: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Outputs `(S, n, ...)` and losses `(S, n)` of S models on the pool.
+def observed(
+    batch: Batch, index: NDArray[np.int64], observe: Observe, at_once: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Outputs `(S, n, ...)` and losses `(S, n)` of S models on some records.
 
     Args:
-        context: the records.
+        batch: reads records.
+        index: which ones, `(n,)`.
         observe: the models.
         at_once: records in a pass.
     """
     parts = []
     with torch.no_grad():
-        for start in range(0, len(context.pool), at_once):
-            found = observe(*context.batch(context.pool[start : start + at_once]))
+        for start in range(0, len(index), at_once):
+            found = observe(*batch(index[start : start + at_once]))
             parts.append([part.to("cpu", torch.float32) for part in found])
     outputs, losses = (torch.cat(of_one, dim=1).numpy() for of_one in zip(*parts))
     return outputs, losses
+
+
+def observed_alone(
+    model: nn.Module, loss: PerRecordLoss, batch: Batch, index: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Outputs `(n, ...)` and losses `(n,)` of one model on some records; the model is left as it was."""
+    device = next(model.parameters()).device
+
+    def observe(inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+        output, losses = said(loss, call(model, to_device(inputs, device)), targets.to(device))
+        return output[None], losses[None]
+
+    with frozen_state(model, device):
+        outputs, losses = observed(batch, index, observe, _BATCH)
+    return outputs[0], losses[0]
 
 
 def said(loss: PerRecordLoss, output: object, targets: Tensor) -> tuple[Tensor, Tensor]:

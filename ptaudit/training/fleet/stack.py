@@ -86,7 +86,7 @@ class Stack:
             return self._said(inputs, targets.expand(len(self.models), *targets.shape), None)
 
         with frozen_state(self._module, self._context.device):
-            return observed(self._context, observe, at_once)
+            return observed(self._context.batch, self._context.pool, observe, at_once)
 
     def time_steps(self, steps: int) -> float:
         """Median seconds of a step, after one to warm up. Changes the weights: for models to throw away."""
