@@ -21,6 +21,7 @@ from ptaudit.context.session import Session
 from ptaudit.games.common.observed import observe, why_not
 from ptaudit.games.game_play import play_of, run_game
 from ptaudit.spec.game import GameSpec
+from ptaudit.training.trajectory import copy_of_state
 from ptaudit.views import View
 from ptaudit.views.replayed import why_not as why_not_shown
 
@@ -201,7 +202,8 @@ def _model_seconds(probe: CostProbe, game: GameSpec) -> float:
     values = torch.randn(layers, n, dim, generator=torch.Generator().manual_seed(0))
     some = replace(session, members=session.members[:n], others=session.others[: len(probe.outside.loss)])
     tokens = replace(inside, values=values.to(inside.values.device))
-    context = EpochContext(some, 0, 0, probe.model, probe.reader.layers, tokens, probe.outside, probe.reader)
+    before = copy_of_state(probe.model) if game.needs_earlier_weights else None
+    context = EpochContext(some, 1, 0, probe.model, probe.reader.layers, tokens, probe.outside, probe.reader, before)
     return once(lambda: run_game(context, game))[1] * len(session.members) / n
 
 

@@ -78,6 +78,11 @@ class GameSpec(Part):
         return None
 
     @property
+    def control(self) -> GameSpec:
+        """The game as it is played on the untrained model, where that is its control."""
+        return self
+
+    @property
     def on_views(self) -> bool:
         """Whether it is played on the views of the spec."""
         return True

@@ -63,6 +63,13 @@ def test_sides_that_differ_before_training_are_not_comparable(tmp_path, epochs):
     assert exit_code(decide(load(tmp_path / "spec.yaml").gates, run)) == 3
 
 
+def test_an_attack_with_nothing_to_look_at_before_training_is_not_comparable_either(tmp_path):
+    run = audit(tmp_path, 1.5, [0, 1], games=[{"name": "membership", "attacks": "update-product"}])
+    rows = [row for row in run.rows if not math.isnan(row.value)]
+    assert {row.epoch for row in rows} == {1}
+    assert all(row.status.startswith("not comparable: the untrained model") for row in rows)
+
+
 def test_sides_of_one_population_are_comparable(tmp_path):
     run = audit(tmp_path, 0.0, [1])
     rows = [row for row in run.rows if row.game == "membership" and row.metric == "auc"]

@@ -136,3 +136,37 @@ def test_an_encoder_without_a_game_that_uses_it(spec: Callable[..., Path]) -> No
     with pytest.raises(SpecError, match="only mutual-information and usable-information play on learned tokens"):
         load(spec("identity, label", tokens="{encoder: autoencoder}"))
     assert load(spec("mutual-information", tokens="{encoder: transformer}")).audit.tokens.encoder == "transformer"
+
+
+@pytest.mark.parametrize(
+    ("game", "gate", "told"),
+    [
+        ("{name: membership, attacks: [loss, updat-product]}", "", "unknown attack `updat-product` (did you mean `update-product`?)"),
+        ("{name: membership, attacks: [loss, loss]}", "", "attack `loss` is used twice"),
+        ("{name: membership, attacks: []}", "", "`audit.games.0.attacks`: expected a list of at least 1"),
+        ("{name: membership, attacks: [loss, rmia-offline]}", "", "attack `rmia-offline` needs reference models (add `fleet: {models: 16}`)"),
+        ("membership", "metric: membership.auc, view: model, adversary: update-product, max: 1", "adversary `update-product` is not asked in its game (name it in the `attacks` of the game)"),
+        ("{name: membership, attacks: loss}", "metric: membership.auc, view: model, over: layers, max: 1", "gate `g`: the attacks of its game play on the whole model, not on layers (set over: joint)"),
+    ],
+)  # fmt: skip
+def test_attacks_that_cannot_be_played_are_refused(spec: Callable[..., Path], game: str, gate: str, told: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(spec(game, gate))
+    assert told in str(caught.value)
+
+
+def test_attacks_that_are_asked_are_played_and_gated(spec: Callable[..., Path]) -> None:
+    gate = "metric: membership.auc, view: model, over: layers, adversary: update-product, max: 1"
+    path = spec("{name: membership, attacks: [update-product, loss]}", gate)
+    loaded = load(path)
+    (game,) = loaded.audit.games
+    assert game.plain() == {"name": "membership", "attacks": ["update-product", "loss"]}
+    assert game.needs_earlier_weights
+    path.write_text(dump(loaded))
+    assert load(path) == loaded
+
+
+def test_without_asking_nobody_has_the_weights_of_the_epoch_before(spec: Callable[..., Path]) -> None:
+    (game,) = load(spec("membership")).audit.games
+    assert not game.needs_earlier_weights
+    assert game.plain() == {"name": "membership"}

@@ -1,7 +1,7 @@
 """White-box scores of a record's gradient, of the whole model or of one layer.
 
 At the end of training members' gradients are short (Nasr et al., S&P 2019, arXiv 1812.00910). And the weights moved
-against the gradients of members: the inner product of a record's gradient with the last update is lower for members.
+against the gradients of members: a member's gradient points against the last update.
 """
 
 from __future__ import annotations
@@ -19,5 +19,8 @@ def norm(target: Signals, references: References | None) -> Array:
 
 
 def update_product(target: Signals, references: References | None) -> Array:
-    """Minus the inner product of gradient and update, `(n,)`: how far the update lowered the loss, to first order."""
-    return -given(target.update_products)
+    """Minus the inner product of the gradient's direction with the update, `(n,)`; 0 where there is no gradient.
+
+    Of the direction: long gradients have large products of both signs, those of others too.
+    """
+    return -given(target.update_products) / np.maximum(given(target.gradient_norms), _TINY)

@@ -158,7 +158,9 @@ ATTACKS: dict[str, MembershipAttack] = {
         f"{_HERE}.gradient:norm", "Short gradients are members'.", ("gradient_norms",)
     ),
     "update-product": MembershipAttack(
-        f"{_HERE}.gradient:update_product", "The last update lowered the losses of members.", ("update_products",)
+        f"{_HERE}.gradient:update_product",
+        "The last update points against the gradients of members.",
+        ("update_products", "gradient_norms"),
     ),
 }  # fmt: skip
 """The order is that of every listing: first those that need no reference models of each kind, then dearer ones."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from ptaudit.attacks.membership.registry import ATTACKS
+from ptaudit.games.common.settings import listed
+from ptaudit.spec.base import Text, fault, nearest, unique
 from ptaudit.spec.game import GameSpec, Loc, cannot_play
 
 if TYPE_CHECKING:
@@ -13,6 +17,14 @@ if TYPE_CHECKING:
 
 OF_TOKENS = ("gradient-norm", "gradient-likelihood")
 """Attacks on gradients, of every layer too."""
+
+OWN = ("loss", *OF_TOKENS)
+"""Attacks that need the model alone."""
+
+UPDATE = "update-product"
+"""The attack that has the weights of the epoch before, too; of every layer."""
+
+OF_LAYERS = (*OF_TOKENS, UPDATE)
 
 
 def with_references() -> tuple[str, ...]:
@@ -25,9 +37,14 @@ class MembershipGame(GameSpec):
 
     name: Literal["membership"]
     """Which game."""
+    attacks: (
+        Annotated[list[Text], BeforeValidator(listed, json_schema_input_type=Text | list[Text]), Field(min_length=1)]
+        | None
+    ) = None
+    """Which attacks are played, one or several; default all that have the model alone, and with a `fleet` those with
+    reference models. `update-product` also has the weights of the epoch before, and reads all gradients once more."""
 
     metrics: ClassVar[tuple[str, ...]] = ("auc", "bits", "accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
-    uses_fleet: ClassVar[bool] = True
     uses_held_out: ClassVar[bool] = True
     about_members: ClassVar[bool] = True
     gated_over: ClassVar[str] = "joint"
@@ -35,7 +52,28 @@ class MembershipGame(GameSpec):
     @classmethod
     def all_players(cls) -> tuple[str, ...]:
         """Every attack; those with reference models play where the spec has a fleet."""
-        return ("loss", *OF_TOKENS, *with_references())
+        return (*OWN, UPDATE, *with_references())
+
+    def asked(self, spec: Spec) -> tuple[str, ...]:
+        """The attacks that are played."""
+        if self.attacks is not None:
+            return tuple(self.attacks)
+        return OWN if spec.fleet is None else (*OWN, *with_references())
+
+    @property
+    def uses_fleet(self) -> bool:  # type: ignore[override]
+        """Whether an attack with reference models may play."""
+        return self.attacks is None or not set(self.attacks).isdisjoint(with_references())
+
+    @property
+    def needs_earlier_weights(self) -> bool:  # type: ignore[override]
+        """Whether an attack has the weights of the epoch before."""
+        return UPDATE in (self.attacks or ())
+
+    @property
+    def control(self) -> MembershipGame:
+        """All attacks that have the model alone: some others have nothing to look at before training."""
+        return self if self.attacks is None else self.model_copy(update={"attacks": list(OWN)})
 
     @property
     def on_views(self) -> bool:
@@ -44,15 +82,39 @@ class MembershipGame(GameSpec):
 
     def threat(self, spec: Spec) -> str:
         """Who holds the model."""
-        said = "Membership: holds the model and labelled members and non-members of the other half"
+        model = "the model, its weights of the epoch before," if self.needs_earlier_weights else "the model"
+        said = f"Membership: holds {model} and labelled members and non-members of the other half"
         if spec.fleet is None:
             return f"{said}."
         return f"{said}, and {spec.fleet.models} models trained alike on random halves of all records."
 
+    def check_spec(self, at: Loc, spec: Spec) -> None:
+        """Refuses attacks with reference models that are not there."""
+        for index, name in enumerate(self.attacks or ()):
+            if name in with_references() and spec.fleet is None:
+                what = f"attack `{name}` needs reference models"
+                raise fault(what, at=(*at, "attacks", index), remedy="add `fleet: {models: 16}`")
+
     def check_gate(self, gate: GateSpec, at: Loc, view: ViewSpec | None, spec: Spec) -> None:
-        """Refuses outputs of single layers, and reference models that are not there."""
-        super().check_gate(gate, at, view, spec)
+        """Refuses attacks that are not played, outputs of single layers, and reference models that are not there."""
         if gate.adversary in with_references() and spec.fleet is None:
             raise cannot_play(gate, at, "needs reference models", "add `fleet: {models: 16}`")
-        if gate.adversary not in (None, *OF_TOKENS) and gate.over not in ("joint", "all"):
+        asked = self.asked(spec)
+        if gate.adversary is not None and gate.adversary not in asked:
+            raise cannot_play(gate, at, "is not asked in its game", "name it in the `attacks` of the game")
+        if gate.over in ("joint", "all"):
+            return
+        if gate.adversary not in (None, *OF_LAYERS):
             raise cannot_play(gate, at, "plays on the whole model, not on layers", "set over: joint")
+        if set(asked).isdisjoint(OF_LAYERS):
+            what = f"gate `{gate.id}`: the attacks of its game play on the whole model, not on layers"
+            raise fault(what, at=(*at, "over"), remedy="set over: joint")
+
+    @model_validator(mode="after")
+    def _attacks_are_known(self) -> MembershipGame:
+        known = self.all_players()
+        for index, name in enumerate(self.attacks or ()):
+            if name not in known:
+                raise fault(f"unknown attack `{name}`", at=("attacks", index), remedy=nearest(name, known))
+        unique(self.attacks or (), "attack", lambda index: ("attacks", index))
+        return self

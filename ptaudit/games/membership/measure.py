@@ -2,14 +2,14 @@
 
 The adversary holds the trained model (view `model`) and labelled members and non-members of the other half of the
 records. Three scores of a record: its loss (Yeom et al., CSF 2018), the norm of its gradient, and the likelihood of its
-gradient under members against non-members (after Nasr et al., S&P 2019). Scores over pooled records are not
-calibrated per record: a TPR here is that of the population, not of each person.
+gradient under members against non-members (after Nasr et al., S&P 2019); others are given. Scores over pooled records
+are not calibrated per record: a TPR here is that of the population, not of each person.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from ptaudit.attacks.threshold import calibrate, fit_gradient_likelihood, shuffled_halves
-from ptaudit.games.membership.info import OF_TOKENS
+from ptaudit.games.membership.info import OF_TOKENS, OWN
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.permutation import derangement
@@ -29,6 +29,8 @@ Array = NDArray[np.float64]
 Halves = tuple[NDArray[np.int64], NDArray[np.int64]]
 Key = tuple[str, int]
 """Adversary and row."""
+Sides = tuple[Array, Array]
+"""Scores of members and of others, higher for members."""
 Lines = dict[str, Estimate]
 """One estimate for each metric."""
 
@@ -44,7 +46,7 @@ class RecordSignals:
     """What the weights give away of N records, all members or all non-members.
 
     Attributes:
-        tokens: `(R, N, k)`, float64.
+        tokens: `(R, N, k)`, float64; the last row stands for all layers.
         norm_sq: squared gradient norms of the same rows, `(R, N)`.
         loss: `(N,)`.
     """
@@ -55,33 +57,35 @@ class RecordSignals:
 
 
 def measure(
-    members: RecordSignals, others: RecordSignals, joint: int, seed: int = 0, more: Mapping[str, Array] | None = None
+    members: RecordSignals,
+    others: RecordSignals,
+    seed: int = 0,
+    more: Mapping[Key, Sides] | None = None,
+    attacks: Collection[str] = OWN,
 ) -> dict[Key, Lines]:
     """Play the game.
 
     Args:
         members: records that were trained on.
         others: records that were not.
-        joint: the row of `tokens` that stands for all layers; the loss is reported there only.
         seed: seed of the halves, the shuffles and the resamples.
-        more: scores of further attacks, members' first, higher for members, `(n,)` by name.
+        more: scores of further attacks.
+        attacks: which of `OWN` to play; the loss is reported for all layers jointly only.
 
     Returns:
         For each adversary and row: `auc`, `bits`, `accuracy` (balanced) and the TPR at each low FPR.
     """
     n = min(len(members.loss), len(others.loss))
-    rows = range(len(members.tokens))
-    more = more or {}
-    keys: list[Key] = [("loss", joint), *((name, joint) for name in more)]
+    rows, more = range(len(members.tokens)), more or {}
+    keys: list[Key] = [("loss", rows[-1]), *more]
     keys += [(name, row) for name in OF_TOKENS for row in rows]
+    keys = [key for key in keys if key in more or key[0] in attacks]
     if n < MIN_RECORDS:
         return dict.fromkeys(
             keys, _all_inconclusive(f"needs {MIN_RECORDS} members and as many non-members, has {n}", n)
         )
     halves = [_halves(side, seed + i) for i, side in enumerate((members, others))]
-    scores = _scores((members, others), halves, joint)
-    scores |= {(name, joint): (both[: len(members.loss)], both[len(members.loss) :]) for name, both in more.items()}
-    found = _estimates(scores, halves, seed)
+    found = _estimates({**_scores((members, others), halves, attacks), **more}, halves, seed)
     return {key: _learned(lines) if key[0] == "gradient-likelihood" else lines for key, lines in found.items()}
 
 
@@ -90,26 +94,33 @@ def _halves(side: RecordSignals, seed: int) -> Halves:
 
 
 def _scores(
-    sides: tuple[RecordSignals, RecordSignals], halves: Sequence[Halves], joint: int
-) -> dict[Key, tuple[Array, Array]]:
-    """Scores of members and of non-members, higher for members, for each adversary and row.
+    sides: tuple[RecordSignals, RecordSignals], halves: Sequence[Halves], attacks: Collection[str]
+) -> dict[Key, Sides]:
+    """Scores of members and of non-members, higher for members, for each adversary and row."""
+    joint = len(sides[0].tokens) - 1
+    found: dict[Key, Sides] = {}
+    if "loss" in attacks:
+        loss_in, loss_out = (-side.loss.double().cpu().numpy() for side in sides)
+        found["loss", joint] = (loss_in, loss_out)
+    by_row: dict[str, list[Array]] = {}
+    if "gradient-norm" in attacks:
+        by_row["gradient-norm"] = [-(side.norm_sq.double() + _TINY).log().cpu().numpy() for side in sides]
+    if "gradient-likelihood" in attacks:
+        by_row["gradient-likelihood"] = _likelihoods(sides, halves)
+    for row in range(joint + 1):
+        found |= {(name, row): (inside[row], outside[row]) for name, (inside, outside) in by_row.items()}
+    return found
 
-    The likelihood of each half is fitted on the other.
-    """
-    found: dict[Key, tuple[Array, Array]] = {}
-    loss_in, loss_out = (-side.loss.double().cpu().numpy() for side in sides)
-    found["loss", joint] = (loss_in, loss_out)
-    norms = [-(side.norm_sq.double() + _TINY).log().cpu().numpy() for side in sides]
-    likelihood = [np.full(norm.shape, np.nan) for norm in norms]
+
+def _likelihoods(sides: tuple[RecordSignals, RecordSignals], halves: Sequence[Halves]) -> list[Array]:
+    """Of members and of non-members, `(R, n)`; that of each half is fitted on the other."""
+    likelihood = [np.full(side.norm_sq.shape, np.nan) for side in sides]
     for half in range(2):
         known = [side.tokens[:, h[1 - half]] for side, h in zip(sides, halves)]
         model = fit_gradient_likelihood(known[0], known[1])
         for side, h, out in zip(sides, halves, likelihood):
             out[:, h[half]] = model.score(side.tokens[:, h[half]]).cpu().numpy()
-    for row in range(len(norms[0])):
-        found["gradient-norm", row] = (norms[0][row], norms[1][row])
-        found["gradient-likelihood", row] = (likelihood[0][row], likelihood[1][row])
-    return found
+    return likelihood
 
 
 @dataclass(frozen=True)
@@ -129,7 +140,7 @@ class _CrossScored:
     null_bits: float
 
 
-def _estimates(scores: Mapping[Key, tuple[Array, Array]], halves: Sequence[Halves], seed: int) -> dict[Key, Lines]:
+def _estimates(scores: Mapping[Key, Sides], halves: Sequence[Halves], seed: int) -> dict[Key, Lines]:
     """All metrics of every score; those of one metric together, as all are of the same records."""
     # With an odd number of records one is in neither half, and has no likelihood.
     used = [np.concatenate(side) for side in halves]

@@ -173,7 +173,7 @@ def gradient_norm(target, known, inside, outside):
 
 
 def update_product(target, known, inside, outside):
-    return [-value for value in target.update_products]
+    return [-product / norm for product, norm in zip(target.update_products, target.gradient_norms)]
 
 
 def picked(values, mask, record):
