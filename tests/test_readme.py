@@ -163,7 +163,10 @@ def test_the_python_example_runs_and_its_folder_is_as_the_table_says(tmp_path, m
     files = {path.name for path in (tmp_path / "runs" / "from-python").iterdir()}
     table = README[README.index("| file | content |") : README.index("Without `--keep-records`")]
     listed = set(re.findall(r"`([\w.]+)`(?=[^|]*\|[^|]*\|$)", table, re.MULTILINE))
-    assert listed - {"samples.csv", "preprocess.json", "threats.csv", "defenses.csv", "localisation.csv"} == files
+    assert (
+        listed - {"samples.csv", "preprocess.json", "threats.csv", "defenses.csv", "localisation.csv", "groups.csv"}
+        == files
+    )
 
 
 def test_the_training_loop_of_ones_own_runs(capsys):

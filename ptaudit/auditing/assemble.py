@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ptaudit.auditing.code import sources
-from ptaudit.auditing.defended_runs import DefendedRun, table_of
+from ptaudit.auditing.defended_runs import DefendedRun, groups_of_all, table_of
 from ptaudit.auditing.run_key import model_digest, versions
 from ptaudit.auditing.seed import SeedRun
 from ptaudit.auditing.training import training_versions
@@ -66,7 +66,9 @@ def assemble(session: Session, seeds: Sequence[SeedRun], defended: Sequence[Defe
     if session.reference is not None:
         seconds["reference models"] = session.reference.seconds
     several = tuple(map(Table.of, tables)) if len(tables) > 1 else ()
-    return Run(spec.name, Table.of(rows), seeds[0].layers, _epochs(seeds), manifest, seconds, text, seeds=several)
+    groups = groups_of_all(seeds, defended)
+    whole = (Table.of(rows), seeds[0].layers, _epochs(seeds), manifest, seconds, text)
+    return Run(spec.name, *whole, seeds=several, groups=groups)
 
 
 def _reference(session: Session) -> dict[str, Any]:

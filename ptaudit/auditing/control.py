@@ -25,6 +25,7 @@ from ptaudit.spec.game import GameSpec
 from ptaudit.stats.detection import standard_error
 from ptaudit.stats.estimate import NOT_COMPARABLE
 from ptaudit.tables.row import Row
+from ptaudit.tables.run import GroupEntry
 
 ERROR_RATE = 0.01
 """How often members and held-out records of one population are said to differ."""
@@ -52,6 +53,12 @@ def compared(session: Session, seed: int, rows: Sequence[Row]) -> tuple[Row, ...
         return tuple(rows)
     status = f"{NOT_COMPARABLE}: the untrained model tells members from held-out records{_because(session)}"
     return tuple(replace(r, status=status) if r.game == game.title and r.measured else r for r in rows)
+
+
+def compared_groups(groups: Sequence[GroupEntry], rows: Sequence[Row]) -> tuple[GroupEntry, ...]:
+    """What was found of groups, as `not comparable` where the game's rows are."""
+    status = {row.game: row.status for row in rows if row.status.startswith(NOT_COMPARABLE)}
+    return tuple(replace(g, status=status[g.game]) if g.game in status and g.measured else g for g in groups)
 
 
 def differ(rows: Sequence[Row]) -> bool:

@@ -13,7 +13,7 @@ from ptaudit.progress import Progress
 from ptaudit.spec.defenses import DefenseSpec
 from ptaudit.spec.model import Spec
 from ptaudit.tables.row import Row
-from ptaudit.tables.run import DefenseEntry
+from ptaudit.tables.run import DefenseEntry, GroupEntry
 from ptaudit.training.loss import train_loss
 from ptaudit.views import View
 
@@ -68,6 +68,14 @@ def defended_sessions(session: Session) -> Iterator[Session]:
 def defended_session(session: Session, spec: Spec) -> Session:
     """The session of a defense: the same records and split."""
     return replace(session, spec=spec, loss=train_loss(spec.train), views=tuple(map(View.of, spec.audit.views)))
+
+
+def groups_of_all(base: Sequence[SeedRun], defended: Sequence[DefendedRun]) -> tuple[GroupEntry, ...]:
+    """What was found of groups of records, of the training as it is, then with each defense."""
+    found = [entry for seed in base for entry in seed.groups]
+    for one in defended:
+        found += [replace(entry, trained_with=one.defense.title) for seed in one.seeds for entry in seed.groups]
+    return tuple(found)
 
 
 def table_of(seed: int, base: Sequence[SeedRun], defended: Sequence[DefendedRun]) -> tuple[Row, ...]:

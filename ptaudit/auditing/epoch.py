@@ -7,16 +7,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ptaudit.auditing.rows import judged, rows_of
+from ptaudit.auditing.rows import groups_of, judged, rows_of
 from ptaudit.auditing.samples import Samples
 from ptaudit.auditing.warnings.epochs import unreliable, unreliable_epochs
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.session import Session, read_tokens
-from ptaudit.games.game_play import run_game
+from ptaudit.games.game_play import play_of, run_game
 from ptaudit.progress import Progress, Task
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.spec.game import GameSpec
 from ptaudit.tables.row import Row
+from ptaudit.tables.run import GroupEntry
 from ptaudit.training.epoch_snapshot import EpochSnapshot
 from ptaudit.views import View
 
@@ -60,6 +61,7 @@ class EpochAudit:
         encoders: learned encoders, where the spec wants them.
         samples: where scores of single records go, if they are to be kept.
         rows: the rows of every epoch so far.
+        groups: what was found of groups of records.
         unreliable: what makes those of an epoch unreliable, by epoch and kind.
         seconds: time spent so far.
     """
@@ -70,6 +72,7 @@ class EpochAudit:
     encoders: Encoders | None = None
     samples: Samples | None = None
     rows: dict[int, tuple[Row, ...]] = field(default_factory=dict)
+    groups: dict[int, tuple[GroupEntry, ...]] = field(default_factory=dict)
     unreliable: dict[int, dict[str, str]] = field(default_factory=dict)
     seconds: Seconds = field(default_factory=Seconds)
 
@@ -91,6 +94,7 @@ class EpochAudit:
                 self.session, *at, reader.layers, inside, outside, reader, snapshot.before, self.encoders, self.samples
             )
             self.rows[snapshot.epoch] = tuple(judged(list(self._rows(context, task)), spec))
+            self.groups[snapshot.epoch] = tuple(self._groups(context))
             self.seconds.games += time.perf_counter() - began
 
     def _rows(self, context: EpochContext, task: Task) -> Iterator[Row]:
@@ -105,6 +109,12 @@ class EpochAudit:
             if game.on_model:
                 yield from self._timed(context, game)
                 task.advance(note=game.title)
+
+    def _groups(self, context: EpochContext) -> Iterator[GroupEntry]:
+        """What the games on the model, once they are played, tell of groups of records."""
+        for game in self.session.spec.games:
+            if game.on_model:
+                yield from groups_of(context, game, play_of(game).groups(context, game))
 
     def _timed(self, context: EpochContext, game: GameSpec, view: View | None = None) -> list[Row]:
         began = time.perf_counter()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.gradients.layers import LayerInfo
 from ptaudit.tables.row import COLUMNS, Row
+from ptaudit.tables.run import GroupEntry
 
 
 class EpochStore:
@@ -40,6 +42,7 @@ class EpochStore:
         text = json.dumps(
             {
                 "rows": [[getattr(row, column) for column in COLUMNS] for row in rows],
+                "groups": [astuple(entry) for entry in audit.groups[epoch]],
                 "doubts": audit.unreliable[epoch],
                 "layers": [asdict(layer) for layer in audit.reader.layers],
                 "seconds": {**audit.seconds.plain(), "training": training},
@@ -59,14 +62,15 @@ class EpochStore:
             audit.samples.confirm(epochs)
         seconds: dict[str, float] = {}
         for epoch in epochs:
-            audit.rows[epoch], audit.unreliable[epoch], layers, seconds = self._one(epoch)
-            audit.reader.adopt(layers)
+            audit.rows[epoch], audit.groups[epoch], content = self._one(epoch)
+            audit.unreliable[epoch], seconds = content["doubts"], content["seconds"]
+            audit.reader.adopt([LayerInfo(**layer) for layer in content["layers"]])
         if audit.encoders is not None and epochs:
             audit.encoders.load(self.folder, epochs[-1])
         audit.seconds.take(seconds)
         return seconds.get("training", 0.0)
 
-    def _one(self, epoch: int) -> tuple[tuple[Row, ...], dict[str, str], list[LayerInfo], dict[str, float]]:
+    def _one(self, epoch: int) -> tuple[tuple[Row, ...], tuple[GroupEntry, ...], dict[str, Any]]:
         path = self._path(epoch)
         try:
             with open_npz(path) as stored:
@@ -74,8 +78,8 @@ class EpochStore:
                 draws = dict(zip(stored["drawn"].tolist(), stored["draws"]))
             rows = [dict(zip(COLUMNS, values, strict=True)) for values in content["rows"]]
             found = tuple(Row(**row, draws=draws.get(i)) for i, row in enumerate(rows))
-            layers = [LayerInfo(**layer) for layer in content["layers"]]
-            return found, content["doubts"], layers, content["seconds"]
+            groups = tuple(GroupEntry(*values) for values in content["groups"])
+            return found, groups, {name: content[name] for name in ("doubts", "layers", "seconds")}
         except Exception as error:  # a damaged file can fail in any way
             raise RunFolderError(
                 f"the rows of epoch {epoch} are missing or damaged",

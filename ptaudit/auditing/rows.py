@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.groups import GroupScore
 from ptaudit.context.scores import Scores
 from ptaudit.spec.base import Part
 from ptaudit.spec.catalog import NO_DEFENSE
@@ -15,6 +16,7 @@ from ptaudit.stats.bootstrap import of_low_rank
 from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.mechanism import is_mechanism
 from ptaudit.tables.row import Row, limit
+from ptaudit.tables.run import GroupEntry
 from ptaudit.tables.status import limited_by_attack, never_below_identity
 
 
@@ -39,6 +41,17 @@ def _rows(context: EpochContext, game: GameSpec, scores: Scores) -> list[Row]:
         )
         for i, scope in enumerate(scores.scopes)
         for metric, e in ((metric, _below_ceiling(estimates[i])) for metric, estimates in scores.found.items())
+    ]  # fmt: skip
+
+
+def groups_of(context: EpochContext, game: GameSpec, scores: Iterable[GroupScore]) -> list[GroupEntry]:
+    """An entry for each number of a group; the seed of the training is not known here."""
+    return [
+        GroupEntry(
+            context.epoch, 0, NO_DEFENSE, game.title, s.adversary, s.grouping, s.group, s.groups, s.members, s.others,
+            s.metric, s.estimate.value, s.estimate.lo, s.estimate.hi, s.estimate.null, s.estimate.status,
+        )
+        for s in scores
     ]  # fmt: skip
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
 
 from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
-from ptaudit.auditing.control import compared
+from ptaudit.auditing.control import compared, compared_groups
 from ptaudit.auditing.epoch import EpochAudit, Seconds
 from ptaudit.auditing.epoch_store import EpochStore
 from ptaudit.auditing.folder import Workplace
@@ -29,7 +29,7 @@ from ptaudit.sketches.reader import TokenReader
 from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.load import dump
 from ptaudit.tables.row import Row
-from ptaudit.tables.run import LayerEntry
+from ptaudit.tables.run import GroupEntry, LayerEntry
 from ptaudit.tables.table import Table
 from ptaudit.tables.wide import primary_rows
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
@@ -52,6 +52,7 @@ class SeedRun:
     diverged: TrainingDivergedError | None = None
     encoders: Mapping[str, bytes] = field(default_factory=dict)
     alarm: str = ""
+    groups: tuple[GroupEntry, ...] = ()
 
     @classmethod
     def of(
@@ -66,8 +67,10 @@ class SeedRun:
         session, reader, learned = audit.session, audit.reader, audit.encoders
         shown = _captured(session, reader)
         subject = Subject(session, reader.source.model, audit.unreliable, learned=learned, shown=shown)
+        rows = compared(session, seed, [row for epoch in sorted(audit.rows) for row in audit.rows[epoch]])
+        groups = [replace(entry, seed=seed) for epoch in sorted(audit.groups) for entry in audit.groups[epoch]]
         return cls(
-            rows=compared(session, seed, [row for epoch in sorted(audit.rows) for row in audit.rows[epoch]]),
+            rows=rows,
             stats=stats,
             layers=layer_entries(reader.layers),
             warnings=of_tables(subject),
@@ -75,6 +78,7 @@ class SeedRun:
             diverged=diverged,
             encoders={} if learned is None else learned.files(),
             alarm=_alarm(session, stats),
+            groups=compared_groups(groups, rows),
         )
 
 

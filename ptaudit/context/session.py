@@ -90,9 +90,9 @@ class Session:
             else "the targets are numbers"
         )
 
-    def name_of(self, record: int) -> str:
-        """What a record is called in tables of single records: who has the data can tell which one it is."""
-        return hmac.digest(self.key.encode(), f"record {record}".encode(), "sha256").hex()[:16]
+    def name_of(self, who: int | str, kind: str = "record") -> str:
+        """What a record, or a user, is called in tables: who has the data can tell which one it is."""
+        return hmac.digest(self.key.encode(), f"{kind} {who}".encode(), "sha256").hex()[:16]
 
     def model(self, seed: int) -> nn.Module:
         """The untrained model of a seed, on the device, found to fit the data and the loss."""

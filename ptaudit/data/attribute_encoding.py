@@ -35,13 +35,18 @@ class Secret:
         return np.array([place.get(str(value), -1) for value in column.tolist()], np.int64)
 
 
+def is_known(column: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which records have a value, of a column as sources keep it."""
+    return column != MISSING if column.dtype.kind == "U" else ~np.isnan(column.astype(np.float64))
+
+
 def attribute_secret(column: NDArray[Any]) -> Secret:
     """Classes for text, truth values and whole numbers with few values (0.0 and 1.0 too); else numbers.
 
     Args:
         column: as sources keep it: numbers with NaN, or text with `(missing)`, where there is none.
     """
-    known = column != MISSING if column.dtype.kind == "U" else ~np.isnan(column.astype(np.float64))
+    known = is_known(column)
     names, classes = np.unique(column[known], return_inverse=True)
     if column.dtype.kind in "iuf" and not _few_whole(names):
         return Secret(np.where(known, column, 0.0).astype(np.float64), known, None)

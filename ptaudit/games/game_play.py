@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.groups import GroupScore
 from ptaudit.context.scores import Scores
 from ptaudit.context.session import Session
 from ptaudit.spec.game import GameSpec
@@ -26,6 +27,10 @@ class GamePlay(Generic[G]):
     def on_model(self, context: EpochContext, game: G) -> list[Scores]:
         """Scores on the model, of games that are played once an epoch."""
         raise NotImplementedError
+
+    def groups(self, context: EpochContext, game: G) -> list[GroupScore]:
+        """Numbers of groups of records, of a game on the model that was just played."""
+        return []
 
     def check(self, session: Session, game: G) -> None:
         """Refuses records that the game does not fit.

@@ -24,6 +24,7 @@ from ptaudit.report.document import (
     drop_blank_columns,
     grid_of,
 )
+from ptaudit.report.groups import group_lines
 from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import conclusion_cell, gate_grid
 from ptaudit.report.summary import heats, summarise
@@ -59,6 +60,7 @@ def full_report(run: Run, folder: str | None = None) -> Document:
         threat_grid(run),
         localisation_grid(bare),
         _joint(bare),
+        group_lines(run),
         *_layers(bare),
         _epochs(bare),
         replace(layers_grid(run.layers), name="captured", title="How layers were captured"),

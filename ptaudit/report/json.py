@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ptaudit.tables.verdict import Verdict
 
 
-_SHEETS = ("defenses", "threats", "localisation")
+_SHEETS = ("defenses", "threats", "localisation", "groups")
 """Derived tables that are in it, where they have rows."""
 
 

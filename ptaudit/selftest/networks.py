@@ -168,7 +168,7 @@ def _aucs(steps: int) -> Sequence[Estimate]:
     reader = _reader(net, inputs, targets)
     inside, outside = (_side(reader.read(inputs[part], targets[part])) for part in (slice(half), slice(half, None)))
     joint = len(inside.tokens) - 1
-    found = membership.measure(inside, outside)
+    found = membership.measure(inside, outside).lines
     return [found[adversary, joint]["auc"] for adversary in ("loss", "gradient-norm")]
 
 

@@ -45,6 +45,8 @@ METRICS: dict[str, Metric] = {
     "auc": Metric("area under the ROC curve", headline=True),
     "tpr_at_fpr_0.01": Metric("true positive rate"),
     "tpr_at_fpr_0.001": Metric("true positive rate"),
+    "record_tpr_at_fpr_0.01": Metric("true positive rate, at everybody's own false positive rate"),
+    "record_tpr_at_fpr_0.001": Metric("true positive rate, at everybody's own false positive rate"),
     "top_share": Metric("share of all leverage", headline=True, by_layer=True),
     "sensitivity": Metric("root mean square of the entries of a Jacobian", most=math.inf),
     "input_sensitivity": Metric("root mean square of the entries of a Jacobian", most=math.inf),

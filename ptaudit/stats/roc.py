@@ -196,16 +196,16 @@ def _placements(scores: Array, others: Array) -> Array:
     return below / (2 * len(others))
 
 
-def logit_interval(value: float, error: float, smaller: int) -> tuple[float, float]:
-    """95 % interval of an AUC with a standard error, by t on the logit scale; `smaller` of the two groups' sizes.
+def logit_interval(value: float, error: float, smaller: int, tail: float = 0.05) -> tuple[float, float]:
+    """Interval of an AUC with a standard error, by t on the logit scale; `smaller` of the two groups' sizes.
 
-    At an AUC of 0 or 1 the other end is that of the rule of three.
+    It misses with probability `tail`. At an AUC of 0 or 1 the other end is that of the rule of three at 5 %.
     """
     if value in (0.0, 1.0):
         return (rule_of_three(1.0, smaller), 1.0) if value else (0.0, 1 - rule_of_three(1.0, smaller))
     if error == 0.0:
         return value, value
-    quantile = float(stats.t.ppf(0.975, smaller - 1))
+    quantile = float(stats.t.ppf(1.0 - tail / 2.0, smaller - 1))
     centre, half = math.log(value / (1 - value)), quantile * error / (value * (1 - value))
     lo, hi = (1 / (1 + math.exp(-x)) for x in (max(centre - half, -500), min(centre + half, 500)))
     return lo, hi

@@ -15,6 +15,7 @@ from ptaudit.tables.columns import first_of
 from ptaudit.tables.digests import digest, digest_of, verify
 from ptaudit.tables.draws import draws_bytes, with_draws
 from ptaudit.tables.formats import check_header, csv_text, json_text, parse, read_csv, read_json, read_text
+from ptaudit.tables.groups import read_groups
 from ptaudit.tables.manifest import read_manifest
 from ptaudit.tables.reading import read_leakage
 from ptaudit.tables.row import COLUMNS, TABLE_VERSION, Row
@@ -126,6 +127,7 @@ def _read_run(folder: Path) -> Run:
         spec_text=read_text(spec) if spec.is_file() else "",
         verdicts=tuple(_records(Verdict, read_json(verdicts), verdicts)) if verdicts.is_file() else (),
         seeds=_read_seeds(folder / "seeds", manifest.get("seeds", ())),
+        groups=read_groups(folder / "groups.csv"),
     )
     verify(folder, digests)
     return replace(run, rows=with_draws(rows, folder / DRAWS, leakage))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ptaudit.tables.spec import plain_spec
+from ptaudit.tables.status import is_number
 from ptaudit.tables.table import Table
 from ptaudit.tables.verdict import Verdict
 
@@ -65,6 +66,52 @@ class DefenseEntry:
 
 
 @dataclass(frozen=True)
+class GroupEntry:
+    """One number of a group of records, with an interval that holds for all groups of its grouping at once.
+
+    Attributes:
+        epoch: the audited epoch.
+        seed: of the training.
+        trained_with: `none`, or the defense of the training.
+        game: name of the game.
+        adversary: whose scores it is of.
+        grouping: `class`, `attribute NAME` or `user`.
+        group: name of the group, of users one that only who has the data can undo; empty where none is told.
+        groups: how many groups it is of: 1; small ones together; the users of whom this is the worst.
+        members: of the group, in the audit.
+        others: held-out records of it.
+        metric: which number; a TPR is at the threshold of all held-out records.
+        value: the number.
+        lo: lower end.
+        hi: upper end.
+        null: its value without signal.
+        status: as of a row.
+    """
+
+    epoch: int
+    seed: int
+    trained_with: str
+    game: str
+    adversary: str
+    grouping: str
+    group: str
+    groups: int
+    members: int
+    others: int
+    metric: str
+    value: float
+    lo: float
+    hi: float
+    null: float
+    status: str
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a number that means what it says."""
+        return is_number(self.status)
+
+
+@dataclass(frozen=True)
 class Run:
     """What a run folder holds.
 
@@ -78,6 +125,7 @@ class Run:
         spec_text: the resolved spec as YAML text.
         verdicts: what the gates decided.
         seeds: the leakage tables of the single seeds, in the order of `manifest["seeds"]`; empty with one seed.
+        groups: what games found of groups of records.
     """
 
     name: str
@@ -89,6 +137,7 @@ class Run:
     spec_text: str
     verdicts: tuple[Verdict, ...] = ()
     seeds: tuple[Table, ...] = field(default=(), repr=False)
+    groups: tuple[GroupEntry, ...] = field(default=(), repr=False)
 
     @property
     def defenses(self) -> tuple[DefenseEntry, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ptaudit.tables.defenses import defenses_sheet
+from ptaudit.tables.groups import groups_sheet
 from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.run import Run
 from ptaudit.tables.sweeps import threats_sheet
@@ -35,6 +36,9 @@ SHEETS: dict[str, SheetEntry] = {
     ),
     "localisation.csv": SheetEntry(
         localisation_sheet, "sensitivity, subspace and Jensen-Shannon distance of every layer"
+    ),
+    "groups.csv": SheetEntry(
+        groups_sheet, "membership by class, attribute and user; intervals hold for all groups of a kind at once"
     ),
 }
 """Name of a file to its entry, in the order of reports."""

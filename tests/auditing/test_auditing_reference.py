@@ -10,11 +10,13 @@ from ptaudit.attacks.membership.registry import ATTACKS, MembershipAttack
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.reference import pool_of
 from ptaudit.errors import SpecError
-from ptaudit.games.membership.info import with_references
+from ptaudit.games.membership.info import OF_EACH_RECORD, likelihood_ratios, with_references
 from ptaudit.spec.load import load
 from ptaudit.training.device import pick_device
 
 FLEET = {"audit__games": ["membership"], "audit__views": ONE_VIEW, "audit__epochs": [0, 2], "fleet": {"models": 4}}
+
+OWN = {"id": "g", "metric": "membership.record_tpr_at_fpr_0.01", "view": "model", "max": 0.9, "epoch": "last"}
 
 
 def joint(run, metric="auc"):
@@ -48,6 +50,22 @@ def test_the_run_says_how_many_models_and_how_they_were_trained(run):
     assert told["training"]
     assert run.run.timings["reference models"] > 0.0
     assert "4 models trained alike" in " ".join(run.run.manifest["threat_model"])
+
+
+def test_rates_of_each_record_are_of_likelihood_ratios_alone_and_say_how_many_models_they_need(run):
+    rows = run.leakage[run.leakage.metric.isin(OF_EACH_RECORD)]
+    assert set(rows.adversary) == set(likelihood_ratios())
+    assert len(rows) == 2 * 2 * len(likelihood_ratios())
+    needed = {"record_tpr_at_fpr_0.01": 10, "record_tpr_at_fpr_0.001": 14}
+    status = {metric: f"inconclusive: needs {n} reference models, there are 4" for metric, n in needed.items()}
+    assert (rows.status == rows.metric.map(status)).all()
+
+
+def test_check_foretells_how_many_models_rates_of_each_record_need(tmp_path):
+    """Of what needs more held-out records it tells beside."""
+    said = " ".join(call("check", write_spec(tmp_path, **FLEET)).stdout.split())
+    rates = [f"membership.record_tpr_at_fpr_{fpr} needs {models}" for fpr, models in (("0.01", 10), ("0.001", 14))]
+    assert f"Will be inconclusive: {' and '.join(rates)} reference models, there are 4." in said
 
 
 def test_models_that_are_there_are_not_trained_again(tmp_path):
@@ -86,8 +104,11 @@ def test_two_models_are_too_few_for_an_attack_that_needs_two_with_each_record(tm
         ({"fleet": {"models": 3}}, "use 4"),
         ({"fleet": None, "gates": [{"id": "g", "metric": "membership.auc", "view": "model", "max": 0.9,
           "adversary": "rmia-online", "epoch": "last"}]}, "add `fleet: {models: 16}`"),
+        ({"fleet": None, "gates": [{**OWN, "over": "joint"}]}, "needs reference models"),
+        ({"gates": [{**OWN, "adversary": "rmia-online"}]}, "adversary `rmia-online` reports no record_tpr_at_fpr_0.01"),
+        ({"gates": [{**OWN, "over": "layers"}]}, "set over: joint"),
     ],
-    ids=["no game", "defenses", "odd", "gate without models"],
+    ids=["no game", "defenses", "odd", "gate without models", "own rate without", "own rate of another", "of layers"],
 )  # fmt: skip
 def test_what_has_no_use_is_refused(tmp_path, changes, what):
     with pytest.raises(SpecError, match=what):

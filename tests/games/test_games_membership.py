@@ -22,6 +22,11 @@ CPU = torch.device("cpu")
 ADVERSARIES = ("loss", "gradient-norm", "gradient-likelihood")
 
 
+def measure(*arguments):
+    """What the game found, by adversary and row."""
+    return membership.measure(*arguments).lines
+
+
 def side(tokens, loss):
     rows = (tokens if tokens.dim() == 3 else tokens[None]).double()
     return RecordSignals(rows, rows.square().sum(-1), loss)
@@ -52,7 +57,7 @@ def exact_bits(shift):
 @pytest.mark.parametrize("shift", [0.5, 1.0, 2.0])
 def test_losses_of_known_distribution(shift):
     n = 2000
-    found = membership.measure(*shifted_losses(n, shift, 20))["loss", 0]
+    found = measure(*shifted_losses(n, shift, 20))["loss", 0]
     assert found["auc"].lo <= norm.cdf(shift / math.sqrt(2)) <= found["auc"].hi
     assert found["accuracy"].lo <= norm.cdf(shift / 2) <= found["accuracy"].hi + 0.01
     assert found["bits"].value == pytest.approx(exact_bits(shift), rel=0.15)
@@ -67,7 +72,7 @@ def test_scores_are_higher_for_members():
     n = 400
     members = side(0.5 * gaussian(n, 16, 30), gaussian(n, 1, 31)[:, 0].exp() * 0.5)
     others = side(gaussian(n, 16, 32), gaussian(n, 1, 33)[:, 0].exp())
-    right, wrong = membership.measure(members, others), membership.measure(others, members)
+    right, wrong = measure(members, others), measure(others, members)
     for adversary in ("loss", "gradient-norm"):
         assert right[adversary, 0]["auc"].lo > 0.5
         assert wrong[adversary, 0]["auc"].hi < 0.5
@@ -80,7 +85,7 @@ def test_a_planted_layer_is_the_one_that_is_named():
     inside, outside = (gaussian(rows * n, 16, seed).view(rows, n, 16).clone() for seed in (40, 41))
     inside[2, :, :4] += 1.0  # a shift of length 2 between unit normals
     loss = torch.ones(n)
-    found = membership.measure(side(inside, loss), side(outside, loss))
+    found = measure(side(inside, loss), side(outside, loss))
     auc = [found["gradient-likelihood", row]["auc"] for row in range(rows)]
     assert max(range(rows), key=lambda row: auc[row].value) == 2
     exact = norm.cdf(math.sqrt(2))  # the best any adversary can do
@@ -90,10 +95,10 @@ def test_a_planted_layer_is_the_one_that_is_named():
 
 
 def test_only_the_joint_row_has_a_loss():
-    found = membership.measure(null_side(60, 45), null_side(60, 46))
+    found = measure(null_side(60, 45), null_side(60, 46))
     assert set(found) == {(adversary, 0) for adversary in ADVERSARIES}
     tokens = gaussian(180, 16, 47).view(3, 60, 16)
-    found = membership.measure(side(tokens, torch.ones(60)), side(tokens, torch.ones(60)))
+    found = measure(side(tokens, torch.ones(60)), side(tokens, torch.ones(60)))
     assert [key for key in found if key[0] == "loss"] == [("loss", 2)]
     assert len(found) == 7
 
@@ -129,7 +134,7 @@ def test_a_network_that_memorised_random_labels_tells_its_members(memoriser):
     stats, members, others = memoriser[60]
     assert stats.train_loss < 0.05
     assert stats.held_out_accuracy < 0.45
-    found = membership.measure(members, others)
+    found = measure(members, others)
     assert found["loss", 1]["auc"].value > 0.95
     assert found["loss", 1]["bits"].value > 0.5
     assert found["loss", 1]["accuracy"].value > 0.9
@@ -140,7 +145,7 @@ def test_a_network_that_memorised_random_labels_tells_its_members(memoriser):
 
 def test_before_it_was_trained_it_told_nothing(memoriser):
     _, members, others = memoriser[0]
-    for estimates in membership.measure(members, others).values():
+    for estimates in measure(members, others).values():
         assert estimates["auc"].lo <= 0.5 <= estimates["auc"].hi
         assert estimates["bits"].lo == 0.0
 
@@ -159,7 +164,7 @@ def test_auc_of_no_signal_is_a_half_within_the_interval(tokens):
     misses = dict.fromkeys(ADVERSARIES, 0)
     alarms = 0
     for seed in range(runs):
-        found = membership.measure(null_side(60, 2 * seed, tokens), null_side(60, 2 * seed + 1, tokens), seed)
+        found = measure(null_side(60, 2 * seed, tokens), null_side(60, 2 * seed + 1, tokens), seed)
         for adversary in ADVERSARIES:
             auc = found[adversary, 0]["auc"]
             misses[adversary] += not auc.lo <= 0.5 <= auc.hi
@@ -171,7 +176,7 @@ def test_auc_of_no_signal_is_a_half_within_the_interval(tokens):
 
 def test_unequal_sides_are_no_signal():
     """More members than others: neither AUC nor bits nor the balanced accuracy mistake the share for a leak."""
-    found = membership.measure(null_side(600, 60), null_side(150, 61))
+    found = measure(null_side(600, 60), null_side(150, 61))
     for adversary in ADVERSARIES:
         one = found[adversary, 0]
         assert one["auc"].lo <= 0.5 <= one["auc"].hi
@@ -181,7 +186,7 @@ def test_unequal_sides_are_no_signal():
 
 def test_equal_scores_tell_nothing():
     same = side(torch.ones(100, 16), torch.ones(100))
-    for estimates in membership.measure(same, same).values():
+    for estimates in measure(same, same).values():
         assert estimates["auc"].value == 0.5
         assert estimates["bits"].value == pytest.approx(0.0, abs=1e-3)
 
@@ -191,7 +196,7 @@ def test_equal_scores_tell_nothing():
 
 @pytest.mark.parametrize(("others", "conclusive"), [(498, False), (500, True)])
 def test_tpr_needs_five_expected_false_positives(others, conclusive):
-    found = membership.measure(null_side(500, 70), null_side(others, 71))["loss", 0]
+    found = measure(null_side(500, 70), null_side(others, 71))["loss", 0]
     assert found["tpr_at_fpr_0.01"].conclusive is conclusive
     assert not found["tpr_at_fpr_0.001"].conclusive
     assert "5000 non-members" in found["tpr_at_fpr_0.001"].status
@@ -200,14 +205,14 @@ def test_tpr_needs_five_expected_false_positives(others, conclusive):
 
 @pytest.mark.parametrize(("inside", "outside"), [(39, 400), (400, 39)])
 def test_too_few_records_are_inconclusive_with_the_number_needed(inside, outside):
-    for estimates in membership.measure(null_side(inside, 72), null_side(outside, 73)).values():
+    for estimates in measure(null_side(inside, 72), null_side(outside, 73)).values():
         for estimate in estimates.values():
             assert estimate.status == "inconclusive: needs 40 members and as many non-members, has 39"
             assert math.isnan(estimate.value)
 
 
 def test_an_odd_number_of_records_is_played():
-    found = membership.measure(null_side(401, 5), null_side(403, 6))
+    found = measure(null_side(401, 5), null_side(403, 6))
     assert all(found[name, 0]["auc"].conclusive for name in ADVERSARIES)
 
 
@@ -215,14 +220,24 @@ def test_an_odd_number_of_records_is_played():
 def test_losses_that_are_not_finite_are_inconclusive(bad):
     members = null_side(100, 74)
     members.loss[3] = bad
-    found = membership.measure(members, null_side(100, 75))
+    found = measure(members, null_side(100, 75))
     assert found["loss", 0]["auc"].status == "inconclusive: scores that are not finite"
     assert found["gradient-norm", 0]["auc"].conclusive
 
 
 def test_the_same_seed_gives_the_same_numbers():
     sides = null_side(100, 76), null_side(100, 77)
-    one, same, other = (membership.measure(*sides, seed)["gradient-likelihood", 0] for seed in (1, 1, 2))
+    one, same, other = (measure(*sides, seed)["gradient-likelihood", 0] for seed in (1, 1, 2))
     assert one["auc"] == same["auc"]
     assert (one["auc"].draws == same["auc"].draws).all()
     assert one["auc"].value != other["auc"].value
+
+
+def test_scores_are_those_of_the_records_whatever_half_they_are_in():
+    """Normal scores keep the order of the losses within a half; one record of an odd number has none."""
+    members, others = null_side(61, 78), null_side(60, 79)
+    inside, outside = membership.measure(members, others, 0).normal["loss", 0]
+    assert (np.isnan(inside).sum(), np.isnan(outside).sum()) == (1, 0)
+    for scores, one in ((inside, members), (outside, others)):
+        there = np.isfinite(scores)
+        assert np.corrcoef(scores[there], -np.log(one.loss.numpy()[there]))[0, 1] > 0.95

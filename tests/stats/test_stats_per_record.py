@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ptaudit.stats.per_record import standardised
+from ptaudit.stats.per_record import fewest_out_models, standardised
 from ptaudit.stats.student import normal_score
 
 
@@ -44,3 +44,17 @@ def test_one_model_has_no_spread():
     outside = np.array([[True, True], [True, False]])
     with pytest.raises(ValueError, match="needs 2 models without it, one has 1"):
         standardised(np.zeros(2), np.zeros((2, 2)), outside)
+
+
+@pytest.mark.parametrize(("fpr", "models"), [(0.01, 5), (0.001, 7)])
+def test_a_threshold_of_ones_own_needs_so_many_models(fpr, models):
+    """The threshold of a t statistic of k normal numbers, by simulation, is within twice that of the normal one."""
+    generator = np.random.default_rng(1)
+
+    def threshold(count):
+        known = generator.standard_normal((count, 400_000))
+        t = (generator.standard_normal(400_000) - known.mean(0)) / known.std(0, ddof=1)
+        return np.quantile(t, 1.0 - fpr)
+
+    assert fewest_out_models(fpr) == models
+    assert threshold(models) < 2.0 * stats.norm.isf(fpr) < threshold(models - 1)

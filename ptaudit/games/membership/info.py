@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -26,10 +27,24 @@ UPDATE = "update-product"
 
 OF_LAYERS = (*OF_TOKENS, UPDATE)
 
+POOLED = ("auc", "bits", "accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+OF_EACH_RECORD = ("record_tpr_at_fpr_0.01", "record_tpr_at_fpr_0.001")
+"""What is reached where every record has the false-positive rate, and not only all of them on average."""
+
 
 def with_references() -> tuple[str, ...]:
     """Attacks that hold what the model says of a record against what reference models say."""
     return tuple(name for name, attack in ATTACKS.items() if attack.outside)
+
+
+def likelihood_ratios() -> tuple[str, ...]:
+    """Those of them whose scores can be calibrated for each record: they look at nothing but the confidence."""
+    return tuple(name for name in with_references() if ATTACKS[name].needs == ("confidence",))
+
+
+def metrics_of(adversary: str) -> tuple[str, ...]:
+    """What an adversary reports."""
+    return (*POOLED, *OF_EACH_RECORD) if adversary in likelihood_ratios() else POOLED
 
 
 class MembershipGame(GameSpec):
@@ -44,7 +59,7 @@ class MembershipGame(GameSpec):
     """Which attacks are played, one or several; default all that have the model alone, and with a `fleet` those with
     reference models. `update-product` also has the weights of the epoch before, and reads all gradients once more."""
 
-    metrics: ClassVar[tuple[str, ...]] = ("auc", "bits", "accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+    metrics: ClassVar[tuple[str, ...]] = (*POOLED, *OF_EACH_RECORD)
     uses_held_out: ClassVar[bool] = True
     about_members: ClassVar[bool] = True
     gated_over: ClassVar[str] = "joint"
@@ -102,6 +117,8 @@ class MembershipGame(GameSpec):
         asked = self.asked(spec)
         if gate.adversary is not None and gate.adversary not in asked:
             raise cannot_play(gate, at, "is not asked in its game", "name it in the `attacks` of the game")
+        if gate.measure in OF_EACH_RECORD:
+            _check_of_each_record(gate, at, asked)
         if gate.over in ("joint", "all"):
             return
         if gate.adversary not in (None, *OF_LAYERS):
@@ -118,3 +135,16 @@ class MembershipGame(GameSpec):
                 raise fault(f"unknown attack `{name}`", at=("attacks", index), remedy=nearest(name, known))
         unique(self.attacks or (), "attack", lambda index: ("attacks", index))
         return self
+
+
+def _check_of_each_record(gate: GateSpec, at: Loc, asked: Collection[str]) -> None:
+    """Refuses a gate on a metric of each record that nobody reports."""
+    able = [name for name in likelihood_ratios() if name in asked]
+    if not able:
+        what = f"gate `{gate.id}`: metric `{gate.metric}` needs reference models, and an attack that reports it"
+        raise fault(what, at=(*at, "metric"), remedy=f"add `fleet: {{models: 16}}`, play {likelihood_ratios()[0]}")
+    if gate.adversary not in (None, *able):
+        raise cannot_play(gate, at, f"reports no {gate.measure}", f"there are: {', '.join(able)}")
+    if gate.over not in ("joint", "all"):
+        what = f"gate `{gate.id}`: {gate.measure} is of the whole model"
+        raise fault(what, at=(*at, "over"), remedy="set over: joint")

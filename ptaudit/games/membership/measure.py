@@ -56,13 +56,26 @@ class RecordSignals:
     loss: Tensor
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What the game found.
+
+    Attributes:
+        lines: for each adversary and row `auc`, `bits`, `accuracy` (balanced) and the TPR at each low FPR.
+        normal: the scores that these are of, as normal scores; NaN for a record that is in neither half.
+    """
+
+    lines: Mapping[Key, Lines]
+    normal: Mapping[Key, Sides]
+
+
 def measure(
     members: RecordSignals,
     others: RecordSignals,
     seed: int = 0,
     more: Mapping[Key, Sides] | None = None,
     attacks: Collection[str] = OWN,
-) -> dict[Key, Lines]:
+) -> Measured:
     """Play the game.
 
     Args:
@@ -71,9 +84,6 @@ def measure(
         seed: seed of the halves, the shuffles and the resamples.
         more: scores of further attacks.
         attacks: which of `OWN` to play; the loss is reported for all layers jointly only.
-
-    Returns:
-        For each adversary and row: `auc`, `bits`, `accuracy` (balanced) and the TPR at each low FPR.
     """
     n = min(len(members.loss), len(others.loss))
     rows, more = range(len(members.tokens)), more or {}
@@ -81,12 +91,10 @@ def measure(
     keys += [(name, row) for name in OF_TOKENS for row in rows]
     keys = [key for key in keys if key in more or key[0] in attacks]
     if n < MIN_RECORDS:
-        return dict.fromkeys(
-            keys, _all_inconclusive(f"needs {MIN_RECORDS} members and as many non-members, has {n}", n)
-        )
+        lost = _all_inconclusive(f"needs {MIN_RECORDS} members and as many non-members, has {n}", n)
+        return Measured(dict.fromkeys(keys, lost), {})
     halves = [_halves(side, seed + i) for i, side in enumerate((members, others))]
-    found = _estimates({**_scores((members, others), halves, attacks), **more}, halves, seed)
-    return {key: _learned(lines) if key[0] == "gradient-likelihood" else lines for key, lines in found.items()}
+    return _estimates({**_scores((members, others), halves, attacks), **more}, halves, seed)
 
 
 def _halves(side: RecordSignals, seed: int) -> Halves:
@@ -140,7 +148,7 @@ class _CrossScored:
     null_bits: float
 
 
-def _estimates(scores: Mapping[Key, Sides], halves: Sequence[Halves], seed: int) -> dict[Key, Lines]:
+def _estimates(scores: Mapping[Key, Sides], halves: Sequence[Halves], seed: int) -> Measured:
     """All metrics of every score; those of one metric together, as all are of the same records."""
     # With an odd number of records one is in neither half, and has no likelihood.
     used = [np.concatenate(side) for side in halves]
@@ -151,7 +159,7 @@ def _estimates(scores: Mapping[Key, Sides], halves: Sequence[Halves], seed: int)
     }
     lost = _all_inconclusive("scores that are not finite", 0)
     if not finite:
-        return dict.fromkeys(scores, lost)
+        return Measured(dict.fromkeys(scores, lost), {})
     truth = [np.repeat([True, False], [len(side[half]) for side in halves]) for half in range(2)]
     played = {key: _play(both, halves, truth, seed) for key, both in finite.items()}
     bits = from_matrix(
@@ -163,18 +171,28 @@ def _estimates(scores: Mapping[Key, Sides], halves: Sequence[Halves], seed: int)
     found = {}
     for i, (key, p) in enumerate(played.items()):
         inside, outside = p.normal[member], p.normal[~member]
-        found[key] = {
+        lines = {
             "auc": auc_estimate(inside, outside, seed=seed, null=nulls[i]),
             "bits": bits[i].clipped(0.0, 1.0),
             "accuracy": right[i].clipped(0.0, 1.0),
             **{tpr_name(f): tpr_at_fpr_estimate(inside, outside, f, seed=seed, null=f) for f in LOW_FPRS},
         }
-    return {key: found.get(key, lost) for key in scores}
+        found[key] = {metric: learned(key[0], estimate) for metric, estimate in lines.items()}
+    normal = {key: _by_record(p.normal, finite[key], halves) for key, p in played.items()}
+    return Measured({key: found.get(key, lost) for key in scores}, normal)
 
 
-def _play(
-    scores: tuple[Array, Array], halves: Sequence[Halves], truth: Sequence[NDArray[np.bool_]], seed: int
-) -> _CrossScored:
+def _by_record(normal: Array, sides: Sides, halves: Sequence[Halves]) -> Sides:
+    """Normal scores in the order of the records: they come half by half, members first."""
+    ordered, start = (np.full(len(sides[0]), np.nan), np.full(len(sides[1]), np.nan)), 0
+    for half in range(2):
+        for side, parts in zip(ordered, halves):
+            side[parts[half]] = normal[start : start + len(parts[half])]
+            start += len(parts[half])
+    return ordered
+
+
+def _play(scores: Sides, halves: Sequence[Halves], truth: Sequence[NDArray[np.bool_]], seed: int) -> _CrossScored:
     normal, bits, right, null_bits = [], [], [], []
     by_half = [np.concatenate([side[h[half]] for side, h in zip(scores, halves)]) for half in range(2)]
     for half, (score, member) in enumerate(zip(by_half, truth)):
@@ -197,25 +215,21 @@ def _balanced(values: Array | NDArray[np.bool_], member: NDArray[np.bool_]) -> A
     return np.asarray(values * weight)
 
 
-def _learned(lines: Lines) -> Lines:
-    return {metric: _widened(estimate) for metric, estimate in lines.items()}
-
-
-def _widened(estimate: Estimate) -> Estimate:
-    """The estimate with its error times the root of two.
+def learned(adversary: str, estimate: Estimate) -> Estimate:
+    """The estimate; of who learns the likelihood of gradients from records, with its error times the root of two.
 
     What each half learns of the chance differences between members and others, the other half is tested against, and
     the other way round: both products are of the same two differences. Without signal the halves therefore err alike,
     and two of them are worth one. An interval that takes them for independent misses the truth in 17 % of cases.
     """
-    if not estimate.conclusive or estimate.draws is None:
+    if adversary != "gradient-likelihood" or not estimate.conclusive:
         return estimate
-    centre, root = estimate.draws.mean(), math.sqrt(2.0)
+    draws, root = estimate.draws, math.sqrt(2.0)
     return replace(
         estimate,
         lo=estimate.value - root * (estimate.value - estimate.lo),
         hi=estimate.value + root * (estimate.hi - estimate.value),
-        draws=centre + root * (estimate.draws - centre),
+        draws=None if draws is None else draws.mean() + root * (draws - draws.mean()),
     ).clipped(0.0, estimate.ceiling)
 
 

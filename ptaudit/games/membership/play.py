@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-import numpy as np
 import torch
 
 from ptaudit.attacks.membership.registry import ATTACKS
-from ptaudit.attacks.membership.signals import references
 from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.reference import Said, signals_of
+from ptaudit.context.groups import GroupScore
+from ptaudit.context.memo import Key
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.games.game_play import GamePlay
-from ptaudit.games.membership.info import OF_LAYERS, UPDATE, MembershipGame, with_references
-from ptaudit.games.membership.measure import MIN_RECORDS, Key, RecordSignals, Sides, measure
+from ptaudit.games.membership.each_record import FPRS, models_needed
+from ptaudit.games.membership.groups import group_scores
+from ptaudit.games.membership.info import OF_LAYERS, POOLED, UPDATE, MembershipGame, likelihood_ratios, metrics_of
+from ptaudit.games.membership.measure import MIN_RECORDS, Measured, RecordSignals, measure
+from ptaudit.games.membership.outputs import by_outputs
 from ptaudit.games.membership.update import by_update
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.model import Spec
 from ptaudit.stats.estimate import inconclusive
 from ptaudit.stats.roc import LOW_FPRS, MIN_FALSE_POSITIVES, tpr_name
-from ptaudit.training.fleet.signals import observed_alone
 from ptaudit.views.joint import mixed
+
+_MEASURED: Key[Measured] = Key("membership")
 
 
 class MembershipPlay(GamePlay[MembershipGame]):
@@ -31,28 +35,19 @@ class MembershipPlay(GamePlay[MembershipGame]):
 
     def on_model(self, context: EpochContext, game: MembershipGame) -> list[Scores]:
         """Scores of an epoch, all layers jointly first."""
-        assert context.outside is not None
-        sheet, asked = ScoreSheet.of(context, game), game.asked(context.session.spec)
-        # Sides have the layers first and all of them jointly last, the sheet the other way round.
-        joint = len(sheet.places)
-        sides = [_side(tokens) for tokens in (context.inside, context.outside)]
-        more, lost = _with_references(context, asked, joint)
-        if UPDATE in asked:
-            scored, unscored = by_update(context)
-            more, lost = more | scored, lost | unscored
-        found = measure(sides[0], sides[1], context.seed, more, asked)
-        found |= {key: dict.fromkeys(game.metrics, inconclusive(why)) for key, why in lost.items()}
-        if reason := who_is_unknown(context.session.spec):
-            found = {key: dict.fromkeys(one, inconclusive(reason)) for key, one in found.items()}
-        if why := sheet.why_not():
-            unknown = dict.fromkeys(game.metrics, inconclusive(why))
-            found = {key: unknown if key[0] in OF_LAYERS else estimates for key, estimates in found.items()}
+        sheet = ScoreSheet.of(context, game)
+        joint, found = len(sheet.places), _measured(context, sheet, game).lines
         scopes, scores = sheet.scopes, []
         for adversary, place in sorted(found, key=lambda key: (key[1] != joint, key[1])):
             one = {metric: [estimate] for metric, estimate in found[adversary, place].items()}
             scores.append(sheet.scores(adversary, one, [scopes[0 if place == joint else 1 + place]]))
         there = {adversary for adversary, _ in found}
-        return scores + sheet.not_captured(name for name in OF_LAYERS if name in there)
+        return scores + sheet.not_captured([name for name in OF_LAYERS if name in there], POOLED)
+
+    def groups(self, context: EpochContext, game: MembershipGame) -> list[GroupScore]:
+        """Numbers of every group by the attack that the summary shows."""
+        sheet = ScoreSheet.of(context, game)
+        return group_scores(context.session, _measured(context, sheet, game), len(sheet.places))
 
     def inconclusive(self, session: Session, game: MembershipGame) -> Iterator[str]:
         """Whether it is known who was trained on, and whether there are enough on both sides."""
@@ -70,6 +65,19 @@ class MembershipPlay(GamePlay[MembershipGame]):
         short = [f"{game.title}.{name} needs {needed}" for name, needed in needs.items() if outside < needed]
         if short:
             yield f"Will be inconclusive: {' and '.join(short)} held-out records in the audit, there are {outside}."
+        if session.spec.fleet is not None:
+            asked = [name for name in likelihood_ratios() if name in game.asked(session.spec)]
+            yield from _too_few_models(game, asked, session.spec.fleet.models)
+
+
+def _too_few_models(game: MembershipGame, names: Sequence[str], models: int) -> Iterator[str]:
+    """What needs more reference models."""
+    needs = {
+        metric: max((models_needed(ATTACKS[name], fpr) for name in names), default=0) for metric, fpr in FPRS.items()
+    }
+    short = [f"{game.title}.{metric} needs {needed}" for metric, needed in needs.items() if models < needed]
+    if short:
+        yield f"Will be inconclusive: {' and '.join(short)} reference models, there are {models}."
 
 
 def who_is_unknown(spec: Spec) -> str:
@@ -79,26 +87,29 @@ def who_is_unknown(spec: Spec) -> str:
     return "no index file says which records the checkpoints were trained on: name it in data.members"
 
 
-def _with_references(
-    context: EpochContext, asked: Collection[str], joint: int
-) -> tuple[dict[Key, Sides], dict[Key, str]]:
-    """Scores by every attack with reference models that is asked and can run; why others cannot."""
-    session, models = context.session, context.session.reference
-    names = [name for name in with_references() if name in asked]
-    if not names or models is None or context.epoch not in models.said.epochs:
-        return {}, {}
-    index = np.concatenate([session.members, session.others])
-    records, loss = session.records, session.spec.train.loss
-    own = Said(*observed_alone(context.model, session.loss, session.batch, index))
-    target = signals_of(own, records, loss, index)
-    said, included = models.at(context.epoch, index)
-    there = references(signals_of(said, records, loss, index), included)
-    missing = {name: ATTACKS[name].missing(target, there) for name in names}
-    scored = {name: ATTACKS[name](target, there) for name, why in missing.items() if not why}
-    n = len(session.members)
-    return {(name, joint): (both[:n], both[n:]) for name, both in scored.items()}, {
-        (name, joint): why for name, why in missing.items() if why
-    }
+def _measured(context: EpochContext, sheet: ScoreSheet, game: MembershipGame) -> Measured:
+    """What the game found at this epoch, played once. Rows are the layers, and all of them jointly last."""
+    return context.memo.once(_MEASURED, (game.title,), lambda: _play(context, sheet, game))
+
+
+def _play(context: EpochContext, sheet: ScoreSheet, game: MembershipGame) -> Measured:
+    assert context.outside is not None
+    asked, joint = game.asked(context.session.spec), len(sheet.places)
+    sides = [_side(tokens) for tokens in (context.inside, context.outside)]
+    held = by_outputs(context, asked, joint)
+    scored, lost = by_update(context) if UPDATE in asked else ({}, {})
+    played = measure(sides[0], sides[1], context.seed, {**held.scores, **scored}, asked)
+    found = dict(played.lines)
+    for key, more in held.of_each_record.items():
+        found[key] = found[key] | more
+    for key, why in {**held.lost, **lost}.items():
+        found[key] = dict.fromkeys(metrics_of(key[0]), inconclusive(why))
+    if reason := who_is_unknown(context.session.spec):
+        found = {key: dict.fromkeys(one, inconclusive(reason)) for key, one in found.items()}
+    if why := sheet.why_not():
+        unknown = dict.fromkeys(POOLED, inconclusive(why))
+        found = {key: unknown if key[0] in OF_LAYERS else estimates for key, estimates in found.items()}
+    return replace(played, lines=found)
 
 
 def _side(tokens: Tokens) -> RecordSignals:
