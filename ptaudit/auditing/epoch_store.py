@@ -49,7 +49,9 @@ class EpochStore:
             }
         )
         buffer = io.BytesIO()
-        np.savez(buffer, text=np.array(text), draws=draws, drawn=np.array(drawn, dtype=np.int64))
+        np.savez(
+            buffer, text=np.array(text), draws=draws, drawn=np.array(drawn, dtype=np.int64), losses=audit.losses[epoch]
+        )
         write_whole(self._path(epoch), buffer.getvalue())
 
     def load(self, epochs: Sequence[int], audit: EpochAudit) -> float:
@@ -63,7 +65,8 @@ class EpochStore:
         seconds: dict[str, float] = {}
         for epoch in epochs:
             audit.rows[epoch], audit.groups[epoch], content = self._one(epoch)
-            audit.unreliable[epoch], seconds = content["doubts"], content["seconds"]
+            audit.losses[epoch], audit.unreliable[epoch] = content["losses"], content["doubts"]
+            seconds = content["seconds"]
             audit.reader.adopt([LayerInfo(**layer) for layer in content["layers"]])
         if audit.encoders is not None and epochs:
             audit.encoders.load(self.folder, epochs[-1])
@@ -76,10 +79,11 @@ class EpochStore:
             with open_npz(path) as stored:
                 content = json.loads(str(stored["text"]))
                 draws = dict(zip(stored["drawn"].tolist(), stored["draws"]))
+                content["losses"] = stored["losses"].astype(np.float64)
             rows = [dict(zip(COLUMNS, values, strict=True)) for values in content["rows"]]
             found = tuple(Row(**row, draws=draws.get(i)) for i, row in enumerate(rows))
             groups = tuple(GroupEntry(*values) for values in content["groups"])
-            return found, groups, {name: content[name] for name in ("doubts", "layers", "seconds")}
+            return found, groups, {name: content[name] for name in ("losses", "doubts", "layers", "seconds")}
         except Exception as error:  # a damaged file can fail in any way
             raise RunFolderError(
                 f"the rows of epoch {epoch} are missing or damaged",

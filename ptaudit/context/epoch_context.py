@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ptaudit.context.layer_patterns import shared
@@ -62,6 +64,7 @@ class EpochContext:
         before: the state of the model one epoch earlier, where an adversary has those weights.
         encoders: learned encoders, where the spec wants them.
         samples: where scores of single records go, if they are to be kept.
+        losses: of the audited members, then of held-out records, at the audited epochs up to this one, `(n,)` each.
         cells: numbers of the matrices of batches that are looked at together.
         memo: what was made for one view or game of this epoch and serves others.
     """
@@ -77,6 +80,7 @@ class EpochContext:
     before: Mapping[str, Tensor] | None = None
     encoders: Encoders | None = None
     samples: ScoreSink | None = None
+    losses: Sequence[NDArray[np.float64]] = ()
     cells: int = CELLS
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 

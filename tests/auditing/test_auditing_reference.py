@@ -35,7 +35,8 @@ def run(tmp_path_factory):
 def test_every_attack_has_rows_and_knows_nothing_before_training(run):
     found = joint(run)
     assert {name for epoch, name in found.index if epoch == 40} >= set(with_references())
-    assert found[0][list(with_references())].between(0.35, 0.65).all()
+    able = [name for name in with_references() if name != "shadow-classifier"]
+    assert found[0][able].between(0.35, 0.65).all()
     assert set(run.leakage[run.leakage.adversary.isin(list(with_references()))].layer) == {"*"}
 
 
@@ -104,7 +105,7 @@ def test_two_models_are_too_few_for_an_attack_that_needs_two_with_each_record(tm
         ({"fleet": {"models": 3}}, "use 4"),
         ({"fleet": None, "gates": [{"id": "g", "metric": "membership.auc", "view": "model", "max": 0.9,
           "adversary": "rmia-online", "epoch": "last"}]}, "add `fleet: {models: 16}`"),
-        ({"fleet": None, "gates": [{**OWN, "over": "joint"}]}, "needs reference models"),
+        ({"fleet": None, "gates": [{**OWN, "over": "joint"}]}, "it needs `fleet: .models: 16.` and one of: lira"),
         ({"gates": [{**OWN, "adversary": "rmia-online"}]}, "adversary `rmia-online` reports no record_tpr_at_fpr_0.01"),
         ({"gates": [{**OWN, "over": "layers"}]}, "set over: joint"),
     ],

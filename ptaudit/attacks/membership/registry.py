@@ -39,6 +39,7 @@ class MembershipAttack:
         inside: fewest reference models that were trained on each record.
         outside: fewest reference models that were not.
         epochs: fewest epochs of the loss trace.
+        learns: whether it fits a model for each target, which is too dear to repeat for every model of a fleet.
     """
 
     place: str
@@ -47,6 +48,7 @@ class MembershipAttack:
     inside: int = 0
     outside: int = 0
     epochs: int = 0
+    learns: bool = False
 
     @property
     def cost(self) -> str:
@@ -150,6 +152,14 @@ ATTACKS: dict[str, MembershipAttack] = {
     ),
     "bavaria-offline": MembershipAttack(
         f"{_HERE}.bavaria:offline", "Confidence above models without the record, variances shared likewise.", outside=2
+    ),
+    "shadow-classifier": MembershipAttack(
+        f"{_HERE}.shadow_classifier:score",
+        "Trees that learned on the reference models how members differ.",
+        ("losses", "confidence"),
+        3,
+        3,
+        learns=True,
     ),
     "loss-trace": MembershipAttack(
         f"{_HERE}.loss_trace:score", "Records whose loss moved most while the model trained.", ("loss_trace",), epochs=4

@@ -27,9 +27,18 @@ UPDATE = "update-product"
 
 OF_LAYERS = (*OF_TOKENS, UPDATE)
 
-POOLED = ("auc", "bits", "accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
+OF_OUTPUTS = ("modified-entropy", "loss-trace")
+"""Attacks on what the model says of records, now or at all audited epochs so far; they need no reference models."""
+
+POOLED = ("auc", "bits", "accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001", "tpr_at_fpr_0")
+TAIL = "tnr_at_fnr_0.01"
+"""Of the loss alone: what it foretells of attacks with reference models (arXiv 2510.19773)."""
+
 OF_EACH_RECORD = ("record_tpr_at_fpr_0.01", "record_tpr_at_fpr_0.001")
 """What is reached where every record has the false-positive rate, and not only all of them on average."""
+
+OF_FLEET = ("fleet_auc", "fleet_tpr_at_fpr_0.01")
+"""Of every reference model in turn as the target: what another training would give away."""
 
 
 def with_references() -> tuple[str, ...]:
@@ -44,7 +53,11 @@ def likelihood_ratios() -> tuple[str, ...]:
 
 def metrics_of(adversary: str) -> tuple[str, ...]:
     """What an adversary reports."""
-    return (*POOLED, *OF_EACH_RECORD) if adversary in likelihood_ratios() else POOLED
+    attack = ATTACKS.get(adversary)
+    of_loss = (TAIL,) if adversary == "loss" else ()
+    of_each = OF_EACH_RECORD if adversary in likelihood_ratios() else ()
+    of_fleet = OF_FLEET if attack is not None and attack.outside and not attack.learns else ()
+    return (*POOLED, *of_loss, *of_each, *of_fleet)
 
 
 class MembershipGame(GameSpec):
@@ -56,10 +69,10 @@ class MembershipGame(GameSpec):
         Annotated[list[Text], BeforeValidator(listed, json_schema_input_type=Text | list[Text]), Field(min_length=1)]
         | None
     ) = None
-    """Which attacks are played, one or several; default all that have the model alone, and with a `fleet` those with
-    reference models. `update-product` also has the weights of the epoch before, and reads all gradients once more."""
+    """Which attacks are played, one or several; default `loss`, `gradient-norm` and `gradient-likelihood`, and with a
+    `fleet` all but `update-product`, which also has the weights of the epoch before, and reads all gradients again."""
 
-    metrics: ClassVar[tuple[str, ...]] = (*POOLED, *OF_EACH_RECORD)
+    metrics: ClassVar[tuple[str, ...]] = (*POOLED, TAIL, *OF_EACH_RECORD, *OF_FLEET)
     uses_held_out: ClassVar[bool] = True
     about_members: ClassVar[bool] = True
     gated_over: ClassVar[str] = "joint"
@@ -67,13 +80,13 @@ class MembershipGame(GameSpec):
     @classmethod
     def all_players(cls) -> tuple[str, ...]:
         """Every attack; those with reference models play where the spec has a fleet."""
-        return (*OWN, UPDATE, *with_references())
+        return (*OWN, *OF_OUTPUTS, UPDATE, *with_references())
 
     def asked(self, spec: Spec) -> tuple[str, ...]:
         """The attacks that are played."""
         if self.attacks is not None:
             return tuple(self.attacks)
-        return OWN if spec.fleet is None else (*OWN, *with_references())
+        return OWN if spec.fleet is None else (*OWN, *OF_OUTPUTS, *with_references())
 
     @property
     def uses_fleet(self) -> bool:  # type: ignore[override]
@@ -117,8 +130,8 @@ class MembershipGame(GameSpec):
         asked = self.asked(spec)
         if gate.adversary is not None and gate.adversary not in asked:
             raise cannot_play(gate, at, "is not asked in its game", "name it in the `attacks` of the game")
-        if gate.measure in OF_EACH_RECORD:
-            _check_of_each_record(gate, at, asked)
+        if gate.measure not in POOLED:
+            _check_reported(gate, at, asked)
         if gate.over in ("joint", "all"):
             return
         if gate.adversary not in (None, *OF_LAYERS):
@@ -137,12 +150,14 @@ class MembershipGame(GameSpec):
         return self
 
 
-def _check_of_each_record(gate: GateSpec, at: Loc, asked: Collection[str]) -> None:
-    """Refuses a gate on a metric of each record that nobody reports."""
-    able = [name for name in likelihood_ratios() if name in asked]
+def _check_reported(gate: GateSpec, at: Loc, asked: Collection[str]) -> None:
+    """Refuses a gate on a metric that none of its attacks reports."""
+    able = [name for name in asked if gate.measure in metrics_of(name)]
     if not able:
-        what = f"gate `{gate.id}`: metric `{gate.metric}` needs reference models, and an attack that reports it"
-        raise fault(what, at=(*at, "metric"), remedy=f"add `fleet: {{models: 16}}`, play {likelihood_ratios()[0]}")
+        every = [name for name in MembershipGame.all_players() if gate.measure in metrics_of(name)]
+        needs = "`fleet: {models: 16}` and one of" if set(every) <= set(with_references()) else "one of"
+        what = f"gate `{gate.id}`: no attack of its game reports `{gate.metric}`"
+        raise fault(what, at=(*at, "metric"), remedy=f"it needs {needs}: {', '.join(every)}")
     if gate.adversary not in (None, *able):
         raise cannot_play(gate, at, f"reports no {gate.measure}", f"there are: {', '.join(able)}")
     if gate.over not in ("joint", "all"):

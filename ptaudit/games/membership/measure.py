@@ -19,11 +19,11 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from ptaudit.attacks.threshold import calibrate, fit_gradient_likelihood, shuffled_halves
-from ptaudit.games.membership.info import OF_TOKENS, OWN
+from ptaudit.games.membership.info import OF_TOKENS, OWN, TAIL, metrics_of
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.permutation import derangement
-from ptaudit.stats.roc import LOW_FPRS, auc_estimate, tpr_at_fpr_estimate, tpr_name
+from ptaudit.stats.roc import LOW_FPRS, auc_estimate, tnr_at_fnr_estimate, tpr_at_fpr_estimate, tpr_name
 
 Array = NDArray[np.float64]
 Halves = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -38,6 +38,7 @@ MIN_RECORDS = 40
 """Fewest members, and fewest non-members."""
 
 _NULL_SHUFFLES = 20
+_TAIL_FNR = 0.01
 _TINY = 1e-30
 
 
@@ -91,8 +92,8 @@ def measure(
     keys += [(name, row) for name in OF_TOKENS for row in rows]
     keys = [key for key in keys if key in more or key[0] in attacks]
     if n < MIN_RECORDS:
-        lost = _all_inconclusive(f"needs {MIN_RECORDS} members and as many non-members, has {n}", n)
-        return Measured(dict.fromkeys(keys, lost), {})
+        why = f"needs {MIN_RECORDS} members and as many non-members, has {n}"
+        return Measured({key: unmeasured(key[0], why, n) for key in keys}, {})
     halves = [_halves(side, seed + i) for i, side in enumerate((members, others))]
     return _estimates({**_scores((members, others), halves, attacks), **more}, halves, seed)
 
@@ -157,9 +158,9 @@ def _estimates(scores: Mapping[Key, Sides], halves: Sequence[Halves], seed: int)
         for key, both in scores.items()
         if all(np.isfinite(side[index]).all() for side, index in zip(both, used))
     }
-    lost = _all_inconclusive("scores that are not finite", 0)
+    lost = {key: unmeasured(key[0], "scores that are not finite", 0) for key in scores}
     if not finite:
-        return Measured(dict.fromkeys(scores, lost), {})
+        return Measured(lost, {})
     truth = [np.repeat([True, False], [len(side[half]) for side in halves]) for half in range(2)]
     played = {key: _play(both, halves, truth, seed) for key, both in finite.items()}
     bits = from_matrix(
@@ -175,11 +176,13 @@ def _estimates(scores: Mapping[Key, Sides], halves: Sequence[Halves], seed: int)
             "auc": auc_estimate(inside, outside, seed=seed, null=nulls[i]),
             "bits": bits[i].clipped(0.0, 1.0),
             "accuracy": right[i].clipped(0.0, 1.0),
-            **{tpr_name(f): tpr_at_fpr_estimate(inside, outside, f, seed=seed, null=f) for f in LOW_FPRS},
+            **{tpr_name(f): tpr_at_fpr_estimate(inside, outside, f, seed=seed) for f in (*LOW_FPRS, 0.0)},
         }
+        if key[0] == "loss":
+            lines[TAIL] = tnr_at_fnr_estimate(inside, outside, _TAIL_FNR, seed=seed)
         found[key] = {metric: learned(key[0], estimate) for metric, estimate in lines.items()}
     normal = {key: _by_record(p.normal, finite[key], halves) for key, p in played.items()}
-    return Measured({key: found.get(key, lost) for key in scores}, normal)
+    return Measured({**lost, **found}, normal)
 
 
 def _by_record(normal: Array, sides: Sides, halves: Sequence[Halves]) -> Sides:
@@ -243,6 +246,6 @@ def _shuffled_auc(scores: Sequence[Array], member: NDArray[np.bool_], seed: int)
     return np.asarray((sums - inside * (inside + 1) / 2) / (inside * (len(member) - inside)))
 
 
-def _all_inconclusive(reason: str, n: int) -> Lines:
-    names = ("auc", "bits", "accuracy", *(tpr_name(fpr) for fpr in LOW_FPRS))
-    return {name: replace(inconclusive(reason, ceiling=1.0), n=n) for name in names}
+def unmeasured(adversary: str, reason: str, n: int = 0) -> Lines:
+    """All that an adversary reports, as inconclusive."""
+    return {name: replace(inconclusive(reason, ceiling=1.0), n=n) for name in metrics_of(adversary)}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptaudit.attacks.membership.registry import ATTACKS
-from ptaudit.attacks.membership.signals import references
+from ptaudit.attacks.membership.signals import References, Signals, references
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.reference import Said, signals_of
-from ptaudit.games.membership.each_record import true_positive_rates
-from ptaudit.games.membership.info import likelihood_ratios, with_references
+from ptaudit.games.membership.fleet_rates import FleetAttack, rates_of_each_record, rates_of_fleet
+from ptaudit.games.membership.info import OF_FLEET, OF_OUTPUTS, likelihood_ratios, metrics_of, with_references
 from ptaudit.games.membership.measure import Key, Lines, Sides
 from ptaudit.training.fleet.signals import observed_alone
 
@@ -24,35 +25,58 @@ class FromOutputs:
     Attributes:
         scores: by every attack that can run.
         lost: why others cannot.
-        of_each_record: what attacks reach at a false-positive rate that is every record's own.
+        beyond: what attacks reach beyond the one audited model.
     """
 
     scores: Mapping[Key, Sides] = field(default_factory=dict)
     lost: Mapping[Key, str] = field(default_factory=dict)
-    of_each_record: Mapping[Key, Lines] = field(default_factory=dict)
+    beyond: Mapping[Key, Lines] = field(default_factory=dict)
 
 
 def by_outputs(context: EpochContext, asked: Collection[str], row: int) -> FromOutputs:
-    """Scores of all layers jointly, which are the row `row`."""
-    session, models = context.session, context.session.reference
-    names = [name for name in with_references() if name in asked]
-    if not names or models is None or context.epoch not in models.said.epochs:
+    """Scores of all layers jointly, which are the row `row`; attacks that lack reference models are left out."""
+    session = context.session
+    index, members = np.concatenate([session.members, session.others]), len(session.members)
+    there = _references(context, index)
+    names = [name for name in OF_OUTPUTS if name in asked]
+    names += [name for name in with_references() if name in asked and there is not None]
+    if not names:
         return FromOutputs()
-    index = np.concatenate([session.members, session.others])
-    records, loss = session.records, session.spec.train.loss
+    target = _target(context, index)
+    lost = {(name, row): why for name in names if (why := ATTACKS[name].missing(target, there))}
+    scores: dict[Key, Sides] = {}
+    beyond: dict[Key, Lines] = {}
+    for name in names:
+        key = (name, row)
+        if key in lost:
+            continue
+        if there is None or not ATTACKS[name].outside:
+            found = ATTACKS[name](target)
+        else:
+            played = FleetAttack.of(ATTACKS[name], target, there)
+            found, beyond[key] = played.target, _beyond(name, played, members, context.seed)
+        scores[key] = found[:members], found[members:]
+    return FromOutputs(scores, lost, beyond)
+
+
+def _beyond(name: str, played: FleetAttack, members: int, seed: int) -> Lines:
+    of_each = rates_of_each_record(played, members, seed) if name in likelihood_ratios() else {}
+    of_fleet = rates_of_fleet(played, seed) if OF_FLEET[0] in metrics_of(name) else {}
+    return {**of_each, **of_fleet}
+
+
+def _target(context: EpochContext, index: NDArray[np.int64]) -> Signals:
+    """What the audited model says of some records, and how its losses went at the audited epochs so far."""
+    session = context.session
     own = Said(*observed_alone(context.model, session.loss, session.batch, index))
-    target = signals_of(own, records, loss, index)
+    signals = signals_of(own, session.records, session.spec.train.loss, index)
+    return replace(signals, loss_trace=np.stack(context.losses) if context.losses else None)
+
+
+def _references(context: EpochContext, index: NDArray[np.int64]) -> References | None:
+    """What the reference models say of them; None where there are none, or none that looked at this epoch."""
+    session, models = context.session, context.session.reference
+    if models is None or context.epoch not in models.said.epochs:
+        return None
     said, included = models.at(context.epoch, index)
-    there = references(signals_of(said, records, loss, index), included)
-    missing = {name: why for name in names if (why := ATTACKS[name].missing(target, there))}
-    able, n = [name for name in names if name not in missing], len(session.members)
-    scored = {name: ATTACKS[name](target, there) for name in able}
-    return FromOutputs(
-        {(name, row): (both[:n], both[n:]) for name, both in scored.items()},
-        {(name, row): why for name, why in missing.items()},
-        {
-            (name, row): true_positive_rates(name, target, there, n, context.seed)
-            for name in likelihood_ratios()
-            if name in scored
-        },
-    )
+    return references(signals_of(said, session.records, session.spec.train.loss, index), included)

@@ -15,10 +15,10 @@ from ptaudit.context.memo import Key
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.games.game_play import GamePlay
-from ptaudit.games.membership.each_record import FPRS, models_needed
+from ptaudit.games.membership.fleet_rates import FPRS, models_needed
 from ptaudit.games.membership.groups import group_scores
-from ptaudit.games.membership.info import OF_LAYERS, POOLED, UPDATE, MembershipGame, likelihood_ratios, metrics_of
-from ptaudit.games.membership.measure import MIN_RECORDS, Measured, RecordSignals, measure
+from ptaudit.games.membership.info import OF_LAYERS, POOLED, UPDATE, MembershipGame, likelihood_ratios
+from ptaudit.games.membership.measure import MIN_RECORDS, Measured, RecordSignals, measure, unmeasured
 from ptaudit.games.membership.outputs import by_outputs
 from ptaudit.games.membership.update import by_update
 from ptaudit.sketches.tokens import Tokens
@@ -100,10 +100,10 @@ def _play(context: EpochContext, sheet: ScoreSheet, game: MembershipGame) -> Mea
     scored, lost = by_update(context) if UPDATE in asked else ({}, {})
     played = measure(sides[0], sides[1], context.seed, {**held.scores, **scored}, asked)
     found = dict(played.lines)
-    for key, more in held.of_each_record.items():
+    for key, more in held.beyond.items():
         found[key] = found[key] | more
     for key, why in {**held.lost, **lost}.items():
-        found[key] = dict.fromkeys(metrics_of(key[0]), inconclusive(why))
+        found[key] = unmeasured(key[0], why)
     if reason := who_is_unknown(context.session.spec):
         found = {key: dict.fromkeys(one, inconclusive(reason)) for key, one in found.items()}
     if why := sheet.why_not():

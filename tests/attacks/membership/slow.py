@@ -9,6 +9,7 @@ import statistics
 import numpy as np
 from scipy import special, stats
 from scipy.optimize import brentq
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 
 def loss(target, known, inside, outside):
@@ -162,6 +163,56 @@ def predictive(sides, expected):
 
 def grand(sides):
     return [statistics.fmean(statistics.fmean(some) for some in sides)] * len(sides)
+
+
+def shadow_classifier(target, known, inside, outside):
+    examples, member = [], []
+    for model in range(len(inside)):
+        without = [left_out(mask, model, partner_of(inside, outside, model)) for mask in (inside, outside)]
+        facts = shadow_features(known.model(model), known, *without)
+        for record in range(len(facts)):
+            if inside[model, record] or outside[model, record]:
+                examples.append(facts[record])
+                member.append(bool(inside[model, record]))
+    trees = HistGradientBoostingClassifier(
+        max_iter=60, learning_rate=0.06, min_samples_leaf=200, l2_regularization=1, early_stopping=False
+    )
+    trees.fit(examples, member)
+    return trees.decision_function(shadow_features(target, known, inside, outside))
+
+
+def shadow_features(target, known, inside, outside):
+    attacks = [attack(target, known, inside, outside) for attack in (bavaria_online, lira_online_global, rmia_online)]
+    found = []
+    for record, own in enumerate(target.confidence):
+        facts = [own]
+        for mask in (inside, outside):
+            some = picked(known.confidence, mask, record)
+            mean, spread = statistics.fmean(some), statistics.stdev(some)
+            facts += [mean, spread, own - mean, (own - mean) / spread]
+        found.append([*facts, *(scores[record] for scores in attacks)])
+    return found
+
+
+def partner_of(inside, outside, model):
+    """For each record the model of the other side that has the same place there, counted round."""
+    found = []
+    for record in range(inside.shape[1]):
+        sides = [[m for m in range(len(inside)) if mask[m, record]] for mask in (inside, outside)]
+        own = next((i for i, side in enumerate(sides) if model in side), None)
+        other = [] if own is None else sides[1 - own]
+        found.append(other[sides[own].index(model) % len(other)] if other else None)
+    return found
+
+
+def left_out(mask, model, partner):
+    """A mask without a model, and for each record without its partner."""
+    left = mask.copy()
+    left[model] = False
+    for record, other in enumerate(partner):
+        if other is not None:
+            left[other, record] = False
+    return left
 
 
 def loss_trace(target, known, inside, outside):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import nct, t
+from scipy.stats import nct, norm, t
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "attacks" / "membership"))
 
@@ -13,7 +13,7 @@ from population import halves, one, population
 
 from ptaudit.attacks.membership.registry import ATTACKS
 from ptaudit.attacks.membership.signals import references
-from ptaudit.games.membership.each_record import models_needed, true_positive_rates
+from ptaudit.games.membership.fleet_rates import FleetAttack, models_needed, rates_of_each_record, rates_of_fleet
 from ptaudit.games.membership.info import OF_EACH_RECORD, likelihood_ratios
 from ptaudit.stats.roc import tpr_at_fpr
 
@@ -27,7 +27,8 @@ def audited(shift, models=64, n=2000, seed=0, attack="lira-offline"):
     included = halves(models, 2 * n, generator)
     there = references(records.signals(included, generator), included)
     target = one(records.signals((np.arange(2 * n) < n)[None], generator))
-    return true_positive_rates(attack, target, there, n, seed), ATTACKS[attack](target, there)
+    played = FleetAttack.of(ATTACKS[attack], target, there)
+    return rates_of_each_record(played, n, seed), played.target
 
 
 def test_only_likelihood_ratios_have_them():
@@ -61,3 +62,38 @@ def test_too_few_models_are_inconclusive_with_the_number_needed():
     assert few[OF_EACH_RECORD[1]].status == "inconclusive: needs 14 reference models, there are 8"
     assert audited(2.0, models=10, n=600)[0][NAME].conclusive
     assert models_needed(ATTACKS["lira-online"], 0.001) == 14
+
+
+def test_the_fleets_own_rates_are_those_of_another_training():
+    """Scores of records of one spread are Gaussian, 1.5 spreads apart: what each of 40 models gives away is known."""
+    generator = np.random.default_rng(3)
+    records, included = population(800, generator, 1.5), halves(40, 800, generator)
+    there = references(records.signals(included, generator), included)
+    target = one(records.signals((np.arange(800) < 400)[None], generator))
+    found = rates_of_fleet(FleetAttack.of(ATTACKS["lira-online-global"], target, there), 0)
+    auc, rate = found["fleet_auc"], found["fleet_tpr_at_fpr_0.01"]
+    assert auc.value == pytest.approx(norm.cdf(1.5 / np.sqrt(2.0)), abs=0.02)
+    assert auc.lo < auc.value < auc.hi < auc.lo + 0.05
+    assert rate.value == pytest.approx(norm.sf(norm.isf(0.01) - 1.5), abs=0.05)
+    assert (auc.n, auc.null, auc.ceiling) == (800, 0.5, 1.0)
+
+
+def test_too_few_models_for_the_fleets_own_rates():
+    found = rates_of_fleet(fleet_of_4("lira-online"), 0)
+    assert {one.status for one in found.values()} == {"inconclusive: needs 6 reference models, there are 4"}
+    assert all(one.conclusive for one in rates_of_fleet(fleet_of_4("rmia-offline"), 0).values())
+
+
+def fleet_of_4(name):
+    generator = np.random.default_rng(0)
+    records, included = population(400, generator, 1.0), halves(4, 400, generator)
+    there = references(records.signals(included, generator), included)
+    return FleetAttack.of(ATTACKS[name], one(records.signals((np.arange(400) < 200)[None], generator)), there)
+
+
+def test_what_fits_a_model_for_each_target_is_not_repeated_in_every_model():
+    generator = np.random.default_rng(0)
+    records, included = population(400, generator, 1.0), halves(8, 400, generator)
+    there = references(records.signals(included, generator), included)
+    target = one(records.signals((np.arange(400) < 200)[None], generator))
+    assert FleetAttack.of(ATTACKS["shadow-classifier"], target, there).fleet is None
