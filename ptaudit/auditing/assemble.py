@@ -64,7 +64,7 @@ def assemble(session: Session, seeds: Sequence[SeedRun], defended: Sequence[Defe
     every = [*seeds, *(seed for one in defended for seed in one.seeds)]
     seconds = {phase: sum(seed.seconds.get(phase, 0.0) for seed in every) for phase in _phases(every)}
     if session.reference is not None:
-        seconds["reference models"] = session.reference.seconds
+        seconds["reference models"] = session.reference.seconds + sum(one.reference_seconds for one in defended)
     several = tuple(map(Table.of, tables)) if len(tables) > 1 else ()
     groups = groups_of_all(seeds, defended)
     whole = (Table.of(rows), seeds[0].layers, _epochs(seeds), manifest, seconds, text)

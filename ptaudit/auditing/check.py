@@ -85,7 +85,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         step_seconds=step,
         estimate_seconds={
             "training": seeds * trainings * training,
-            **({} if spec.fleet is None else {"reference models": spec.fleet.models * training}),
+            **({} if spec.fleet is None else {"reference models": trainings * spec.fleet.models * training}),
             "capture": seeds * trainings * epochs * records * probe.read_seconds,
             "games": seeds * epochs * games,
         },

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ptaudit.auditing.folder import Workplace
+from ptaudit.auditing.reference import with_reference_models
 from ptaudit.auditing.seed import SeedRun, run_seeds
 from ptaudit.context.session import Session
 from ptaudit.progress import Progress
@@ -24,6 +25,8 @@ class DefendedRun:
 
     defense: DefenseSpec
     seeds: tuple[SeedRun, ...]
+    reference_seconds: float = 0.0
+    """Spent on training reference models with it."""
 
     @property
     def entry(self) -> DefenseEntry:
@@ -50,13 +53,16 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def run_defended(session: Session, place: Workplace, progress: Progress) -> list[DefendedRun]:
-    """Train and audit with every defense of the spec. One that diverges keeps the epochs before."""
+    """Train and audit with every defense of the spec, with reference models that were trained with it where there are
+    any. One that diverges keeps the epochs before."""
     found = []
     for defense in session.spec.defenses:
         progress.log(f"defense {defense.title}")
+        part = f"defenses/{defense.title}"
         mine = defended_session(session, session.spec.with_defense(defense))
-        there = replace(place, part=f"defenses/{defense.title}")
-        found.append(DefendedRun(defense, tuple(run_seeds(mine, there, progress))))
+        mine = with_reference_models(mine, place.state, progress, part)
+        seconds = 0.0 if mine.reference is None else mine.reference.seconds
+        found.append(DefendedRun(defense, tuple(run_seeds(mine, replace(place, part=part), progress)), seconds))
     return found
 
 

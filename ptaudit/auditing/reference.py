@@ -19,13 +19,14 @@ from ptaudit.training.fleet.fleet import train_fleet
 FOLDER = "reference"
 
 
-def with_reference_models(session: Session, state: Path, progress: Progress) -> Session:
+def with_reference_models(session: Session, state: Path, progress: Progress, part: str = "") -> Session:
     """The session with its reference models, where the spec asks for them.
 
     Args:
         session: what is audited.
         state: where a run keeps what it goes on from: models are kept there, unless `fleet.folder` says where.
         progress: where to report.
+        part: of several trainings, the folder of one among the models.
 
     Raises:
         RunFolderError: the folder holds models of another training.
@@ -37,7 +38,8 @@ def with_reference_models(session: Session, state: Path, progress: Progress) -> 
     pool, seed = pool_of(session), spec.train.all_seeds[0]
     what = (session.records, pool, spec.train, session.loss, session.model, spec.audited_epochs, seed)
     context = FleetContext(*what, session.device, session.augment)
-    fleet = spec.fleet if spec.fleet.folder else spec.fleet.model_copy(update={"folder": str(state / FOLDER)})
+    folder = Path(spec.fleet.folder or state / FOLDER) / part
+    fleet = spec.fleet.model_copy(update={"folder": str(folder)})
     began = time.perf_counter()
     said = train_fleet(context, fleet, fleet_key(spec), progress)
     return replace(session, reference=ReferenceModels(said, pool, time.perf_counter() - began))

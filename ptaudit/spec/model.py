@@ -220,9 +220,6 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
         if self.replay is not None:
             what = "reference models are trained as the audited model is, and `replay` does not say how it was"
             raise fault(what, at=("fleet",), remedy="remove one of them, or describe the training in `train`")
-        if self.defenses:
-            what = "`defenses` repeats the training with each of them, and reference models are of one training"
-            raise fault(what, at=("fleet",), remedy="remove one of the two; `train.defense` and `fleet` go together")
         return self
 
     @model_validator(mode="after")

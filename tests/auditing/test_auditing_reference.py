@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from audit_case import ONE_VIEW, call, write_spec
+from safetensors import safe_open
 
 import ptaudit
 from ptaudit.attacks.membership.registry import ATTACKS, MembershipAttack
@@ -101,7 +102,6 @@ def test_two_models_are_too_few_for_an_attack_that_needs_two_with_each_record(tm
     ("changes", "what"),
     [
         ({"audit__games": ["identity"]}, "no use without a game"),
-        ({"defenses": [{"name": "sign"}]}, "reference models are of one training"),
         ({"fleet": {"models": 3}}, "use 4"),
         ({"fleet": None, "gates": [{"id": "g", "metric": "membership.auc", "view": "model", "max": 0.9,
           "adversary": "rmia-online", "epoch": "last"}]}, "add `fleet: {models: 16}`"),
@@ -109,7 +109,7 @@ def test_two_models_are_too_few_for_an_attack_that_needs_two_with_each_record(tm
         ({"gates": [{**OWN, "adversary": "rmia-online"}]}, "adversary `rmia-online` reports no record_tpr_at_fpr_0.01"),
         ({"gates": [{**OWN, "over": "layers"}]}, "set over: joint"),
     ],
-    ids=["no game", "defenses", "odd", "gate without models", "own rate without", "own rate of another", "of layers"],
+    ids=["no game", "odd", "gate without models", "own rate without", "own rate of another", "of layers"],
 )  # fmt: skip
 def test_what_has_no_use_is_refused(tmp_path, changes, what):
     with pytest.raises(SpecError, match=what):
@@ -139,3 +139,21 @@ def test_an_attack_from_outside_plays_too(tmp_path, monkeypatch):
     )
     assert 0.0 < joint(found)[2]["mine"] < 1.0
     assert found.exit_code == 0
+
+
+def test_every_defense_has_reference_models_that_were_trained_with_it(tmp_path):
+    """Those of the training as it is would say nothing of noisy models; kept models are told apart by folder."""
+    noise = {"name": "dp", "clip": 0.1, "noise_multiplier": 20.0}
+    folder = {"fleet": {"models": 4, "folder": "kept"}}
+    run = ptaudit.audit(write_spec(tmp_path, **{**FLEET, **folder, "defenses": [noise]}), out=tmp_path / "run")
+    first = [tmp_path / "kept" / part / "model-00000.safetensors" for part in ("", "defenses/dp-20-c0.1")]
+    plain, noisy = (safe_open(path, "numpy").get_tensor("outputs") for path in first)
+    assert np.abs(plain - noisy).max() > 0.1
+    of_model = run.leakage[(run.leakage["view"] == "model") & (run.leakage.epoch == 2)].set_index("trained_with")
+    assert set(of_model.loc["dp-20-c0.1"].adversary) == set(of_model.loc["none"].adversary) >= set(with_references())
+    # The same as where the training itself has the defense.
+    alone = ptaudit.audit(
+        write_spec(tmp_path, **{**FLEET, "train__defense": {**noise, "name": "dp_sgd"}}), out=tmp_path / "alone"
+    )
+    values = alone.leakage[(alone.leakage["view"] == "model") & (alone.leakage.epoch == 2)].value
+    np.testing.assert_array_equal(of_model.loc["dp-20-c0.1"].value, values)
