@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from ptaudit.attacks.whole import noisy_cells, root_of
@@ -17,10 +18,14 @@ from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.defended_runs import defended_sessions
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.observations import undefended
+from ptaudit.context.reference import ReferenceModels
 from ptaudit.context.session import Session
 from ptaudit.games.common.observed import observe, why_not
 from ptaudit.games.game_play import play_of, run_game
 from ptaudit.spec.game import GameSpec
+from ptaudit.training.fleet.assignment import assignment
+from ptaudit.training.fleet.fleet import ReferenceSignals
+from ptaudit.training.fleet.signals import observed_alone
 from ptaudit.training.trajectory import copy_of_state
 from ptaudit.views import View
 from ptaudit.views.replayed import why_not as why_not_shown
@@ -201,10 +206,28 @@ def _model_seconds(probe: CostProbe, game: GameSpec) -> float:
     n = max(n, min(len(session.members), _PER_COORDINATE * dim))
     values = torch.randn(layers, n, dim, generator=torch.Generator().manual_seed(0))
     some = replace(session, members=session.members[:n], others=session.others[: len(probe.outside.loss)])
+    some = replace(some, reference=_reference(probe, some))
     tokens = replace(inside, values=values.to(inside.values.device))
     before = copy_of_state(probe.model) if game.needs_earlier_weights else None
     context = EpochContext(some, 1, 0, probe.model, probe.reader.layers, tokens, probe.outside, probe.reader, before)
     return once(lambda: run_game(context, game))[1] * len(session.members) / n
+
+
+def _reference(probe: CostProbe, session: Session) -> ReferenceModels | None:
+    """Reference models that say of the records what the model says, and noise."""
+    if session.spec.fleet is None:
+        return None
+    models, index = session.spec.fleet.models, np.sort(np.concatenate([session.members, session.others]))
+    outputs, losses = observed_alone(probe.model, session.loss, session.batch, index)
+    noise = np.random.default_rng(0)
+    said = ReferenceSignals(
+        (1,),
+        outputs + noise.standard_normal((models, 1, *outputs.shape), dtype=np.float32),
+        np.abs(losses + noise.standard_normal((models, 1, *losses.shape), dtype=np.float32)),
+        assignment(models, len(index), 0),
+        (),
+    )
+    return ReferenceModels(said, index)
 
 
 def once(work: Callable[[], T]) -> tuple[T, float]:
