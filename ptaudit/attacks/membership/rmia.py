@@ -18,8 +18,7 @@ from ptaudit.attacks.membership.signals import Array, Mask, References, Signals,
 GAMMA = 2.0
 """How much more likely a record must be than one of the population; the paper's."""
 
-OFFLINE_A = 0.3
-"""p inside = a · p outside + (1 - a), the paper's for CIFAR-10; 1 where training on a record changes nothing."""
+_USUAL_A = 0.3
 
 
 def online(target: Signals, references: References | None, gamma: float = GAMMA) -> Array:
@@ -31,7 +30,7 @@ def online(target: Signals, references: References | None, gamma: float = GAMMA)
 
 
 def offline(
-    target: Signals, references: References | None, gamma: float = GAMMA, offline_a: float = OFFLINE_A
+    target: Signals, references: References | None, gamma: float = GAMMA, offline_a: float | None = None
 ) -> Array:
     """Scores in [0, 1] where no reference model saw x, `(n,)`; needs 1 model outside.
 
@@ -41,13 +40,33 @@ def offline(
         target: signals of the audited model.
         references: models without each record.
         gamma: see `GAMMA`.
-        offline_a: a, in [0, 1].
+        offline_a: a, in [0, 1]; by default that of the reference models, see `fitted_a`.
     """
     known = given(references)
-    outside = _log_mean(given(known.signals.losses), known.outside)
-    if offline_a < 1.0:
-        outside = np.logaddexp(outside + math.log((1.0 + offline_a) / 2.0), math.log((1.0 - offline_a) / 2.0))
-    return _dominance(target, outside, gamma)
+    a = fitted_a(known) if offline_a is None else offline_a
+    return _dominance(target, _log_p(_log_mean(given(known.signals.losses), known.outside), a), gamma)
+
+
+def fitted_a(known: References) -> float:
+    """The a of p inside = a · p outside + (1 - a), by least squares over the records that have models on both sides.
+
+    The paper finds it by attacking reference models (0.3 for CIFAR-10, which is used where no record has both); 1 where
+    training on a record changes nothing.
+    """
+    both = known.inside.any(0) & known.outside.any(0)
+    if not both.any():
+        return _USUAL_A
+    losses = given(known.signals.losses)[:, both]
+    inside, outside = (1.0 - np.exp(_log_mean(losses, mask[:, both])) for mask in (known.inside, known.outside))
+    squares = float(outside @ outside)
+    return min(float(inside @ outside) / squares, 1.0) if squares > 0.0 else _USUAL_A
+
+
+def _log_p(log_out: Array, a: float) -> Array:
+    """Logarithm of the mean of p outside and of the p inside that it foretells."""
+    if a == 1.0:
+        return log_out
+    return np.asarray(np.logaddexp(log_out + math.log((1.0 + a) / 2.0), math.log((1.0 - a) / 2.0)))
 
 
 def _log_mean(losses: Array, mask: Mask) -> Array:

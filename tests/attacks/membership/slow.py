@@ -97,11 +97,13 @@ def rmia_online(target, known, inside, outside):
 
 
 def rmia_offline(target, known, inside, outside):
-    def p(record):
-        zero = statistics.fmean(math.exp(-v) for v in picked(known.losses, outside, record))
-        return (1.3 * zero + 0.7) / 2
+    def p(record, mask):
+        return statistics.fmean(math.exp(-v) for v in picked(known.losses, mask, record))
 
-    return dominance(target, p)
+    doubts = [(1 - p(record, inside), 1 - p(record, outside)) for record in range(len(target.losses))]
+    slope = np.linalg.lstsq([[zero] for _, zero in doubts], [one for one, _ in doubts])[0][0]
+    a = min(max(slope, 0), 1)
+    return dominance(target, lambda record: ((1 + a) * p(record, outside) + 1 - a) / 2)
 
 
 def dominance(target, p):

@@ -9,7 +9,8 @@ from scipy import stats
 
 from ptaudit.attacks.membership.fleet import calibrated_fleet_scores, calibrated_scores, fleet_scores
 from ptaudit.attacks.membership.registry import ATTACKS
-from ptaudit.attacks.membership.signals import References, leave_one_out, references
+from ptaudit.attacks.membership.rmia import fitted_a
+from ptaudit.attacks.membership.signals import References, from_losses, leave_one_out, references
 from ptaudit.stats.per_record import standardised
 from ptaudit.stats.roc import auc, auc_estimate, tpr_at_fpr, tpr_at_fpr_estimate
 from ptaudit.stats.two_way import FleetScores
@@ -86,6 +87,15 @@ def test_with_4_references_rmia_is_above_lira_and_with_64_they_agree():
     )
     assert few["rmia-online"] > few["lira-online"] + 0.1
     assert many["rmia-online"] == pytest.approx(many["lira-online"], abs=0.03)
+
+
+@pytest.mark.parametrize("a", [0.0, 0.3, 1.0])
+def test_rmia_offline_finds_how_much_training_on_a_record_changes(a):
+    outside = np.linspace(0.1, 0.9, 50)
+    probability = np.stack([outside] * 2 + [a * outside + 1.0 - a] * 2)
+    included = np.repeat([False, True], 2)[:, None] & np.ones(50, dtype=bool)
+    assert fitted_a(references(from_losses(-np.log(probability)), included)) == pytest.approx(a, abs=1e-6)
+    assert fitted_a(references(from_losses(-np.log(probability[:2])), included[:2])) == 0.3
 
 
 @pytest.mark.parametrize("spreads", [0.0, 0.5])
