@@ -3,7 +3,7 @@ import pytest
 from fleets_in_motion import fleet
 from scipy import stats
 
-from ptaudit.stats.dynamics.exposure import effect
+from ptaudit.stats.dynamics.apart import effect
 from ptaudit.stats.dynamics.features import fleet_features, run_features
 from ptaudit.stats.dynamics.forecast import cross_fitted, early_warning, forecast, halves, most_vulnerable
 from ptaudit.stats.dynamics.plane import points

@@ -5,7 +5,7 @@ import pytest
 from fleets_in_motion import exposed_from, fleet
 from scipy import stats
 
-from ptaudit.stats.dynamics.exposure import effect, exposure
+from ptaudit.stats.dynamics.apart import effect
 from ptaudit.stats.dynamics.movement import movement
 from ptaudit.stats.dynamics.plane import points
 from ptaudit.stats.dynamics.regions import CONSPICUOUS, EXPOSED, HIDDEN, even, quarters
@@ -77,7 +77,7 @@ def test_without_signal_no_transition_no_speed_and_no_record_is_beyond_chance():
         alarms["speed"] += found.speed.p_values.min() <= 0.05
         alarms["displacement"] += found.displacement.p_values.min() <= 0.05
         alarms["entropy change"] += found.entropy_change.p_values.min() <= 0.05
-        alarms["records"] += (exposure(drawn, seed=seed, permutations=39).place >= 0).any()
+        alarms["records"] += (found.exposure.place >= 0).any()
     assert max(alarms.values()) <= 8, alarms
 
 
@@ -112,7 +112,7 @@ def test_intervals_cover_new_records_and_new_models():
 def test_a_record_is_exposed_from_the_epoch_on_at_which_it_became_so():
     when = np.where(np.arange(120) < 24, np.arange(120) % 4, -1)
     drawn = fleet(np.random.default_rng(5), 32, 120, exposed_from(4, 120, when, size=8.0))
-    found = exposure(drawn, seed=0)
+    found = movement(drawn, seed=0, draws=20, permutations=99).exposure
     np.testing.assert_array_equal(found.place, when)
     np.testing.assert_array_equal(found.epoch, np.where(when < 0, np.nan, when + 1.0))
     assert found.p_values.shape == (4, 120)
@@ -126,7 +126,7 @@ def test_who_is_called_a_member_everywhere_is_conspicuous_not_exposed():
     scores = drawn.scores + np.where(np.arange(200) < 20, 4.0, 0.0)
     drawn = type(drawn)(scores, drawn.inside, drawn.outside, drawn.epochs)
     assert (quarters(32).place(points(drawn))[:, :20] == CONSPICUOUS).all()
-    assert (exposure(drawn, seed=0).place == -1).all()
+    assert (movement(drawn, seed=0, draws=20, permutations=99).exposure.place == -1).all()
 
 
 def test_shuffles_keep_the_models_of_each_record():
@@ -151,7 +151,7 @@ def test_familywise_p_values_count_the_largest_of_each_shuffle():
 def test_a_measure_of_ones_own_and_too_few_models():
     drawn = fleet(np.random.default_rng(0), 12, 50, np.full((2, 50), 2.0))
     mean_tpr = Measure(lambda at: at[..., 1].T)
-    found = resampled(drawn, {"tpr": mean_tpr}, seed=0, draws=30, permutations=9)["tpr"]
+    found = resampled(drawn, {"tpr": mean_tpr}, seed=0, draws=30, permutations=9).numbers["tpr"]
     assert found.values == pytest.approx(points(drawn)[..., 1].mean(1))
     assert found.draws.shape == (30, 2)
     assert found.chance.shape == (9, 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ptaudit.stats.dynamics.exposure import effect
+from ptaudit.stats.dynamics.apart import effect
 from ptaudit.stats.dynamics.plane import FleetTrajectory, points, sides
 
 Array = NDArray[np.float64]
@@ -16,7 +16,7 @@ Features = dict[str, Array]
 
 
 def fleet_features(trajectory: FleetTrajectory) -> list[Features]:
-    """At each epoch, of the scores up to it: how far those with and without a record are apart (`exposure.effect`; now,
+    """At each epoch, of the scores up to it: how far those with and without a record are apart (`apart.effect`; now,
     mean and largest so far, last gain), the advantage TPR - FPR, the FPR, and the mean score without the record."""
     apart, at, (outside, _) = effect(trajectory), points(trajectory), sides(trajectory)
     before = np.concatenate([apart[:1], apart[:-1]])

@@ -26,9 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.stats.bootstrap import DRAWS
+from ptaudit.stats.dynamics.exposure import Exposure, exposure_of
 from ptaudit.stats.dynamics.plane import FleetTrajectory, points
 from ptaudit.stats.dynamics.regions import EXPOSED, Regions, even, quarters
-from ptaudit.stats.dynamics.resampled import CERTAIN, PERMUTATIONS, Measure, Resampled, resampled
+from ptaudit.stats.dynamics.resampled import CERTAIN, PERMUTATIONS, Measure, Resampled, Rescore, resampled
 from ptaudit.stats.dynamics.transitions import (
     Transitions,
     already_exposed,
@@ -74,6 +75,7 @@ class Movement:
         entropy_change: from the first epoch to the last.
         transitions: between the regions of `regions.quarters`.
         already_exposed: at each epoch; inconclusive where too few are exposed at the end.
+        exposure: when each record becomes exposed.
     """
 
     epochs: Array
@@ -83,12 +85,26 @@ class Movement:
     entropy_change: Course
     transitions: Transitions
     already_exposed: tuple[Estimate, ...]
+    exposure: Exposure
 
 
 def movement(
-    trajectory: FleetTrajectory, *, seed: int, draws: int = DRAWS, permutations: int = PERMUTATIONS
+    trajectory: FleetTrajectory,
+    *,
+    seed: int,
+    draws: int = DRAWS,
+    permutations: int = PERMUTATIONS,
+    rescore: Rescore | None = None,
 ) -> Movement:
-    """All of it, of one set of resamples and shuffles (see `resampled`).
+    """All of it, of one set of resamples and shuffles.
+
+    Args:
+        trajectory: the fleet.
+        seed: of resamples and shuffles.
+        draws: number of resamples.
+        permutations: number of shuffles.
+        rescore: makes scores anew for shuffled memberships; needed where they were made with memberships, above all by
+            attacks that are called online (see `resampled`).
 
     Raises:
         ValueError: for fewer than two epochs, fewer than 8 models, or 4 on each side of a record.
@@ -105,7 +121,8 @@ def movement(
         "peak": peak_transition(regions),
         "already": already_exposed(regions),
     }
-    found = resampled(trajectory, measures, seed=seed, draws=draws, permutations=permutations)
+    study = resampled(trajectory, measures, seed=seed, draws=draws, permutations=permutations, rescore=rescore)
+    found = study.numbers
     bits = math.log2(squares.count)
     last = int((regions.place(points(trajectory)[-1]) == EXPOSED).sum())
     return Movement(
@@ -116,6 +133,7 @@ def movement(
         _course(found["entropy change"], bits),
         transitions_of(found["transitions"], found["peak"], regions),
         already_of(found["already"], last),
+        exposure_of(trajectory, study.largest_t),
     )
 
 
