@@ -159,3 +159,21 @@ def test_a_measure_of_ones_own_and_too_few_models():
         resampled(fleet(np.random.default_rng(0), 6, 50, np.zeros((2, 50))), {}, seed=0)
     with pytest.raises(ValueError, match="2 epochs"):
         movement(drawn.until(0), seed=0)
+
+
+def test_scores_made_with_memberships_are_made_anew_for_each_shuffle():
+    """A score that takes the difference of a record's sides in the very fleet for knowledge: it is none."""
+    alarms, advantage = {"kept": 0, "made anew": 0}, Measure(lambda at: (at[..., 1] - at[..., 0]).T)
+    for seed in range(25):
+        drawn = fleet(np.random.default_rng([seed, 9]), 12, 60, np.zeros((3, 60)))
+
+        def scored(inside, outside, raw=drawn.scores):
+            side = [np.where(mask, raw, 0.0).sum(1) / mask.sum(0) for mask in (inside, outside)]
+            return raw * (side[0] - side[1])[:, None]
+
+        known = type(drawn)(scored(drawn.inside, drawn.outside), drawn.inside, drawn.outside, drawn.epochs)
+        for name, rescore in (("kept", None), ("made anew", scored)):
+            study = resampled(known, {"": advantage}, seed=seed, draws=20, permutations=39, rescore=rescore)
+            alarms[name] += study.numbers[""].p_values().min() <= 0.05
+    assert alarms["kept"] > 15
+    assert alarms["made anew"] <= 4

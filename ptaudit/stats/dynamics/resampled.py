@@ -4,7 +4,9 @@ Every such number is a function of means over records of something a record's po
 region it is, from which to which it went. Records are resampled with their points (bootstrap). Models move all points
 at once; each is left out in turn, and the deviations of the number are drawn with the covariance of that jackknife,
 widened to the t quantile, as `two_way` widens its resampled models. (Models drawn with replacement would leave records
-with hardly any on a side.) The two deviations are added: the interval is for new records and new models alike.
+with hardly any on a side.) The two deviations are added: the interval is for new records and new models alike. What is
+peculiar to a pair of both is in either, so that 95 % intervals cover 92 to 96 % for means of places (8 models and 60
+records, up to 32 and 200), and nearly always for shares of records in regions, which that noise rules.
 
 Chance: who was trained on which record is shuffled among the models of that record, alike at all epochs. What scores,
 models and epochs have in common stays; what they know of membership goes. So `null` is what the same fleet would
