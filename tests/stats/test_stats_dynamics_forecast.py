@@ -4,10 +4,13 @@ from fleets_in_motion import fleet
 from scipy import stats
 
 from ptaudit.stats.dynamics.apart import effect
+from ptaudit.stats.dynamics.attainable import attainable_auc
 from ptaudit.stats.dynamics.features import fleet_features, run_features
 from ptaudit.stats.dynamics.forecast import cross_fitted, early_warning, forecast, halves, most_vulnerable
 from ptaudit.stats.dynamics.plane import points
 from ptaudit.stats.dynamics.top_share import precision_at
+from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.roc import auc, auc_estimate
 
 
 def in_pairs(generator, models, n):
@@ -47,17 +50,18 @@ def test_a_warning_comes_once_the_records_begin_to_move():
     assert vulnerable.sum() == 60
     assert (vulnerable & risky).sum() > 50
     found = early_warning(fleet_features(one), one.epochs, vulnerable, effect(one)[-1], seed=0, draws=300)
-    assert found.ceiling_auc.lo > 0.9
+    assert found.agreement_auc.lo > 0.9
     start = found.forecasts[0]
     assert start.auc.lo <= 0.55
     assert start.precision.lo <= start.precision.null + 0.05
-    assert found.first == 3.0
+    assert found.first == found.first_of_attainable == 3.0
+    assert found.attainable_auc.value >= found.agreement_auc.value
     last = found.forecasts[-1]
     assert last.auc.lo > 0.9
     assert last.precision.value > 0.8
     assert last.precision.null == pytest.approx(0.1)
     assert last.single_auc.keys() == last.single_precision.keys() == fleet_features(one)[0].keys()
-    assert last.single_auc["effect"].value == pytest.approx(found.ceiling_auc.value)
+    assert last.single_auc["effect"].value == pytest.approx(found.agreement_auc.value)
 
 
 def test_without_signal_nothing_is_foretold():
@@ -191,3 +195,26 @@ def test_features_of_a_run_are_those_of_its_losses_up_to_the_epoch():
         run_features(losses, losses[:2])
     with pytest.raises(ValueError, match="uniqueness must be"):
         run_features(losses, None, np.array([np.inf, 0.0]))
+
+
+@pytest.mark.parametrize(("noise", "share"), [(1.0, 0.1), (0.3, 0.02), (3.0, 0.3)])
+def test_the_attainable_auc_is_that_of_the_true_risk(noise, share):
+    generator = np.random.default_rng(0)
+    risk = generator.standard_normal(20000)
+    one, other = risk + noise * generator.standard_normal((2, 20000))
+    label = most_vulnerable(other, share)
+    agreement = auc_estimate(one[label], one[~label], seed=0, draws=50)
+    found = attainable_auc(agreement, share)
+    assert found.value == pytest.approx(auc(risk[label], risk[~label]), abs=0.02)
+    assert found.lo > agreement.value
+    assert found.lo < found.value < found.hi
+    assert found.draws.mean() == pytest.approx(found.value, abs=0.01)
+
+
+def test_halves_that_do_not_agree_let_nothing_be_attained():
+    found = attainable_auc(Estimate(0.49, 0.45, 0.53, 0.5, 1.0, 100), 0.1)
+    assert found.value == found.lo == 0.5 < found.hi
+    assert attainable_auc(Estimate(1.0, 0.9, 1.0, 0.5, 1.0, 100), 0.1).value == pytest.approx(1.0)
+    assert "few" in attainable_auc(inconclusive("few"), 0.1).status
+    with pytest.raises(ValueError, match="between 0 and 1, not 1"):
+        attainable_auc(found, 1.0)

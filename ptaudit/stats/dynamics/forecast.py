@@ -2,9 +2,11 @@
 
 The final label of a record comes from one half of a fleet, what it is foretold from from the other (`halves`; scores of
 a half must be made with references of that half alone). Labels and features then share no model, and the noise of few
-models cannot foretell itself. A label of half a fleet is noisy, so that no forecast reaches AUC 1: what the other
-half's final risk says of the labels is the ceiling that a forecast is held against. (A forecast may be a little above
-it: it sees many epochs where the final risk sees one.)
+models cannot foretell itself. Labels of half a fleet are noisy, so that no forecast reaches AUC 1. What the final risk
+in the half of the features says of them, the agreement of the halves, is what a forecast is held against. It has the
+noise of few models itself: who foretells from something steadier, like the loss in models without the record, gets
+above it (on Location30 with 16 models a half 0.84 at a fifth of the training, where the halves agree by 0.79). So what
+could be reached stands beside it (`attainable`).
 
 The combined forecast is a logistic regression on the normal scores of the features' ranks, fitted on four fifths of the
 records and reported on the fifth. Beside it stands each feature alone, on whichever side it does better, which is to
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ptaudit.stats.bootstrap import DRAWS
+from ptaudit.stats.dynamics.attainable import attainable_auc
 from ptaudit.stats.dynamics.top_share import precision_at
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import auc, auc_estimate
@@ -35,7 +38,7 @@ SHARE = 0.01
 """Share of all records among which precision is reported."""
 
 GOOD_AUC, GOOD_SHARE = 0.85, 0.9
-"""A forecast is good enough at this AUC, or at this share of the ceiling."""
+"""A forecast is good enough at this AUC, or at this share of a ceiling."""
 
 MIN_VULNERABLE = 20
 """Fewest records of either label."""
@@ -75,17 +78,21 @@ class EarlyWarning:
     Attributes:
         epochs: (E,).
         forecasts: one an epoch.
-        ceiling_auc: of the final risk in the half that features come from.
-        ceiling_precision: likewise.
-        first: the first epoch at which the lower end of the AUC, of bounds that hold for all epochs at once, is above
-            1/2 and at least 0.85 or 90 % of the ceiling; None where there is none, or the ceiling itself may be 1/2.
+        agreement_auc: of the final risk in the half that features come from, for the labels of the other.
+        agreement_precision: likewise.
+        attainable_auc: of who knows the true risk (see `attainable`).
+        first: the first epoch at which the AUC is 0.85 or 90 % of the agreement: the lower end of bounds that hold for
+            all epochs at once is, and is above 1/2. None where there is none, or the halves may not agree at all.
+        first_of_attainable: the first at which it is 0.85 or 90 % of what is attainable, likewise.
     """
 
     epochs: Array
     forecasts: tuple[Forecast, ...]
-    ceiling_auc: Estimate
-    ceiling_precision: Estimate
+    agreement_auc: Estimate
+    agreement_precision: Estimate
+    attainable_auc: Estimate
     first: float | None
+    first_of_attainable: float | None
 
 
 def halves(models: int, *, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -137,10 +144,12 @@ def early_warning(
     if len(features) != len(epochs):
         raise ValueError(f"{len(epochs)} epochs need as many sets of features, given {len(features)}")
     forecasts = tuple(forecast(known, vulnerable, seed=seed, draws=draws) for known in features)
-    ceiling_auc, ceiling_precision = _judged(final_risk, vulnerable, seed, draws)
-    return EarlyWarning(
-        epochs, forecasts, ceiling_auc, ceiling_precision, _first(epochs, [one.auc for one in forecasts], ceiling_auc)
+    agreement, precision = _judged(final_risk, vulnerable, seed, draws)
+    attainable = attainable_auc(agreement, float(vulnerable.mean())) if agreement.conclusive else agreement
+    first, of_attainable = (
+        _first(epochs, [one.auc for one in forecasts], ceiling) for ceiling in (agreement, attainable)
     )
+    return EarlyWarning(epochs, forecasts, agreement, precision, attainable, first, of_attainable)
 
 
 def forecast(features: Features, vulnerable: Mask, *, seed: int, draws: int = DRAWS) -> Forecast:

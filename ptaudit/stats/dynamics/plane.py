@@ -12,6 +12,9 @@ each side, Phi(z) with z = (mean - threshold) / spread, and it is as true as tha
 z (1 - 1/(4 nu)) +- q sqrt(1/k + z^2/(2 nu)) on the normal scale, of k models and nu = k - 1: the noncentral t
 distribution of z sqrt(k) inverted by the approximation of Jennett and Welch (1939), which covers 95 to 97.5 % from 4
 models on. Either takes a record's models as independent and the threshold, which has all pairs behind it, as known.
+
+Scores should be near Gaussian over models: signals as they are, or those of an offline attack. Log-likelihood ratios of
+two spreads (attacks called online) have a long tail, and see `resampled` for what chance makes of them.
 """
 
 from __future__ import annotations
