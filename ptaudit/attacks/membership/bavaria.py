@@ -18,22 +18,15 @@ inside, as RMIA does.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import digamma, gammaln, polygamma
+from scipy.special import gammaln
 
 from ptaudit.attacks.membership.moments import Moments, moments
 from ptaudit.attacks.membership.signals import Array, References, Signals, given
+from ptaudit.stats.moderated import STRONGEST, WEAKEST, variance_prior
 from ptaudit.stats.student import normal_score
-
-_STRONGEST = 1e6
-"""Most that a prior is worth, in models."""
-
-_WEAKEST = 1e-3
-"""Least that a prior is worth, in models."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ def _line(x: Array, y: Array) -> Array:
 
 def _predictive(side: Moments, centre: Array) -> _Predictive:
     """The conjugate update of the prior by each record's models."""
-    dof, variance = _variance_prior(side)
+    dof, variance = variance_prior(side.variance, side.count - 1.0)
     strength = _mean_prior(side, centre, (dof * variance + side.squares) / (dof + side.count - 1.0))
     models = strength + side.count
     apart = strength * side.count / models * np.square(side.mean - centre)
@@ -93,30 +86,7 @@ def _predictive(side: Moments, centre: Array) -> _Predictive:
     return _Predictive(posterior_dof, mean, np.sqrt(squares / posterior_dof * (1.0 + 1.0 / models)))
 
 
-def _variance_prior(side: Moments) -> tuple[float, float]:
-    """Degrees of freedom and centre of the prior of the variances.
-
-    A log variance with d degrees of freedom has mean log(sigma^2) + digamma(d/2) - log(d/2) and variance trigamma(d/2);
-    what the records' log variances vary beyond that is the prior's trigamma.
-    """
-    half = (side.count - 1.0) / 2.0
-    logs = np.log(side.variance) - digamma(half) + np.log(half)
-    beyond = float(logs.var() - polygamma(1, half).mean())
-    most, least = _STRONGEST / 2.0, _WEAKEST / 2.0
-
-    def excess(log_half: float) -> float:
-        return float(polygamma(1, math.exp(log_half))) - beyond
-
-    if excess(math.log(most)) >= 0.0:
-        prior = most
-    elif excess(math.log(least)) <= 0.0:
-        prior = least
-    else:
-        prior = math.exp(brentq(excess, math.log(least), math.log(most)))
-    return 2.0 * prior, math.exp(float(logs.mean()) + float(digamma(prior)) - math.log(prior))
-
-
 def _mean_prior(side: Moments, centre: Array, variance: Array) -> float:
     """How many models the centre is worth: the variance of a model over that of the true means around the centre."""
     of_means = float((np.square(side.mean - centre) / variance - 1.0 / side.count).mean())
-    return min(max(1.0 / max(of_means, 1.0 / _STRONGEST), _WEAKEST), _STRONGEST)
+    return min(max(1.0 / max(of_means, 1.0 / STRONGEST), WEAKEST), STRONGEST)

@@ -18,6 +18,7 @@ from ptaudit.stats.epsilon.mechanism import (
     replace_one_epsilon,
 )
 from ptaudit.stats.epsilon.one_run import one_run, p_value
+from ptaudit.stats.epsilon.one_run_gaussian import one_run_gaussian
 from ptaudit.stats.epsilon.threshold import Threshold, choose_threshold
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "gaussian_epsilon",
     "gaussian_mu",
     "one_run",
+    "one_run_gaussian",
     "p_value",
     "replace_one_epsilon",
 ]

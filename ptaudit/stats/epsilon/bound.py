@@ -26,13 +26,13 @@ class EpsilonBound:
         confidence: probability that such a bound holds, at least.
         delta: the delta of the epsilon.
         adjacency: the neighbours between which the games were played; hold `value` only against an epsilon of these.
-        method: `clopper-pearson`, `gaussian-dp` or `one-run`.
-        n: games reported, of both kinds; of `one-run` its canaries.
+        method: `clopper-pearson`, `gaussian-dp`, `one-run` or `one-run-gaussian`.
+        n: games reported, of both kinds; of one run its canaries.
         rule: what decided the games, fixed before them: a threshold, or numbers of guesses.
         ceiling: the bound that games all won would have given; a larger epsilon cannot be seen with so few.
-        rates: upper ends of false-positive and false-negative rate; None for `one-run`.
-        correct: guesses made and guesses right; None but for `one-run`.
-        mu: lower bound on the mu of Gaussian DP; None but for `gaussian-dp`.
+        rates: upper ends of false-positive and false-negative rate; None for one run.
+        correct: guesses made and guesses right; None but for one run.
+        mu: lower bound on the mu of Gaussian DP; None but for `gaussian-dp` and `one-run-gaussian`.
     """
 
     value: float

@@ -1,0 +1,124 @@
+import math
+
+import numpy as np
+import pytest
+from fleets_in_motion import exposed_from, fleet, memberships
+from scipy import stats
+
+from ptaudit.stats.dynamics.clusters import clusters
+from ptaudit.stats.dynamics.difficulty import difficulty, held_out_losses
+from ptaudit.stats.dynamics.plane import points
+from ptaudit.stats.dynamics.rank_correlation import rank_correlation
+from ptaudit.stats.dynamics.size_law import size_law
+from ptaudit.stats.estimate import Estimate, inconclusive
+
+
+def test_a_record_is_learned_from_the_epoch_on_at_which_it_stays_right():
+    """Two models without each of four records, one with it that is always right and not asked."""
+    course = np.array(
+        [
+            [[1, 1], [0, 0], [0, 1], [0, 0]],
+            [[1, 1], [1, 1], [1, 0], [0, 0]],
+            [[1, 1], [1, 1], [0, 1], [0, 0]],
+        ],
+        dtype=bool,
+    )  # fmt: skip  (epochs, records, models)
+    correct = np.concatenate([np.moveaxis(course, 2, 1), np.ones((3, 1, 4), bool)], axis=1)
+    outside = np.array([[True] * 4, [True] * 4, [False] * 4])
+    found = difficulty(correct, outside, np.array([2.0, 4.0, 8.0]))
+    assert found.iteration_learned.tolist() == [2.0, 4.0, 10.0, 12.0]
+    assert found.never_learned.tolist() == [0.0, 0.0, 0.5, 1.0]
+    assert found.wrong == pytest.approx([0.0, 1 / 3, 0.5, 1.0])
+    assert list(found.by_name()) == ["iteration_learned", "never_learned", "wrong"]
+
+
+def test_losses_are_those_of_models_without_the_record():
+    outside = memberships(np.random.default_rng(0), 6, 10)
+    losses = np.where(outside, 2.0, 1e9) * np.array([1.0, 0.5])[:, None, None]
+    np.testing.assert_allclose(held_out_losses(losses, outside), [[2.0] * 10, [1.0] * 10])
+
+
+def test_what_does_not_fit_is_refused():
+    correct, outside = np.ones((3, 4, 5), bool), np.ones((4, 5), bool)
+    with pytest.raises(ValueError, match=r"is not \(epochs, models, records\)"):
+        difficulty(correct, outside[:, :4], np.arange(3.0))
+    with pytest.raises(ValueError, match="two ascending epochs"):
+        difficulty(correct[:1], outside, np.arange(1.0))
+    with pytest.raises(ValueError, match="1 records have no model"):
+        difficulty(correct, outside & (np.arange(5) > 0), np.arange(3.0))
+
+
+@pytest.mark.parametrize(("truth", "n"), [(0.0, 40), (0.6, 60), (-0.9, 200)])
+def test_the_interval_of_a_rank_correlation_covers_it(truth, n):
+    generator = np.random.default_rng(n)
+    of_ranks = 6.0 / math.pi * math.asin(truth / 2.0)
+    covered = []
+    for _ in range(300):
+        x, noise = generator.standard_normal((2, n))
+        found = rank_correlation(x, np.exp(truth * x + math.sqrt(1 - truth**2) * noise), seed=0, draws=20)
+        covered.append(found.lo <= of_ranks <= found.hi)
+    assert np.mean(covered) >= 0.92
+
+
+def test_a_rank_correlation_is_scipys_and_its_draws_spread_as_its_interval():
+    generator = np.random.default_rng(0)
+    x, noise = generator.integers(0, 9, 300), generator.standard_normal(300)
+    found = rank_correlation(x.astype(float), x + 4 * noise, seed=0)
+    assert found.value == pytest.approx(stats.spearmanr(x, x + 4 * noise).statistic)
+    assert found.draws.std() == pytest.approx((found.hi - found.lo) / 3.92, rel=0.2)
+    assert rank_correlation(x.astype(float), -2.0 * x, seed=0).value == pytest.approx(-1.0)
+    assert "needs 20 records" in rank_correlation(np.arange(5.0), np.arange(5.0), seed=0).status
+    assert "same value" in rank_correlation(np.zeros(30), np.arange(30.0), seed=0).status
+    assert "not finite" in rank_correlation(np.full(30, np.nan), np.arange(30.0), seed=0).status
+
+
+def test_records_exposed_at_different_epochs_are_different_groups():
+    when = np.repeat([-1, 0, 2], 40)
+    at = points(fleet(np.random.default_rng(0), 32, 120, exposed_from(4, 120, when, 8.0)))
+    found = clusters(at, 3, seed=0)
+    assert sorted(found.sizes) == [40, 40, 40]
+    groups = [set(found.label[when == place]) for place in (-1, 0, 2)]
+    assert groups[0] == {0}
+    assert groups[1] | groups[2] == {1, 2}
+    assert found.explained > 0.8
+    late = int(found.label[when == 2][0])
+    assert found.centres[late, 1, 1] < 0.3 < 0.7 < found.centres[late, 2, 1]
+    assert clusters(at, 1, seed=0).explained == pytest.approx(0.0)
+    with pytest.raises(ValueError, match="3 groups of 1 different"):
+        clusters(np.zeros((2, 9, 2)), 3, seed=0)
+
+
+def measured(value, error):
+    return Estimate(value, value - 1.96 * error, value + 1.96 * error, 0.0, 1.0, 100)
+
+
+def test_the_slope_of_a_power_law_is_found_and_its_interval_covers():
+    sizes, generator = np.array([10.0, 30.0, 100.0, 300.0, 1000.0]), np.random.default_rng(0)
+    true = 2.0 * sizes**-0.5
+    exact = size_law(sizes, [measured(value, 0.01 * value) for value in true])
+    assert exact.slope.value == pytest.approx(-0.5)
+    assert exact.intercept == pytest.approx(math.log(2.0))
+    assert exact.scatter == pytest.approx(0.0, abs=1e-6)
+    assert exact.slope.n == 5
+    for off in (0.0, 0.2):  # data sets that are off the line by more than their errors say
+        covered = []
+        for _ in range(300):
+            error = true * np.linspace(0.02, 0.1, 5)
+            seen = true * np.exp(off * generator.standard_normal(5)) + error * generator.standard_normal(5)
+            found = size_law(sizes, [measured(*each) for each in zip(seen, error)]).slope
+            covered.append(found.lo <= -0.5 <= found.hi)
+        assert np.mean(covered) >= 0.9
+
+
+def test_a_law_of_nothing_is_inconclusive():
+    good = [measured(0.5, 0.1), measured(0.3, 0.1), measured(0.2, 0.1)]
+    assert size_law([1, 10, 100], good).slope.conclusive
+    assert "needs 3 different" in size_law([1, 10, 10], good).slope.status
+    assert (
+        "at 100 examples is -0.01, and has no log"
+        in size_law([1, 10, 100], [*good[:2], measured(-0.01, 0.1)]).slope.status
+    )
+    assert "inconclusive: few" in size_law([1, 10, 100], [*good[:2], inconclusive("few")]).slope.status
+    assert "has no interval" in size_law([1, 10, 100], [*good[:2], measured(0.1, 0.0)]).slope.status
+    with pytest.raises(ValueError, match="3 advantages need as many"):
+        size_law([1, 10], good)
