@@ -7,13 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ptaudit.auditing.rows import groups_of, judged, rows_of
 from ptaudit.auditing.samples import Samples
 from ptaudit.auditing.warnings.epochs import unreliable, unreliable_epochs
-from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.epoch_context import EpochContext, RecordsAtEpoch
 from ptaudit.context.session import Session, read_tokens
 from ptaudit.games.game_play import play_of, run_game
 from ptaudit.progress import Progress, Task
@@ -66,7 +63,7 @@ class EpochAudit:
         samples: where scores of single records go, if they are to be kept.
         rows: the rows of every epoch so far.
         groups: what was found of groups of records.
-        losses: of the audited members, then of held-out records, by epoch.
+        course: losses and gradient norms of the audited records, by epoch.
         unreliable: what makes those of an epoch unreliable, by epoch and kind.
         seconds: time spent so far.
     """
@@ -78,7 +75,7 @@ class EpochAudit:
     samples: Samples | None = None
     rows: dict[int, tuple[Row, ...]] = field(default_factory=dict)
     groups: dict[int, tuple[GroupEntry, ...]] = field(default_factory=dict)
-    losses: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    course: dict[int, RecordsAtEpoch] = field(default_factory=dict)
     unreliable: dict[int, dict[str, str]] = field(default_factory=dict)
     seconds: Seconds = field(default_factory=Seconds)
 
@@ -95,7 +92,7 @@ class EpochAudit:
             task.advance(note="games")
             self.seconds.capture += time.perf_counter() - began
             began = time.perf_counter()
-            self.losses[snapshot.epoch] = np.concatenate([_losses(side) for side in (inside, outside) if side])
+            self.course[snapshot.epoch] = RecordsAtEpoch.of(inside, outside)
             context = self._context(snapshot, inside, outside)
             self.rows[snapshot.epoch] = tuple(judged(list(self._rows(context, task)), spec))
             self.groups[snapshot.epoch] = tuple(self._groups(context))
@@ -109,7 +106,7 @@ class EpochAudit:
             before=snapshot.before,
             encoders=self.encoders,
             samples=self.samples,
-            losses=[self.losses[epoch] for epoch in sorted(self.losses)],
+            course=[self.course[epoch] for epoch in sorted(self.course)],
         )
 
     def _rows(self, context: EpochContext, task: Task) -> Iterator[Row]:
@@ -137,7 +134,3 @@ class EpochAudit:
         spent = self.seconds.of_game
         spent[game.title] = spent.get(game.title, 0.0) + time.perf_counter() - began
         return rows
-
-
-def _losses(tokens: Tokens) -> NDArray[np.float64]:
-    return np.asarray(tokens.loss.double().cpu().numpy())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from ptaudit.archives import open_npz
 from ptaudit.auditing.epoch import EpochAudit
+from ptaudit.context.epoch_context import RecordsAtEpoch
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.gradients.layers import LayerInfo
@@ -50,7 +51,7 @@ class EpochStore:
         )
         buffer = io.BytesIO()
         np.savez(
-            buffer, text=np.array(text), draws=draws, drawn=np.array(drawn, dtype=np.int64), losses=audit.losses[epoch]
+            buffer, text=np.array(text), draws=draws, drawn=np.array(drawn, dtype=np.int64), **vars(audit.course[epoch])
         )
         write_whole(self._path(epoch), buffer.getvalue())
 
@@ -65,7 +66,7 @@ class EpochStore:
         seconds: dict[str, float] = {}
         for epoch in epochs:
             audit.rows[epoch], audit.groups[epoch], content = self._one(epoch)
-            audit.losses[epoch], audit.unreliable[epoch] = content["losses"], content["doubts"]
+            audit.course[epoch], audit.unreliable[epoch] = RecordsAtEpoch(**content["course"]), content["doubts"]
             seconds = content["seconds"]
             audit.reader.adopt([LayerInfo(**layer) for layer in content["layers"]])
         if audit.encoders is not None and epochs:
@@ -79,11 +80,11 @@ class EpochStore:
             with open_npz(path) as stored:
                 content = json.loads(str(stored["text"]))
                 draws = dict(zip(stored["drawn"].tolist(), stored["draws"]))
-                content["losses"] = stored["losses"].astype(np.float64)
+                content["course"] = {field.name: stored[field.name] for field in fields(RecordsAtEpoch)}
             rows = [dict(zip(COLUMNS, values, strict=True)) for values in content["rows"]]
             found = tuple(Row(**row, draws=draws.get(i)) for i, row in enumerate(rows))
             groups = tuple(GroupEntry(*values) for values in content["groups"])
-            return found, groups, {name: content[name] for name in ("losses", "doubts", "layers", "seconds")}
+            return found, groups, {name: content[name] for name in ("course", "doubts", "layers", "seconds")}
         except Exception as error:  # a damaged file can fail in any way
             raise RunFolderError(
                 f"the rows of epoch {epoch} are missing or damaged",

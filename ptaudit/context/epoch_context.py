@@ -41,6 +41,26 @@ class Scope:
     parameters: int
 
 
+@dataclass(frozen=True)
+class RecordsAtEpoch:
+    """How the audited members, then held-out records, stood at an epoch.
+
+    Attributes:
+        losses: `(n,)`.
+        gradient_norms: `(n,)`, over all parameters.
+    """
+
+    losses: NDArray[np.float64]
+    gradient_norms: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, inside: Tokens, outside: Tokens | None) -> RecordsAtEpoch:
+        """From what was read of both."""
+        sides = [side for side in (inside, outside) if side is not None]
+        loss, norm_sq = (torch.cat([getattr(side, name) for side in sides]) for name in ("loss", "total_norm_sq"))
+        return cls(loss.double().cpu().numpy(), norm_sq.double().sqrt().cpu().numpy())
+
+
 class ScoreSink(Protocol):
     """Where scores of single records go."""
 
@@ -64,7 +84,7 @@ class EpochContext:
         before: the state of the model one epoch earlier, where an adversary has those weights.
         encoders: learned encoders, where the spec wants them.
         samples: where scores of single records go, if they are to be kept.
-        losses: of the audited members, then of held-out records, at the audited epochs up to this one, `(n,)` each.
+        course: losses and gradient norms at the audited epochs up to this one.
         cells: numbers of the matrices of batches that are looked at together.
         memo: what was made for one view or game of this epoch and serves others.
     """
@@ -80,7 +100,7 @@ class EpochContext:
     before: Mapping[str, Tensor] | None = None
     encoders: Encoders | None = None
     samples: ScoreSink | None = None
-    losses: Sequence[NDArray[np.float64]] = ()
+    course: Sequence[RecordsAtEpoch] = ()
     cells: int = CELLS
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 

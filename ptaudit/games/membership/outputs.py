@@ -70,7 +70,7 @@ def _target(context: EpochContext, index: NDArray[np.int64]) -> Signals:
     session = context.session
     own = Said(*observed_alone(context.model, session.loss, session.batch, index))
     signals = signals_of(own, session.records, session.spec.train.loss, index)
-    return replace(signals, loss_trace=np.stack(context.losses) if context.losses else None)
+    return replace(signals, loss_trace=np.stack([one.losses for one in context.course]) if context.course else None)
 
 
 def _references(context: EpochContext, index: NDArray[np.int64]) -> References | None:
