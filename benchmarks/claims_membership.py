@@ -27,7 +27,7 @@ from page import fill
 
 import ptaudit
 from ptaudit.attacks.membership.registry import ATTACKS
-from ptaudit.attacks.membership.signals import Signals, references
+from ptaudit.attacks.membership.signals import references
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.reference import with_reference_models
 from ptaudit.context.reference import signals_of
@@ -191,7 +191,7 @@ def measure(name: str, spec: Spec, folder: Path) -> None:
     everybody = signals_of(said, session.records, session.spec.train.loss, models.pool)
     targets = TARGETS.get(name, _TARGETS)
     for n in (size for size in (FEW, MORE, 16, MANY) if size <= len(included) - targets):
-        known = references(_some(everybody, slice(n)), included[:n])
+        known = references(everybody.model(slice(n)), included[:n])
         for attack in COMPARED:
             if ATTACKS[attack].models() > n or (attack == "loss" and n != FEW):
                 continue
@@ -207,13 +207,6 @@ def measure(name: str, spec: Spec, folder: Path) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(folder / "attacks.csv", index=False)
     compared = pd.DataFrame(_differences(name, found), columns=["data", "first", "second", "value", "lo", "hi"])
     compared.to_csv(folder / "differences.csv", index=False)
-
-
-def _some(signals: Signals, which: slice) -> Signals:
-    kept = {key: getattr(signals, key) for key in ("confidence", "losses", "modified_entropy")}
-    return Signals(
-        **{key: None if value is None else value[which] for key, value in kept.items()}, labels=signals.labels
-    )
 
 
 def _differences(name: str, found: dict[tuple[str, int, str], Estimate]) -> Iterator[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ptaudit.games.attribute.info import AttributeGame
 from ptaudit.games.canary.info import CanaryGame
 from ptaudit.games.distribution.info import DistributionGame
+from ptaudit.games.dynamics.info import DynamicsGame
 from ptaudit.games.identity.info import IdentityGame
 from ptaudit.games.label.info import LabelGame
 from ptaudit.games.localisation.info import LocalisationGame
@@ -19,6 +20,7 @@ from ptaudit.spec.registry import GAMES
 GAMES.register(IdentityGame)
 GAMES.register(LabelGame)
 GAMES.register(MembershipGame)
+GAMES.register(DynamicsGame)
 GAMES.register(MutualInformationGame)
 GAMES.register(UsableInformationGame)
 GAMES.register(UniquenessGame)

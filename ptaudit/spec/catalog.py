@@ -12,6 +12,10 @@ NOISE_HALF = "noise_half"
 """Metric of the identity game: the noise at which half of the ceiling is left, larger where more leaks; see
 `tables.ranking`."""
 
+REGIONS = ("hidden", "exposed", "inverted", "conspicuous")
+"""Regions of the plane of false-positive and true-positive rates: seldom called a member; called one where it is one
+alone; called one where it is none; called one whether it is or not."""
+
 NO_DEFENSE = "none"
 """`trained_with` of the training as the spec has it, without any of `defenses`."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ptaudit.spec.catalog import NOISE_HALF
+from ptaudit.spec.catalog import NOISE_HALF, REGIONS
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,18 @@ METRICS: dict[str, Metric] = {
     "input_sensitivity": Metric("root mean square of the entries of a Jacobian", most=math.inf),
     "subspace_distance": Metric("distance"),
     "js_distance": Metric("distance"),
+    "exposed": Metric("share of the records", headline=True),
+    "displacement": Metric("distance on the plane of FPR and TPR", most=math.sqrt(2.0), score=False),
+    "encoding_speed": Metric("advantage a record and epoch", -math.inf, math.inf, score=False),
+    "entropy": Metric("bits of the squares that records are in", most=math.inf, score=False),
+    "entropy_change": Metric("bits of the squares that records are in", -math.inf, math.inf, score=False),
+    "peak_transition": Metric("share of the records, in one step", score=False),
+    "already_exposed": Metric("share of the records that end exposed", score=False),
+    "forecast_auc": Metric("area under the ROC curve of who ends vulnerable"),
+    "forecast_precision": Metric("share of those named who end vulnerable"),
+    "forecast_from": Metric("epoch", most=math.inf, score=False),
+    "rank_correlation": Metric("rank correlation with the final risk", least=-1.0, score=False),
+    **{f"{start}_to_{end}": Metric("share of the records", score=False) for start in REGIONS for end in REGIONS},
     "epsilon_lo": Metric("epsilon", most=math.inf, score=False, headline=True),
     NOISE_HALF: Metric("noise, in clips or median gradient norms", most=math.inf, score=False),
 }

@@ -67,8 +67,8 @@ class Signals:
         """Number of records n."""
         return int(self.confidence.shape[-1])
 
-    def model(self, index: int) -> Signals:
-        """Signals of one of N models."""
+    def model(self, index: int | slice | NDArray[np.int64]) -> Signals:
+        """Signals of one of N models, or of some."""
         return replace(self, **{name: value[index] for name, value in self._by_model()})
 
     def _by_model(self) -> list[tuple[str, Array]]:

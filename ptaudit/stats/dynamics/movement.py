@@ -34,6 +34,7 @@ from ptaudit.stats.dynamics.transitions import (
     Transitions,
     already_exposed,
     already_of,
+    exposed_share,
     peak_transition,
     transition_shares,
     transitions_of,
@@ -73,6 +74,7 @@ class Movement:
         displacement: at each epoch but the first, E - 1.
         entropy: at each epoch.
         entropy_change: from the first epoch to the last.
+        exposed: share of the records in the region `exposed`, at each epoch.
         transitions: between the regions of `regions.quarters`.
         already_exposed: at each epoch; inconclusive where too few are exposed at the end.
         exposure: when each record becomes exposed.
@@ -83,6 +85,7 @@ class Movement:
     displacement: Course
     entropy: Course
     entropy_change: Course
+    exposed: Course
     transitions: Transitions
     already_exposed: tuple[Estimate, ...]
     exposure: Exposure
@@ -120,6 +123,7 @@ def movement(
         "transitions": transition_shares(regions),
         "peak": peak_transition(regions),
         "already": already_exposed(regions),
+        "exposed": exposed_share(regions),
     }
     study = resampled(trajectory, measures, seed=seed, draws=draws, permutations=permutations, rescore=rescore)
     found = study.numbers
@@ -131,6 +135,7 @@ def movement(
         _course(found["displacement"], math.sqrt(2.0)),
         _course(found["entropy"], bits),
         _course(found["entropy change"], bits),
+        _course(found["exposed"], 1.0),
         transitions_of(found["transitions"], found["peak"], regions),
         already_of(found["already"], last),
         exposure_of(trajectory, study.largest_t),

@@ -78,6 +78,11 @@ def peak_transition(regions: Regions) -> Measure:
     return Measure(transition_shares(regions).of_record, lambda means: _entered(means, regions).max(1, keepdims=True))
 
 
+def exposed_share(regions: Regions) -> Measure:
+    """Share of all records in `exposed` at each epoch: E numbers."""
+    return Measure(lambda points: (regions.place(points) == EXPOSED).T.astype(np.float64))
+
+
 def already_exposed(regions: Regions) -> Measure:
     """Of the records exposed at the end the share that is at each epoch: E numbers, 0 if none is at the end."""
 

@@ -1,0 +1,156 @@
+"""When, during training, does which record become exposed, and can it be foretold?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ptaudit.context.epoch_context import EpochContext, joint_scope
+from ptaudit.context.memo import Key
+from ptaudit.context.scores import Found, Scores, ScoreSheet
+from ptaudit.context.session import Session
+from ptaudit.estimators.uniqueness import leverage
+from ptaudit.games.dynamics.course import FleetCourse, Warned, course_of
+from ptaudit.games.dynamics.info import (
+    FORECAST,
+    LEAST_TO_FORETELL,
+    TRANSITIONS,
+    DynamicsGame,
+    Source,
+    who,
+)
+from ptaudit.games.game_play import GamePlay
+from ptaudit.spec.catalog import JOINT
+from ptaudit.stats.dynamics.features import run_features
+from ptaudit.stats.dynamics.forecast import Forecast, forecast
+from ptaudit.stats.dynamics.movement import Movement
+from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.views.joint import mixed
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """Why nothing is known of the fleet."""
+
+    why: str
+
+
+_COURSE: Key[FleetCourse | _Lost] = Key("dynamics")
+
+
+class DynamicsPlay(GamePlay[DynamicsGame]):
+    """Of the whole fleet, once; told epoch by epoch."""
+
+    def on_model(self, context: EpochContext, game: DynamicsGame) -> list[Scores]:
+        """What is known by this epoch, of all layers jointly."""
+        sheet, session = ScoreSheet.of(context, game), context.session
+        scope = [joint_scope(context.inside.layers, sheet.places)]
+        course = session.memo.once(_COURSE, (game.title, game.attack), lambda: _course(session, game.attack))
+        if isinstance(course, _Lost):
+            return [sheet.scores(game.attack, {game.metrics[0]: [inconclusive(course.why)]}, scope)]
+        if context.epoch not in course.epochs:
+            return []
+        place = course.epochs.index(context.epoch)
+        told: list[tuple[str, Found]] = [(game.attack, _moved(course.movement, place))]
+        told += _foretold(context, course.warned, place, len(course.epochs))
+        _keep(context, game, course, place)
+        return [sheet.scores(name, found, scope) for name, found in told]
+
+    def inconclusive(self, session: Session, game: DynamicsGame) -> Iterator[str]:
+        """Whether models are enough for a forecast."""
+        models = 0 if session.spec.fleet is None else session.spec.fleet.models
+        if models < LEAST_TO_FORETELL:
+            need = f"needs {LEAST_TO_FORETELL} reference models, there are {models}"
+            yield f"{game.title} foretells nothing: that {need}."
+
+
+def _course(session: Session, attack: str) -> FleetCourse | _Lost:
+    try:
+        return course_of(session, attack, _audited(session))
+    except ValueError as error:
+        return _Lost(str(error))
+
+
+def _audited(session: Session) -> NDArray[np.int64]:
+    return np.concatenate([session.members, session.others])
+
+
+def _moved(movement: Movement, place: int) -> dict[str, list[Estimate]]:
+    """What the plane shows at an epoch, and of the step to it."""
+    found = {
+        "exposed": movement.exposed.estimates[place],
+        "entropy": movement.entropy.estimates[place],
+        "already_exposed": movement.already_exposed[place],
+    }
+    if place:
+        found |= {
+            "displacement": movement.displacement.estimates[place - 1],
+            "encoding_speed": movement.speed.estimates[place - 1],
+            **_transitions(movement, place - 1),
+        }
+    if place == len(movement.epochs) - 1:
+        found |= {
+            "entropy_change": movement.entropy_change.estimates[0],
+            "peak_transition": movement.transitions.peak,
+        }
+    return {metric: [estimate] for metric, estimate in found.items()}
+
+
+def _transitions(movement: Movement, step: int) -> dict[str, Estimate]:
+    found = movement.transitions
+    parts = [getattr(found, name)[step].ravel().tolist() for name in ("shares", "lo", "hi", "null")]
+    n = movement.exposed.estimates[0].n
+    rows = zip(TRANSITIONS, *parts, strict=True)
+    return {name: Estimate(value, lo, hi, null, 1.0, n) for name, value, lo, hi, null in rows}
+
+
+def _foretold(
+    context: EpochContext, warned: Warned | None, place: int, epochs: int
+) -> Iterator[tuple[str, dict[str, list[Estimate]]]]:
+    """Forecasts from half of the fleet and from the audited run alone, of who ends vulnerable in the other half."""
+    if warned is None:
+        return
+    yield from _of_forecast("fleet", warned.early.forecasts[place])
+    n, inside = len(context.session.members), context.inside.values.double()
+    losses, norms = (
+        np.stack([getattr(one, name)[:n] for one in context.course]) for name in ("losses", "gradient_norms")
+    )
+    unique = leverage(mixed(inside)[None])[0].cpu().numpy()
+    known = run_features(losses, norms, unique)[-1]
+    yield from _of_forecast("run", forecast(known, warned.vulnerable[:n], seed=context.seed))
+    if place == epochs - 1:
+        early = warned.early
+        yield "agreement", {"forecast_auc": [early.agreement_auc], "forecast_precision": [early.agreement_precision]}
+        yield "attainable", {"forecast_auc": [early.attainable_auc]}
+        yield who("fleet", FORECAST), {"forecast_from": [_since(early.first_of_attainable, early.agreement_auc.n)]}
+        for name, estimate in warned.difficulty.items():
+            yield name.replace("_", "-"), {"rank_correlation": [estimate]}
+
+
+def _of_forecast(source: Source, found: Forecast) -> Iterator[tuple[str, dict[str, list[Estimate]]]]:
+    yield who(source, FORECAST), {"forecast_auc": [found.auc], "forecast_precision": [found.precision]}
+    for name, estimate in found.single_auc.items():
+        yield who(source, name), {"forecast_auc": [estimate], "forecast_precision": [found.single_precision[name]]}
+
+
+def _since(epoch: float | None, n: int) -> Estimate:
+    if epoch is None:
+        return inconclusive("no forecast is as good as 90 % of what is attainable, for certain", n=n)
+    return Estimate(epoch, epoch, epoch, float("nan"), float("nan"), n)
+
+
+def _keep(context: EpochContext, game: DynamicsGame, course: FleetCourse, place: int) -> None:
+    """Where each audited member is on the plane, and whether it has been exposed for certain, where that is kept."""
+    if context.samples is None:
+        return
+    n, exposure = len(context.session.members), course.movement.exposure
+    since = (exposure.place >= 0) & (exposure.place <= place)
+    for name, values in (("fpr", course.points[place, :, 0]), ("tpr", course.points[place, :, 1]), ("exposed", since)):
+        context.samples.add(context.epoch, JOINT, game.title, name, torch.from_numpy(np.asarray(values[:n], float)))
+
+
+PLAY = DynamicsPlay()
