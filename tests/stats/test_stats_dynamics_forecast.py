@@ -49,7 +49,7 @@ def test_a_warning_comes_once_the_records_begin_to_move():
     vulnerable = most_vulnerable(effect(other)[-1])
     assert vulnerable.sum() == 60
     assert (vulnerable & risky).sum() > 50
-    found = early_warning(fleet_features(one), one.epochs, vulnerable, effect(one)[-1], seed=0, draws=300)
+    found = early_warning(fleet_features(one), vulnerable, effect(one)[-1], seed=0, draws=300)
     assert found.agreement_auc.lo > 0.9
     start = found.forecasts[0]
     assert start.auc.lo <= 0.55
@@ -60,7 +60,7 @@ def test_a_warning_comes_once_the_records_begin_to_move():
     assert last.auc.lo > 0.9
     assert last.precision.value > 0.8
     assert last.precision.null == pytest.approx(0.1)
-    assert last.single_auc.keys() == last.single_precision.keys() == fleet_features(one)[0].keys()
+    assert last.single_auc.keys() == last.single_precision.keys() == fleet_features(one)[1.0].keys()
     assert last.single_auc["effect"].value == pytest.approx(found.agreement_auc.value)
 
 
@@ -70,7 +70,7 @@ def test_without_signal_nothing_is_foretold():
         drawn, _ = growing(seed, models=32, n=500, epochs=3, size=0.0)
         one, other = (drawn.some(half) for half in halves(drawn.models, seed=0))
         found = early_warning(
-            fleet_features(one), one.epochs, most_vulnerable(effect(other)[-1]), effect(one)[-1], seed=seed, draws=100
+            fleet_features(one), most_vulnerable(effect(other)[-1]), effect(one)[-1], seed=seed, draws=100
         )
         firsts.append(found.first)
         over += found.forecasts[-1].auc.lo > 0.5
@@ -81,7 +81,7 @@ def test_without_signal_nothing_is_foretold():
 def test_one_fleet_for_features_and_labels_would_foretell_its_own_noise():
     """Why there are halves: without any signal, the same models' noise at an earlier epoch says what it will be."""
     drawn, _ = growing(1, models=32, n=500, epochs=3, size=0.0)
-    same = forecast(fleet_features(drawn)[0], most_vulnerable(effect(drawn)[-1]), seed=0)
+    same = forecast(fleet_features(drawn)[1.0], most_vulnerable(effect(drawn)[-1]), seed=0)
     assert same.auc.lo > 0.6
 
 
@@ -127,13 +127,13 @@ def test_too_few_labels_are_inconclusive_and_wrong_features_are_named():
     for one in (found.auc, found.gain, found.precision, found.single_auc["x"]):
         assert "there are 10 and 90" in one.status
     assert not found.beats_each
-    assert early_warning([{"x": np.arange(100.0)}], np.array([1.0]), few, np.arange(100.0), seed=0).first is None
+    assert early_warning({1.0: {"x": np.arange(100.0)}}, few, np.arange(100.0), seed=0).first is None
     with pytest.raises(ValueError, match="must be 100 finite numbers, short, broken"):
         forecast({"short": np.zeros(9), "good": np.zeros(100), "broken": np.full(100, np.nan)}, few, seed=0)
     with pytest.raises(ValueError, match="there are none"):
         forecast({}, few, seed=0)
-    with pytest.raises(ValueError, match="1 epochs need as many sets of features, given 0"):
-        early_warning([], np.array([1.0]), few, np.arange(100.0), seed=0)
+    with pytest.raises(ValueError, match="features of one epoch at least"):
+        early_warning({}, few, np.arange(100.0), seed=0)
 
 
 def test_precision_is_that_of_the_records_that_come_first():
@@ -172,29 +172,32 @@ def test_features_of_a_fleet_know_nothing_of_later_epochs():
     drawn, _ = growing(0, models=16, n=40, epochs=4)
     found = fleet_features(drawn)
     for place in range(4):
-        early = fleet_features(drawn.until(place))[place]
+        early = fleet_features(drawn.until(place))[place + 1.0]
         for name, values in early.items():
-            np.testing.assert_allclose(values, found[place][name], err_msg=name)
+            np.testing.assert_allclose(values, found[place + 1.0][name], err_msg=name)
     apart = effect(drawn)
-    np.testing.assert_allclose(found[2]["mean_effect"], apart[:3].mean(0))
-    np.testing.assert_allclose(found[2]["largest_effect"], apart[:3].max(0))
-    np.testing.assert_allclose(found[2]["effect_gain"], apart[2] - apart[1])
-    np.testing.assert_allclose(found[3]["advantage"], points(drawn)[3, :, 1] - points(drawn)[3, :, 0])
+    np.testing.assert_allclose(found[3.0]["mean_effect"], apart[:3].mean(0))
+    np.testing.assert_allclose(found[3.0]["largest_effect"], apart[:3].max(0))
+    np.testing.assert_allclose(found[3.0]["effect_gain"], apart[2] - apart[1])
+    np.testing.assert_allclose(found[4.0]["advantage"], points(drawn)[3, :, 1] - points(drawn)[3, :, 0])
 
 
 def test_features_of_a_run_are_those_of_its_losses_up_to_the_epoch():
     losses = np.array([[4.0, 1.0], [2.0, 1.0], [0.0, 1.0], [9.0, 9.0]])
-    found = run_features(losses, losses + 1.0, np.array([5.0, 6.0]))
-    assert {name: values.tolist() for name, values in found[2].items()} == {
+    epochs = np.array([1.0, 2.0, 4.0, 8.0])
+    found = run_features(epochs, losses, losses + 1.0, np.array([5.0, 6.0]))
+    assert {name: values.tolist() for name, values in found[4.0].items()} == {
         "loss": [0.0, 1.0], "mean_loss": [2.0, 1.0], "loss_iqr": [2.0, 0.0], "loss_fall": [4.0, 0.0],
         "gradient_norm": [1.0, 2.0], "mean_gradient_norm": [3.0, 2.0], "uniqueness": [5.0, 6.0],
     }  # fmt: skip
-    assert "uniqueness" not in run_features(losses)[0]
-    assert len(run_features(losses)) == 4
+    assert "uniqueness" not in run_features(epochs, losses)[1.0]
+    assert list(found) == epochs.tolist()
     with pytest.raises(ValueError, match=r"gradient norms must be \(4, 2\) finite numbers"):
-        run_features(losses, losses[:2])
+        run_features(epochs, losses, losses[:2])
     with pytest.raises(ValueError, match="uniqueness must be"):
-        run_features(losses, None, np.array([np.inf, 0.0]))
+        run_features(epochs, losses, None, np.array([np.inf, 0.0]))
+    with pytest.raises(ValueError, match="losses of 4 epochs need as many"):
+        run_features(epochs[:3], losses)
 
 
 @pytest.mark.parametrize(("noise", "share"), [(1.0, 0.1), (0.3, 0.02), (3.0, 0.3)])

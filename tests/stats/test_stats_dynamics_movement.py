@@ -9,17 +9,18 @@ from ptaudit.stats.dynamics.apart import effect
 from ptaudit.stats.dynamics.movement import movement
 from ptaudit.stats.dynamics.plane import points
 from ptaudit.stats.dynamics.regions import CONSPICUOUS, EXPOSED, HIDDEN, even, quarters
-from ptaudit.stats.dynamics.resampled import Measure, familywise, resampled, shuffled
+from ptaudit.stats.dynamics.resampled import Measure, Sampling, familywise, resampled, shuffled
 
 
-def some(seed, models, n, shift, **given):
-    return movement(fleet(np.random.default_rng(seed), models, n, shift), seed=seed, **given)
+def some(seed, models, n, shift, draws, permutations):
+    drawn = fleet(np.random.default_rng(seed), models, n, shift)
+    return movement(drawn, Sampling(seed, draws, permutations))
 
 
 def test_records_that_become_exposed_at_an_epoch_are_found_there():
     """A quarter at the third of five epochs, the others never."""
     when = np.where(np.arange(200) < 50, 2, -1)
-    found = some(0, 32, 200, exposed_from(5, 200, when), draws=200, permutations=99)
+    found = some(0, 32, 200, exposed_from(5, 200, when), 200, 99)
     beyond = np.argwhere(found.transitions.beyond_chance).tolist()
     assert [1, HIDDEN, EXPOSED] in beyond
     assert {step for step, _, into in beyond if into == EXPOSED} == {1}
@@ -37,7 +38,7 @@ def test_records_that_become_exposed_at_an_epoch_are_found_there():
 
 def test_numbers_are_those_of_the_points():
     drawn = fleet(np.random.default_rng(1), 16, 60, np.linspace(0.0, 3.0, 4)[:, None] * np.ones(60))
-    found, at = movement(drawn, seed=0, draws=50, permutations=19), points(drawn)
+    found, at = movement(drawn, Sampling(0, 50, 19)), points(drawn)
     advantage = at[..., 1] - at[..., 0]
     assert [one.value for one in found.speed.estimates] == pytest.approx(np.diff(advantage.mean(1)).tolist())
     centre = at.mean(1)
@@ -63,7 +64,7 @@ def test_numbers_are_those_of_the_points():
 def test_time_between_epochs_counts():
     drawn = fleet(np.random.default_rng(1), 16, 60, np.linspace(0.0, 3.0, 3)[:, None] * np.ones(60))
     slow = type(drawn)(drawn.scores, drawn.inside, drawn.outside, 10.0 * drawn.epochs)
-    one, ten = (movement(each, seed=0, draws=20, permutations=19).speed.estimates for each in (drawn, slow))
+    one, ten = (movement(each, Sampling(0, 20, 19)).speed.estimates for each in (drawn, slow))
     assert [each.value for each in one] == pytest.approx([10.0 * each.value for each in ten])
 
 
@@ -72,7 +73,7 @@ def test_without_signal_no_transition_no_speed_and_no_record_is_beyond_chance():
     alarms = dict.fromkeys(("transitions", "speed", "displacement", "entropy change", "records"), 0)
     for seed in range(60):
         drawn = fleet(np.random.default_rng([seed, 7]), 12, 60, np.zeros((4, 60)))
-        found = movement(drawn, seed=seed, draws=20, permutations=39)
+        found = movement(drawn, Sampling(seed, 20, 39))
         alarms["transitions"] += found.transitions.p_values.min() <= 0.05
         alarms["speed"] += found.speed.p_values.min() <= 0.05
         alarms["displacement"] += found.displacement.p_values.min() <= 0.05
@@ -82,7 +83,7 @@ def test_without_signal_no_transition_no_speed_and_no_record_is_beyond_chance():
 
 
 def test_chance_reads_as_much_as_a_fleet_without_signal_does():
-    found = some(3, 16, 300, np.zeros((3, 300)), draws=50, permutations=49)
+    found = some(3, 16, 300, np.zeros((3, 300)), 50, 49)
     for course in (found.displacement, found.entropy, found.speed):
         for one in course.estimates:
             assert one.value == pytest.approx(one.null, abs=0.25)
@@ -104,7 +105,7 @@ def test_intervals_cover_new_records_and_new_models():
     )
     covered = []
     for seed in range(100, 180):
-        one = movement(drawn(seed, 16, 100), seed=seed, draws=200, permutations=1).speed.estimates[0]
+        one = movement(drawn(seed, 16, 100), Sampling(seed, 200, 1)).speed.estimates[0]
         covered.append(one.lo <= truth <= one.hi)
     assert np.mean(covered) >= 0.88
 
@@ -112,7 +113,7 @@ def test_intervals_cover_new_records_and_new_models():
 def test_a_record_is_exposed_from_the_epoch_on_at_which_it_became_so():
     when = np.where(np.arange(120) < 24, np.arange(120) % 4, -1)
     drawn = fleet(np.random.default_rng(5), 32, 120, exposed_from(4, 120, when, size=8.0))
-    found = movement(drawn, seed=0, draws=20, permutations=99).exposure
+    found = movement(drawn, Sampling(0, 20, 99)).exposure
     np.testing.assert_array_equal(found.place, when)
     np.testing.assert_array_equal(found.epoch, np.where(when < 0, np.nan, when + 1.0))
     assert found.p_values.shape == (4, 120)
@@ -126,14 +127,14 @@ def test_who_is_called_a_member_everywhere_is_conspicuous_not_exposed():
     scores = drawn.scores + np.where(np.arange(200) < 20, 4.0, 0.0)
     drawn = type(drawn)(scores, drawn.inside, drawn.outside, drawn.epochs)
     assert (quarters(32).place(points(drawn))[:, :20] == CONSPICUOUS).all()
-    assert (movement(drawn, seed=0, draws=20, permutations=99).exposure.place == -1).all()
+    assert (movement(drawn, Sampling(0, 20, 99)).exposure.place == -1).all()
 
 
 def test_shuffles_keep_the_models_of_each_record():
     drawn = fleet(np.random.default_rng(0), 10, 30, np.zeros((2, 30)))
     used = np.arange(10)[:, None] != np.arange(30) % 10
     drawn = type(drawn)(drawn.scores, drawn.inside & used, drawn.outside & used, drawn.epochs)
-    others = list(shuffled(drawn, seed=0, permutations=3))
+    others = list(shuffled(drawn, Sampling(0, permutations=3)))
     for other in others:
         np.testing.assert_array_equal(other.inside.sum(0), drawn.inside.sum(0))
         np.testing.assert_array_equal(other.inside | other.outside, drawn.inside | drawn.outside)
@@ -151,14 +152,14 @@ def test_familywise_p_values_count_the_largest_of_each_shuffle():
 def test_a_measure_of_ones_own_and_too_few_models():
     drawn = fleet(np.random.default_rng(0), 12, 50, np.full((2, 50), 2.0))
     mean_tpr = Measure(lambda at: at[..., 1].T)
-    found = resampled(drawn, {"tpr": mean_tpr}, seed=0, draws=30, permutations=9).numbers["tpr"]
+    found = resampled(drawn, {"tpr": mean_tpr}, Sampling(0, 30, 9)).numbers["tpr"]
     assert found.values == pytest.approx(points(drawn)[..., 1].mean(1))
     assert found.draws.shape == (30, 2)
     assert found.chance.shape == (9, 2)
     with pytest.raises(ValueError, match="need 4 with and without each record, one has 3"):
-        resampled(fleet(np.random.default_rng(0), 6, 50, np.zeros((2, 50))), {}, seed=0)
+        resampled(fleet(np.random.default_rng(0), 6, 50, np.zeros((2, 50))), {}, Sampling(0))
     with pytest.raises(ValueError, match="2 epochs"):
-        movement(drawn.until(0), seed=0)
+        movement(drawn.until(0), Sampling(0))
 
 
 def test_scores_made_with_memberships_are_made_anew_for_each_shuffle():
@@ -173,7 +174,7 @@ def test_scores_made_with_memberships_are_made_anew_for_each_shuffle():
 
         known = type(drawn)(scored(drawn.inside, drawn.outside), drawn.inside, drawn.outside, drawn.epochs)
         for name, rescore in (("kept", None), ("made anew", scored)):
-            study = resampled(known, {"": advantage}, seed=seed, draws=20, permutations=39, rescore=rescore)
+            study = resampled(known, {"": advantage}, Sampling(seed, 20, 39), rescore=rescore)
             alarms[name] += study.numbers[""].p_values().min() <= 0.05
     assert alarms["kept"] > 15
     assert alarms["made anew"] <= 4

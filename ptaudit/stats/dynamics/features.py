@@ -15,8 +15,8 @@ Array = NDArray[np.float64]
 Features = dict[str, Array]
 
 
-def fleet_features(trajectory: FleetTrajectory) -> list[Features]:
-    """At each epoch, of the scores up to it: how far those with and without a record are apart (`apart.effect`; now,
+def fleet_features(trajectory: FleetTrajectory) -> dict[float, Features]:
+    """By epoch, of the scores up to it: how far those with and without a record are apart (`apart.effect`; now,
     mean and largest so far, last gain), the advantage TPR - FPR, the FPR, and the mean score without the record."""
     apart, at, (outside, _) = effect(trajectory), points(trajectory), sides(trajectory)
     before = np.concatenate([apart[:1], apart[:-1]])
@@ -30,18 +30,22 @@ def fleet_features(trajectory: FleetTrajectory) -> list[Features]:
         "fpr": at[..., 0],
         "score_without": outside.mean,
     }
-    return [{name: values[epoch] for name, values in rows.items()} for epoch in range(len(apart))]
+    return {
+        float(epoch): {name: values[place] for name, values in rows.items()}
+        for place, epoch in enumerate(trajectory.epochs)
+    }
 
 
 def run_features(
-    loss_trace: Array, gradient_norms: Array | None = None, uniqueness: Array | None = None
-) -> list[Features]:
-    """At each epoch, of the audited run alone, whose records are members.
+    epochs: Array, loss_trace: Array, gradient_norms: Array | None = None, uniqueness: Array | None = None
+) -> dict[float, Features]:
+    """By epoch, of the audited run alone, whose records are members.
 
     The interquartile range of the loss trace is that of Pollock et al. (arXiv 2411.05743): how much the loss moved.
 
     Args:
-        loss_trace: (E, n), losses after E epochs, nats.
+        epochs: (E,), ascending.
+        loss_trace: (E, n), losses after each, nats.
         gradient_norms: (E, n), norms of the gradient of the loss; left out where None.
         uniqueness: (n,), how far a record is from others, any unit; left out where None.
 
@@ -53,7 +57,11 @@ def run_features(
     for name, values in given.items():
         if values is not None and (values.shape != shapes[name] or not np.isfinite(values).all()):
             raise ValueError(f"{name} must be {shapes[name]} finite numbers, given {values.shape}")
-    return [_of_run(loss_trace[: e + 1], gradient_norms, uniqueness) for e in range(len(loss_trace))]
+    if epochs.shape != loss_trace.shape[:1]:
+        raise ValueError(f"losses of {len(loss_trace)} epochs need as many epochs, given {epochs.tolist()}")
+    return {
+        float(epoch): _of_run(loss_trace[: place + 1], gradient_norms, uniqueness) for place, epoch in enumerate(epochs)
+    }
 
 
 def _of_run(losses: Array, gradient_norms: Array | None, uniqueness: Array | None) -> Features:

@@ -25,11 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ptaudit.stats.bootstrap import DRAWS
 from ptaudit.stats.dynamics.exposure import Exposure, exposure_of
 from ptaudit.stats.dynamics.plane import FleetTrajectory, points
 from ptaudit.stats.dynamics.regions import EXPOSED, Regions, even, quarters
-from ptaudit.stats.dynamics.resampled import CERTAIN, PERMUTATIONS, Measure, Resampled, Rescore, resampled
+from ptaudit.stats.dynamics.resampled import CERTAIN, Measure, Resampled, Rescore, Sampling, resampled
 from ptaudit.stats.dynamics.transitions import (
     Transitions,
     already_exposed,
@@ -91,21 +90,12 @@ class Movement:
     exposure: Exposure
 
 
-def movement(
-    trajectory: FleetTrajectory,
-    *,
-    seed: int,
-    draws: int = DRAWS,
-    permutations: int = PERMUTATIONS,
-    rescore: Rescore | None = None,
-) -> Movement:
+def movement(trajectory: FleetTrajectory, sampling: Sampling, rescore: Rescore | None = None) -> Movement:
     """All of it, of one set of resamples and shuffles.
 
     Args:
         trajectory: the fleet.
-        seed: of resamples and shuffles.
-        draws: number of resamples.
-        permutations: number of shuffles.
+        sampling: how often it is resampled.
         rescore: makes scores anew for shuffled memberships; needed where they were made with memberships, above all by
             attacks that are called online (see `resampled`).
 
@@ -125,7 +115,7 @@ def movement(
         "already": already_exposed(regions),
         "exposed": exposed_share(regions),
     }
-    study = resampled(trajectory, measures, seed=seed, draws=draws, permutations=permutations, rescore=rescore)
+    study = resampled(trajectory, measures, sampling, rescore)
     found = study.numbers
     bits = math.log2(squares.count)
     last = int((regions.place(points(trajectory)[-1]) == EXPOSED).sum())

@@ -55,6 +55,21 @@ Rescore = Callable[[Mask, Mask], Array]
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How often it is resampled.
+
+    Attributes:
+        seed: of resamples and shuffles.
+        draws: number B of resamples.
+        permutations: number P of shuffles; with fewer than 19 nothing is beyond chance.
+    """
+
+    seed: int
+    draws: int = DRAWS
+    permutations: int = PERMUTATIONS
+
+
+@dataclass(frozen=True)
 class Measure:
     """A row of K numbers as a function of means over records.
 
@@ -115,22 +130,14 @@ class Study:
 
 
 def resampled(
-    trajectory: FleetTrajectory,
-    measures: Mapping[str, Measure],
-    *,
-    seed: int,
-    draws: int = DRAWS,
-    permutations: int = PERMUTATIONS,
-    rescore: Rescore | None = None,
+    trajectory: FleetTrajectory, measures: Mapping[str, Measure], sampling: Sampling, rescore: Rescore | None = None
 ) -> Study:
     """Some measures of a fleet, by name.
 
     Args:
         trajectory: the fleet.
         measures: what is measured.
-        seed: of resamples and shuffles.
-        draws: number B of resamples.
-        permutations: number P of shuffles; with fewer than 19 nothing is beyond chance.
+        sampling: how often it is resampled.
         rescore: makes the scores anew; None where they were made without memberships.
 
     Raises:
@@ -141,12 +148,13 @@ def resampled(
         raise ValueError(f"intervals over models need {LEAST_MODELS} with and without each record, one has {fewest}")
     without = _joined(measures, [_values(measures, other) for other in _without_each(trajectory)])
     rows, largest = [], []
-    for other in shuffled(trajectory, seed=seed, permutations=permutations, rescore=rescore):
+    for other in shuffled(trajectory, sampling, rescore):
         rows.append(_values(measures, other))
         largest.append(float(welch_t(other).max()))
     by_chance, here = _joined(measures, rows), points(trajectory)
-    weights = resample_weights(trajectory.records, draws, seed)
-    noise = np.random.default_rng([seed, trajectory.models, _MODELS]).standard_normal((draws, trajectory.models))
+    weights = resample_weights(trajectory.records, sampling.draws, sampling.seed)
+    generator = np.random.default_rng([sampling.seed, trajectory.models, _MODELS])
+    noise = generator.standard_normal((sampling.draws, trajectory.models))
     found = {}
     for name, measure in measures.items():
         value = _value(measure, here)
@@ -157,12 +165,12 @@ def resampled(
 
 
 def shuffled(
-    trajectory: FleetTrajectory, *, seed: int, permutations: int, rescore: Rescore | None = None
+    trajectory: FleetTrajectory, sampling: Sampling, rescore: Rescore | None = None
 ) -> Iterator[FleetTrajectory]:
     """The fleet with other memberships: for each record, those of its models in another order."""
-    generator = np.random.default_rng([seed, trajectory.models, _SHUFFLES])
+    generator = np.random.default_rng([sampling.seed, trajectory.models, _SHUFFLES])
     known = trajectory.inside | trajectory.outside
-    for _ in range(permutations):
+    for _ in range(sampling.permutations):
         inside = _shuffled(trajectory.inside, known, generator)
         outside = known & ~inside
         scores = trajectory.scores if rescore is None else rescore(inside, outside)
