@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ptaudit.tables.defenses import defenses_sheet
+from ptaudit.tables.dynamics import dynamics_sheet
 from ptaudit.tables.groups import groups_sheet
 from ptaudit.tables.localisation import localisation_sheet
 from ptaudit.tables.run import Run
@@ -36,6 +37,9 @@ SHEETS: dict[str, SheetEntry] = {
     ),
     "localisation.csv": SheetEntry(
         localisation_sheet, "sensitivity, subspace and Jensen-Shannon distance of every layer"
+    ),
+    "dynamics.csv": SheetEntry(
+        dynamics_sheet, "how records move over the plane of false-positive and true-positive rates; early warning"
     ),
     "groups.csv": SheetEntry(
         groups_sheet, "membership by class, attribute and user; intervals hold for all groups of a kind at once"

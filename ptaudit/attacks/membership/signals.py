@@ -69,7 +69,8 @@ class Signals:
 
     def model(self, index: int | slice | NDArray[np.int64]) -> Signals:
         """Signals of one of N models, or of some."""
-        return replace(self, **{name: value[index] for name, value in self._by_model()})
+        found: dict[str, Array] = {name: value[index] for name, value in self._by_model()}
+        return replace(self, **found)  # type: ignore[arg-type]
 
     def _by_model(self) -> list[tuple[str, Array]]:
         """Signals that differ between models, by name."""

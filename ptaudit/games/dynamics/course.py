@@ -21,6 +21,7 @@ from ptaudit.stats.dynamics.forecast import EarlyWarning, early_warning, halves,
 from ptaudit.stats.dynamics.movement import Movement, movement
 from ptaudit.stats.dynamics.plane import FleetTrajectory, points
 from ptaudit.stats.dynamics.rank_correlation import rank_correlation
+from ptaudit.stats.dynamics.resampled import Sampling
 from ptaudit.stats.estimate import Estimate
 
 Array = NDArray[np.float64]
@@ -67,7 +68,7 @@ def course_of(session: Session, attack: str, index: NDArray[np.int64]) -> FleetC
     """
     said, seed = _said(session, index), session.seed
     trajectory = _trajectory(said, attack, slice(None))
-    moved = movement(trajectory, seed=seed)
+    moved = movement(trajectory, Sampling(seed))
     warned = _warned(said, attack, seed) if trajectory.models >= LEAST_TO_FORETELL else None
     return FleetCourse(said.epochs, points(trajectory), moved, warned)
 
@@ -108,7 +109,7 @@ def _warned(said: _Said, attack: str, seed: int) -> Warned:
     mine, theirs = (_trajectory(said, attack, half) for half in (known, hidden))
     own_risk, risk = effect(mine)[-1], effect(theirs)[-1]
     vulnerable = most_vulnerable(risk)
-    early = early_warning(fleet_features(mine), mine.epochs, vulnerable, own_risk, seed=seed)
+    early = early_warning(fleet_features(mine), vulnerable, own_risk, seed=seed)
     outside = ~said.included[known]
     hard = {} if said.right is None else difficulty(said.right[:, known], outside, mine.epochs).by_name()
     if all(one.losses is not None for one in said.signals):

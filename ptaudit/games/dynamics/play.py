@@ -39,6 +39,9 @@ class _Lost:
     why: str
 
 
+Told = tuple[str, Found]
+"""Who tells it, and what."""
+
 _COURSE: Key[FleetCourse | _Lost] = Key("dynamics")
 
 
@@ -55,8 +58,10 @@ class DynamicsPlay(GamePlay[DynamicsGame]):
         if context.epoch not in course.epochs:
             return []
         place = course.epochs.index(context.epoch)
-        told: list[tuple[str, Found]] = [(game.attack, _moved(course.movement, place))]
-        told += _foretold(context, course.warned, place, len(course.epochs))
+        told: list[Told] = [(game.attack, _moved(course.movement, place))]
+        if course.warned is not None:
+            told += _foretold(context, course.warned, place)
+            told += _in_the_end(course.warned) if place == len(course.epochs) - 1 else []
         _keep(context, game, course, place)
         return [sheet.scores(name, found, scope) for name, found in told]
 
@@ -108,30 +113,29 @@ def _transitions(movement: Movement, step: int) -> dict[str, Estimate]:
     return {name: Estimate(value, lo, hi, null, 1.0, n) for name, value, lo, hi, null in rows}
 
 
-def _foretold(
-    context: EpochContext, warned: Warned | None, place: int, epochs: int
-) -> Iterator[tuple[str, dict[str, list[Estimate]]]]:
+def _foretold(context: EpochContext, warned: Warned, place: int) -> Iterator[Told]:
     """Forecasts from half of the fleet and from the audited run alone, of who ends vulnerable in the other half."""
-    if warned is None:
-        return
     yield from _of_forecast("fleet", warned.early.forecasts[place])
     n, inside = len(context.session.members), context.inside.values.double()
     losses, norms = (
         np.stack([getattr(one, name)[:n] for one in context.course]) for name in ("losses", "gradient_norms")
     )
     unique = leverage(mixed(inside)[None])[0].cpu().numpy()
-    known = run_features(losses, norms, unique)[-1]
+    *_, known = run_features(np.arange(len(losses), dtype=np.float64), losses, norms, unique).values()
     yield from _of_forecast("run", forecast(known, warned.vulnerable[:n], seed=context.seed))
-    if place == epochs - 1:
-        early = warned.early
-        yield "agreement", {"forecast_auc": [early.agreement_auc], "forecast_precision": [early.agreement_precision]}
-        yield "attainable", {"forecast_auc": [early.attainable_auc]}
-        yield who("fleet", FORECAST), {"forecast_from": [_since(early.first_of_attainable, early.agreement_auc.n)]}
-        for name, estimate in warned.difficulty.items():
-            yield name.replace("_", "-"), {"rank_correlation": [estimate]}
 
 
-def _of_forecast(source: Source, found: Forecast) -> Iterator[tuple[str, dict[str, list[Estimate]]]]:
+def _in_the_end(warned: Warned) -> Iterator[Told]:
+    """What forecasts are held against, since when one is good enough, and whether hard records are at risk."""
+    early = warned.early
+    yield "agreement", {"forecast_auc": [early.agreement_auc], "forecast_precision": [early.agreement_precision]}
+    yield "attainable", {"forecast_auc": [early.attainable_auc]}
+    yield who("fleet", FORECAST), {"forecast_from": [_since(early.first_of_attainable, early.agreement_auc.n)]}
+    for name, estimate in warned.difficulty.items():
+        yield name.replace("_", "-"), {"rank_correlation": [estimate]}
+
+
+def _of_forecast(source: Source, found: Forecast) -> Iterator[Told]:
     yield who(source, FORECAST), {"forecast_auc": [found.auc], "forecast_precision": [found.precision]}
     for name, estimate in found.single_auc.items():
         yield who(source, name), {"forecast_auc": [estimate], "forecast_precision": [found.single_precision[name]]}
