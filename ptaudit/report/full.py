@@ -24,6 +24,7 @@ from ptaudit.report.document import (
     drop_blank_columns,
     grid_of,
 )
+from ptaudit.report.dynamics import dynamics_lines
 from ptaudit.report.groups import group_lines
 from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import conclusion_cell, gate_grid
@@ -60,6 +61,7 @@ def full_report(run: Run, folder: str | None = None) -> Document:
         threat_grid(run),
         localisation_grid(bare),
         _joint(bare),
+        dynamics_lines(run),
         group_lines(run),
         *_layers(bare),
         _epochs(bare),
@@ -92,7 +94,8 @@ def _joint(run: Run) -> Grid:
         (Column("by epoch"), lambda line: Marks(courses[line[0]])),
         (Column("status"), lambda line: Cell(line[1].status)),
     )
-    shown = np.flatnonzero(rows.are(epoch=last))
+    elsewhere = [name for name, kind in METRICS.items() if not kind.listed]
+    shown = np.flatnonzero(rows.are(epoch=last) & ~rows.are(metric=elsewhere))
     lines = zip(group[shown].tolist(), rows.take(shown))
     return grid_of("joint", f"All layers jointly (*) at epoch {last}", columns, lines)
 

@@ -24,6 +24,7 @@ from ptaudit.report.document import (
     grid_of,
     lines_needed,
 )
+from ptaudit.report.dynamics import dynamics_lines
 from ptaudit.report.groups import group_lines
 from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.summary import Conclusion, JointLine, LayerLine, Summary, conclude, summarise
@@ -71,6 +72,7 @@ def summary_page(run: Run, page: Page) -> Document:
         Facts("facts", summary.facts),
         Lines("verdict", "", _verdict_lines(summary)),
         joint_grid(summary.joint, summary.epochs),
+        dynamics_lines(run),
         group_lines(run),
         defense_grid(run),
         threat_grid(run),

@@ -24,6 +24,7 @@ class Metric:
         digits: decimals in reports, where it is not small.
         headline: whether the summary shows it.
         by_layer: whether the full report has a table of layers for it.
+        listed: whether the full report has it among all numbers; of others a file of their own tells.
     """
 
     unit: str
@@ -34,6 +35,7 @@ class Metric:
     digits: int = 3
     headline: bool = False
     by_layer: bool = False
+    listed: bool = True
 
 
 METRICS: dict[str, Metric] = {
@@ -67,7 +69,11 @@ METRICS: dict[str, Metric] = {
     "forecast_precision": Metric("share of those named who end vulnerable"),
     "forecast_from": Metric("epoch", most=math.inf, score=False),
     "rank_correlation": Metric("rank correlation with the final risk", least=-1.0, score=False),
-    **{f"{start}_to_{end}": Metric("share of the records", score=False) for start in REGIONS for end in REGIONS},
+    **{
+        f"{start}_to_{end}": Metric("share of the records", score=False, listed=False)
+        for start in REGIONS
+        for end in REGIONS
+    },
     "epsilon_lo": Metric("epsilon", most=math.inf, score=False, headline=True),
     NOISE_HALF: Metric("noise, in clips or median gradient norms", most=math.inf, score=False),
 }

@@ -1,0 +1,115 @@
+"""The game of dynamics on fleets whose records become exposed at a known epoch, and on fleets that know nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from audit_case import ONE_VIEW, write_spec
+
+from ptaudit.auditing.opening import open_session
+from ptaudit.context.reference import ReferenceModels
+from ptaudit.errors import SpecError
+from ptaudit.games.dynamics.course import course_of
+from ptaudit.games.dynamics.info import OF_FLEET, OF_RUN, TRANSITIONS, DynamicsGame
+from ptaudit.spec.catalog import REGIONS
+from ptaudit.spec.load import load
+from ptaudit.spec.metrics import METRICS
+from ptaudit.stats.dynamics.regions import quarters
+from ptaudit.training.device import pick_device
+from ptaudit.training.fleet.assignment import assignment
+from ptaudit.training.fleet.fleet import ReferenceSignals
+
+EPOCHS = (0, 2, 4, 8)
+SPEC = {
+    "audit__games": ["dynamics"],
+    "audit__views": ONE_VIEW,
+    "audit__epochs": list(EPOCHS),
+    "train__epochs": 8,
+    "fleet": {"models": 24},
+}
+
+
+def session_of(folder, shift, models=24):
+    """A session whose models were trained by nobody: confidences are Gaussian, higher by `shift` `(E, n)` where a
+    model has the record."""
+    session = open_session(load(write_spec(folder, **SPEC)), pick_device("cpu"))
+    index = np.sort(np.concatenate([session.members, session.others]))
+    n, generator = len(index), np.random.default_rng(0)
+    included = assignment(models, n, 0)
+    confidence = generator.standard_normal((models, len(EPOCHS), n))
+    confidence += included[:, None] * (shift(n) if callable(shift) else shift)
+    outputs = np.full((models, len(EPOCHS), n, 10), -30.0, dtype=np.float32)
+    labels = session.records.targets.numpy()[index]
+    outputs[..., np.arange(n), labels] = 0.0
+    outputs[..., np.arange(n), (labels + 1) % 10] = -confidence
+    said = ReferenceSignals(
+        EPOCHS, outputs, np.logaddexp(0.0, -confidence).astype(np.float32), included, ("",) * models
+    )
+    return replace(session, reference=ReferenceModels(said, index)), index
+
+
+def known(n):
+    """A third of the records becomes exposed at epoch 2, another one at epoch 8."""
+    shift = np.zeros((len(EPOCHS), n))
+    shift[1:, : n // 3] = 8.0
+    shift[3:, n // 3 : 2 * (n // 3)] = 8.0
+    return shift
+
+
+def test_records_that_become_exposed_at_a_known_epoch_are_found_there(tmp_path):
+    session, index = session_of(tmp_path, known)
+    course, third = course_of(session, "lira-offline-global", index), len(index) // 3
+    exposed = course.movement.exposure.epoch
+    assert (exposed[:third] == 2.0).mean() > 0.95
+    assert (exposed[third : 2 * third] == 8.0).mean() > 0.95
+    assert np.isnan(exposed[2 * third :]).all()
+    shares = [one.value for one in course.movement.exposed.estimates]
+    assert shares == pytest.approx([0.0, 1 / 3, 1 / 3, 2 / 3], abs=0.05)
+    assert course.movement.transitions.peak.value == pytest.approx(1 / 3, abs=0.05)
+    # Who ends vulnerable is one of those two thirds.
+    assert course.warned is not None
+    aucs = [one.auc.value for one in course.warned.early.forecasts]
+    assert aucs[0] == pytest.approx(0.5, abs=0.15)
+    assert min(aucs[1:]) > max(aucs[0], 0.5) + 0.05
+
+
+def test_without_a_signal_nobody_becomes_exposed_and_nothing_is_foretold(tmp_path):
+    session, index = session_of(tmp_path, 0.0)
+    course = course_of(session, "bavaria-offline", index)
+    assert np.isnan(course.movement.exposure.epoch).all()
+    assert not course.movement.transitions.beyond_chance.any()
+    assert not course.movement.exposed.beyond_chance.any()
+    assert course.warned is not None
+    assert course.warned.early.first is None
+    assert all(one.auc.lo < 0.5 for one in course.warned.early.forecasts)
+
+
+def test_too_few_models_foretell_nothing_and_move_all_the_same(tmp_path):
+    session, index = session_of(tmp_path, known, models=8)
+    course = course_of(session, "bavaria-offline", index)
+    assert course.warned is None
+    assert course.movement.exposed.estimates[-1].value > 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"fleet": None}, "needs 8 reference models, there are 0"),
+        ({"fleet": {"models": 6}}, "needs 8 reference models, there are 6"),
+        ({"audit__epochs": [8]}, "needs 2 audited epochs"),
+        ({"audit__games": [{"name": "dynamics", "attack": "lira-online"}]}, "bavaria-offline"),
+    ],
+    ids=["no fleet", "few models", "one epoch", "an attack with memberships"],
+)
+def test_what_it_cannot_be_played_on_is_refused(tmp_path, changes, what):
+    with pytest.raises(SpecError, match=what):
+        load(write_spec(tmp_path, **{**SPEC, **changes}))
+
+
+def test_names_are_those_of_the_statistics():
+    assert quarters(16).names == REGIONS
+    assert set(TRANSITIONS) <= set(METRICS)
+    assert set(DynamicsGame.metrics) <= set(METRICS)
+    assert len({*OF_FLEET, *OF_RUN}) == len(OF_FLEET) + len(OF_RUN)
