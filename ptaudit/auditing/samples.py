@@ -16,8 +16,8 @@ from ptaudit.errors import RunFolderError
 from ptaudit.escape import from_csv
 from ptaudit.files import write_whole
 from ptaudit.tables.formats import csv_text
+from ptaudit.tables.samples import SAMPLES
 
-SAMPLES = "samples.csv"
 COLUMNS = ("epoch", "record", "layer", "game", "metric", "value")
 
 

@@ -24,10 +24,8 @@ def dynamics_lines(run: Run) -> Lines:
     if not exposed:
         return Lines("dynamics", "", ())
     last, before = exposed[-1], [f"{percent(row.value)} at epoch {row.epoch}" for row in exposed[:-1]]
-    said = (
-        f"At epoch {last.epoch} {percent(last.value)} of the records [{percent(last.lo)}, {percent(last.hi)}] are exposed: "
-        "models that were trained on them call them members, others do not"
-    )
+    of_all = f"{percent(last.value)} of the records [{percent(last.lo)}, {percent(last.hi)}]"
+    said = f"At epoch {last.epoch} {of_all} are exposed: models trained on them call them members, others do not"
     told = _warning(rows, last.epoch)
     cells = [Cell(f"{said}; {', '.join(before)}." if before else f"{said}."), *([Cell(told)] if told else [])]
     return Lines("dynamics", "", tuple(cells))

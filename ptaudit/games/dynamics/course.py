@@ -52,12 +52,14 @@ class FleetCourse:
         points: FPR and TPR of n records, `(E, n, 2)`.
         movement: what they show as a whole.
         warned: what can be foretold; None where models are too few.
+        in_the_end: `risk` of each record, and the loss in models without it (`loss_without`), `(n,)`.
     """
 
     epochs: tuple[int, ...]
     points: Array
     movement: Movement
     warned: Warned | None
+    in_the_end: dict[str, Array]
 
 
 def course_of(session: Session, attack: str, index: NDArray[np.int64]) -> FleetCourse:
@@ -70,7 +72,7 @@ def course_of(session: Session, attack: str, index: NDArray[np.int64]) -> FleetC
     trajectory = _trajectory(said, attack, slice(None))
     moved = movement(trajectory, Sampling(seed))
     warned = _warned(said, attack, seed) if trajectory.models >= LEAST_TO_FORETELL else None
-    return FleetCourse(said.epochs, points(trajectory), moved, warned)
+    return FleetCourse(said.epochs, points(trajectory), moved, warned, _in_the_end(said, trajectory))
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,13 @@ def _trajectory(said: _Said, attack: str, models: NDArray[np.int64] | slice) -> 
     fleets = [references(one.model(models), included) for one in said.signals]
     scores = np.stack([fleet_scores(ATTACKS[attack], fleet) for fleet in fleets])
     return FleetTrajectory(scores, included, ~included, np.asarray(said.epochs, dtype=np.float64))
+
+
+def _in_the_end(said: _Said, trajectory: FleetTrajectory) -> dict[str, Array]:
+    found, losses = {"risk": effect(trajectory)[-1]}, said.signals[-1].losses
+    if losses is not None:
+        found["loss_without"] = np.where(said.included, 0.0, losses).sum(0) / (~said.included).sum(0)
+    return found
 
 
 def _warned(said: _Said, attack: str, seed: int) -> Warned:

@@ -153,7 +153,10 @@ def _keep(context: EpochContext, game: DynamicsGame, course: FleetCourse, place:
         return
     n, exposure = len(context.session.members), course.movement.exposure
     since = (exposure.place >= 0) & (exposure.place <= place)
-    for name, values in (("fpr", course.points[place, :, 0]), ("tpr", course.points[place, :, 1]), ("exposed", since)):
+    told = {"fpr": course.points[place, :, 0], "tpr": course.points[place, :, 1], "exposed": since}
+    if place == len(course.epochs) - 1:
+        told |= course.in_the_end
+    for name, values in told.items():
         context.samples.add(context.epoch, JOINT, game.title, name, torch.from_numpy(np.asarray(values[:n], float)))
 
 
