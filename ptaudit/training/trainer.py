@@ -1,4 +1,4 @@
-"""Training, replayed: minibatches, optimizer and epochs of the spec, and observers between the epochs."""
+"""Training, replayed: minibatches, optimizer and epochs of the spec."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Replay(Trajectory):
         seed: seed of the order, of dropout and of other noise.
         device: where to train.
         augment: what changes the inputs of a training batch; the evaluation sees them as they are.
-        keep_before: give observers the weights of the epoch before, too.
+        keep_before: give the weights of the epoch before, too.
 
     Raises:
         PtauditError: the model cannot be trained in the way of the spec, or a package for it is missing.

@@ -32,7 +32,7 @@ class Walk(Trajectory):
         loss: per-record loss.
         device: where to evaluate and read.
         key: where a file holds the state dict; None for the usual names.
-        keep_before: give observers the weights of the checkpoint before, too.
+        keep_before: give the weights of the checkpoint before, too.
 
     Attributes:
         stats: the statistics of the checkpoints so far; the step is 0 where a file does not tell it.
