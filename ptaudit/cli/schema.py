@@ -12,4 +12,4 @@ def schema(verbose: Verbose = False) -> None:
     from ptaudit.report.json import to_json
     from ptaudit.spec.schema import json_schema
 
-    emit(Screen("json", forced=True).drawn(lambda to, page: to_json(json_schema(), page)))
+    emit(to_json(json_schema(), Screen("json", forced=True).page()))

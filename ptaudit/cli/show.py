@@ -14,4 +14,4 @@ def show(run_folder: RunFolder, format_name: FormatName = None, verbose: Verbose
     from ptaudit.tables.folder import read_run
 
     run = read_run(run_folder)
-    emit(screen.drawn(lambda to, page: to.render(run, page), folder=str(run_folder)))
+    emit(screen.drawn(run, folder=str(run_folder)))

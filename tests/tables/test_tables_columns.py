@@ -279,7 +279,7 @@ def test_a_hundred_thousand_rows_are_no_hundred_thousand_objects(tmp_path, monke
     text = open_format("rich").render(after)
     (verdict,) = decide([Gate(view="v3", over="all", epoch="all", max=1.5)], after)
     comparison = compare(before, after)
-    page = open_format("rich").render_comparison(comparison)
+    page = open_format("rich").render(comparison)
     assert "block.17" in text or "more layers" in text
     assert (verdict.outcome, verdict.rows) == ("fail", 10_000)
     assert len(comparison.changes) == 100_000
