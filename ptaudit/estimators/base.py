@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor
 
-from ptaudit.stats.estimate import Estimate
+from ptaudit.stats.estimate import OK, Estimate
 
 TRAIN, STOP, REPORT = 0, 1, 2
 """Parts of the pairs: a critic is fitted on the first, stopped by the second, and its value read on the third."""
@@ -52,6 +52,11 @@ class Measured:
 
     bits: Estimate
     matched_minus_mismatched: Estimate
+
+    def saturated(self) -> Measured:
+        """The same, where the truth may well lie above."""
+        found = (self.bits, self.matched_minus_mismatched)
+        return Measured(*(replace(one, status="saturated") if one.status == OK else one for one in found))
 
 
 class Estimator(Protocol):

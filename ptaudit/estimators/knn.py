@@ -13,9 +13,7 @@ from scipy.special import digamma
 
 from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.neighbours import Classes, balls, jackknife, side, terms
-from ptaudit.estimators.pairing import Array, Index, Sample, derangement, near_ceiling, samples, unknown, why_not
-from ptaudit.stats.bootstrap import from_values
-from ptaudit.stats.estimate import OK
+from ptaudit.estimators.pairing import Array, Index, Sample, derangement, measured, samples, unknown, why_not
 from ptaudit.stats.simultaneous import Z
 
 FEWEST = 20
@@ -61,6 +59,11 @@ class Local:
         scale = math.sqrt((float(self.term.var()) + wide) / (2.0 * wide)) if wide > 0.0 else 0.0
         result: Array = self.term.mean() + scale * centred
         return result
+
+    def measured(self, nulls: list[float], top: float, seed: int, extra_variance: float = 0.0) -> Measured:
+        """The estimate and its difference from the null, see `pairing.measured`; `saturated` where it still rises."""
+        found = measured(self.contributions(), nulls, top, seed, extra_variance)
+        return found.saturated() if self.rising else found
 
     @property
     def rising(self) -> bool:
@@ -178,22 +181,3 @@ def _sizes(classes: Index) -> Index:
     """How many records are of each record's class, itself included, (N,)."""
     size: Index = np.bincount(classes)[classes]
     return size
-
-
-def measured(local: Local, nulls: list[float], top: float, seed: int, extra_variance: float = 0.0) -> Measured:
-    """The estimate and its difference from the null.
-
-    Args:
-        local: what the records say.
-        nulls: the estimate under each derangement.
-        top: the largest value of the formula.
-        seed: of the resamples.
-        extra_variance: variance of the estimate that is not due to the records.
-    """
-    values, null = local.contributions(), float(np.mean(nulls))
-    full = local.rising or near_ceiling(float(values.mean()), top)
-    status = "saturated" if full else OK
-    bits = from_values(values, null=null, ceiling=top, seed=seed, extra_variance=extra_variance, status=status)
-    spread = extra_variance + float(np.var(nulls, ddof=1)) / len(nulls)
-    gap = from_values(values - null, null=0.0, ceiling=top, seed=seed, extra_variance=spread, status=status)
-    return Measured(bits, gap)

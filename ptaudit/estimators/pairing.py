@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.estimators.base import Measured, Pairs
+from ptaudit.stats.bootstrap import from_values
 from ptaudit.stats.estimate import inconclusive
 
 Array = NDArray[np.float64]
@@ -171,3 +172,21 @@ def unknown(reason: str, n: int) -> Measured:
 def near_ceiling(value: float, ceiling: float) -> bool:
     """Whether the truth may well lie above: within a bit of the ceiling, or within 5 % of one under two bits."""
     return value > ceiling - (1.0 if ceiling >= 2.0 else 0.05 * ceiling)
+
+
+def measured(values: Array, nulls: Sequence[float], ceiling: float, seed: int, extra_variance: float = 0.0) -> Measured:
+    """The mean of the records' values with its interval, and its difference from the null.
+
+    Args:
+        values: bits of every record, (N,).
+        nulls: the estimate under each derangement.
+        ceiling: the most that can be found; NaN for none. Near it the estimate is `saturated`.
+        seed: of the resamples.
+        extra_variance: variance of the estimate that is not due to the records.
+    """
+    null = float(np.mean(nulls))
+    bits = from_values(values, null=null, ceiling=ceiling, seed=seed, extra_variance=extra_variance)
+    spread = extra_variance + float(np.var(nulls, ddof=1)) / len(nulls)
+    gap = from_values(values - null, null=0.0, ceiling=ceiling, seed=seed, extra_variance=spread)
+    found = Measured(bits, gap)
+    return found.saturated() if near_ceiling(float(values.mean()), ceiling) else found

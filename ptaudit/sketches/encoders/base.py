@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.errors import ModelError, PtauditError
+from ptaudit.errors import ModelError, PtauditError, listed
 from ptaudit.gradients.projection import generator_for
 from ptaudit.progress import Progress, Task
 from ptaudit.sketches.encoders.network import Network
@@ -72,11 +72,12 @@ class Fitted:
         said = []
         if poor:
             said.append(
-                f"The learned encoder reconstructs little of the gradient of {_few(poor)} (share of the variance of "
-                "held-out draws): what its tokens do not give away, the gradient itself may. Use `encoder: sketch`."
+                f"The learned encoder reconstructs little of the gradient of {listed(poor, _NAMED)} (share of the "
+                "variance of held-out draws): what its tokens do not give away, the gradient itself may. Use "
+                "`encoder: sketch`."
             )
         if flat:
-            said.append(f"The gradient of {_few(flat)} does not vary: its learned token says nothing.")
+            said.append(f"The gradient of {listed(flat, _NAMED)} does not vary: its learned token says nothing.")
         return " ".join(said)
 
 
@@ -285,7 +286,3 @@ def _ratio(now: Tensor, before: Tensor) -> float:
 def _shares(missed: Tensor, variance: Tensor) -> tuple[float, ...]:
     found = torch.where(variance > 0, 1.0 - missed / variance, math.nan)
     return tuple(found.tolist())
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
