@@ -57,6 +57,7 @@ class ObservedView:
         late: whether the adversary has the weights of the epoch before.
         own: most records that it owns; None for half of all.
         batches: most batches that it fits on, and half as many to choose on.
+        wider: shows the audited records, and held-out ones after them, where it may learn from these.
         held_out: held-out records as its own, which come after the audited ones; for who knows the view as it is.
     """
 
@@ -69,7 +70,12 @@ class ObservedView:
     late: bool = False
     own: int | None = None
     batches: int = FIT_GAMES
+    wider: Callable[[], Observation | None] | None = None
     held_out: HeldOut | None = None
+
+    def beside(self, secret: Tensor) -> ObservedView:
+        """With held-out records of this secret as its own, where it may learn from them and there are some."""
+        return self if self.wider is None or not len(secret) else replace(self, held_out=HeldOut(secret, self.wider))
 
     @property
     def ways(self) -> dict[Knowledge, Observation]:
