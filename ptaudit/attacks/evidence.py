@@ -11,8 +11,7 @@ from torch import Tensor
 from ptaudit.attacks import span, support
 from ptaudit.attacks.boosted import Score, fit_boosted
 from ptaudit.attacks.density import VISIBILITY, Densities, fit_densities
-from ptaudit.gradients.batches import Matrices
-from ptaudit.gradients.matrices import Factors, RecordGradients
+from ptaudit.gradients.matrices import Factors, Matrices, RecordGradients
 from ptaudit.views.aggregate import draw_others
 from ptaudit.views.observation import Observation, TokenObservation
 from ptaudit.views.view import View

@@ -24,7 +24,7 @@ from ptaudit.attacks.nuisance_density import (
     next_student,
     refined,
 )
-from ptaudit.gradients.batches import Matrices
+from ptaudit.gradients.matrices import Matrices
 from ptaudit.views.aggregate import Games, draw_games, draw_others, observe
 from ptaudit.views.observation import Observation, observe_rounds
 from ptaudit.views.view import View

@@ -21,8 +21,7 @@ from ptaudit.attacks.batch.reading import Kept, notes_of, screen
 from ptaudit.attacks.boosted import Score, fit_boosted
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
-from ptaudit.gradients.batches import BatchSums, Matrices
-from ptaudit.gradients.matrices import Factors, RecordGradients
+from ptaudit.gradients.matrices import BatchSums, Factors, Matrices, RecordGradients
 from ptaudit.views.view import View
 
 MOST_KNOWN = 16

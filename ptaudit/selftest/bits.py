@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.estimate import identity_bits
-from ptaudit.selftest.answer import Answer
+from ptaudit.report.selftest import Answer
 from ptaudit.stats.estimate import Estimate
 
 RECORDS, COORDINATES, CANDIDATES = 1024, 16, 128

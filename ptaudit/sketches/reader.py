@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from ptaudit.errors import ModelError, in_one_line
 from ptaudit.gradients.agreement import ERRORS, MIXED, tolerance
 from ptaudit.gradients.autograd import summed
-from ptaudit.gradients.fallback import by_fallback
 from ptaudit.gradients.frozen_state import frozen_state, without_gradients
 from ptaudit.gradients.gradient_check import CHECK_RECORDS, UNUSED_RECORDS, astray, check_layers, still_holds
 from ptaudit.gradients.hooks import Reading
@@ -23,6 +22,7 @@ from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.gradients.per_example_pass import PerExamplePass, per_example_pass, reading_of
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses
+from ptaudit.gradients.whole_gradients import by_fallback
 from ptaudit.model_input import Inputs, rows, to_device
 from ptaudit.sketches.chunks import Chunks
 from ptaudit.sketches.tokens import SketchedModel, Tokens, joined

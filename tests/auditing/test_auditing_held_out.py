@@ -7,7 +7,7 @@ from audit_case import ONE_VIEW, write_spec
 
 from ptaudit.auditing.opening import open_session
 from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.held_out import held_out
+from ptaudit.context.observations import held_out
 from ptaudit.spec.load import load
 from ptaudit.views import View
 

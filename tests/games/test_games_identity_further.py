@@ -10,7 +10,7 @@ from ptaudit.attacks.likelihood_ratio import fit
 from ptaudit.attacks.observed_density import Effort
 from ptaudit.games.identity.measure import measure
 from ptaudit.gradients import Dense
-from ptaudit.gradients.batches import BatchSums
+from ptaudit.gradients.matrices import BatchSums
 from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ptaudit.spec.load import dump, load
-from ptaudit.spec.schema import json_schema
+from ptaudit.spec.model import json_schema
 from ptaudit.spec.template import write_template
 
 Write = Callable[..., Path]

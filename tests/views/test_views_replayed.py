@@ -26,7 +26,7 @@ from replayed_case import (
 )
 from torch import nn
 
-from ptaudit.gradients.batches import BatchSums
+from ptaudit.gradients.matrices import BatchSums
 from ptaudit.model_input import call, rows
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.views import View, gradients

@@ -11,9 +11,16 @@ from torch.nn import functional as F
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch, MatrixBlock
-from ptaudit.gradients.rules.base import Contribution, ModuleCall, all_positions, pieces, positions
+from ptaudit.gradients.rules.base import (
+    Contribution,
+    ModuleCall,
+    all_positions,
+    ghost_is_cheaper,
+    ghost_norm_sq,
+    pieces,
+    positions,
+)
 from ptaudit.gradients.rules.expanded import Expanded, add_expanded
-from ptaudit.gradients.rules.matrix import ghost_is_cheaper, ghost_norm_sq
 
 Rows = tuple[str, int]
 """A parameter of the layer and the first of its rows that were used."""
