@@ -20,8 +20,7 @@ from ptaudit.attacks.nuisance_density import (
     fit_noise,
     next_student,
 )
-from ptaudit.attacks.observed_density import TAILS, Gained, ObservedRecords
-from ptaudit.attacks.observed_density import fits as fits_on_observation
+from ptaudit.attacks.observed_density import TAILS, Gained, ObservedRecords, Rehearsal
 from ptaudit.views.aggregate import add_noise, draw_others, sums
 from ptaudit.views.view import View
 
@@ -93,7 +92,7 @@ class Own:
         own, view, places = self.tokens[:, fold], self.view, self.places
         if self.observed is not None:
             adds_up = fits(own, replace(view, clip=None, noise_std=0.0), self.sets, seed) if view.others else None
-            return fits_on_observation(own, self.observed.at(fold), view, self.sets, seed, adds_up)
+            return Rehearsal.of(own, self.observed.at(fold), view.records, seed).fits(self.sets, adds_up)
         alone = fits(own, view, self.sets, seed)
         if self.further is None:
             return alone

@@ -15,7 +15,7 @@ from torch import Tensor
 from ptaudit.attacks.observed_density import ShownRecords, every_record
 from ptaudit.views.aggregate import draw_games
 from ptaudit.views.observation import Observation
-from ptaudit.views.records_needed import why_not
+from ptaudit.views.records_needed import why_too_few
 from ptaudit.views.view import View
 
 
@@ -82,7 +82,7 @@ class Encoded:
 
     def why_not(self) -> str:
         """Why nothing can be measured; empty if something can."""
-        return why_not(self.tokens[:, self.records], self.view)
+        return why_too_few(self.tokens[:, self.records], self.view)
 
     def draw(self, shares: Sequence[float], per_target: Sequence[int], generator: torch.Generator) -> EncodedBatches:
         """Encoded batches of random parts of the records; one for each record where all of a record are the same."""

@@ -24,7 +24,7 @@ from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
 from ptaudit.views.knowledge import Knowledge
 from ptaudit.views.observation import Observation, TokenObservation
-from ptaudit.views.replayed import ReplayedObservation, batch_gradients, plain, why_not
+from ptaudit.views.replayed import ReplayedObservation, batch_gradients, plain, why_not_shown
 
 _DEFENDER_BATCHES = 400
 """Batches of its own records that the defender of a view may look at."""
@@ -149,7 +149,7 @@ def why_not_seen(context: EpochContext, view: View, late: bool = False) -> str:
         return "there is no epoch before this one, whose weights the adversary would know"
     if view.linear:
         return ""
-    return why_not(view, context.model, context.session.records.classes) or _diverging(context, view)
+    return why_not_shown(view, context.model, context.session.records.classes) or _diverging(context, view)
 
 
 def _diverging(context: EpochContext, view: View) -> str:

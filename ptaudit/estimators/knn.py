@@ -13,7 +13,7 @@ from scipy.special import digamma
 
 from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.neighbours import Classes, balls, jackknife, side, terms
-from ptaudit.estimators.pairing import Array, Index, Sample, derangement, measured, samples, unknown, why_not
+from ptaudit.estimators.pairing import Array, Index, Sample, derangement, measured, samples, unknown, why_not_estimated
 from ptaudit.stats.simultaneous import Z
 
 FEWEST = 20
@@ -156,7 +156,7 @@ def without_single(sample: Sample, kept: NDArray[np.bool_], least: int) -> Sampl
     rest = sample.among(kept)
     if kept.all() or rest.classes is None:
         return rest
-    reason = why_not(torch.from_numpy(rest.x), torch.from_numpy(rest.classes), least)
+    reason = why_not_estimated(torch.from_numpy(rest.x), torch.from_numpy(rest.classes), least)
     return f"without the classes of a single record: {reason}" if reason else rest
 
 

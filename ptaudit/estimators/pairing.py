@@ -94,7 +94,7 @@ def entropy(classes: Tensor) -> float:
     return float(-(share * share.log2()).sum())
 
 
-def why_not(x: Tensor, y: Tensor, least: int) -> str | None:
+def why_not_estimated(x: Tensor, y: Tensor, least: int) -> str | None:
     """Why a problem's pairs, one a record, cannot be measured; None if they can.
 
     Args:
@@ -155,7 +155,7 @@ def samples(pairs: Pairs, least: int) -> Iterator[Sample | str]:
     for p in range(len(pairs.x)):
         x = pairs.x[p, rows].detach().double().cpu()
         y = pairs.y[p if len(pairs.y) > 1 else 0, rows].detach().cpu()
-        if reason := why_not(x, y, least):
+        if reason := why_not_estimated(x, y, least):
             yield reason
         elif pairs.discrete:
             yield Sample(x.numpy(), np.empty((len(x), 0)), np.unique(y.numpy(), return_inverse=True)[1], side)

@@ -88,15 +88,7 @@ def resample_weights(n: int, draws: int, seed: int, stream: int = 0) -> Array:
     return weights.T
 
 
-def from_values(
-    per_record: Array,
-    *,
-    null: float,
-    ceiling: float,
-    seed: int,
-    draws: int = DRAWS,
-    extra_variance: float = 0.0,
-) -> Estimate:
+def from_values(per_record: Array, *, null: float, ceiling: float, seed: int, extra_variance: float = 0.0) -> Estimate:
     """The mean of per-record values with its interval and bootstrap draws.
 
     Args:
@@ -104,15 +96,13 @@ def from_values(
         null: mean of the same game with the secret shuffled.
         ceiling: the largest value of the game, NaN if none.
         seed: the audit's seed.
-        draws: number of bootstrap resamples.
         extra_variance: variance of the mean that is not due to the records (games drawn, subsampling).
 
     Returns:
         An unclipped estimate; `inconclusive` for fewer than two records or values that are not finite. If every record
         is at the ceiling the lower end is at most ceiling · (1 − 3/n).
     """
-    one = per_record[None]
-    return from_matrix(one, null=null, ceiling=ceiling, seed=seed, draws=draws, extra_variance=extra_variance)[0]
+    return from_matrix(per_record[None], null=null, ceiling=ceiling, seed=seed, extra_variance=extra_variance)[0]
 
 
 def from_matrix(

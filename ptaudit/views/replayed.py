@@ -170,7 +170,7 @@ class ReplayedObservation:
         ).double()
 
 
-def why_not(view: View, model: nn.Module, classes: int | None) -> str:
+def why_not_shown(view: View, model: nn.Module, classes: int | None) -> str:
     """Why a view cannot be replayed on a model; empty if it can.
 
     Args:

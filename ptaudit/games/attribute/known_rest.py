@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.attacks import beside
-from ptaudit.attacks.beside import Scored
 from ptaudit.attacks.counterfactual import Belief, CandidateGames, prepare
-from ptaudit.attacks.evidence import Algebra, Evidence, Statistic, statistics_of
+from ptaudit.attacks.evidence import Algebra, Evidence, Scored, Statistic, stacked_or_alone, statistics_of
 from ptaudit.games.attribute.latent import drawing, why_not_values
-from ptaudit.games.common.batch_secret import Found, Half, draw_halves, lost, observe, scored, why_not
+from ptaudit.games.common.batch_secret import Found, Half, draw_halves, lost, observe, scored, why_not_played
 from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.observed_view import ObservedView, asked
 from ptaudit.views.knowledge import Asked
@@ -74,7 +72,7 @@ def measure(
     secret, prior = secret.long().cpu(), prior.double().cpu()
     n, view = len(secret), observed.view
     players = asked([ADVERSARY], plain, observed.late)
-    if reason := why_not_values(secret) or why_not(n, view, observed.own) or _why_not_known(known, plain):
+    if reason := why_not_values(secret) or why_not_played(n, view, observed.own) or _why_not_known(known, plain):
         return lost([ADVERSARY], observed, reason, n)
     generator = torch.Generator().manual_seed(observed.seed)
     answers: dict[Asked, list[Answers]] = {who: [] for who in players}
@@ -115,10 +113,10 @@ def _answers(
     for version, (fitted, asked_for) in enumerate(
         ((half.fit.secret, half.choose.secret), (guessed(half.fit.prior, generator), wrong))
     ):
-        told = Scored(known[version], choosing, half.choose.prior)
-        shown = Scored(played[version], playing, half.played.prior)
         evidence = Evidence.fit(fitting[0], fitted)
-        found.append(beside.answer(evidence, told, asked_for, shown, lines, algebra.seen.random))
+        told = Scored(known[version], evidence.of_rounds(choosing), half.choose.prior)
+        shown = Scored(played[version], evidence.of_rounds(playing), half.played.prior)
+        found.append(stacked_or_alone(told, asked_for, shown, evidence.of_lines(lines), algebra.seen.random))
     return found[0], found[1]
 
 

@@ -27,7 +27,7 @@ from ptaudit.stats.roc import auc_estimate
 from ptaudit.views import View
 from ptaudit.views.joint import mixed
 from ptaudit.views.knowledge import Asked, Knows
-from ptaudit.views.records_needed import why_not as why_too_few
+from ptaudit.views.records_needed import why_too_few
 
 _CHANGES: dict[About, Adjacency] = {"attribute": "replace-one", "membership": "add/remove"}
 _SHARE = 0.25

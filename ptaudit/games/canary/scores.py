@@ -164,7 +164,7 @@ def unknown_others(tokens: CanaryTokens, view: View, games: int, seed: int) -> M
         return {"auc": _clipped(area), "bits": _clipped(bits)}
     halves = shuffled_halves(len(tokens.others), torch.Generator().manual_seed(seed))
     each = max(1, round(games / (4 * count)))
-    played = [_play(tokens, halves[1 - i], halves[i], view, each, [seed, i]) for i in range(2)]
+    played = [_play(tokens, (halves[1 - i], halves[i]), view, each, [seed, i]) for i in range(2)]
     if not all(np.isfinite(score).all() for one in played for score in one.scores.values()):
         lost = inconclusive("scores that are not finite", ceiling=1.0, n=count)
         return {"auc": lost, "bits": lost}
@@ -182,8 +182,10 @@ class _HalfScores:
 
 
 def _play(
-    tokens: CanaryTokens, known: NDArray[np.int64], others: NDArray[np.int64], view: View, each: int, seed: list[int]
+    tokens: CanaryTokens, halves: tuple[NDArray[np.int64], NDArray[np.int64]], view: View, each: int, seed: list[int]
 ) -> _HalfScores:
+    """Games of one half, against who knows the records of the other: these come first."""
+    known, others = halves
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     own = tokens.others[torch.from_numpy(known).to(tokens.others.device)]
     apart = max(view.others + 1, round(_REHEARSED * len(own)))

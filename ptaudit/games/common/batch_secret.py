@@ -75,7 +75,7 @@ def measure(
         For each adversary (by its key, see `asked`) `METRICS`, each with one estimate for each group.
     """
     n, view, seed, held_out = len(strata), observed.view, observed.seed, observed.held_out
-    if reason := why_not(n, view, observed.own):
+    if reason := why_not_played(n, view, observed.own):
         return lost(families, observed, reason, n)
     generator = torch.Generator().manual_seed(seed)
     halves = draw_halves(draw, strata, observed, generator)
@@ -135,7 +135,7 @@ def lost(families: Sequence[str], observed: ObservedView, reason: str, n: int) -
     return {name: {metric: [inconclusive(reason, n=n)] * len(observed.groups) for metric in METRICS} for name in names}
 
 
-def why_not(n_records: int, view: View, own: int | None = None, what: str = "records") -> str:
+def why_not_played(n_records: int, view: View, own: int | None = None, what: str = "records") -> str:
     """Why a game cannot be played, in words with the number needed; empty if it can.
 
     Args:

@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.pairs import Encoded
+from ptaudit.context.epoch_context import EpochContext, clipped, groups_of
+from ptaudit.context.observations import adaptive, why_not_seen
 from ptaudit.games.common.batches import Batches
+from ptaudit.views import records_needed as needed
 from ptaudit.views.knowledge import Asked, Knowledge, Knows
 from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
@@ -92,3 +96,25 @@ def asked(families: Sequence[str], plain: object | None, late: bool = False, kno
     """Who plays: each family, and where there is an undefended view each as the static one too."""
     ways: list[Knowledge] = ["late" if late else "adaptive", *([] if plain is None else ["static"])]  # type: ignore[list-item]
     return [Asked(family, way, knows) for way in ways for family in families]
+
+
+def why_not_encoded(context: EpochContext, view: View, places: list[int]) -> str:
+    """Why nothing can be said of a view; empty if something can. Before an encoder is trained for nothing."""
+    if reason := context.why_not(view, places) or why_not_seen(context, view):
+        return reason
+    records = torch.arange(len(context.inside.loss)) if context.encoders is None else context.encoders.left
+    too_few = needed.why_too_few(context.inside.values[places][:, records], view)
+    half = "" if context.encoders is None else "; the other half trains the encoder"
+    return f"{too_few}{half}" if too_few else ""
+
+
+def encoded_view(context: EpochContext, view: View, places: list[int]) -> Encoded:
+    """Sketches of the layers and of all jointly; or the tokens of the view's encoder."""
+    if context.encoders is None:
+        groups = groups_of(view, len(places))
+        who = adaptive(context, view, places)
+        every = torch.arange(who.tokens.shape[1])
+        return Encoded(who.tokens, every, view, lambda seen: seen, groups, who.observation)
+    tokens = clipped(view, context.inside, places)
+    encode = context.encoders.of(view, tokens, context.epoch)
+    return Encoded(tokens, context.encoders.left, view, encode, [[i] for i in range(1 + len(places))])

@@ -11,7 +11,7 @@ from scipy.stats import binom
 from torch import Tensor
 
 from ptaudit.games.common import batch_secret
-from ptaudit.games.common.batch_secret import Found, lost, why_not
+from ptaudit.games.common.batch_secret import Found, lost, why_not_played
 from ptaudit.games.common.batches import Batches, distinct
 from ptaudit.games.common.observed_view import Draw, ObservedView
 from ptaudit.views.records_needed import RECORDS_PER_MEMBER
@@ -36,7 +36,7 @@ def measure(has: Tensor, ratios: Sequence[float], observed: ObservedView, famili
     """
     has, view, own = has.bool().cpu(), observed.view, observed.own
     n = len(has)
-    if reason := why_not(n, view, own) or _why_not_kinds(has, ratios, view, own):
+    if reason := why_not_played(n, view, own) or _why_not_kinds(has, ratios, view, own):
         return lost(families, observed, reason, n)
     draw = drawing(observed.with_held_out(has), ratios, view)
     return batch_secret.measure(draw, has.long(), observed, families, ceiling(ratios, view.records * view.batches))

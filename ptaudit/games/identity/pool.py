@@ -69,11 +69,11 @@ def _play(algebra: Algebra, view: View, k: int, seed: int) -> Tensor:
         tried = []
         for targets, fillers in ((one[:k], two), (two[:k], one)):
             games = draw_games(len(targets), len(fillers), max(1, FIT_GAMES // k), view, generator)
-            tried.append((_scores(algebra, view, targets, fillers, games, generator), games.secret))
+            tried.append((_scores(algebra, view, (targets, fillers), games, generator), games.secret))
         fitted = [_fit(tried, k, wrong) for wrong in (0, 1)]
 
         def asked(members: Tensor, fillers: Tensor, games: Games) -> list[tuple[Tensor, Tensor]]:
-            scores = _scores(algebra, view, members, fillers, games, generator)
+            scores = _scores(algebra, view, (members, fillers), games, generator)
             return [_answer(stacks, scores) for stacks in fitted]
 
         return [play_quarter(asked, pair, view, k, generator) for pair in pairs]
@@ -82,10 +82,14 @@ def _play(algebra: Algebra, view: View, k: int, seed: int) -> Tensor:
 
 
 def _scores(
-    algebra: Algebra, view: View, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator
+    algebra: Algebra, view: View, who: tuple[Tensor, Tensor], games: Games, generator: torch.Generator
 ) -> Tensor:
-    """Scores of all rounds together, two for all layers jointly and for each: `(2 * lines, G, K)`."""
-    records = torch.cat([targets, fillers])
+    """Scores of all rounds together, two for all layers jointly and for each: `(2 * lines, G, K)`.
+
+    `who` are the targets, and those who hide them.
+    """
+    targets, fillers = who
+    records = torch.cat(who)
     grams = [gram_of(layer, records) for layer in algebra.own.layers]
     size = [sum(one.shape[0] * one.shape[1] for one in layer) for layer in algebra.own.layers]
     share = torch.full((len(records),), view.others / len(fillers), dtype=torch.float64)

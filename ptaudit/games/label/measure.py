@@ -28,7 +28,7 @@ from ptaudit.games.common.crossfit import GAMES_PER_QUARTER, QuarterScores, cred
 from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games
-from ptaudit.views.records_needed import why_not
+from ptaudit.views.records_needed import why_too_few
 
 ADVERSARY = "likelihood-ratio"
 
@@ -57,7 +57,7 @@ def measure(
         The bits of the static adversary are not clipped below.
     """
     name, top = ADVERSARY, entropy(labels)
-    if reason := why_not(who.tokens, who.view) or ("" if top > 0 else "one class only"):
+    if reason := why_too_few(who.tokens, who.view) or ("" if top > 0 else "one class only"):
         lost = {
             "bits": inconclusive(reason, ceiling=top, n=len(labels)),
             "accuracy": inconclusive(reason, ceiling=1.0),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.games.common import batch_secret
-from ptaudit.games.common.batch_secret import Found, cycled, lost, why_not
+from ptaudit.games.common.batch_secret import Found, cycled, lost, why_not_played
 from ptaudit.games.common.batches import Batches, with_others
 from ptaudit.games.common.observed_view import Draw, ObservedView
 from ptaudit.views.view import View
@@ -33,7 +33,7 @@ def measure(has: Tensor, observed: ObservedView, families: Sequence[str]) -> Fou
     has, view = has.bool().cpu(), observed.view
     n, many = len(has), int(has.sum())
     reason = f"needs {LEAST_WITH} records with the property, has {many}" if many < LEAST_WITH else ""
-    reason = reason or why_not(n - many, view, None, "records without the property")
+    reason = reason or why_not_played(n - many, view, None, "records without the property")
     reason = reason or _why_not_own(has, view, observed.own)
     if reason:
         return lost(families, observed, reason, n)

@@ -16,7 +16,7 @@ from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.data.attribute_encoding import attribute_secret
 from ptaudit.errors import SpecError
-from ptaudit.games.common.observed import observe, why_not
+from ptaudit.games.common.observed_view import encoded_view, why_not_encoded
 from ptaudit.games.common.settings import attribute_of
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.usable_information.info import UsableInformationGame
@@ -33,10 +33,12 @@ class UsableInformationPlay(GamePlay[UsableInformationGame]):
         """Scores on a view."""
         sheet = ScoreSheet.of(context, game, view)
         secret, known, names = _label(context) if game.secret == "label" else _attribute(context, game)
-        why = why_not(context, view, sheet.places) or ("a label for each record is needed" if secret.dim() > 1 else "")
+        why = why_not_encoded(context, view, sheet.places) or (
+            "a label for each record is needed" if secret.dim() > 1 else ""
+        )
         if why:
             return sheet.lost(game.family, why)
-        seen = observe(context, view, sheet.places)
+        seen = encoded_view(context, view, sheet.places)
         seen = replace(seen, records=seen.records[known[seen.records]])
         found = measure(seen, secret, game.family, context.seed)
         scores = []
