@@ -89,7 +89,7 @@ class Encoded:
         quiet = self.view.others == 0 and self.view.noise_std == 0.0 and self.observation is None
         times = [1] * len(shares) if quiet else per_target
         every = every_record(self.tokens, self.view.noise_std, self.observation)
-        drawn = draw(every, split(self.records, shares, generator), times, self.view, generator)
+        drawn = draw(every, split_records(self.records, shares, generator), times, self.view, generator)
         return replace(drawn, views=self.encode(drawn.views).float())
 
 
@@ -103,7 +103,7 @@ def _sides(members: Tensor, view: View) -> Iterator[tuple[Tensor, Tensor]]:
     yield members[half:], members[:half]
 
 
-def split(records: Tensor, shares: Sequence[float], generator: torch.Generator) -> list[Tensor]:
+def split_records(records: Tensor, shares: Sequence[float], generator: torch.Generator) -> list[Tensor]:
     """Random parts of the records, the last one takes what is left."""
     order = records[torch.randperm(len(records), generator=generator)]
     sizes = [int(share * len(records)) for share in shares[:-1]]

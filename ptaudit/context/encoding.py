@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ptaudit.attacks.observed_density import every_record
-from ptaudit.attacks.pairs import draw, split
+from ptaudit.attacks.pairs import draw, split_records
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.progress import Progress
@@ -42,7 +42,7 @@ class Encoders:
 
     def __init__(self, name: str, records: int, seed: int, progress: Progress) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self._own, self._held, self.left = split(torch.arange(records), _SHARES, generator)
+        self._own, self._held, self.left = split_records(torch.arange(records), _SHARES, generator)
         self._name, self._seed, self._progress = name, seed, progress
         self._of: dict[str, Encoder] = {}
         self._states: dict[str, dict[str, Tensor]] = {}

@@ -14,7 +14,7 @@ from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.bounds import row_bounds
 from ptaudit.tables.columns import Array, best_of, first_of, keys, places_of
-from ptaudit.tables.pairs import Pairs, mismatch, same_records, sample_differences, seed_differences
+from ptaudit.tables.pairs import PairedTables, mismatch, same_records, sample_differences, seed_differences
 from ptaudit.tables.row import KEY_COLUMNS
 from ptaudit.tables.run import Run
 from ptaudit.tables.seeds import degrees_of_freedom
@@ -90,7 +90,7 @@ def several_seeds(*runs: Run) -> bool:
     return all(len(run.seeds) > 1 for run in runs)
 
 
-def _pairs(gate: GateSpec, rows: Table, baseline: Run) -> Pairs:
+def _pairs(gate: GateSpec, rows: Table, baseline: Run) -> PairedTables:
     if gate.epoch == "max":
         before, after, names = _peaks(baseline.rows), _peaks(rows), KEY_COLUMNS[1:]
     else:

@@ -177,7 +177,7 @@ GAP = 2
 _NARROWEST = 12
 
 
-def fit(grid: Grid, width: int) -> Grid:
+def fit_to_width(grid: Grid, width: int) -> Grid:
     """The grid made to fit: elastic columns shortened, else minor columns left out; numbers are never touched."""
     while True:
         widths = natural_widths(grid)

@@ -20,7 +20,7 @@ from ptaudit.report.document import (
     Lines,
     Marks,
     Section,
-    fit,
+    fit_to_width,
     label_width,
     natural_widths,
     wrapped,
@@ -100,7 +100,7 @@ def _lines(block: Lines, page: Page) -> list[Text]:
 
 
 def _grid(block: Grid, page: Page) -> list[Text]:
-    grid = fit(block, page.width)
+    grid = fit_to_width(block, page.width)
     widths = natural_widths(grid)
     rights = [column.right for column in grid.columns]
     head = _row([Text(column.title, "dim") for column in grid.columns], widths, rights)

@@ -112,7 +112,7 @@ def load_into(model: nn.Module, state: StateDict, path: Path) -> None:
     Raises:
         ModelError: names or shapes differ; the first of each kind are named.
     """
-    fitted = fit(model, state, path)
+    fitted = fitted_to(model, state, path)
     try:
         model.load_state_dict(fitted)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -120,7 +120,7 @@ def load_into(model: nn.Module, state: StateDict, path: Path) -> None:
         raise ModelError(f"does not fit the model: {said}", where=str(path), remedy=_HOW_TO_FIT) from error
 
 
-def fit(model: nn.Module, state: StateDict, path: Path) -> StateDict:
+def fitted_to(model: nn.Module, state: StateDict, path: Path) -> StateDict:
     """The state dict under the model's own names.
 
     Prefixes of `DistributedDataParallel`, `torch.compile`, FSDP, Opacus and Lightning are taken off where that makes it

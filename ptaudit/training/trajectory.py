@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.training.epoch_snapshot import EpochSnapshot, EpochStats, StepWatch
 
-Progress = Callable[[int, int, int], None]
+StepProgress = Callable[[int, int, int], None]
 """Told (epoch, batch, batches) after every step, or every checkpoint."""
 
 
@@ -34,7 +34,7 @@ class Trajectory(ABC):
         audited: Collection[int],
         *,
         checkpoint: CheckpointStore | None = None,
-        progress: Progress | None = None,
+        progress: StepProgress | None = None,
         watch: StepWatch | None = None,
     ) -> Iterator[EpochSnapshot]:
         """Go through all epochs and stop at the audited ones, for who asks for the next one must have looked.
@@ -93,7 +93,7 @@ class Trajectory(ABC):
         """A copy of the weights that precede those of an epoch; None for the first."""
 
     @abstractmethod
-    def advance(self, epoch: int, progress: Progress | None, watch: StepWatch | None) -> EpochStats:
+    def advance(self, epoch: int, progress: StepProgress | None, watch: StepWatch | None) -> EpochStats:
         """Bring the model to its weights after an epoch."""
 
     @abstractmethod

@@ -15,7 +15,15 @@ from torch import Tensor
 from ptaudit.attacks.counterfactual import Belief, CandidateGames, prepare
 from ptaudit.attacks.evidence import Algebra, Evidence, Scored, Statistic, stacked_or_alone, statistics_of
 from ptaudit.games.attribute.latent import drawing, why_not_values
-from ptaudit.games.common.batch_secret import Found, Half, draw_halves, lost, observe, scored, why_not_played
+from ptaudit.games.common.batch_secret import (
+    FoundByAdversary,
+    Half,
+    draw_halves,
+    lost,
+    observe_batches,
+    scored,
+    why_not_played,
+)
 from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.observed_view import ObservedView, asked
 from ptaudit.views.knowledge import Asked
@@ -55,7 +63,7 @@ MATRIX_GAMES = 1024
 
 def measure(
     secret: Tensor, prior: Tensor, observed: ObservedView, known: Counterfactuals, plain: Counterfactuals | None
-) -> Found:
+) -> FoundByAdversary:
     """Play the game with the white-box likelihood ratio.
 
     Args:
@@ -78,7 +86,10 @@ def measure(
     answers: dict[Asked, list[Answers]] = {who: [] for who in players}
     for half in draw_halves(drawing(secret, prior, view), secret, observed, generator):
         half = half if known.algebra is None else some_of(half, MATRIX_GAMES)
-        views, wrong = observe(observed.now, half.played, view, generator), guessed(half.played.prior, generator)
+        views, wrong = (
+            observe_batches(observed.now, half.played, view, generator),
+            guessed(half.played.prior, generator),
+        )
         for who, knows in zip(players, (known, plain)):
             if knows is not None:
                 log_q, null = _answers(half, views, knows, observed, generator)
@@ -92,7 +103,9 @@ def _answers(
     """Log-posteriors of the played games, real and null, `(P, G, A)` each."""
     view = observed.view
     lines = groups = observed.groups
-    fit, choose = (_asked(knows, b, observe(knows.observation, b, view, generator)) for b in (half.fit, half.choose))
+    fit, choose = (
+        _asked(knows, b, observe_batches(knows.observation, b, view, generator)) for b in (half.fit, half.choose)
+    )
     wrong = guessed(half.choose.prior, generator)
     noise = knows.noise_std if knows.linear and view.others == 0 and knows.noise_std > 0.0 else None
     if noise is not None and view.fixed_batch:

@@ -21,7 +21,7 @@ from ptaudit.errors import SpecError
 from ptaudit.games.attribute import known_rest, latent
 from ptaudit.games.attribute.info import NOT_BY_INPUT, AttributeGame
 from ptaudit.games.attribute.known_rest import ADVERSARY, Counterfactuals
-from ptaudit.games.common.batch_secret import Found
+from ptaudit.games.common.batch_secret import FoundByAdversary
 from ptaudit.games.common.batch_secret_play import ProbedPlay, observed_by, play, players_of
 from ptaudit.games.common.column import check_classes
 from ptaudit.games.common.observed_view import ObservedView
@@ -45,7 +45,7 @@ class AttributePlay(ProbedPlay[AttributeGame]):
         players = players_of(game, view, [ADVERSARY], "rest")
         return play(sheet, players, late, lambda: _input(sheet, game, observed_by(sheet, late, game.own_records)))
 
-    def measure(self, context: EpochContext, game: AttributeGame, observed: ObservedView) -> Found:
+    def measure(self, context: EpochContext, game: AttributeGame, observed: ObservedView) -> FoundByAdversary:
         """What every family finds who knows nothing of the record."""
         session = context.session
         column = session.records.columns[attribute_of(game, session.spec)]
@@ -95,7 +95,7 @@ def _check_players(session: Session, game: AttributeGame) -> None:
             raise SpecError(what, where=f"gate {gate.id}", remedy=f"there are: {', '.join(players)}")
 
 
-def _input(sheet: ScoreSheet, game: AttributeGame, seen: ObservedView) -> Found:
+def _input(sheet: ScoreSheet, game: AttributeGame, seen: ObservedView) -> FoundByAdversary:
     context, places, view = sheet.context, sheet.places, seen.view
     session = context.session
     name = attribute_of(game, session.spec)

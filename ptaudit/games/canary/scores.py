@@ -9,7 +9,6 @@ adversary does not know the others and looks at tokens with a linear discriminan
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -264,9 +263,3 @@ def _over_canaries(metric: str, played: list[_HalfScores], canaries: int, null: 
 
 def _clipped(estimate: Estimate) -> Estimate:
     return estimate.clipped(0.0, estimate.ceiling) if estimate.conclusive else estimate
-
-
-def lost(reason: str, canaries: int = 0) -> Iterator[tuple[str, Estimate]]:
-    """Every metric of a game that could not be played."""
-    for metric, ceiling in (("epsilon_lo", math.nan), ("auc", 1.0), ("bits", 1.0)):
-        yield metric, inconclusive(reason, ceiling=ceiling, n=canaries)

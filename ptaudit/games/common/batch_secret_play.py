@@ -11,7 +11,7 @@ from ptaudit.context.observations import observations, undefended, wider
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.errors import SpecError
-from ptaudit.games.common.batch_secret import Found
+from ptaudit.games.common.batch_secret import FoundByAdversary
 from ptaudit.games.common.observed_view import FIT_GAMES, ObservedView, asked
 from ptaudit.games.common.settings import BatchSecretGame, ProbedGame
 from ptaudit.games.game_play import GamePlay
@@ -41,7 +41,9 @@ def players_of(game: BatchSecretGame, view: View, families: Sequence[str], knows
     return asked(families, None if undefended(view) == view else view, game.weights == "late", knows)
 
 
-def play(sheet: ScoreSheet, players: Sequence[Asked], late: bool, measure: Callable[[], Found]) -> list[Scores]:
+def play(
+    sheet: ScoreSheet, players: Sequence[Asked], late: bool, measure: Callable[[], FoundByAdversary]
+) -> list[Scores]:
     """Scores of all layers jointly and of each, by every player; static ones too where the view has a defense.
 
     Args:
@@ -75,11 +77,11 @@ class ProbedPlay(GamePlay[G]):
         sheet, late = ScoreSheet.of(context, game, view), game.weights == "late"
         players = players_of(game, view, game.adversary)
 
-        def found() -> Found:
+        def found() -> FoundByAdversary:
             return self.measure(context, game, observed_by(sheet, late, game.own_records, game.fit_batches))
 
         return play(sheet, players, late, found)
 
-    def measure(self, context: EpochContext, game: G, observed: ObservedView) -> Found:
+    def measure(self, context: EpochContext, game: G, observed: ObservedView) -> FoundByAdversary:
         """What every family finds."""
         raise NotImplementedError

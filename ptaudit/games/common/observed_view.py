@@ -17,7 +17,7 @@ from ptaudit.views.knowledge import Asked, Knowledge, Knows
 from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
 
-Draw = Callable[[Tensor, int, torch.Generator], Batches]
+DrawBatches = Callable[[Tensor, int, torch.Generator], Batches]
 """Draws about so many games from the records of a part, the targets of neighbouring games being different."""
 
 FIT_GAMES = 4096
@@ -39,7 +39,9 @@ class HeldOut:
     secret: Tensor
     observation: Callable[[], Observation | None]
 
-    def batches(self, draw: Draw, like: Batches, audited: int, games: int, generator: torch.Generator) -> Batches:
+    def batches(
+        self, draw: DrawBatches, like: Batches, audited: int, games: int, generator: torch.Generator
+    ) -> Batches:
         """Batches of the records of others and of the held-out ones, of one round."""
         records = torch.cat([torch.unique(like.members), torch.arange(audited, audited + len(self.secret))])
         drawn = draw(records, games, generator)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.attacks.pool import Pool, gram_of
-from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
+from ptaudit.attacks.stacking import FittedStack, fit_stack, uniform_prior
 from ptaudit.games.common.crossfit import QuarterScores, crossfit, estimates, quarters
 from ptaudit.games.identity.measure import noise_ceiling, play_quarter
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -100,7 +100,7 @@ def _scores(
     return torch.stack([pool.scores(members, torch.arange(len(targets)), generator) for members in batches]).sum(0)
 
 
-def _fit(tried: Sequence[tuple[Tensor, Tensor]], k: int, wrong: int) -> list[Stack]:
+def _fit(tried: Sequence[tuple[Tensor, Tensor]], k: int, wrong: int) -> list[FittedStack]:
     """Weights of both decoders for every line."""
     scores, secret = torch.cat([one for one, _ in tried], 1), torch.cat([(secret + wrong) % k for _, secret in tried])
     prior = uniform_prior(scores)
@@ -108,6 +108,6 @@ def _fit(tried: Sequence[tuple[Tensor, Tensor]], k: int, wrong: int) -> list[Sta
     return [fit_stack(scores[i : i + 2], secret, prior, least) for i in range(0, len(scores), 2)]
 
 
-def _answer(stacks: Sequence[Stack], scores: Tensor) -> tuple[Tensor, Tensor]:
+def _answer(stacks: Sequence[FittedStack], scores: Tensor) -> tuple[Tensor, Tensor]:
     low = torch.stack([stack.combined(scores[2 * i : 2 * i + 2]) for i, stack in enumerate(stacks)])
     return low, torch.tensor([stack.share for stack in stacks], dtype=torch.float64)

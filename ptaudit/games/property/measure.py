@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from ptaudit.games.common import batch_secret
-from ptaudit.games.common.batch_secret import Found, cycled, lost, why_not_played
+from ptaudit.games.common.batch_secret import FoundByAdversary, cycled, lost, why_not_played
 from ptaudit.games.common.batches import Batches, with_others
-from ptaudit.games.common.observed_view import Draw, ObservedView
+from ptaudit.games.common.observed_view import DrawBatches, ObservedView
 from ptaudit.views.view import View
 
 LEAST_WITH = 24
 """Fewest records with the property: four in the smallest part."""
 
 
-def measure(has: Tensor, observed: ObservedView, families: Sequence[str]) -> Found:
+def measure(has: Tensor, observed: ObservedView, families: Sequence[str]) -> FoundByAdversary:
     """Play the game; see `batch_secret.measure`.
 
     Args:
@@ -40,7 +40,7 @@ def measure(has: Tensor, observed: ObservedView, families: Sequence[str]) -> Fou
     return batch_secret.measure(drawing(observed.with_held_out(has), view), has.long(), observed, families)
 
 
-def drawing(has: Tensor, view: View) -> Draw:
+def drawing(has: Tensor, view: View) -> DrawBatches:
     """Batches of records without the property, the first of which has it in every second batch.
 
     The first records are as many with as without the property, and each comes in as many batches.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.session import Session
-from ptaudit.games.common.batch_secret import Found
+from ptaudit.games.common.batch_secret import FoundByAdversary
 from ptaudit.games.common.batch_secret_play import ProbedPlay
 from ptaudit.games.common.column import check_values, with_property
 from ptaudit.games.common.observed_view import ObservedView
@@ -17,7 +17,7 @@ from ptaudit.games.property.measure import LEAST_WITH, measure
 class PropertyPlay(ProbedPlay[PropertyGame]):
     """All layers jointly and each, by every adversary."""
 
-    def measure(self, context: EpochContext, game: PropertyGame, observed: ObservedView) -> Found:
+    def measure(self, context: EpochContext, game: PropertyGame, observed: ObservedView) -> FoundByAdversary:
         """What every family finds."""
         has, others = with_property(context.session, game)
         return measure(has, observed.beside(others), game.adversary)

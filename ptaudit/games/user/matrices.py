@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra
-from ptaudit.attacks.user_matches import MOST_KNOWN, Reader, RivalSets, fit
+from ptaudit.attacks.user_matches import MOST_KNOWN, Reader, RivalSets, fit_matches
 from ptaudit.games.user.draws import UserDraws, Users
 from ptaudit.stats.detection import tells_more
 
@@ -34,7 +34,7 @@ class MatrixAnswer:
     starved: bool
 
 
-def answer(
+def answer_on_matrices(
     algebra: Algebra, users: Users, drawn: UserDraws, lines: Sequence[Sequence[int]], seed: int
 ) -> list[MatrixAnswer | None]:
     """Prepare on the adversary's own users and answer for the played games.
@@ -61,7 +61,7 @@ def answer(
     truths = first.truth, second.truth
     # A shuffled secret may be the true one: who is never the true one would be told by that.
     one, two = (torch.randint(some.shape[1], some.shape, generator=generator) for some in truths)
-    real, null = (fit((first, second), secrets, there, records, seed) for secrets in (truths, (one, two)))
+    real, null = (fit_matches((first, second), secrets, there, records, seed) for secrets in (truths, (one, two)))
     user = drawn.user[drawn.sets.flatten()[drawn.kept]]
     told = (
         MatrixAnswer(r.log_posterior(played), n.log_posterior(played), r.stack.bits, _starved(*r.halved(played), user))

@@ -24,7 +24,7 @@ from ptaudit.games.common.batches import Answers, Batches, starved_of
 from ptaudit.games.common.crossfit import data_limited
 from ptaudit.games.common.scoring import METRICS, score
 from ptaudit.games.user.draws import UserDraws, Users, halves, halves_of, parts, records_of
-from ptaudit.games.user.matrices import MatrixAnswer, answer
+from ptaudit.games.user.matrices import MatrixAnswer, answer_on_matrices
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import LOW_FPRS, tpr_name
 from ptaudit.views.aggregate import sums
@@ -131,7 +131,7 @@ def play(
             found[name].append(sketched[-1][0])
         if algebra is not None:
             lines = [[row for row in group if row < len(algebra.own.layers)] for group in groups]
-            told = answer(algebra, there, drawn, lines, seed)
+            told = answer_on_matrices(algebra, there, drawn, lines, seed)
             found[COMBINED].append(_better(*sketched[0], told))
     return found
 

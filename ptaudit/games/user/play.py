@@ -12,7 +12,7 @@ from ptaudit.context.observations import adaptive, known_by, observations, stati
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.errors import DataError
-from ptaudit.games.common.batch_secret import Found
+from ptaudit.games.common.batch_secret import FoundByAdversary
 from ptaudit.games.common.batch_secret_play import play, players_of
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.user.draws import records_of
@@ -46,7 +46,7 @@ class UserPlay(GamePlay[UserGame]):
                 raise DataError(what, where=f"game {game.title}", remedy=remedy)
 
 
-def _measure(sheet: ScoreSheet, game: UserGame, view: View) -> Found:
+def _measure(sheet: ScoreSheet, game: UserGame, view: View) -> FoundByAdversary:
     context, places, late = sheet.context, sheet.places, game.weights == "late"
     session, groups, k, seed = context.session, groups_of(view, len(places)), game.candidates, context.seed
     assert session.spec.data.user is not None

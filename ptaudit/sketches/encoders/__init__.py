@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from ptaudit.sketches.encoders.autoencoder import Autoencoder
-from ptaudit.sketches.encoders.base import Draw, Encoder, Fitted
+from ptaudit.sketches.encoders.base import Encoder, Fitted
 from ptaudit.sketches.encoders.network import Network
 from ptaudit.sketches.encoders.transformer import Transformer
 
-__all__ = ["ENCODERS", "WIDTH", "Draw", "Encoder", "Fitted", "make"]
+__all__ = ["ENCODERS", "WIDTH", "Encoder", "Fitted", "make"]
 
 ENCODERS: dict[str, type[Network]] = {"autoencoder": Autoencoder, "transformer": Transformer}
 

@@ -15,7 +15,7 @@ from ptaudit.progress import Progress, Task
 from ptaudit.sketches.encoders.network import Network
 from ptaudit.sketches.encoders.scaling import Scaling
 
-Draw = Callable[[torch.Generator], Tensor]
+DrawSketches = Callable[[torch.Generator], Tensor]
 """A fresh minibatch of batch-gradient sketches `(L, B, dim)`, drawn with a CPU generator."""
 
 STEPS = 400
@@ -105,7 +105,9 @@ class Encoder:
         self._scaling = Scaling(torch.zeros(layers, dim, device=self.device), flat, flat, flat, flat)
         self._past = torch.zeros(0, layers, 0, dim + 1, device=self.device)
 
-    def fit(self, draw: Draw, steps: int | None, progress: Progress, title: str, check: Draw | None = None) -> Fitted:
+    def fit(
+        self, draw: DrawSketches, steps: int | None, progress: Progress, title: str, check: DrawSketches | None = None
+    ) -> Fitted:
         """Trains on the draws of one epoch, from the present weights on, with some draws of past epochs mixed in.
 
         Args:
@@ -175,7 +177,7 @@ class Encoder:
     def _generator(self, role: str) -> torch.Generator:
         return generator_for(*self._key, self._fits, role)
 
-    def _sketches(self, draw: Draw, columns: int, role: str) -> Tensor:
+    def _sketches(self, draw: DrawSketches, columns: int, role: str) -> Tensor:
         """At least so many draws, `(L, N, dim)`; fewer where they would fill the memory."""
         generator = self._generator(role)
         parts = [self._one(draw, generator)]
@@ -184,7 +186,7 @@ class Encoder:
         parts += [self._one(draw, generator) for _ in range(math.ceil(wanted / batch) - 1)]
         return torch.cat(parts, 1)
 
-    def _one(self, draw: Draw, generator: torch.Generator) -> Tensor:
+    def _one(self, draw: DrawSketches, generator: torch.Generator) -> Tensor:
         found = draw(generator).to(self.device)
         if not bool(found.isfinite().all()):
             raise ModelError(
@@ -211,7 +213,7 @@ class Encoder:
         self.network.put(before, ~worse)
         return reported, int(worse.sum())
 
-    def _train(self, draw: Draw, cap: int, unseen: Tensor, task: Task) -> int:
+    def _train(self, draw: DrawSketches, cap: int, unseen: Tensor, task: Task) -> int:
         """Steps until the held-out error stays; the best weights are kept."""
         optimizer = torch.optim.Adam(self.network.parameters(), lr=_RATE, fused=True)
         batches, masks = self._batches(draw), self._generator("masks")
@@ -244,7 +246,7 @@ class Encoder:
     def _missed(self, x: Tensor) -> Tensor:
         return self.network.missed(x)
 
-    def _batches(self, draw: Draw) -> Iterator[Tensor]:
+    def _batches(self, draw: DrawSketches) -> Iterator[Tensor]:
         """Scaled minibatches, with draws of past epochs among them."""
         generator, others = self._generator("batches"), self._generator("past")
         while True:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainccinv
 
-Scores = NDArray[np.float64]
+GameScores = NDArray[np.float64]
 
 _DISTINCT = 10
 
 
-def scores(given: ArrayLike, what: str) -> Scores:
+def scores(given: ArrayLike, what: str) -> GameScores:
     """A row of scores; infinite ones are fine.
 
     Raises:
@@ -26,7 +26,7 @@ def scores(given: ArrayLike, what: str) -> Scores:
     return found
 
 
-def fingerprints(*rows: Scores) -> frozenset[str]:
+def fingerprints(*rows: GameScores) -> frozenset[str]:
     """What recognises rows of scores, in whatever order; rows of few distinct values have none: they repeat by chance.
 
     That is how the very games a threshold was chosen on are refused. A part of a row is not recognised.
@@ -55,7 +55,7 @@ def upper(errors: ArrayLike, games: int, confidence: float) -> NDArray[np.float6
     return np.where(count >= games, 1.0, found)
 
 
-def error_rates(threshold: float, h0: Scores, h1: Scores, confidence: float) -> tuple[float, float]:
+def error_rates(threshold: float, h0: GameScores, h1: GameScores, confidence: float) -> tuple[float, float]:
     """Joint upper ends of the false-positive rate (h0 at or above) and the false-negative rate (h1 below)."""
     false_positive = upper(int((h0 >= threshold).sum()), len(h0), confidence)
     false_negative = upper(int((h1 < threshold).sum()), len(h1), confidence)
