@@ -14,7 +14,7 @@ from ptaudit.attacks.pairs import draw, split_records
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.progress import Progress
-from ptaudit.sketches.encoders import Encoder, Fitted, make
+from ptaudit.sketches.encoders.base import Encoder, Fitted
 from ptaudit.spec.catalog import JOINT
 from ptaudit.views import View
 
@@ -61,7 +61,7 @@ class Encoders:
         """
         name = view.name
         if name not in self._of or self._of[name].layers != len(tokens):  # a new layer has been reached
-            self._of[name] = make(self._name, len(tokens), tokens.shape[-1], self._seed, tokens.device)
+            self._of[name] = Encoder(self._name, len(tokens), tokens.shape[-1], self._seed, tokens.device)
             if name in self._states and self._epoch.get(name) is None:
                 self._of[name].load(self._states[name])
         if self._epoch.get(name) != epoch:

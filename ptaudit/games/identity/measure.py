@@ -84,9 +84,9 @@ def measure(
     scores = play(who, groups, replace(effort, candidates=k), seed)
     bits, hits, null, more = scores.values
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
-    found = estimates(bits, null, ceilings, scores.targets, seed, least=-math.inf if who.knowledge == "static" else 0.0)
-    shuffled_hits = torch.full_like(hits, 1.0 / k)
-    accuracy = estimates(hits, shuffled_hits, [1.0] * len(groups), scores.targets, seed)
+    least = -math.inf if who.knowledge == "static" else 0.0
+    found = estimates((bits, null), ceilings, scores.targets, seed, least)
+    accuracy = estimates((hits, torch.full_like(hits, 1.0 / k)), [1.0] * len(groups), scores.targets, seed)
     smaller = [all_there is not None and all_there <= tokens.shape[-1] for all_there in parameters]
     marked = [replace(e, status=_status(e, scores, i, top, smaller[i])) for i, e in enumerate(found)]
     starved = [tells_more(*(one.double().cpu().numpy() for one in both)) for both in zip(more, bits)]

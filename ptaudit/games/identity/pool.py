@@ -55,8 +55,8 @@ def measure(
     targets = 4 * (n // 4)
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
     return {
-        "bits": estimates(bits, null, ceilings, targets, seed),
-        "accuracy": estimates(hits, torch.full_like(hits, 1.0 / k), [1.0] * lines, targets, seed),
+        "bits": estimates((bits, null), ceilings, targets, seed),
+        "accuracy": estimates((hits, torch.full_like(hits, 1.0 / k)), [1.0] * lines, targets, seed),
     }
 
 

@@ -79,7 +79,7 @@ def rolling_bits(tokens: Tensor, seed: int = 0, noise: float = 0.0) -> list[Esti
         return [_quarter(adversary, tokens[:, own], tokens[:, rest], view, generator) for own, rest in pairs]
 
     bits, _, null = crossfit(quarters(n, generator), play_half)
-    found = estimates(bits, null, [ceiling] * rows, 4 * k, seed)
+    found = estimates((bits, null), [ceiling] * rows, 4 * k, seed)
     return [replace(e, status="saturated") if e.conclusive and e.value > ceiling - 1.0 else e for e in found]
 
 

@@ -69,8 +69,8 @@ def measure(
     tops = [min(entropy(labelled), math.log2(classes))] * len(groups)
     least = 0.0 if who.knowledge == "adaptive" else -math.inf
     return name, {
-        "bits": estimates(bits, null, tops, n, seed, least),
-        "accuracy": estimates(hits, guess, [1.0] * len(groups), n, seed),
+        "bits": estimates((bits, null), tops, n, seed, least),
+        "accuracy": estimates((hits, guess), [1.0] * len(groups), n, seed),
     }
 
 

@@ -12,11 +12,18 @@ from torch import Tensor
 from ptaudit.errors import ModelError, PtauditError, listed
 from ptaudit.gradients.projection import generator_for
 from ptaudit.progress import Progress, Task
+from ptaudit.sketches.encoders.autoencoder import Autoencoder
 from ptaudit.sketches.encoders.network import Network
 from ptaudit.sketches.encoders.scaling import Scaling
+from ptaudit.sketches.encoders.transformer import Transformer
 
 DrawSketches = Callable[[torch.Generator], Tensor]
 """A fresh minibatch of batch-gradient sketches `(L, B, dim)`, drawn with a CPU generator."""
+
+ENCODERS: dict[str, type[Network]] = {"autoencoder": Autoencoder, "transformer": Transformer}
+
+WIDTH = 32
+"""Numbers in a token."""
 
 STEPS = 400
 """Largest number of steps of one fit, where the caller names none."""
@@ -82,23 +89,25 @@ class Fitted:
 
 
 class Encoder:
-    """A learned encoder of L layers' sketches; use `make` of this package.
+    """A learned encoder of L layers' sketches.
 
     Args:
-        network: encoder and decoder, untrained.
-        name: of the kind of encoder.
+        name: one of `ENCODERS`.
         layers: number of layers (L).
         dim: numbers of one sketch.
         seed: of all randomness.
         device: where to train and encode.
+
+    Raises:
+        ValueError: no encoder has that name.
     """
 
-    def __init__(
-        self, network: Network, name: str, layers: int, dim: int, seed: int, device: torch.device | str
-    ) -> None:
+    def __init__(self, name: str, layers: int, dim: int, seed: int, device: torch.device | str = "cpu") -> None:
+        if name not in ENCODERS:
+            raise ValueError(f"no encoder {name!r}; there are {', '.join(ENCODERS)}")
         self.device = torch.device(device)
         self.layers = layers
-        self.network = network.to(self.device)
+        self.network = ENCODERS[name](layers, dim + 1, WIDTH).to(self.device)
         self._key = (seed, "encoder", name, layers, dim)
         self._fits = 0
         flat = torch.zeros(layers, device=self.device)
