@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ptaudit.data.labels import stated_targets
-from ptaudit.data.records import Source, check_column, fixed_source, kept_columns
+from ptaudit.data.records import Labels, Source, check_column, fixed_source, kept_columns
 from ptaudit.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,11 +43,9 @@ def column_source(
     inputs = next(iter(parts.values())) if len(parts) == 1 else parts
     targets = stated_targets(columns[label], data, where)
     classes = None if data.target == "number" else data.classes or classes
-    called = names if len(names) == classes else ()
+    labels = Labels(targets, classes, tuple(names) if len(names) == classes else ())
     try:
-        return fixed_source(
-            inputs, targets, where=where, limit=data.limit, classes=classes, columns=kept, class_names=called
-        )
+        return fixed_source(inputs, labels, where=where, limit=data.limit, columns=kept)
     except DataError as error:
         if "are not numbers" in error.what:
             raise DataError(

@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 from ptaudit.data.columns import column_source, label_name
 from ptaudit.data.items import read_items
 from ptaudit.data.labels import stated_targets
-from ptaudit.data.records import Source, check_column, fixed_source, kept_columns
+from ptaudit.data.records import Labels, Source, check_column, fixed_source, kept_columns
 from ptaudit.data.table import table_source
 from ptaudit.errors import DataError, PtauditError
 from ptaudit.spec.entry import parse_entry
@@ -69,8 +69,8 @@ def _from_arrays(result: Any, data: DataSpec) -> Source:
         )
     _refuse(data, ("label", "drop", *_OF_TABLES), "(inputs, targets)")
     columns = kept_columns(data, result[2] if len(result) == 3 else {}, data.source)
-    targets = stated_targets(result[1], data, data.source)
-    return fixed_source(result[0], targets, where=data.source, limit=data.limit, classes=data.classes, columns=columns)
+    labels = Labels(stated_targets(result[1], data, data.source), data.classes)
+    return fixed_source(result[0], labels, where=data.source, limit=data.limit, columns=columns)
 
 
 def _from_columns(result: Mapping[str, Any], data: DataSpec) -> Source:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptaudit.archives import open_npz
 from ptaudit.data.labels import stated_targets
-from ptaudit.data.records import Source, fixed_source, kept_columns
+from ptaudit.data.records import Labels, Source, fixed_source, kept_columns
 from ptaudit.errors import DataError, PtauditError, listed
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def open_source(data: DataSpec) -> Source:
             where=str(path),
             remedy="write it with numpy.savez(FILE, x=..., y=...)",
         ) from error
-    targets = stated_targets(targets, data, str(path))
-    return fixed_source(inputs, targets, where=str(path), limit=data.limit, classes=data.classes, columns=columns)
+    labels = Labels(stated_targets(targets, data, str(path)), data.classes)
+    return fixed_source(inputs, labels, where=str(path), limit=data.limit, columns=columns)
 
 
 def _name(archive: Any, name: object, usual: Sequence[str], path: Path) -> str:
