@@ -20,7 +20,7 @@ from ptaudit.attacks.nuisance_density import (
     fit_noise,
     next_student,
 )
-from ptaudit.attacks.observed_density import TAILS, Gained, ObservedRecords, Rehearsal
+from ptaudit.attacks.observed_density import TAILS, FittingBatches, Gained, ObservedRecords
 from ptaudit.views.aggregate import add_noise, draw_others, sums
 from ptaudit.views.view import View
 
@@ -94,7 +94,7 @@ class Own:
             adds_up = (
                 densities_of(own, replace(view, clip=None, noise_std=0.0), self.sets, seed) if view.others else None
             )
-            return Rehearsal.of(own, self.observed.at(fold), view.records, seed).fits(self.sets, adds_up)
+            return FittingBatches.of(own, self.observed.at(fold), view.records, seed).fits(self.sets, adds_up)
         alone = densities_of(own, view, self.sets, seed)
         if self.further is None:
             return alone

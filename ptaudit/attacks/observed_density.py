@@ -228,7 +228,7 @@ def _inverse_size(points: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class FittingBatches:
     """Batches of the adversary's own records, as they are shown, on which densities of the rest are fitted.
 
     Attributes:
@@ -244,7 +244,7 @@ class Rehearsal:
     seed: int
 
     @classmethod
-    def of(cls, tokens: Tensor, own: ObservedRecords, size: int, seed: int) -> Rehearsal:
+    def of(cls, tokens: Tensor, own: ObservedRecords, size: int, seed: int) -> FittingBatches:
         """Batches of so many of some records, whose features are `(R, n, 2k)`."""
         generator = torch.Generator().manual_seed(seed)
         members = draw_others(tokens.shape[1], fit_games(tokens.shape[1]), size, generator)
