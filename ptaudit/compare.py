@@ -15,7 +15,7 @@ from ptaudit.tables.columns import Columns, Places, Remarks, Words, keys, places
 from ptaudit.tables.pairs import (
     NUMBERS,
     Differences,
-    Pairs,
+    PairedTables,
     mismatch,
     same_records,
     sample_differences,
@@ -136,7 +136,7 @@ class _Joined:
     partners: Places
     gone: Places
     new: Places
-    pairs: Pairs
+    pairs: PairedTables
     size: int
 
     @property
@@ -202,7 +202,7 @@ def _seeded(before: Run, after: Run) -> bool:
     return len(before.seeds) > 1 and len(after.seeds) > 1
 
 
-def _differences(pairs: Pairs, fine: Places, before: Run, after: Run) -> Iterator[tuple[slice, Differences]]:
+def _differences(pairs: PairedTables, fine: Places, before: Run, after: Run) -> Iterator[tuple[slice, Differences]]:
     """Differences of some of the pairs, by the noise between seeds where it is known; else part after part."""
     alike = same_records(before, after)
     if _seeded(before, after):

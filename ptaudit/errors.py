@@ -67,6 +67,12 @@ class TrainingDivergedError(PtauditError):
     """The training loss became NaN or infinite; epochs before that are kept."""
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """The first of some names, and how many more there are: `a, b and 3 more`."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
 def first_line(error: Exception) -> str:
     """An error's own text without what follows its first line."""
     return str(error).strip().split("\n", 1)[0]

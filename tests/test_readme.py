@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import ptaudit
 from ptaudit.cli import app
 from ptaudit.spec.load import load
+from ptaudit.spec.model import json_schema
 from ptaudit.spec.registry import GAMES
-from ptaudit.spec.schema import json_schema
 
 ROOT = Path(__file__).parents[1]
 USAGE_ERROR = typer.BadParameter.__mro__[1]  # of click, or of the copy that newer releases of typer bring along

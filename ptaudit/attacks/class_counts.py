@@ -16,8 +16,7 @@ from torch import Tensor
 
 from ptaudit.attacks.evidence import EVERY
 from ptaudit.attacks.nuisance_density import GAUSSIAN, NuisanceDensity, fit_gaussian, log_density
-from ptaudit.gradients.batches import at_once
-from ptaudit.gradients.matrices import RecordGradients
+from ptaudit.gradients.matrices import RecordGradients, at_once
 from ptaudit.views.aggregate import draw_others, sums
 
 MOSTLY = 0.5

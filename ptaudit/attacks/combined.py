@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ptaudit.attacks.evidence import EVERY, Candidates, Evidence, Read, Statistic, statistics_of
 from ptaudit.attacks.likelihood_ratio import ScoredGames
-from ptaudit.attacks.stacking import Stack, calmed, fit_stack, uniform_prior, within
+from ptaudit.attacks.stacking import FittedStack, calmed, fit_stack, uniform_prior, within
 
 FOLDS = slice(0, None, 2), slice(1, None, 2)
 """Trials of one fold of the adversary's records, and of the other."""
@@ -37,7 +37,7 @@ class StackedLine:
 
     rows: tuple[int, ...]
     evidence: tuple[int, ...]
-    stack: Stack
+    stack: FittedStack
 
     def sketched(self, sketches: int) -> bool:
         """Whether it uses nothing but the first rows, which are of sketches."""
@@ -126,11 +126,11 @@ class Trials:
         found = self._stack(scores, any(line.evidence for line in lines))
         weights = [[weight * line.stack.weights for weight, line in zip(found.weights, lines)]]
         split = [(w[: len(line.rows)], w[len(line.rows) :]) for w, line in zip(weights[0], lines)]
-        stack = Stack(torch.cat([one for one, _ in split] + [two for _, two in split]), found.share, found.games)
+        stack = FittedStack(torch.cat([one for one, _ in split] + [two for _, two in split]), found.share, found.games)
         rows, evidence = (sum(some, ()) for some in zip(*((line.rows, line.evidence) for line in lines)))
         return StackedLine(rows, evidence, stack)
 
-    def _stack(self, scores: Tensor, algebraic: bool) -> Stack:
+    def _stack(self, scores: Tensor, algebraic: bool) -> FittedStack:
         return fit_stack(scores, self.secret, uniform_prior(scores), self.least[algebraic])
 
     def wholes(self, layer: int) -> tuple[int, ...]:

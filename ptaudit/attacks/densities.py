@@ -20,8 +20,7 @@ from ptaudit.attacks.nuisance_density import (
     fit_noise,
     next_student,
 )
-from ptaudit.attacks.observed_density import TAILS, Gained, ObservedRecords
-from ptaudit.attacks.observed_density import fits as fits_on_observation
+from ptaudit.attacks.observed_density import TAILS, FittingBatches, Gained, ObservedRecords
 from ptaudit.views.aggregate import add_noise, draw_others, sums
 from ptaudit.views.view import View
 
@@ -92,12 +91,14 @@ class Own:
         """Those fitted to some of its own records, by place and rows, when they are first asked for."""
         own, view, places = self.tokens[:, fold], self.view, self.places
         if self.observed is not None:
-            adds_up = fits(own, replace(view, clip=None, noise_std=0.0), self.sets, seed) if view.others else None
-            return fits_on_observation(own, self.observed.at(fold), view, self.sets, seed, adds_up)
-        alone = fits(own, view, self.sets, seed)
+            adds_up = (
+                densities_of(own, replace(view, clip=None, noise_std=0.0), self.sets, seed) if view.others else None
+            )
+            return FittingBatches.of(own, self.observed.at(fold), view.records, seed).fits(self.sets, adds_up)
+        alone = densities_of(own, view, self.sets, seed)
         if self.further is None:
             return alone
-        wider = fits(torch.cat([own, self.further], 1), view, self.sets, seed)
+        wider = densities_of(torch.cat([own, self.further], 1), view, self.sets, seed)
         return lambda place, rows: alone(place, rows) if place < places else wider(place - places, rows)
 
 
@@ -111,7 +112,9 @@ def sub_tokens(k: int) -> list[Tensor]:
     return [sub_token(k, size) for size in SUB_TOKENS if size < k] + [torch.arange(k)]
 
 
-def fits(tokens: Tensor, view: View, sets: Sequence[Tensor], seed: int) -> Callable[[int, Rows], NuisanceDensity]:
+def densities_of(
+    tokens: Tensor, view: View, sets: Sequence[Tensor], seed: int
+) -> Callable[[int, Rows], NuisanceDensity]:
     """Densities fitted on the given tokens `(R, n, k)` when they are first asked for, by place and rows.
 
     Places are set by set of coordinates; within a set, see `tails_of`. A Student-t starts from the one before it.

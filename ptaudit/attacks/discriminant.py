@@ -149,7 +149,7 @@ def _class_means(tokens: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, 
     return (one_hot.T @ tokens + mean) / (one_hot.sum(0)[:, None] + 1.0), mean
 
 
-def fits(own: Labelled, view: View, maps: Sequence[TokenMap]) -> Callable[[int, Rows], Discriminant]:
+def discriminants(own: Labelled, view: View, maps: Sequence[TokenMap]) -> Callable[[int, Rows], Discriminant]:
     """Models fitted on the given records when they are first asked for, by feature map and rows."""
 
     @functools.cache
@@ -196,7 +196,7 @@ def observed_fits(
     return fitted
 
 
-def fit(own: Labelled, view: View, generator: torch.Generator) -> ClassPosterior:
+def fit_class_posterior(own: Labelled, view: View, generator: torch.Generator) -> ClassPosterior:
     """Fit, choose and calibrate on the adversary's records; see `model_selection`.
 
     Args:
@@ -214,7 +214,7 @@ def fit(own: Labelled, view: View, generator: torch.Generator) -> ClassPosterior
 
     def fitted(some: Labelled) -> Callable[[int, Rows], Discriminant]:
         if some.observed is None:
-            return fits(some, view, maps)
+            return discriminants(some, view, maps)
         return observed_fits(some, some.observed, view, maps, int(torch.randint(2**62, (), generator=generator)))
 
     def games(model: Callable[[int, Rows], Discriminant], known: Labelled, played: Labelled) -> list[FoldGames]:

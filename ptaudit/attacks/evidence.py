@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ptaudit.attacks import span, support
 from ptaudit.attacks.boosted import Score, fit_boosted
+from ptaudit.attacks.calibration import log_prior
 from ptaudit.attacks.density import VISIBILITY, Densities, fit_densities
-from ptaudit.gradients.batches import Matrices
-from ptaudit.gradients.matrices import Factors, RecordGradients
+from ptaudit.attacks.stacking import fit_stack
+from ptaudit.gradients.matrices import Factors, Matrices, RecordGradients
 from ptaudit.views.aggregate import draw_others
 from ptaudit.views.observation import Observation, TokenObservation
 from ptaudit.views.view import View
@@ -206,6 +207,16 @@ class Evidence:
         rest = told.amin(1, keepdim=True).expand(counted.shape[1:])
         return torch.cat([counted, rest.scatter(1, likely, told)[None]])
 
+    def of_rounds(self, rounds: Sequence[Sequence[Statistic]]) -> Tensor:
+        """`scores`, summed over rounds, `(J, G, K)`."""
+        first, *more = (self.scores(found) for found in rounds)
+        return sum(more, first)
+
+    def of_lines(self, groups: Sequence[Sequence[int]]) -> list[list[int]]:
+        """The statistics of every group of layers; those of all layers too where it has several."""
+        places = [{*group, EVERY} if len(group) > 1 else set(group) for group in groups]
+        return [[i for i, layer in enumerate(self.layers) if layer in some] for some in places]
+
 
 def _likely(counted: Tensor) -> Tensor:
     return counted.topk(min(LIKELY, counted.shape[-1])).indices
@@ -214,3 +225,49 @@ def _likely(counted: Tensor) -> Tensor:
 def _side_by_side(found: Sequence[Statistic]) -> Tensor:
     """Statistics, then levels, `(G, K, 2 J)`."""
     return torch.stack([*(one.values for one in found), *(one.level for one in found)], -1)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Games with a posterior that is there already, and what the algebra of whole gradients says beside it.
+
+    Attributes:
+        log_q: log-posteriors of P lines that are there already, `(P, G, K)` float64.
+        told: log-likelihood ratios of every statistic, summed over rounds, `(J, G, K)`.
+        prior: probability of every value without the gradient, `(G, K)`.
+    """
+
+    log_q: Tensor
+    told: Tensor
+    prior: Tensor
+
+    def of_line(self, line: int) -> Tensor:
+        """Log of posterior over prior, `(1, G, K)`."""
+        return (self.log_q[line : line + 1] - log_prior(self.prior)).float()
+
+
+def stacked_or_alone(
+    choose: Scored, secret: Tensor, played: Scored, lines: Sequence[Sequence[int]], once: bool
+) -> Tensor:
+    """Log-posteriors of the played games, `(P, G, K)` float64: both stacked, or the better one.
+
+    Args:
+        choose: games with known secrets, on which weights are fitted.
+        secret: their secrets, `(G,)`.
+        played: the games that are asked for.
+        lines: for each line the statistics that it may use.
+        once: whether both are observations of their own at a random view, of which only one may count.
+    """
+    least = 1.0 / (len(secret) + 1)
+    found = []
+    for line, mine in enumerate(lines):
+        before, now = choose.of_line(line), played.of_line(line)
+        options = [(fit_stack(before, secret, choose.prior, least), now)]
+        if mine:
+            one, two = choose.told[mine], played.told[mine]
+            if not once:
+                one, two = torch.cat([before, one]), torch.cat([now, two])
+            options.append((fit_stack(one, secret, choose.prior, least), two))
+        stack, scores = max(options, key=lambda option: option[0].bits)
+        found.append(stack.log_posterior(scores, played.prior))
+    return torch.stack(found)

@@ -54,7 +54,7 @@ def impute(inputs: Array, secret: NDArray[np.int64], seed: int = 0) -> Array:
     found = np.empty((len(secret), values))
     for out in range(FOLDS):
         mine = generator.permutation(known[fold[known] != out])
-        found[fold == out] = _answers(inputs, secret, mine, np.flatnonzero(fold == out), values, seed)
+        found[fold == out] = _answers(inputs[mine], secret[mine], inputs[fold == out], values, seed)
     return found
 
 
@@ -72,29 +72,25 @@ def predict(known: Array, secret: NDArray[np.int64], asked: Array, values: int, 
         `(N, A)`.
     """
     there = np.random.default_rng(seed).permutation(np.flatnonzero(secret >= 0))
-    both, codes = np.concatenate([known, asked]), np.concatenate([secret, np.full(len(asked), -1)])
-    return _answers(both, codes, there, len(known) + np.arange(len(asked)), values, seed)
+    return _answers(known[there], secret[there], asked, values, seed)
 
 
-def _answers(
-    inputs: Array, secret: NDArray[np.int64], known: NDArray[np.int64], asked: NDArray[np.int64], values: int, seed: int
-) -> Array:
+def _answers(known: Array, secret: NDArray[np.int64], asked: Array, values: int, seed: int) -> Array:
     """Answers of the better model, fitted again on all known records."""
     cut = int(len(known) * (1.0 - HELD_OUT))
-    learned, tried = known[:cut], known[cut:]
-    count: Array = np.bincount(secret[known], minlength=values).astype(np.float64) + 1.0
+    count: Array = np.bincount(secret, minlength=values).astype(np.float64) + 1.0
     frequencies = count / count.sum()
     best: tuple[float, Any, tuple[float, float]] = (np.inf, None, (1.0, 1.0))
-    for model in _models(seed, len(learned)) if len(np.unique(secret[learned])) > 1 else []:
-        guess = _probabilities(model.fit(inputs[learned], secret[learned]), inputs[tried], values)
+    for model in _models(seed, cut) if len(np.unique(secret[:cut])) > 1 else []:
+        guess = _probabilities(model.fit(known[:cut], secret[:cut]), known[cut:], values)
         for slope in SLOPES:
             for share in SHARES:
-                right = _calibrated(guess, slope, share, frequencies)[np.arange(len(tried)), secret[tried]]
+                right = _calibrated(guess, slope, share, frequencies)[np.arange(len(guess)), secret[cut:]]
                 best = min(best, (float(-np.log(right).mean()), model, (slope, share)), key=lambda one: one[0])
     _, model, calibration = best
     if model is None:
         return np.tile(frequencies, (len(asked), 1))
-    guess = _probabilities(model.fit(inputs[known], secret[known]), inputs[asked], values)
+    guess = _probabilities(model.fit(known, secret), asked, values)
     return _calibrated(guess, *calibration, frequencies)
 
 

@@ -95,7 +95,7 @@ def distances_of(density: Density, views: Sequence[Tensor], candidates: Tensor, 
     return [density.distances(coordinates_of(view, coordinates), known) for view in views]
 
 
-def fit(own: Own, generator: torch.Generator, effort: Effort) -> Posterior:
+def fit_likelihood_ratio(own: Own, generator: torch.Generator, effort: Effort) -> Posterior:
     """Fit, choose and calibrate on the adversary's records, of which there are at least 4; see `model_selection`.
 
     Densities of a sum are fitted to further records too where that names more of its own: training sets members apart,

@@ -24,7 +24,7 @@ from ptaudit.attacks.nuisance_density import (
     next_student,
     refined,
 )
-from ptaudit.gradients.batches import Matrices
+from ptaudit.gradients.matrices import Matrices
 from ptaudit.views.aggregate import Games, draw_games, draw_others, observe
 from ptaudit.views.observation import Observation, observe_rounds
 from ptaudit.views.view import View
@@ -227,60 +227,75 @@ def _inverse_size(points: Tensor) -> Tensor:
     return 1.0 / torch.maximum(size, 0.01 * size.mean(1, keepdim=True)).clamp_min(1e-100)
 
 
-def fits(
-    tokens: Tensor,
-    own: ObservedRecords,
-    view: View,
-    sets: Sequence[Tensor],
-    seed: int,
-    start: Callable[[int, Rows], NuisanceDensity] | None,
-) -> Callable[[int, Rows], Gained]:
-    """Densities of the rest fitted when they are first asked for, by place and rows; see `densities.fits`.
+@dataclass(frozen=True)
+class FittingBatches:
+    """Batches of the adversary's own records, as they are shown, on which densities of the rest are fitted.
 
-    Args:
-        tokens: features of the given records, `(R, n, 2k)`.
-        own: the same records, as batches of them are shown.
-        view: batch size.
-        sets: coordinates of the features.
-        seed: of the batches.
-        start: densities of sums of the others' features at the same places: an estimate is shrunk toward the shape of
-            these, and is right with few batches where the view nearly adds up. None where there are no others.
+    Attributes:
+        tokens: features of its records, `(R, n, 2k)`.
+        targets: the target of each batch, `(G,)`.
+        shown: features of what is shown of it, `(R, G, 2k)`.
+        seed: of the noise that blurs them.
     """
-    kinds = len(TAILS)
-    generator = torch.Generator().manual_seed(seed)
-    members = draw_others(tokens.shape[1], fit_games(tokens.shape[1]), view.records, generator)
-    (shown,) = doubled(list(own.batches(members[None], generator)))
 
-    @functools.cache
-    def rest(first: int, rows: Rows) -> tuple[Tensor, Tensor]:
-        coordinates = sets[first // kinds]
-        target = coordinates_of(rows_of(tokens, rows), coordinates)[:, members[:, 0].to(tokens.device)]
-        seen = coordinates_of(rows_of(shown, rows), coordinates)
+    tokens: Tensor
+    targets: Tensor
+    shown: Tensor
+    seed: int
+
+    @classmethod
+    def of(cls, tokens: Tensor, own: ObservedRecords, size: int, seed: int) -> FittingBatches:
+        """Batches of so many of some records, whose features are `(R, n, 2k)`."""
+        generator = torch.Generator().manual_seed(seed)
+        members = draw_others(tokens.shape[1], fit_games(tokens.shape[1]), size, generator)
+        (shown,) = doubled(list(own.batches(members[None], generator)))
+        return cls(tokens, members[:, 0].to(tokens.device), shown, seed)
+
+    def left(self, coordinates: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+        """The gain of the target, `(R,)`, and what is left without it, a little blurred, `(R, G, d)`."""
+        known, seen = (coordinates_of(rows_of(some, rows), coordinates) for some in (self.tokens, self.shown))
+        target = known[:, self.targets]
         gain = gain_of(target, seen)
         blur = BLUR * (gain * target.std((1, 2))).abs().clamp_min(1e-200)
-        noise = torch.randn(seen.shape, generator=torch.Generator().manual_seed(seed)).to(seen)
+        noise = torch.randn(seen.shape, generator=torch.Generator().manual_seed(self.seed)).to(seen)
         return gain, seen - gain[:, None, None] * target + blur[:, None, None] * noise
 
-    @functools.cache
-    def fitted(place: int, rows: Rows) -> Gained:
-        kind = place % kinds
-        gain, left = rest(place - kind, rows)
-        if start is None:  # nothing but the target, and what is random in the view
-            if kind < _GAUSSIANS:
-                return Gained(fit_gaussian(left, 1, 0.0, refine=kind == 1), gain)
-            before = fitted(place - 1, rows).rest if kind > _GAUSSIANS else None
-            return Gained(next_student(left, before, STUDENT_DEGREES[kind - _GAUSSIANS]), gain)
-        if kind == 0:
-            shape = start(place + 1, rows)
-            factor = shape.factor * gain.abs().clamp_min(1e-200)[:, None, None]
-            return Gained(NuisanceDensity(gain[:, None] * shape.mean, factor, RADIAL_DEGREES), gain)
-        shape = _moved(start(place, rows), left)
-        if kind == 1:
-            mean = left.mean(1)
-            return Gained(NuisanceDensity(mean, refined(shape.factor, left - mean[:, None]), RADIAL_DEGREES), gain)
-        return Gained(next_student(left, shape, STUDENT_DEGREES[kind - _GAUSSIANS]), gain)
+    def fits(
+        self, sets: Sequence[Tensor], start: Callable[[int, Rows], NuisanceDensity] | None
+    ) -> Callable[[int, Rows], Gained]:
+        """Densities of the rest fitted when they are first asked for, by place and rows; see `densities.fits`.
 
-    return fitted
+        Args:
+            sets: coordinates of the features.
+            start: densities of sums of the others' features at the same places: an estimate is shrunk toward the shape
+                of these, and is right with few batches where the view nearly adds up. None where there are no others.
+        """
+        kinds = len(TAILS)
+
+        @functools.cache
+        def rest(which: int, rows: Rows) -> tuple[Tensor, Tensor]:
+            return self.left(sets[which], rows)
+
+        @functools.cache
+        def fitted(place: int, rows: Rows) -> Gained:
+            kind = place % kinds
+            gain, left = rest(place // kinds, rows)
+            if start is None:  # nothing but the target, and what is random in the view
+                if kind < _GAUSSIANS:
+                    return Gained(fit_gaussian(left, 1, 0.0, refine=kind == 1), gain)
+                before = fitted(place - 1, rows).rest if kind > _GAUSSIANS else None
+                return Gained(next_student(left, before, STUDENT_DEGREES[kind - _GAUSSIANS]), gain)
+            if kind == 0:
+                shape = start(place + 1, rows)
+                factor = shape.factor * gain.abs().clamp_min(1e-200)[:, None, None]
+                return Gained(NuisanceDensity(gain[:, None] * shape.mean, factor, RADIAL_DEGREES), gain)
+            shape = _moved(start(place, rows), left)
+            if kind == 1:
+                mean = left.mean(1)
+                return Gained(NuisanceDensity(mean, refined(shape.factor, left - mean[:, None]), RADIAL_DEGREES), gain)
+            return Gained(next_student(left, shape, STUDENT_DEGREES[kind - _GAUSSIANS]), gain)
+
+        return fitted
 
 
 def _moved(shape: NuisanceDensity, points: Tensor) -> NuisanceDensity:

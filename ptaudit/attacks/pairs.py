@@ -15,7 +15,7 @@ from torch import Tensor
 from ptaudit.attacks.observed_density import ShownRecords, every_record
 from ptaudit.views.aggregate import draw_games
 from ptaudit.views.observation import Observation
-from ptaudit.views.records_needed import why_not
+from ptaudit.views.records_needed import why_too_few
 from ptaudit.views.view import View
 
 
@@ -82,14 +82,14 @@ class Encoded:
 
     def why_not(self) -> str:
         """Why nothing can be measured; empty if something can."""
-        return why_not(self.tokens[:, self.records], self.view)
+        return why_too_few(self.tokens[:, self.records], self.view)
 
     def draw(self, shares: Sequence[float], per_target: Sequence[int], generator: torch.Generator) -> EncodedBatches:
         """Encoded batches of random parts of the records; one for each record where all of a record are the same."""
         quiet = self.view.others == 0 and self.view.noise_std == 0.0 and self.observation is None
         times = [1] * len(shares) if quiet else per_target
         every = every_record(self.tokens, self.view.noise_std, self.observation)
-        drawn = draw(every, split(self.records, shares, generator), times, self.view, generator)
+        drawn = draw(every, split_records(self.records, shares, generator), times, self.view, generator)
         return replace(drawn, views=self.encode(drawn.views).float())
 
 
@@ -103,7 +103,7 @@ def _sides(members: Tensor, view: View) -> Iterator[tuple[Tensor, Tensor]]:
     yield members[half:], members[:half]
 
 
-def split(records: Tensor, shares: Sequence[float], generator: torch.Generator) -> list[Tensor]:
+def split_records(records: Tensor, shares: Sequence[float], generator: torch.Generator) -> list[Tensor]:
     """Random parts of the records, the last one takes what is left."""
     order = records[torch.randperm(len(records), generator=generator)]
     sizes = [int(share * len(records)) for share in shares[:-1]]

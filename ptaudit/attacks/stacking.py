@@ -31,7 +31,7 @@ MOST, SETTLED = 0.75, 1000.0
 
 
 @dataclass(frozen=True)
-class Stack:
+class FittedStack:
     """A posterior: (1 - share) * softmax(sum of weight * score + log prior) + share * prior.
 
     Attributes:
@@ -50,7 +50,7 @@ class Stack:
         used = int((self.weights > 0.0).sum()) if self.share < 1.0 else 0
         return float(self.games.mean()) - used / (len(self.games) * math.log(2.0))
 
-    def beats(self, other: Stack) -> bool:
+    def beats(self, other: FittedStack) -> bool:
         """Whether it is better than another on the same games by more than one standard error."""
         gain = self.games - other.games
         return bool(gain.mean() > gain.std() / len(gain) ** 0.5)
@@ -66,7 +66,7 @@ class Stack:
         return log_prior((1.0 - self.share) * posterior + self.share * prior)
 
 
-def fit_stack(scores: Tensor, secret: Tensor, prior: Tensor, least_share: float) -> Stack:
+def fit_stack(scores: Tensor, secret: Tensor, prior: Tensor, least_share: float) -> FittedStack:
     """Weights and share that give most bits on games with known secrets.
 
     Args:
@@ -85,8 +85,8 @@ def fit_stack(scores: Tensor, secret: Tensor, prior: Tensor, least_share: float)
     own = torch.log_softmax(logits, -1).gather(1, secret[:, None]).squeeze(1)
     ratio = own - log_prior(prior.double().gather(1, secret[:, None]).squeeze(1))
     share = cautious_share(ratio, least_share)
-    found = Stack(weights, share, gain(ratio, share))
-    return found if found.bits > 0.0 else Stack(weights, 1.0, torch.zeros_like(ratio))
+    found = FittedStack(weights, share, gain(ratio, share))
+    return found if found.bits > 0.0 else FittedStack(weights, 1.0, torch.zeros_like(ratio))
 
 
 def uniform_prior(scores: Tensor) -> Tensor:

@@ -20,9 +20,8 @@ from ptaudit.attacks.agreement import Agreement, fit_agreement
 from ptaudit.attacks.batch.reading import Kept, notes_of, screen
 from ptaudit.attacks.boosted import Score, fit_boosted
 from ptaudit.attacks.evidence import Algebra
-from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
-from ptaudit.gradients.batches import BatchSums, Matrices
-from ptaudit.gradients.matrices import Factors, RecordGradients
+from ptaudit.attacks.stacking import FittedStack, fit_stack, uniform_prior
+from ptaudit.gradients.matrices import BatchSums, Factors, Matrices, RecordGradients
 from ptaudit.views.view import View
 
 MOST_KNOWN = 16
@@ -180,7 +179,7 @@ class MatchedLine:
     half: Agreement
     layers: tuple[int, ...]
     trees: Score
-    stack: Stack
+    stack: FittedStack
 
     def log_posterior(self, held: Held) -> Tensor:
         """Log-posteriors of the played batches, `(G, K)` float64."""
@@ -198,7 +197,7 @@ class MatchedLine:
         return more, less
 
 
-def fit(
+def fit_matches(
     folds: tuple[Held, Held], secrets: tuple[Tensor, Tensor], lines: Sequence[tuple[int, ...]], records: int, seed: int
 ) -> list[MatchedLine]:
     """Fit the posterior of every line.

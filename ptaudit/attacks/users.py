@@ -61,21 +61,73 @@ class UserPosterior:
         return out[0], out[1]
 
 
-def fit(
-    tokens: Tensor,
-    users: Tensor,
-    folds: Sequence[Tensor],
-    games: Sequence[UserBatches],
-    setting: Setting,
-    adversary: str,
+@dataclass(frozen=True)
+class _Family:
+    """Models that are fitted to users when they are first asked for: kinds of likelihoods of some coordinates.
+
+    Attributes:
+        tokens: records of users, `(R, n, k)`.
+        users: number of the user of each, `(n,)`.
+        setting: what is in a batch.
+        tails: for each kind those that are tried.
+        sets: coordinates.
+    """
+
+    tokens: Tensor
+    users: Tensor
+    setting: Setting
+    tails: Sequence[Sequence[float]]
+    sets: Sequence[Tensor]
+
+    @property
+    def members(self) -> list[Member]:
+        """All that are chosen among; the place tells the coordinates and the kind."""
+        kinds = [(j, nu) for j, some in enumerate(self.tails) for nu in some]
+        return [UserMember(i * len(self.tails) + j, len(c), nu) for i, c in enumerate(self.sets) for j, nu in kinds]
+
+    def coordinates(self, place: int) -> Tensor:
+        """Those that a model is of."""
+        return self.sets[place // len(self.tails)]
+
+    def models(self, own: Tensor, shown: UserBatches) -> Callable[[int, Rows], Model]:
+        """Fitted to some records and to batches of their users, by place and rows."""
+        numbered = torch.unique(self.users[own], return_inverse=True)[1]
+
+        @functools.cache
+        def fitted(place: int, asked: Rows) -> Model:
+            kind = place % len(self.tails)
+            if kind < len(NEAREST_TAILS):
+                return Nearest(kind % 2 == 0, NEAREST_SCALES[kind // 2])
+            c = self.coordinates(place)
+            seen = coordinates_of(rows_of(self.tokens, asked)[:, own], c)
+            some = shown.at(asked, c, self.setting.learned)
+            return _model(seen, numbered, some, kind - len(NEAREST_TAILS), self.setting)
+
+        return fitted
+
+    def games(self, model: Callable[[int, Rows], Model], shown: UserBatches) -> FoldGames:
+        """What the models say of batches."""
+
+        @functools.lru_cache(maxsize=1)
+        def observed(which: int, asked: Rows) -> UserBatches:
+            return shown.at(asked, self.sets[which], self.setting.learned)
+
+        def distances(place: int, asked: Rows) -> list[Tensor]:
+            return model(place, asked)(observed(place // len(self.tails), asked))
+
+        size = shown.sets.shape[1]
+        return FoldGames(distances, uniform(size, self.tokens), shown.secret, (shown.secret + 1) % size)
+
+
+def fit_users(
+    tokens: Tensor, users: Tensor, own: Sequence[tuple[Tensor, UserBatches]], setting: Setting, adversary: str
 ) -> UserPosterior:
     """Fit, choose and calibrate on the adversary's own users; see `model_selection`.
 
     Args:
         tokens: records of users with at least two each, `(R, n, k)`; features where the setting says so.
         users: number of the user of each, `(n,)`.
-        folds: the records of one half of the users and of the other.
-        games: batches of the users of each fold.
+        own: the records of one half of the users with batches of theirs, and of the other.
         setting: what is in a batch.
         adversary: `likelihood-ratio` or `nearest`.
     """
@@ -84,46 +136,16 @@ def fit(
     tails = NEAREST_TAILS if adversary == "nearest" else NEAREST_TAILS + SUM_TAILS + REST_TAILS * setting.learned
     half = k // 2 if setting.learned else k
     sets = [torch.arange(half)] if adversary == "nearest" else sub_tokens(half)
-    sets = [c + start for start in range(0, k, half) for c in sets]
-    kinds = len(tails)
-    family: list[Member] = [
-        UserMember(i * kinds + j, len(c), nu) for i, c in enumerate(sets) for j, some in enumerate(tails) for nu in some
-    ]
-
-    def models(own: Tensor, shown: UserBatches) -> Callable[[int, Rows], Model]:
-        numbered = torch.unique(users[own], return_inverse=True)[1]
-
-        @functools.cache
-        def fitted(place: int, asked: Rows) -> Model:
-            kind = place % kinds
-            if kind < len(NEAREST_TAILS):
-                return Nearest(kind % 2 == 0, NEAREST_SCALES[kind // 2])
-            c = sets[place // kinds]
-            seen = coordinates_of(rows_of(tokens, asked)[:, own], c)
-            some = shown.at(asked, c, setting.learned)
-            return _model(seen, numbered, some, kind - len(NEAREST_TAILS), setting)
-
-        return fitted
-
-    def fold_games(model: Callable[[int, Rows], Model], shown: UserBatches) -> FoldGames:
-        @functools.lru_cache(maxsize=1)
-        def observed(which: int, asked: Rows) -> UserBatches:
-            return shown.at(asked, sets[which], setting.learned)
-
-        def distances(place: int, asked: Rows) -> list[Tensor]:
-            return model(place, asked)(observed(place // kinds, asked))
-
-        size = shown.sets.shape[1]
-        return FoldGames(distances, uniform(size, tokens), shown.secret, (shown.secret + 1) % size)
-
-    first, second = (fold_games(models(folds[i], games[i]), games[1 - i]) for i in (0, 1))
-    hiding = setting.records - 1 + setting.others * setting.batch
+    family = _Family(tokens, users, setting, tails, [c + start for start in range(0, k, half) for c in sets])
+    first, second = (family.games(family.models(*mine), theirs[1]) for mine, theirs in (own, own[::-1]))
 
     def refit() -> Callable[[int, Rows], tuple[Tensor, Model]]:
-        final = models(torch.cat(list(folds)), joined(games))
-        return lambda place, asked: (sets[place // kinds], final(place, asked))
+        final = family.models(torch.cat([records for records, _ in own]), joined([games for _, games in own]))
+        return lambda place, asked: (family.coordinates(place), final(place, asked))
 
-    return UserPosterior(choose(([first], [second]), family, rows, unseen(hiding, n), refit), setting.learned)
+    hiding = setting.records - 1 + setting.others * setting.batch
+    chosen = choose(([first], [second]), family.members, rows, unseen(hiding, n), refit)
+    return UserPosterior(chosen, setting.learned)
 
 
 def joined(games: Sequence[UserBatches]) -> UserBatches:

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ptaudit.auditing.code import sources
 from ptaudit.auditing.defended_runs import DefendedRun, groups_of_all, table_of
-from ptaudit.auditing.run_key import model_digest, versions
+from ptaudit.auditing.run_key import model_digest, sources, training_versions, versions
 from ptaudit.auditing.seed import SeedRun
-from ptaudit.auditing.training import training_versions
 from ptaudit.context.session import Session
 from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.spec.game import KNOWS_HALF, SEES_SUMS

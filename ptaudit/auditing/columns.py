@@ -12,6 +12,7 @@ from ptaudit.context.session import Session
 from ptaudit.data.preprocess import ColumnCode, LevelCode, unseen
 from ptaudit.data.records import ColumnUse
 from ptaudit.data.tensors import MISSING
+from ptaudit.errors import listed
 from ptaudit.report.columns import ColumnEntry
 from ptaudit.spec.data import DataSpec
 
@@ -35,9 +36,8 @@ def unseen_levels(session: Session) -> Iterator[str]:
         if share is not None and share >= UNSEEN_LEVELS and share > 2 * inside:
             found.append(f"{use.name} {share:.0%}")
     if found:
-        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         yield (
-            f"Held-out records have categories that hardly a member has ({', '.join(found[:_NAMED])}{more}): they tell "
+            f"Held-out records have categories that hardly a member has ({listed(found, _NAMED)}): they tell "
             "members apart, whatever was trained."
         )
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ptaudit.auditing.rows import rows_of
 from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.session import Session, read_tokens
+from ptaudit.context.session import Session
 from ptaudit.games.game_play import run_game
 from ptaudit.model_input import leaves
 from ptaudit.spec.catalog import JOINT
@@ -71,8 +71,9 @@ def differ(rows: Sequence[Row]) -> bool:
 def _untrained(session: Session, seed: int, game: GameSpec) -> list[Row]:
     model = session.model(seed)
     reader = session.reader(model)
-    inside, outside = read_tokens(session, reader)
-    context = EpochContext(session, 0, 0, model, reader.layers, inside, outside, reader)
+    inside = reader.read(*session.batch(session.members))
+    outside = reader.read(*session.batch(session.others)) if session.reads_held_out else None
+    context = EpochContext(session, 0, 0, model, reader.layers, inside.beside(outside), outside, reader)
     return rows_of(context, game, run_game(context, game))
 
 

@@ -20,7 +20,7 @@ from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.observations import undefended
 from ptaudit.context.reference import ReferenceModels
 from ptaudit.context.session import Session
-from ptaudit.games.common.observed import observe, why_not
+from ptaudit.games.common.observed_view import encoded_view, why_not_encoded
 from ptaudit.games.game_play import play_of, run_game
 from ptaudit.spec.game import GameSpec
 from ptaudit.training.fleet.assignment import assignment
@@ -28,7 +28,7 @@ from ptaudit.training.fleet.fleet import ReferenceSignals
 from ptaudit.training.fleet.signals import observed_alone
 from ptaudit.training.trajectory import copy_of_state
 from ptaudit.views import View
-from ptaudit.views.replayed import why_not as why_not_shown
+from ptaudit.views.replayed import why_not_shown
 
 T = TypeVar("T")
 
@@ -172,10 +172,10 @@ def _encoder_seconds(context: EpochContext, kind: GameOnView, view: View) -> flo
     It takes as many steps of any records.
     """
     places = context.places(view)
-    if context.encoders is None or why_not(context, view, places):
+    if context.encoders is None or why_not_encoded(context, view, places):
         return 0.0
     sharing = sum(game.needs_encoder for game in kind.session.spec.games)
-    return once(lambda: observe(context, view, places))[1] / sharing
+    return once(lambda: encoded_view(context, view, places))[1] / sharing
 
 
 def _alone(game: GameSpec, view: View) -> list[tuple[GameSpec, float]]:

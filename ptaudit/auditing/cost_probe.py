@@ -13,8 +13,7 @@ from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.layer_patterns import shared
 from ptaudit.context.session import Session
 from ptaudit.gradients import RecordGradients
-from ptaudit.gradients.batches import CELLS, cells_of
-from ptaudit.gradients.matrices import first
+from ptaudit.gradients.matrices import CELLS, cells_of, first
 from ptaudit.progress import Silent
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Tokens

@@ -11,7 +11,7 @@ from ptaudit.auditing.rows import groups_of, judged, rows_of
 from ptaudit.auditing.samples import Samples
 from ptaudit.auditing.warnings.epochs import unreliable, unreliable_epochs
 from ptaudit.context.epoch_context import EpochContext, RecordsAtEpoch
-from ptaudit.context.session import Session, read_tokens
+from ptaudit.context.session import Session
 from ptaudit.games.game_play import play_of, run_game
 from ptaudit.progress import Progress, Task
 from ptaudit.sketches.reader import TokenReader
@@ -81,12 +81,14 @@ class EpochAudit:
 
     def __call__(self, snapshot: EpochSnapshot) -> None:
         """Audit the model as it is at this epoch."""
-        spec = self.session.spec
-        plays = sum(len(self.session.views) * game.on_views + game.on_model for game in spec.games)
+        session, spec = self.session, self.session.spec
+        plays = sum(len(session.views) * game.on_views + game.on_model for game in spec.games)
         with self.progress.task(f"audit of epoch {snapshot.epoch}", 1 + plays) as task:
             began = time.perf_counter()
-            inside, outside = read_tokens(self.session, self.reader)
-            self.unreliable[snapshot.epoch] = unreliable(self.session, snapshot.model, inside)
+            inside = self.reader.read(*session.batch(session.members))
+            outside = self.reader.read(*session.batch(session.others)) if session.reads_held_out else None
+            inside = inside.beside(outside)
+            self.unreliable[snapshot.epoch] = unreliable(session, snapshot.model, inside)
             for warning in unreliable_epochs({snapshot.epoch: self.unreliable[snapshot.epoch]}):
                 self.progress.log(f"warning: {warning}")
             task.advance(note="games")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from ptaudit.auditing import folder as places
 from ptaudit.auditing import samples
@@ -17,7 +19,6 @@ from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, publish
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.reference import with_reference_models
-from ptaudit.auditing.result import AuditResult
 from ptaudit.auditing.run_key import key, settings, versions
 from ptaudit.auditing.seed import SeedRun, prove, run_seeds
 from ptaudit.context.session import Session
@@ -30,7 +31,9 @@ from ptaudit.report import Page, open_format
 from ptaudit.spec.load import dump, load
 from ptaudit.spec.model import Spec
 from ptaudit.tables.folder import ENCODERS, SPEC, read_run, write_run
+from ptaudit.tables.row import COLUMNS
 from ptaudit.tables.run import Run
+from ptaudit.tables.wide import Sheet, epochs_sheet, layer_epoch_sheet, layers_sheet
 from ptaudit.training.checkpoint import difference
 from ptaudit.training.device import pick_device
 
@@ -74,9 +77,9 @@ def audit(
         PtauditError: anything the user can mend; nothing half-written is left. For a `TrainingDivergedError` the
             tables of the epochs before it have been written, and say so.
     """
-    progress = progress or Silent()
     spec = load(spec_path, overrides)
     target = Path(out) if out is not None else DEFAULT_FOLDER / spec.name
+    asked = _Asked(target, gate, inconclusive, progress or Silent())
     chosen = pick_device(device)
     places.check(target, fresh=fresh, resume=resume)
     session = open_session(spec, chosen)
@@ -86,34 +89,66 @@ def audit(
     if resume and places.is_whole(target) and not places.is_begun(target):
         if scored:
             samples.find(target)
-        return _as_it_ended(session, target, progress, gate, inconclusive)
+        return asked.result(*_as_it_ended(session, asked))
     # What can be wrong is found before the folder is touched.
     for one in (session, *defended_sessions(session)):
         prove(one)
     started = now()
     with places.working(target, fresh=fresh) as place:
-        session = with_reference_models(session, place.state, progress)
-        seeds = run_seeds(session, place, progress, scored)
-        diverged, refused = seeds[-1].diverged, None
-        if diverged and not seeds[0].stats:
-            raise diverged  # not even the model as it was built: there is nothing to keep
-        run = assemble(session, seeds, [] if diverged else run_defended(session, place, progress), started)
-        if diverged and places.is_whole(target):
-            raise _kept_before(diverged, target)
-        if gate and not diverged:
-            run, refused = _judged(run, spec)
-            _say_undecided(spec, target, progress)
+        session = with_reference_models(session, place.state, asked.progress)
+        seeds = run_seeds(session, place, asked.progress, scored)
+        run, error = _concluded(session, seeds, place, asked, started)
         place.confirm()
         _publish_states(session, seeds, place)
         if keep_records:
             _publish_records(session, run, len(seeds), place)
         write_run(run, place.output, open_format("md").render(run, Page(folder=str(target))))
         place.publish()
-    if diverged:
-        raise _with_place(diverged, target)
-    if refused:
-        raise refused
-    return AuditResult(run, target, exit_code(run.verdicts, inconclusive))
+    return asked.result(run, error)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of an audit beside its spec; see `audit`."""
+
+    target: Path
+    gate: bool
+    inconclusive: Literal["pass", "fail"] | None
+    progress: Progress
+
+    def result(self, run: Run, error: PtauditError | None) -> AuditResult:
+        """The run, which has been written; or what was wrong with it all the same."""
+        if error:
+            raise error
+        return AuditResult(run, self.target, exit_code(run.verdicts, self.inconclusive))
+
+    def judged(self, run: Run, spec: Spec) -> tuple[Run, PtauditError | None]:
+        """With what its gates decide; the error of a gate that matches no row, which must not cost the tables."""
+        if not self.gate:
+            return run, None
+        try:
+            verdicts = decide([gate for gate in spec.gates if gate.max is not None], run)
+        except PtauditError as error:
+            return run, error
+        return replace(run, verdicts=tuple(verdicts)), None
+
+
+def _concluded(
+    session: Session, seeds: Sequence[SeedRun], place: Workplace, asked: _Asked, started: str
+) -> tuple[Run, PtauditError | None]:
+    """The run of seeds with those under defenses and its gates; the error to end with, once it is written."""
+    diverged, target = seeds[-1].diverged, asked.target
+    if diverged is None:
+        run = assemble(session, seeds, run_defended(session, place, asked.progress), started)
+        for gate in session.spec.gates if asked.gate else ():
+            if gate.max is None:
+                asked.progress.log(f"gate {gate.id} needs a baseline: ptaudit gate {target} --baseline RUN")
+        return asked.judged(run, session.spec)
+    if not seeds[0].stats:
+        raise diverged  # not even the model as it was built: there is nothing to keep
+    if places.is_whole(target):
+        raise _told(diverged, f"the run that was in {target} before is still there")
+    return assemble(session, seeds, [], started), _told(diverged, f"the epochs before it are in {target}")
 
 
 def _publish_states(session: Session, seeds: Sequence[SeedRun], place: Workplace) -> None:
@@ -138,48 +173,22 @@ def _scores_records(session: Session) -> bool:
     return any(game.scores_records for game in session.spec.audit.games)
 
 
-def _judged(run: Run, spec: Spec) -> tuple[Run, PtauditError | None]:
-    """The run with what its gates decide; the error of a gate that matches no row, which must not cost the tables."""
-    try:
-        return replace(run, verdicts=tuple(decide([gate for gate in spec.gates if gate.max is not None], run))), None
-    except PtauditError as error:
-        return run, error
-
-
-def _as_it_ended(
-    session: Session, target: Path, progress: Progress, gate: bool, inconclusive: Literal["pass", "fail"] | None
-) -> AuditResult:
+def _as_it_ended(session: Session, asked: _Asked) -> tuple[Run, PtauditError | None]:
     """Resuming a run that has ended: it ends as it did, if it is of this spec, code, data and versions."""
+    target = asked.target
     run = read_run(target)
     _check_same(run, session, str(target))
     places.clear(target)
-    progress.log(f"{target}: this run is whole; nothing to resume")
+    asked.progress.log(f"{target}: this run is whole; nothing to resume")
     if str(run.manifest.get("status", "")).startswith("diverged"):
         remedy = "leave it out of replay.checkpoints" if session.spec.replay else "lower train.optimizer.lr"
-        raise _with_place(TrainingDivergedError(str(run.manifest["status"]), remedy=remedy), target)
-    if gate and not run.verdicts:
-        run, refused = _judged(run, session.spec)
-        if refused:
-            raise refused
-    return AuditResult(run, target, exit_code(run.verdicts, inconclusive))
+        error = TrainingDivergedError(str(run.manifest["status"]), remedy=remedy)
+        return run, _told(error, f"the epochs before it are in {target}")
+    return (run, None) if run.verdicts else asked.judged(run, session.spec)
 
 
-def _say_undecided(spec: Spec, target: Path, progress: Progress) -> None:
-    for gate in spec.gates:
-        if gate.max is None:
-            progress.log(f"gate {gate.id} needs a baseline: ptaudit gate {target} --baseline RUN")
-
-
-def _with_place(error: TrainingDivergedError, target: Path) -> TrainingDivergedError:
-    return TrainingDivergedError(
-        f"{error.what}; the epochs before it are in {target}", where=error.where, remedy=error.remedy
-    )
-
-
-def _kept_before(error: TrainingDivergedError, target: Path) -> TrainingDivergedError:
-    return TrainingDivergedError(
-        f"{error.what}; the run that was in {target} before is still there", where=error.where, remedy=error.remedy
-    )
+def _told(error: TrainingDivergedError, more: str) -> TrainingDivergedError:
+    return TrainingDivergedError(f"{error.what}; {more}", where=error.where, remedy=error.remedy)
 
 
 def _check_same(run: Run, session: Session, where: str) -> None:
@@ -209,3 +218,60 @@ def _key_of(manifest: Mapping[str, Any]) -> dict[str, str]:
     saved = {f"checkpoint of epoch {entry['epoch']}": str(entry["sha256"]) for entry in manifest.get("checkpoints", ())}
     built = {name: str(manifest[name]) for name in (*versions(), "opacus") if name in manifest}
     return {**told, **code, **saved, **built}
+
+
+_ENDINGS = {0: "no gate failed", 1: "a gate failed", 3: "inconclusive"}
+
+
+@dataclass(frozen=True, repr=False)
+class AuditResult:
+    """The outcome of an audit; the tables are those of the run folder.
+
+    Attributes:
+        run: everything the run folder holds.
+        path: the run folder.
+        exit_code: what the command would end with: 0, 1 a gate failed, 3 inconclusive.
+    """
+
+    run: Run
+    path: Path
+    exit_code: int
+
+    def __repr__(self) -> str:
+        ending = _ENDINGS.get(self.exit_code, f"exit code {self.exit_code}")
+        return f"<AuditResult {self.run.name}: {len(self.run.rows)} rows in {self.path}, {ending}>"
+
+    def __str__(self) -> str:
+        """The summary that the command prints."""
+        return open_format("rich").render(self.run, Page(folder=str(self.path)))
+
+    @property
+    def leakage(self) -> pd.DataFrame:
+        """One row per number, columns as in `leakage.csv`."""
+        return pd.DataFrame({name: self.run.rows.columns[name].tolist() for name in COLUMNS})
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """First, last and largest value over the epochs, a row per layer, view, game, adversary and metric."""
+        return _frame(layers_sheet(self.run))
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """The training, and the joint row and worst layer of each game and view, a row per epoch."""
+        return _frame(epochs_sheet(self.run))
+
+    @property
+    def layer_epoch(self) -> pd.DataFrame:
+        """The heat map: a column per epoch."""
+        return _frame(layer_epoch_sheet(self.run))
+
+    @property
+    def gates(self) -> pd.DataFrame:
+        """One row per verdict."""
+        return pd.DataFrame([asdict(verdict) for verdict in self.run.verdicts])
+
+
+def _frame(sheet: Sheet) -> pd.DataFrame:
+    """The sheet as pandas would read its file: nothing measured is NaN."""
+    frame = pd.DataFrame(list(sheet.rows), columns=list(sheet.columns))
+    return frame.replace({"": math.nan}).infer_objects()

@@ -54,33 +54,6 @@ class SeedRun:
     alarm: str = ""
     groups: tuple[GroupEntry, ...] = ()
 
-    @classmethod
-    def of(
-        cls,
-        audit: EpochAudit,
-        seed: int,
-        stats: tuple[EpochStats, ...],
-        training: float,
-        diverged: TrainingDivergedError | None,
-    ) -> SeedRun:
-        """What an audit found; seconds of training are told apart from its own."""
-        session, reader, learned = audit.session, audit.reader, audit.encoders
-        shown = _captured(session, reader)
-        subject = Subject(session, reader.source.model, audit.unreliable, learned=learned, shown=shown)
-        rows = compared(session, seed, [row for epoch in sorted(audit.rows) for row in audit.rows[epoch]])
-        groups = [replace(entry, seed=seed) for epoch in sorted(audit.groups) for entry in audit.groups[epoch]]
-        return cls(
-            rows=rows,
-            stats=stats,
-            layers=layer_entries(reader.layers),
-            warnings=of_tables(subject),
-            seconds={"training": training, **audit.seconds.plain()},
-            diverged=diverged,
-            encoders={} if learned is None else learned.files(),
-            alarm=_alarm(session, stats),
-            groups=compared_groups(groups, rows),
-        )
-
 
 def prove(session: Session) -> None:
     """Show that the model can be read, and trained for a step, or that its checkpoints can be walked over.
@@ -108,55 +81,98 @@ def trajectory(session: Session, model: nn.Module, seed: int) -> Replay | Walk:
 
 
 def run_seeds(session: Session, place: Workplace, progress: Progress, keep_records: bool = False) -> list[SeedRun]:
-    """Every seed of the spec in turn, until one diverges; see `run_seed`."""
-    found: list[SeedRun] = []
-    for seed in session.spec.train.all_seeds:
-        found.append(run_seed(session, seed, place, progress, keep_records))
-        if found[-1].diverged:
-            break
-    return found
-
-
-def run_seed(session: Session, seed: int, place: Workplace, progress: Progress, keep_records: bool) -> SeedRun:
-    """Go through the epochs of one seed from where they were left, and audit on the way.
+    """Go through the epochs of every seed in turn, from where they were left, and audit on the way; until one diverges.
 
     Args:
         session: what is audited.
-        seed: of the training.
         place: where the run lives.
         progress: where to report.
         keep_records: whether to keep scores of single records.
     """
-    spec, state = session.spec, place.of_seed(seed)
-    model = session.model(seed)
-    reader = session.reader(model)
-    kept, store = EpochStore(state), CheckpointStore(state, key(session, dump(spec)))
-    samples = Samples(state, session) if keep_records else None
-    observer = EpochAudit(session, reader, progress, encoders(session, progress), samples)
-    replay = trajectory(session, model, seed)
-    saved = store.latest()
-    done = [epoch for epoch in spec.audited_epochs if saved and epoch <= saved.stats[-1].epoch]
-    training = _training_clock(observer.seconds, kept.load(done, observer))
-
-    def keep(snapshot: EpochSnapshot) -> None:
-        place.confirm()
-        kept.save(snapshot.epoch, observer, training())
-        several = len(spec.train.all_seeds) > 1
-        progress.log(_headline(snapshot, observer.rows[snapshot.epoch], seed if several else None))
-
-    diverged, live = None, _live(session, model, reader, state / LIVE, saved)
-    with progress.task(_title(session, seed), _ticks_left(session, saved)) as task:
-        ticker = _ticker(task, spec.last_epoch, live)
-        try:
-            replay.run(spec.audited_epochs, [observer, keep], checkpoint=store, progress=ticker, watch=live)
-        except TrainingDivergedError as error:
-            diverged = error
-    if live is not None:
-        progress.log(live.summary())
-    found = SeedRun.of(observer, seed, tuple(replay.stats), training(), diverged)
-    if found.alarm:
-        progress.log(f"warning: {found.alarm}")
+    spec, found = session.spec, list[SeedRun]()
+    for seed in spec.train.all_seeds:
+        one, diverged = _SeedUnderWay.begun(session, seed, place.of_seed(seed), progress, keep_records), None
+        with progress.task(_title(session, seed), _ticks_left(session, one.saved)) as task:
+            ticker = _ticker(task, spec.last_epoch, one.live)
+            epochs = one.trajectory.snapshots(
+                spec.audited_epochs, checkpoint=one.store, progress=ticker, watch=one.live
+            )
+            try:
+                for snapshot in epochs:
+                    one.audit(snapshot)
+                    place.confirm()
+                    one.keep(snapshot)
+            except TrainingDivergedError as error:
+                diverged = error
+        found.append(one.ended(diverged))
+        if diverged:
+            break
     return found
+
+
+@dataclass(frozen=True)
+class _SeedUnderWay:
+    """The training of one seed: its epochs, who audits them, and what is kept of both.
+
+    Attributes:
+        saved: what an earlier process left of it.
+        seconds: tells those of the training so far.
+    """
+
+    seed: int
+    trajectory: Replay | Walk
+    audit: EpochAudit
+    kept: EpochStore
+    store: CheckpointStore
+    saved: Checkpoint | None
+    live: LiveWatch | None
+    seconds: Callable[[], float]
+
+    @classmethod
+    def begun(cls, session: Session, seed: int, state: Path, progress: Progress, keep_records: bool) -> _SeedUnderWay:
+        """With a model as the seed builds it, and all that the folder has of audited epochs."""
+        spec = session.spec
+        model = session.model(seed)
+        reader = session.reader(model)
+        kept, store = EpochStore(state), CheckpointStore(state, key(session, dump(spec)))
+        samples = Samples(state, session) if keep_records else None
+        audit = EpochAudit(session, reader, progress, encoders(session, progress), samples)
+        epochs, saved = trajectory(session, model, seed), store.latest()
+        done = [epoch for epoch in spec.audited_epochs if saved and epoch <= saved.stats[-1].epoch]
+        seconds = _training_clock(audit.seconds, kept.load(done, audit))
+        live = _live(session, model, reader, state / LIVE, saved)
+        return cls(seed, epochs, audit, kept, store, saved, live, seconds)
+
+    def keep(self, snapshot: EpochSnapshot) -> None:
+        """Keep what was found at an epoch, and say it in a line."""
+        self.kept.save(snapshot.epoch, self.audit, self.seconds())
+        several = len(self.audit.session.spec.train.all_seeds) > 1
+        rows = self.audit.rows[snapshot.epoch]
+        self.audit.progress.log(_headline(snapshot, rows, self.seed if several else None))
+
+    def ended(self, diverged: TrainingDivergedError | None) -> SeedRun:
+        """What the audit found; seconds of training are told apart from its own."""
+        audit, stats, training = self.audit, tuple(self.trajectory.stats), self.seconds()
+        session, reader, learned, log = audit.session, audit.reader, audit.encoders, audit.progress.log
+        if self.live is not None:
+            log(self.live.summary())
+        shown = _captured(session, reader)
+        subject = Subject(session, reader.source.model, audit.unreliable, learned=learned, shown=shown)
+        rows = compared(session, self.seed, [row for epoch in sorted(audit.rows) for row in audit.rows[epoch]])
+        groups = [replace(entry, seed=self.seed) for epoch in sorted(audit.groups) for entry in audit.groups[epoch]]
+        if alarm := _alarm(session, stats):
+            log(f"warning: {alarm}")
+        return SeedRun(
+            rows=rows,
+            stats=stats,
+            layers=layer_entries(reader.layers),
+            warnings=of_tables(subject),
+            seconds={"training": training, **audit.seconds.plain()},
+            diverged=diverged,
+            encoders={} if learned is None else learned.files(),
+            alarm=alarm,
+            groups=compared_groups(groups, rows),
+        )
 
 
 def _training_clock(spent: Seconds, before: float) -> Callable[[], float]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ptaudit.cli import check, compare, gate, init, run, schema, selftest, show
-from ptaudit.cli.guard import Commands, guarded, leaving_when_told
+from ptaudit.cli.guard import Commands, Verb, guarded, leaving_when_told
 from ptaudit.cli.streams import open_closed
 
 EXIT_CODES = "Exit codes: 0 ok, 1 a gate failed, 2 usage, spec or internal error, 3 inconclusive, 130 interrupted."
@@ -56,7 +56,7 @@ _VERBS: dict[str, Callable[..., None]] = {
 }
 
 for _name, _verb in _VERBS.items():
-    app.command(_name, epilog=EXIT_CODES)(guarded(_verb))
+    app.command(_name, cls=Verb, epilog=EXIT_CODES)(guarded(_verb))
 
 
 def main() -> None:

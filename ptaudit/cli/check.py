@@ -35,7 +35,7 @@ def check(
 
     with prints_on_stderr():
         report = check_spec(spec, device=device, overrides=tuple(overrides or ()))
-    emit(screen.drawn(lambda to, page: to.render_check(report, page)))
+    emit(screen.drawn(report))
     seconds = sum(report.estimate_seconds.values())
     if limit is not None and seconds > limit:
         raise PtauditError(

@@ -31,7 +31,7 @@ def compare(
         comparison = comparing.compare(*both.map(read_run, (before, after)))
     gc.disable()  # there are no cycles among the cells of a page; to look for them takes a third of the time
     try:
-        text = screen.drawn(lambda to, page: to.render_comparison(comparison, page), all_rows=all_rows)
+        text = screen.drawn(comparison, all_rows=all_rows)
     finally:
         gc.enable()
     emit(text)

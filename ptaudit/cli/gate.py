@@ -12,6 +12,7 @@ import typer
 from ptaudit.cli.options import FormatName, Inconclusive, Outputs, Quiet, RunFolder, Verbose
 from ptaudit.cli.output import Showing
 from ptaudit.errors import PtauditError
+from ptaudit.report import Gates
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import GateSpec
@@ -43,7 +44,7 @@ def gate(
     gates = gates_of(run, run_folder, spec)
     verdicts = tuple(decide(gates, run, read_run(baseline) if baseline else None))
     judged = replace(run, verdicts=verdicts)
-    showing.show(judged, run_folder, lambda to, page: to.render_gates(judged, page))
+    showing.show(judged, Gates(judged), run_folder)
     raise typer.Exit(exit_code(verdicts, showing.inconclusive))
 
 

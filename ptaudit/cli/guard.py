@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from ptaudit.cli.streams import refused, say
 from ptaudit.errors import PtauditError
@@ -77,16 +77,24 @@ def leaving_when_told() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
 
 
-class Commands(TyperGroup):
-    """The verbs; what the command line itself says repeats what was typed, and is as plain as all else."""
+class Verb(TyperCommand):
+    """A verb; what the command line itself says repeats what was typed, and is as plain as all else."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: D102
         with _plainly():
             return super().make_context(*args, **options)
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: D102
+
+class Commands(TyperGroup):
+    """The verbs, as plain."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: D102
         with _plainly():
-            return super().invoke(ctx)
+            return super().make_context(*args, **options)
+
+    def resolve_command(self, *args: Any) -> Any:  # noqa: D102
+        with _plainly():
+            return super().resolve_command(*args)
 
 
 @contextmanager

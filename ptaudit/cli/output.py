@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from ptaudit.cli.streams import emit, say, takes_unicode
 from ptaudit.errors import PtauditError
 from ptaudit.escape import terminal
-from ptaudit.report import FORMATS, Format, Page, open_format
+from ptaudit.report import FORMATS, Gates, Page, Subject, open_format
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
     from ptaudit.tables.verdict import Verdict
-
-Draw = Callable[[Format, Page], str]
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,8 @@ class Screen:
         open_format(chosen)
         return Screen(chosen, name is not None)
 
-    def drawn(self, draw: Draw, **options: Any) -> str:
-        """A text as stdout can show it: its width, its encoding, and colours for rich on a terminal or where it was
+    def page(self, **options: Any) -> Page:
+        """What stdout can show: its width, its encoding, and colours for rich on a terminal or where it was
         asked for; `options` are those of a `Page`."""
         size = shutil.get_terminal_size((100, 40))
         colors = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -65,7 +63,11 @@ class Screen:
             color=self.format == "rich" and colors and (self.forced or sys.stdout.isatty()),
             unicode=takes_unicode(sys.stdout),
         )
-        return draw(open_format(self.format), replace(page, **options))
+        return replace(page, **options)
+
+    def drawn(self, subject: Subject, **options: Any) -> str:
+        """A text about something, as stdout can show it."""
+        return open_format(self.format).render(subject, self.page(**options))
 
 
 def parse_outputs(texts: Sequence[str] | None) -> list[Sink]:
@@ -111,7 +113,7 @@ def parse_inconclusive(text: str | None) -> Literal["pass", "fail"] | None:
     raise PtauditError(f"--inconclusive {text!r} is not known", remedy="pass or fail")
 
 
-def write_outputs(sinks: Sequence[Sink], draw: Draw, page: Page) -> None:
+def write_outputs(sinks: Sequence[Sink], subject: Subject, page: Page) -> None:
     """Write each report beside its name and rename it.
 
     Raises:
@@ -120,7 +122,7 @@ def write_outputs(sinks: Sequence[Sink], draw: Draw, page: Page) -> None:
     from ptaudit.files import write_whole
 
     for sink in sinks:
-        write_whole(sink.path, draw(open_format(sink.format), page))
+        write_whole(sink.path, open_format(sink.format).render(subject, page))
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class Showing:
                     "--output would overwrite it", where=str(sink.path), remedy="give the report a name of its own"
                 )
 
-    def show(self, run: Run, folder: Path, draw: Draw) -> None:
+    def show(self, run: Run, subject: Run | Gates, folder: Path) -> None:
         """Results to stdout and files, gates that did not pass to stderr, whatever becomes of the files.
 
         Raises:
@@ -173,10 +175,10 @@ class Showing:
         """
         brief = self.quiet and not self.screen.forced
         options: dict[str, Any] = {"folder": str(folder), "inconclusive": self.inconclusive}
-        text = verdict_line(run) if brief else self.screen.drawn(draw, **options)
+        text = verdict_line(run) if brief else self.screen.drawn(subject, **options)
         problems = list(_problems(partial(emit, text)))
         report_gates(run.verdicts)
-        problems += _problems(partial(self.spare, folder), partial(write_outputs, self.sinks, draw, Page(**options)))
+        problems += _problems(partial(self.spare, folder), partial(write_outputs, self.sinks, subject, Page(**options)))
         if problems and not any(verdict.outcome == "fail" for verdict in run.verdicts):
             raise problems[0]
         for problem in problems:

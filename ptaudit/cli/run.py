@@ -69,7 +69,7 @@ def run(
         raise KeyboardInterrupt(
             f"resume with {resume_command(spec, out, device, overrides or (), keep_records)}"
         ) from None
-    showing.show(result.run, result.path, lambda to, page: to.render(result.run, page))
+    showing.show(result.run, result.run, result.path)
     raise typer.Exit(result.exit_code)
 
 

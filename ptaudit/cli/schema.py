@@ -10,6 +10,6 @@ from ptaudit.cli.streams import emit
 def schema(verbose: Verbose = False) -> None:
     """Print the JSON Schema of a spec. For editors and other tools."""
     from ptaudit.report.json import to_json
-    from ptaudit.spec.schema import json_schema
+    from ptaudit.spec.model import json_schema
 
-    emit(Screen("json", forced=True).drawn(lambda to, page: to_json(json_schema(), page)))
+    emit(to_json(json_schema(), Screen("json", forced=True).page()))

@@ -22,7 +22,7 @@ def selftest(format_name: FormatName = None, quiet: Quiet = False, verbose: Verb
         results = measure(progress)
     brief = quiet and not screen.forced
     line = terminal(conclude(results)) + "\n"
-    emit(line if brief else screen.drawn(lambda to, page: to.render_selftest(results, page)))
+    emit(line if brief else screen.drawn(results))
     failed = [result.name for result in results if not result.passed]
     if failed:
         raise PtauditError(

@@ -30,4 +30,4 @@ def show(run_folder: RunFolder, format_name: FormatName = None, plots: Plots = N
 
         written = write_plots(run, read_samples(run_folder), plots)
         say(f"{plural(len(written), 'picture')} in {plots}" if written else "no picture: nothing here is shown by one")
-    emit(screen.drawn(lambda to, page: to.render(run, page), folder=str(run_folder)))
+    emit(screen.drawn(run, folder=str(run_folder)))

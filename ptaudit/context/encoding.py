@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ptaudit.attacks.observed_density import every_record
-from ptaudit.attacks.pairs import draw, split
+from ptaudit.attacks.pairs import draw, split_records
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.progress import Progress
-from ptaudit.sketches.encoders import Encoder, Fitted, make
+from ptaudit.sketches.encoders.base import Encoder, Fitted
 from ptaudit.spec.catalog import JOINT
 from ptaudit.views import View
 
@@ -42,7 +42,7 @@ class Encoders:
 
     def __init__(self, name: str, records: int, seed: int, progress: Progress) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self._own, self._held, self.left = split(torch.arange(records), _SHARES, generator)
+        self._own, self._held, self.left = split_records(torch.arange(records), _SHARES, generator)
         self._name, self._seed, self._progress = name, seed, progress
         self._of: dict[str, Encoder] = {}
         self._states: dict[str, dict[str, Tensor]] = {}
@@ -61,7 +61,7 @@ class Encoders:
         """
         name = view.name
         if name not in self._of or self._of[name].layers != len(tokens):  # a new layer has been reached
-            self._of[name] = make(self._name, len(tokens), tokens.shape[-1], self._seed, tokens.device)
+            self._of[name] = Encoder(self._name, len(tokens), tokens.shape[-1], self._seed, tokens.device)
             if name in self._states and self._epoch.get(name) is None:
                 self._of[name].load(self._states[name])
         if self._epoch.get(name) != epoch:

@@ -15,8 +15,8 @@ from ptaudit.context.layer_patterns import shared
 from ptaudit.context.memo import Key, Memo
 from ptaudit.context.session import Session
 from ptaudit.gradients import RecordGradients
-from ptaudit.gradients.batches import CELLS
 from ptaudit.gradients.layers import LayerInfo
+from ptaudit.gradients.matrices import CELLS
 from ptaudit.sketches.features import Kind, features
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Tokens

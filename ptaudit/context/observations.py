@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra, Candidates
-from ptaudit.attacks.known import Known
+from ptaudit.attacks.known import Further, Known
 from ptaudit.context.epoch_context import EpochContext, clip_factor, clipped
-from ptaudit.context.held_out import held_out, with_held_out
 from ptaudit.context.memo import Key
-from ptaudit.gradients.batches import BatchSums
+from ptaudit.gradients.matrices import BatchSums, RecordGradients, joined
 from ptaudit.training.defender import Defender
 from ptaudit.views import View
 from ptaudit.views.aggregate import draw_others
@@ -25,7 +24,7 @@ from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
 from ptaudit.views.knowledge import Knowledge
 from ptaudit.views.observation import Observation, TokenObservation
-from ptaudit.views.replayed import ReplayedObservation, batch_gradients, plain, why_not
+from ptaudit.views.replayed import ReplayedObservation, batch_gradients, plain, why_not_shown
 
 _DEFENDER_BATCHES = 400
 """Batches of its own records that the defender of a view may look at."""
@@ -150,7 +149,7 @@ def why_not_seen(context: EpochContext, view: View, late: bool = False) -> str:
         return "there is no epoch before this one, whose weights the adversary would know"
     if view.linear:
         return ""
-    return why_not(view, context.model, context.session.records.classes) or _diverging(context, view)
+    return why_not_shown(view, context.model, context.session.records.classes) or _diverging(context, view)
 
 
 def _diverging(context: EpochContext, view: View) -> str:
@@ -224,3 +223,37 @@ def prepared(context: EpochContext, view: View) -> View:
     own, most = session.others, _DEFENDER_BATCHES
     defender = Defender(session.records, session.split, own, view.batch_size, most, width, context.seed, gradients)
     return replace(view, defense=view.defense.prepared(defender))
+
+
+def held_out(context: EpochContext, view: View, places: Sequence[int]) -> Further | None:
+    """The held-out records as a view that adds up shows them; None where they were not read or are not finite."""
+    outside = context.outside
+    if outside is None:
+        return None
+    joint = Joint.of(clipped(view, context.inside, places), view.noise_std > 0.0)
+    factor = None if view.clip is None else clip_factor(view.clip, outside)
+
+    def read(records: int) -> list[list[RecordGradients]]:
+        session = context.session
+        layers = context.reader.gradients(*session.batch(session.others[:records]))
+        some = [layers[place] for place in places]
+        return some if factor is None else [[one.scaled(factor[:records]) for one in layer] for layer in some]
+
+    tokens = joint.rows(clipped(view, outside, places))
+    return Further(tokens, read) if bool(torch.isfinite(tokens).all()) else None
+
+
+def with_held_out(
+    context: EpochContext, view: View, places: Sequence[int], seen: TokenObservation
+) -> TokenObservation | None:
+    """An observation of members that adds up, with held-out records after them; None where these were not read, or
+    their gradients have another form."""
+    further = held_out(context, view, places)
+    if further is None or seen.sums is None:
+        return None
+    layers = [joined(pair) for pair in zip(seen.sums.layers, further.read(further.count(1.0)))]
+    if any(len(both) < len(own) for both, own in zip(layers, seen.sums.layers)):
+        return None
+    return TokenObservation(
+        torch.cat([seen.tokens, further.tokens], 1), seen.noise_std, replace(seen.sums, layers=layers)
+    )

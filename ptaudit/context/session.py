@@ -21,7 +21,6 @@ from ptaudit.errors import ModelError
 from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.model_input import Inputs
 from ptaudit.sketches.reader import TokenReader
-from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.spec.model import Spec
@@ -118,15 +117,3 @@ class Session:
     def batch(self, index: NDArray[np.int64]) -> tuple[Inputs, Tensor]:
         """Inputs and targets of some records."""
         return self.records.batch(torch.from_numpy(index))
-
-
-def read_tokens(session: Session, reader: TokenReader) -> tuple[Tokens, Tokens | None]:
-    """Tokens of the audited members, and of the held-out records where a game has a use for them.
-
-    They are of the same layers: either side may reach what is new.
-    """
-    inside = reader.read(*session.batch(session.members))
-    if not session.reads_held_out:
-        return inside, None
-    outside = reader.read(*session.batch(session.others))
-    return inside.of(outside.layers), outside

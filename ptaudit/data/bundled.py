@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from sklearn import datasets
 
 from ptaudit.data.kinds import InputColumn
-from ptaudit.data.labels import Labels
 from ptaudit.data.preprocess import NumberCode, Preprocessing
-from ptaudit.data.records import Source, fixed_source
+from ptaudit.data.records import Labels, Source, fixed_source
 from ptaudit.data.table import measured
 from ptaudit.errors import DataError
 
@@ -29,8 +28,8 @@ def open_source(data: DataSpec) -> Source:
     if name == "digits":
         bunch: Any = datasets.load_digits()
         images = bunch.images.astype(np.float32)[:, None] / 16
-        names = tuple(map(str, bunch.target_names))
-        return fixed_source(images, bunch.target, where=data.source, limit=data.limit, class_names=names)
+        labels = Labels(bunch.target, names=tuple(map(str, bunch.target_names)))
+        return fixed_source(images, labels, where=data.source, limit=data.limit)
     if name in _TABLES:
         return _table(_TABLES[name](), data)
     raise DataError(

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ptaudit.data.csv_file import read_csv
 from ptaudit.data.kinds import column_values
-from ptaudit.data.labels import Labels, class_codes
+from ptaudit.data.labels import class_codes
 from ptaudit.data.pictures import asked_size, read_pictures
-from ptaudit.data.records import Source, check_column, check_enough, fixed_source, kept_columns
+from ptaudit.data.records import Labels, Source, check_column, check_enough, fixed_source, kept_columns
 from ptaudit.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,16 +37,7 @@ def open_source(data: DataSpec) -> Source:
         raise DataError("no such folder", where=str(root), remedy="check data.source, or fetch the pictures there")
     listed = _class_folders(root, data.limit) if data.table is None else _listed(root, data.table, data)
     pictures = read_pictures(listed.paths, asked_size(data), data.grayscale)
-    labels = listed.labels
-    return fixed_source(
-        pictures,
-        labels.targets,
-        where=str(root),
-        limit=None,
-        classes=labels.classes,
-        columns=listed.columns,
-        class_names=labels.names,
-    )
+    return fixed_source(pictures, listed.labels, where=str(root), columns=listed.columns)
 
 
 _PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"})

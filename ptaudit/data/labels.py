@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,25 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from ptaudit.data.kinds import as_numbers, check_finite, column_values
+from ptaudit.data.records import Labels
 from ptaudit.errors import DataError
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The targets of all records.
-
-    Attributes:
-        targets: (n,) int64 codes of classes, or float32 numbers.
-        classes: number of classes; None for numbers.
-        names: what the classes are called, in the order of their codes; empty for numbers.
-    """
-
-    targets: NDArray[Any]
-    classes: int | None
-    names: tuple[str, ...] = ()
 
 
 def label_column(column: pd.Series[Any], data: DataSpec, where: str) -> Labels:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ptaudit.archives import open_npz
 from ptaudit.data.labels import stated_targets
-from ptaudit.data.records import Source, fixed_source, kept_columns
-from ptaudit.errors import DataError, PtauditError
+from ptaudit.data.records import Labels, Source, fixed_source, kept_columns
+from ptaudit.errors import DataError, PtauditError, listed
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import DataSpec
@@ -40,8 +40,8 @@ def open_source(data: DataSpec) -> Source:
             where=str(path),
             remedy="write it with numpy.savez(FILE, x=..., y=...)",
         ) from error
-    targets = stated_targets(targets, data, str(path))
-    return fixed_source(inputs, targets, where=str(path), limit=data.limit, classes=data.classes, columns=columns)
+    labels = Labels(stated_targets(targets, data, str(path)), data.classes)
+    return fixed_source(inputs, labels, where=str(path), limit=data.limit, columns=columns)
 
 
 def _name(archive: Any, name: object, usual: Sequence[str], path: Path) -> str:
@@ -53,9 +53,6 @@ def _name(archive: Any, name: object, usual: Sequence[str], path: Path) -> str:
     remedy = f"name it in data.args.{key}"
     if all(there.startswith("arr_") for there in archive):  # as numpy calls what is given without a name
         remedy += "; if these are weights of a model, as Flower saves them, they belong into replay.checkpoints"
-    raise DataError(f"no array {wanted}; the file has {_some(archive)}", where=str(path), remedy=remedy)
-
-
-def _some(archive: Any) -> str:
-    names = list(archive)
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "") or "none"
+    raise DataError(
+        f"no array {wanted}; the file has {listed(list(archive), _NAMED) or 'none'}", where=str(path), remedy=remedy
+    )

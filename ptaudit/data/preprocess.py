@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ptaudit.data.kinds import InputColumn
 from ptaudit.data.tensors import MISSING
-from ptaudit.errors import DataError
+from ptaudit.errors import DataError, listed
 
 Unseen = Literal["other", "zeros", "error"]
 
@@ -227,8 +227,7 @@ def _encode_levels(column: InputColumn, code: LevelCode, out: NDArray[np.float32
 
 
 def _some(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
-    return f"{', '.join(map(repr, texts[:_NAMED]))}{more}"
+    return listed(list(map(repr, texts)), _NAMED)
 
 
 def _too_large(column: InputColumn, where: str) -> DataError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -166,29 +166,35 @@ class FixedSource:
         return self.fixed
 
 
+@dataclass(frozen=True)
+class Labels:
+    """The targets of all records.
+
+    Attributes:
+        targets: (n,) codes of classes, or numbers (n, ...); `target_tensor` says how types are read.
+        classes: number of classes; None for numbers, or where the source does not know it.
+        names: what the classes are called, in the order of their codes; empty for numbers, and where nobody knows.
+    """
+
+    targets: Any
+    classes: int | None = None
+    names: tuple[str, ...] = ()
+
+
 def fixed_source(
-    inputs: Any,
-    targets: Any,
-    *,
-    where: str,
-    limit: int | None,
-    classes: int | None = None,
-    columns: Mapping[str, Any] | None = None,
-    class_names: Sequence[str] = (),
+    inputs: Any, labels: Labels, *, where: str, limit: int | None = None, columns: Mapping[str, Any] | None = None
 ) -> FixedSource:
     """A source from arrays or tensors; labels are checked on all records, then the first `limit` are kept.
 
     Args:
         inputs: (n, ...), or several in a tuple or a dict; `input_tensors` says how types are read.
-        targets: (n,) or (n, ...); `target_tensor` says how types are read.
+        labels: of all of them.
         where: the file or source that errors name.
         limit: how many records to keep; None for all.
-        classes: number of classes where the source knows it.
         columns: further columns, each (n,).
-        class_names: what the classes are called, in the order of their codes.
     """
     x = input_tensors(inputs, where)
-    y, classes = target_tensor(targets, where, classes, pad=has_mask(inputs))
+    y, classes = target_tensor(labels.targets, where, labels.classes, pad=has_mask(inputs))
     n = count(x)
     if n != len(y):
         raise DataError(f"{n} inputs and {len(y)} targets: every record needs both", where=where)
@@ -196,7 +202,7 @@ def fixed_source(
     arrays = {name: column_array(column, name, n, where) for name, column in (columns or {}).items()}
     if limit is not None:
         x, y, arrays = rows(x, slice(limit)), y[:limit], {name: array[:limit] for name, array in arrays.items()}
-    return FixedSource(Records(x, y, classes, arrays, class_names=tuple(class_names)))
+    return FixedSource(Records(x, y, classes, arrays, class_names=labels.names))
 
 
 def check_enough(n: int, where: str) -> None:

@@ -13,9 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 from ptaudit.data.kinds import InputColumn, as_numbers, column_values, dated, input_column, kind_of
-from ptaudit.data.labels import Labels, label_column
+from ptaudit.data.labels import label_column
 from ptaudit.data.preprocess import Fit, LevelCode, Preprocessing, as_they_stand, encode, fitted, read
-from ptaudit.data.records import ColumnUse, Records, Source, check_column, check_enough, check_names, kept_columns
+from ptaudit.data.records import (
+    ColumnUse,
+    Labels,
+    Records,
+    Source,
+    check_column,
+    check_enough,
+    check_names,
+    kept_columns,
+)
 from ptaudit.data.text import counting, refusal
 from ptaudit.errors import DataError
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ptaudit.errors import listed
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
 """ISO 8601: a date, with or without a time."""
 
@@ -131,6 +133,4 @@ def counting(column: pd.Series[Any]) -> tuple[str, str] | None:
 
 
 def _some(texts: pd.Index[Any]) -> str:
-    found = texts.tolist()
-    shown = ", ".join(repr(text[:40]) for text in found[:_EXAMPLES])
-    return f"{shown} and {len(found) - _EXAMPLES} more" if len(found) > _EXAMPLES else shown
+    return listed([repr(text[:40]) for text in texts.tolist()], _EXAMPLES)

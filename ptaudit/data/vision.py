@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ptaudit.data.items import read_items
 from ptaudit.data.pictures import adjusted, asked_size, picture_array, read_pictures
-from ptaudit.data.records import FixedSource, Source, check_column, fixed_source, kept_columns
+from ptaudit.data.records import FixedSource, Labels, Source, check_column, fixed_source, kept_columns
 from ptaudit.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,15 +34,14 @@ def open_source(data: DataSpec) -> Source:
         return _faces(dataset, data)
     classes = getattr(dataset, "classes", None)
     names = tuple(map(str, classes)) if isinstance(classes, list | tuple) else ()
-    known: dict[str, Any] = {"classes": len(names) or None, "class_names": names}
     pixels = getattr(dataset, "data", None)
     labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
     if pixels is None or labels is None or getattr(pixels, "ndim", 0) < 3:
         inputs, targets = _items(dataset, data)
-        return fixed_source(inputs, targets, where=data.source, limit=None, **known)
+        return fixed_source(inputs, Labels(targets, len(names) or None, names), where=data.source)
     # Cut before the conversion to float: the whole of a large set need not fit four times.
-    source = fixed_source(pixels[: data.limit], labels[: data.limit], where=data.source, limit=None, **known)
-    return _adjusted(source, data)
+    first = Labels(labels[: data.limit], len(names) or None, names)
+    return _adjusted(fixed_source(pixels[: data.limit], first, where=data.source), data)
 
 
 def _items(dataset: Any, data: DataSpec) -> tuple[Any, Any]:
@@ -78,7 +77,7 @@ def _faces(dataset: Any, data: DataSpec) -> Source:
     folder = Path(dataset.root, dataset.base_folder, "img_align_celeba")
     paths = [folder / name for name in dataset.filename[: data.limit]]
     pictures = read_pictures(paths, asked_size(data), data.grayscale)
-    return fixed_source(pictures, targets, where=data.source, limit=None, columns=kept)
+    return fixed_source(pictures, Labels(targets), where=data.source, columns=kept)
 
 
 def _dataset_class(name: str) -> Any:

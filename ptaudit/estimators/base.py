@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor
 
-from ptaudit.stats.estimate import Estimate
+from ptaudit.stats.estimate import OK, Estimate
 
 TRAIN, STOP, REPORT = 0, 1, 2
 """Parts of the pairs: a critic is fitted on the first, stopped by the second, and its value read on the third."""
@@ -41,7 +41,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredBits:
     """What an estimator found for one problem.
 
     Attributes:
@@ -53,9 +53,14 @@ class Measured:
     bits: Estimate
     matched_minus_mismatched: Estimate
 
+    def saturated(self) -> MeasuredBits:
+        """The same, where the truth may well lie above."""
+        found = (self.bits, self.matched_minus_mismatched)
+        return MeasuredBits(*(replace(one, status="saturated") if one.status == OK else one for one in found))
+
 
 class Estimator(Protocol):
     """Mutual information of every problem, in their order."""
 
-    def __call__(self, pairs: Pairs, seed: int) -> list[Measured]:
+    def __call__(self, pairs: Pairs, seed: int) -> list[MeasuredBits]:
         """Never raises for data that say nothing (constant, too few): those are inconclusive, with the reason."""

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ptaudit.estimators.base import Measured
+from ptaudit.estimators.base import MeasuredBits
 from ptaudit.estimators.knn import derangements
-from ptaudit.estimators.pairing import Array, Index, near_ceiling
-from ptaudit.stats.bootstrap import from_values
-from ptaudit.stats.estimate import OK
+from ptaudit.estimators.pairing import Array, Index, measured
 
 FOLDS = 5
 SLOPES = (0.0, 0.125, 0.25, 0.5, 1.0)
@@ -25,7 +23,7 @@ PER_COORDINATE = 20
 """Fewest records for each coordinate."""
 
 
-def class_information(points: Array, labels: Index, seed: int, side: Index | None = None) -> Measured:
+def class_information(points: Array, labels: Index, seed: int, side: Index | None = None) -> MeasuredBits:
     """Bits of a linear discriminant about the classes; see the head of this file.
 
     Args:
@@ -42,12 +40,7 @@ def class_information(points: Array, labels: Index, seed: int, side: Index | Non
     nulls = [float(gains(points, labels[order], fold, scatter).mean()) for order, _ in derangements(n, seed, side)]
     share = np.bincount(labels) / n
     ceiling = -float(share @ np.log2(share))
-    null = float(np.mean(nulls))
-    status = "saturated" if near_ceiling(float(values.mean()), ceiling) else OK
-    bits = from_values(values, null=null, ceiling=ceiling, seed=seed, status=status)
-    spread = float(np.var(nulls, ddof=1)) / len(nulls)
-    gap = from_values(values - null, null=0.0, ceiling=ceiling, seed=seed, extra_variance=spread, status=status)
-    return Measured(bits, gap)
+    return measured(values, nulls, ceiling, seed)
 
 
 def gains(points: Array, labels: Index, fold: Index, scatter: Array) -> Array:

@@ -25,12 +25,11 @@ import numpy as np
 from scipy.linalg import svd
 from scipy.special import digamma
 
-from ptaudit.estimators.base import Measured, Pairs
+from ptaudit.estimators.base import MeasuredBits, Pairs
 from ptaudit.estimators.classes import class_information
 from ptaudit.estimators.knn import FEWEST, derangements, too_few_classes
-from ptaudit.estimators.pairing import Array, Sample, samples, unknown
+from ptaudit.estimators.pairing import Array, Sample, measured, samples, unknown
 from ptaudit.estimators.reduce import normal_scores, principal
-from ptaudit.stats.bootstrap import from_values
 
 PER_COORDINATE = 10
 """Fewest records for each coordinate of a side."""
@@ -39,7 +38,7 @@ _EXACT = 1e-9
 """Least 1 − ρ² that is noise and not rounding."""
 
 
-def measure(pairs: Pairs, seed: int, coordinates: int = 64) -> list[Measured]:
+def measure(pairs: Pairs, seed: int, coordinates: int = 64) -> list[MeasuredBits]:
     """Mutual information of every problem from canonical correlations; see the head of this file.
 
     Args:
@@ -56,7 +55,7 @@ def measure(pairs: Pairs, seed: int, coordinates: int = 64) -> list[Measured]:
     ]
 
 
-def _measure(sample: Sample, seed: int, coordinates: int) -> Measured:
+def _measure(sample: Sample, seed: int, coordinates: int) -> MeasuredBits:
     n = len(sample.x)
     if reason := too_few_classes(sample):
         return unknown(reason, n)
@@ -75,14 +74,10 @@ def _measure(sample: Sample, seed: int, coordinates: int) -> Measured:
         _bits(svd(x.T @ y[order] / n, compute_uv=False)) - excess(n, x.shape[1], y.shape[1])
         for order, _ in derangements(n, seed, sample.side)
     ]
-    null = float(np.mean(nulls))
     # Near independence 2N·I is chi-squared and its spread of second order, which no sum over records shows.
     least = 0.5 * x.shape[1] * y.shape[1] / (n * math.log(2)) ** 2
     missing = max(0.0, least - float(values.var()) / n)
-    bits = from_values(values, null=null, ceiling=math.nan, seed=seed, extra_variance=missing)
-    spread = missing + float(np.var(nulls, ddof=1)) / len(nulls)
-    gap = from_values(values - null, null=0.0, ceiling=math.nan, seed=seed, extra_variance=spread)
-    return Measured(bits, gap)
+    return measured(values, nulls, math.nan, seed, missing)
 
 
 def _bits(rho: Array) -> float:

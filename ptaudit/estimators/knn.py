@@ -11,11 +11,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-from ptaudit.estimators.base import Measured, Pairs
+from ptaudit.estimators.base import MeasuredBits, Pairs
 from ptaudit.estimators.neighbours import Classes, balls, jackknife, side, terms
-from ptaudit.estimators.pairing import Array, Index, Sample, derangement, near_ceiling, samples, unknown, why_not
-from ptaudit.stats.bootstrap import from_values
-from ptaudit.stats.estimate import OK
+from ptaudit.estimators.pairing import Array, Index, Sample, derangement, measured, samples, unknown, why_not_estimated
 from ptaudit.stats.simultaneous import Z
 
 FEWEST = 20
@@ -61,6 +59,11 @@ class Local:
         scale = math.sqrt((float(self.term.var()) + wide) / (2.0 * wide)) if wide > 0.0 else 0.0
         result: Array = self.term.mean() + scale * centred
         return result
+
+    def measured(self, nulls: list[float], top: float, seed: int, extra_variance: float = 0.0) -> MeasuredBits:
+        """The estimate and its difference from the null, see `pairing.measured`; `saturated` where it still rises."""
+        found = measured(self.contributions(), nulls, top, seed, extra_variance)
+        return found.saturated() if self.rising else found
 
     @property
     def rising(self) -> bool:
@@ -121,7 +124,9 @@ def derangements(n: int, seed: int, side: Index | None = None) -> Iterator[tuple
         yield order, torch.randperm(n, generator=generator)[:ASKED].numpy()
 
 
-def of_each(pairs: Pairs, neighbours: int, measure: Callable[[Sample, NDArray[np.bool_]], Measured]) -> list[Measured]:
+def of_each(
+    pairs: Pairs, neighbours: int, measure: Callable[[Sample, NDArray[np.bool_]], MeasuredBits]
+) -> list[MeasuredBits]:
     """Measure every problem that can be measured.
 
     Args:
@@ -131,7 +136,7 @@ def of_each(pairs: Pairs, neighbours: int, measure: Callable[[Sample, NDArray[np
     """
     least = fewest(neighbours)
 
-    def one(given: Sample | str) -> Measured:
+    def one(given: Sample | str) -> MeasuredBits:
         if isinstance(given, str):
             return unknown(given, len(pairs.record))
         if reason := too_few_classes(given):
@@ -153,7 +158,7 @@ def without_single(sample: Sample, kept: NDArray[np.bool_], least: int) -> Sampl
     rest = sample.among(kept)
     if kept.all() or rest.classes is None:
         return rest
-    reason = why_not(torch.from_numpy(rest.x), torch.from_numpy(rest.classes), least)
+    reason = why_not_estimated(torch.from_numpy(rest.x), torch.from_numpy(rest.classes), least)
     return f"without the classes of a single record: {reason}" if reason else rest
 
 
@@ -178,22 +183,3 @@ def _sizes(classes: Index) -> Index:
     """How many records are of each record's class, itself included, (N,)."""
     size: Index = np.bincount(classes)[classes]
     return size
-
-
-def measured(local: Local, nulls: list[float], top: float, seed: int, extra_variance: float = 0.0) -> Measured:
-    """The estimate and its difference from the null.
-
-    Args:
-        local: what the records say.
-        nulls: the estimate under each derangement.
-        top: the largest value of the formula.
-        seed: of the resamples.
-        extra_variance: variance of the estimate that is not due to the records.
-    """
-    values, null = local.contributions(), float(np.mean(nulls))
-    full = local.rising or near_ceiling(float(values.mean()), top)
-    status = "saturated" if full else OK
-    bits = from_values(values, null=null, ceiling=top, seed=seed, extra_variance=extra_variance, status=status)
-    spread = extra_variance + float(np.var(nulls, ddof=1)) / len(nulls)
-    gap = from_values(values - null, null=0.0, ceiling=top, seed=seed, extra_variance=spread, status=status)
-    return Measured(bits, gap)

@@ -22,18 +22,20 @@ drown it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ptaudit.estimators.base import Measured, Pairs
-from ptaudit.estimators.knn import NeighbourProblem, ceiling, derangements, measured, of_each
+from ptaudit.estimators.base import MeasuredBits, Pairs
+from ptaudit.estimators.knn import NeighbourProblem, ceiling, derangements, of_each
 from ptaudit.estimators.pairing import Sample
 from ptaudit.estimators.reduce import few
 
 
 def measure(
     pairs: Pairs, seed: int, neighbours: int = 3, coordinates: int = 8, margins: str = "ranks"
-) -> list[Measured]:
+) -> list[MeasuredBits]:
     """Mutual information of every problem by k nearest neighbours; see the head of this file.
 
     Args:
@@ -46,14 +48,11 @@ def measure(
     Returns:
         One result a problem; the null is the mean over 20 derangements.
     """
-    return of_each(
-        pairs, neighbours, lambda sample, kept: _measure(sample, kept, seed, neighbours, coordinates, margins)
-    )
 
+    def one(sample: Sample, kept: NDArray[np.bool_]) -> MeasuredBits:
+        x, y = (few(points, coordinates, margins, place) for place, points in enumerate((sample.x, sample.y)))
+        problem = NeighbourProblem(replace(sample, x=x, y=y), seed)
+        nulls = [problem.shuffled(neighbours, *drawn) for drawn in derangements(len(x), seed, sample.side)]
+        return problem.local(neighbours).among(kept).measured(nulls, ceiling(sample, neighbours), seed)
 
-def _measure(sample: Sample, kept: NDArray[np.bool_], seed: int, k: int, coordinates: int, margins: str) -> Measured:
-    x, y = (few(points, coordinates, margins, place) for place, points in enumerate((sample.x, sample.y)))
-    sample = Sample(x, y, sample.classes, sample.side)
-    problem = NeighbourProblem(sample, seed)
-    nulls = [problem.shuffled(k, *drawn) for drawn in derangements(len(sample.x), seed, sample.side)]
-    return measured(problem.local(k).among(kept), nulls, ceiling(sample, k), seed)
+    return of_each(pairs, neighbours, one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.estimators.base import Measured, Pairs
+from ptaudit.estimators.base import MeasuredBits, Pairs
+from ptaudit.stats.bootstrap import from_values
 from ptaudit.stats.estimate import inconclusive
 
 Array = NDArray[np.float64]
@@ -93,7 +94,7 @@ def entropy(classes: Tensor) -> float:
     return float(-(share * share.log2()).sum())
 
 
-def why_not(x: Tensor, y: Tensor, least: int) -> str | None:
+def why_not_estimated(x: Tensor, y: Tensor, least: int) -> str | None:
     """Why a problem's pairs, one a record, cannot be measured; None if they can.
 
     Args:
@@ -154,7 +155,7 @@ def samples(pairs: Pairs, least: int) -> Iterator[Sample | str]:
     for p in range(len(pairs.x)):
         x = pairs.x[p, rows].detach().double().cpu()
         y = pairs.y[p if len(pairs.y) > 1 else 0, rows].detach().cpu()
-        if reason := why_not(x, y, least):
+        if reason := why_not_estimated(x, y, least):
             yield reason
         elif pairs.discrete:
             yield Sample(x.numpy(), np.empty((len(x), 0)), np.unique(y.numpy(), return_inverse=True)[1], side)
@@ -162,12 +163,32 @@ def samples(pairs: Pairs, least: int) -> Iterator[Sample | str]:
             yield Sample(x.numpy(), y.double().numpy(), None, side)
 
 
-def unknown(reason: str, n: int) -> Measured:
+def unknown(reason: str, n: int) -> MeasuredBits:
     """What is found for a problem that cannot be measured."""
     lost = inconclusive(reason, n=n)
-    return Measured(lost, lost)
+    return MeasuredBits(lost, lost)
 
 
 def near_ceiling(value: float, ceiling: float) -> bool:
     """Whether the truth may well lie above: within a bit of the ceiling, or within 5 % of one under two bits."""
     return value > ceiling - (1.0 if ceiling >= 2.0 else 0.05 * ceiling)
+
+
+def measured(
+    values: Array, nulls: Sequence[float], ceiling: float, seed: int, extra_variance: float = 0.0
+) -> MeasuredBits:
+    """The mean of the records' values with its interval, and its difference from the null.
+
+    Args:
+        values: bits of every record, (N,).
+        nulls: the estimate under each derangement.
+        ceiling: the most that can be found; NaN for none. Near it the estimate is `saturated`.
+        seed: of the resamples.
+        extra_variance: variance of the estimate that is not due to the records.
+    """
+    null = float(np.mean(nulls))
+    bits = from_values(values, null=null, ceiling=ceiling, seed=seed, extra_variance=extra_variance)
+    spread = extra_variance + float(np.var(nulls, ddof=1)) / len(nulls)
+    gap = from_values(values - null, null=0.0, ceiling=ceiling, seed=seed, extra_variance=spread)
+    found = MeasuredBits(bits, gap)
+    return found.saturated() if near_ceiling(float(values.mean()), ceiling) else found

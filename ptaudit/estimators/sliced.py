@@ -18,8 +18,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ptaudit.estimators.base import Measured, Pairs
-from ptaudit.estimators.knn import Local, NeighbourProblem, ceiling, derangements, measured, of_each
+from ptaudit.estimators.base import MeasuredBits, Pairs
+from ptaudit.estimators.knn import Local, NeighbourProblem, ceiling, derangements, of_each
 from ptaudit.estimators.pairing import Array, Sample
 from ptaudit.estimators.reduce import normal_scores
 
@@ -27,7 +27,9 @@ PER_NULL = 4
 """Pairs of subspaces behind each derangement of the null."""
 
 
-def measure(pairs: Pairs, seed: int, neighbours: int = 3, projections: int = 64, slice_dim: int = 1) -> list[Measured]:
+def measure(
+    pairs: Pairs, seed: int, neighbours: int = 3, projections: int = 64, slice_dim: int = 1
+) -> list[MeasuredBits]:
     """Sliced mutual information of every problem; see the head of this file.
 
     Args:
@@ -40,29 +42,28 @@ def measure(pairs: Pairs, seed: int, neighbours: int = 3, projections: int = 64,
     Returns:
         One result a problem; the null is the mean over 20 derangements, each on four pairs of subspaces.
     """
-    return of_each(
-        pairs, neighbours, lambda sample, kept: _measure(sample, kept, seed, neighbours, projections, slice_dim)
-    )
 
+    def one(sample: Sample, kept: NDArray[np.bool_]) -> MeasuredBits:
+        n = len(sample.x)
+        rng = np.random.default_rng([seed, n])
+        x, y = normal_scores(sample.x), normal_scores(sample.y)
+        # One coordinate on either side has one projection.
+        many = projections if max(x.shape[1], y.shape[1]) > 1 else 1
+        slices = [
+            NeighbourProblem(Sample(turned(x, slice_dim, rng), turned(y, slice_dim, rng, 1), sample.classes), seed)
+            for _ in range(many)
+        ]
+        found = [one.local(neighbours) for one in slices]
+        few = range(min(PER_NULL, many))
+        nulls = [
+            float(np.mean([slices[(i * PER_NULL + j) % many].shuffled(neighbours, *drawn) for j in few]))
+            for i, drawn in enumerate(derangements(n, seed, sample.side))
+        ]
+        local = Local(np.mean([one.term for one in found], axis=0), np.mean([one.pseudo for one in found], axis=0))
+        between = float(np.var([one.term.mean() for one in found], ddof=1)) / many if many > 1 else 0.0
+        return local.among(kept).measured(nulls, ceiling(sample, neighbours), seed, between)
 
-def _measure(sample: Sample, kept: NDArray[np.bool_], seed: int, k: int, projections: int, slice_dim: int) -> Measured:
-    n = len(sample.x)
-    rng = np.random.default_rng([seed, n])
-    x, y = normal_scores(sample.x), normal_scores(sample.y)
-    # One coordinate on either side has one projection.
-    many = projections if max(x.shape[1], y.shape[1]) > 1 else 1
-    slices = [
-        NeighbourProblem(Sample(turned(x, slice_dim, rng), turned(y, slice_dim, rng, 1), sample.classes), seed)
-        for _ in range(many)
-    ]
-    found = [one.local(k) for one in slices]
-    nulls = [
-        float(np.mean([slices[(i * PER_NULL + j) % many].shuffled(k, *drawn) for j in range(min(PER_NULL, many))]))
-        for i, drawn in enumerate(derangements(n, seed, sample.side))
-    ]
-    local = Local(np.mean([one.term for one in found], axis=0), np.mean([one.pseudo for one in found], axis=0))
-    between = float(np.var([one.term.mean() for one in found], ddof=1)) / many if many > 1 else 0.0
-    return measured(local.among(kept), nulls, ceiling(sample, k), seed, between)
+    return of_each(pairs, neighbours, one)
 
 
 def turned(points: Array, slice_dim: int, rng: np.random.Generator, stream: int = 0) -> Array:

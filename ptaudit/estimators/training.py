@@ -31,7 +31,7 @@ _LOST = math.exp(FAR / 3.0)
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How long and how fast.
 
     Attributes:
@@ -51,7 +51,7 @@ class Plan:
     steps: int = 3000
 
 
-PLAN = Plan()
+PLAN = TrainingPlan()
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ def batches(pairs: int, size: int, generator: torch.Generator) -> Iterator[Tenso
         yield from torch.split(order[: pairs - pairs % size], size)
 
 
-def train(bound: Bound, critic: Critic, parts: tuple[CriticPart, CriticPart], seed: int, plan: Plan = PLAN) -> Trained:
+def train(
+    bound: Bound, critic: Critic, parts: tuple[CriticPart, CriticPart], seed: int, plan: TrainingPlan = PLAN
+) -> Trained:
     """Train and end by early stopping.
 
     Args:
@@ -171,7 +173,7 @@ class _Run:
         self.memory = torch.full((len(live),), torch.nan, device=live.device)
         self.known, self.stop, self.live, self.steps = known, stop, live, 0
 
-    def step(self, bound: Bound, critic: Critic, index: Tensor, among: Rivals, plan: Plan) -> None:
+    def step(self, bound: Bound, critic: Critic, index: Tensor, among: Rivals, plan: TrainingPlan) -> None:
         """One step of Adam with the gradient of each problem held to a longest length."""
         batch = self.known.pairs(index)
         loss, self.memory = bound.loss(critic.scores(self.weights, batch, batch), among, self.memory)

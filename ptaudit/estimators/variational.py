@@ -19,10 +19,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.estimators.base import REPORT, STOP, TRAIN, Measured, Pairs
+from ptaudit.estimators.base import REPORT, STOP, TRAIN, MeasuredBits, Pairs
 from ptaudit.estimators.bounds import Bound
 from ptaudit.estimators.critics import CRITICS, Critic, Weights
-from ptaudit.estimators.pairing import entropy, first_of_each, groups, mismatched, near_ceiling, unknown, why_not
+from ptaudit.estimators.pairing import (
+    entropy,
+    first_of_each,
+    groups,
+    mismatched,
+    near_ceiling,
+    unknown,
+    why_not_estimated,
+)
 from ptaudit.estimators.start import start
 from ptaudit.estimators.training import CriticPart, best_choice, train
 from ptaudit.stats.binomial import rule_of_three
@@ -51,7 +59,7 @@ _AT_ONCE = 2**22
 class Variational(Protocol):
     """An estimator by a trained critic."""
 
-    def __call__(self, pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:
+    def __call__(self, pairs: Pairs, seed: int, *, critic: str = "separable") -> list[MeasuredBits]:
         """Mutual information in bits of every problem that can be measured.
 
         Args:
@@ -67,14 +75,14 @@ class Variational(Protocol):
 def estimator(bound: Bound) -> Variational:
     """What estimates by a bound."""
 
-    def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:
+    def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[MeasuredBits]:
         if critic not in CRITICS:
             raise ValueError(f"unknown critic {critic!r}: one of {', '.join(CRITICS)}")
         pairs = replace(pairs, y=pairs.y.expand(len(pairs.x), *pairs.y.shape[1:]))
         records = len(torch.unique(pairs.record[pairs.part == REPORT]))
         reasons = list(_reasons(pairs))
         fine = torch.tensor([p for p, reason in enumerate(reasons) if reason is None], dtype=torch.int64)
-        found: Iterator[Measured] = iter(())
+        found: Iterator[MeasuredBits] = iter(())
         if len(fine):
             some = replace(pairs, x=pairs.x[fine.to(pairs.x.device)], y=pairs.y[fine.to(pairs.y.device)])
             found = iter(_measured(bound, some, seed, CRITICS[critic]))
@@ -94,10 +102,10 @@ def _reasons(pairs: Pairs) -> Iterator[str | None]:
         if int(torch.unique(group, return_counts=True)[1].min()) < 2:
             short.append("a side of a part has a single record: needs at least 2")
     for x, y in zip(pairs.x, pairs.y, strict=True):
-        yield short[0] if short else why_not(x[rows], y[rows], sum(LEAST.values()))
+        yield short[0] if short else why_not_estimated(x[rows], y[rows], sum(LEAST.values()))
 
 
-def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic) -> list[Measured]:
+def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic) -> list[MeasuredBits]:
     generator, device, problems = torch.Generator().manual_seed(seed), pairs.x.device, len(pairs.x)
     source = mismatched(pairs.record, pairs.part, generator, pairs.side).to(device)
     both = replace(pairs, x=torch.cat([pairs.x] * 2), y=torch.cat([pairs.y, pairs.y[:, source]]))
@@ -115,24 +123,23 @@ def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic) -> list[Mea
     )
     trained = train(bound, critic, (CriticPart.at(ready, record, side, known), stop), seed)
     temperature, choice, quiet, failed = _calibrated(bound, critic, trained.best, stop)
-    plain = torch.ones_like(temperature), torch.zeros_like(choice)
-    honest = _values(bound, critic, trained.best, report, temperature, choice)
+    honest = _values(bound, critic, trained.best, report, (temperature, choice))
     silent = (temperature == 0.0).cpu().numpy()
     null = np.where(silent, 0.0, honest.mean(1))[problems:]
     if silent[:problems].any():
         least = torch.full_like(temperature, TEMPERATURES[1])
         later = _calibrated(bound, critic, trained.last, stop)[2]
         said = ((trained.best, quiet), (trained.last, later))
-        tried = [_values(bound, critic, weights, report, least, chosen) for weights, chosen in said]
+        tried = [_values(bound, critic, weights, report, (least, chosen)) for weights, chosen in said]
         honest = np.where(silent[:, None], _spread(*tried), honest)
-    fitted = _values(bound, critic, trained.last, inside, *plain)
+    fitted = _values(bound, critic, trained.last, inside, (torch.ones_like(temperature), torch.zeros_like(choice)))
     ceilings = [_ceiling(y, report.rivals.records, pairs.part) for y in pairs.y]
     bits = from_matrix(honest[:problems], null=null, ceiling=ceilings, seed=seed)
     gap = from_matrix(fitted[:problems] - fitted[problems:], null=0.0, ceiling=math.nan, seed=seed)
     broken = failed.cpu().numpy() | ~np.isfinite(honest).all(1)
     reason = f"the critic learned nothing from {len(torch.unique(record[known]))} records"
     return [
-        Measured(
+        MeasuredBits(
             inconclusive(reason, ceiling=one.ceiling, n=one.n) if broken[p] else _marked(one, bool(silent[p])), gap[p]
         )
         for p, one in enumerate(bits)
@@ -186,9 +193,10 @@ def _calibrated(bound: Bound, critic: Critic, weights: Weights, stop: CriticPart
 
 @torch.no_grad()
 def _values(
-    bound: Bound, critic: Critic, weights: Weights, read: CriticPart, temperature: Tensor, choice: Tensor
+    bound: Bound, critic: Critic, weights: Weights, read: CriticPart, calibration: tuple[Tensor, Tensor]
 ) -> NDArray[np.float64]:
-    """Values of every record in bits, `(2P, R)`."""
+    """Values of every record in bits, `(2P, R)`, at a temperature and a choice for every problem."""
+    temperature, choice = calibration
 
     def value(scores: Tensor, rows: Tensor) -> Tensor:
         return bound.values(temperature[rows][:, None, None] * scores, read.rivals, choice[rows])

@@ -1,8 +1,8 @@
 """Gates: from a table and a threshold to pass, fail or inconclusive. Needs the tables only."""
 
 from ptaudit.gate.advice import reachable
+from ptaudit.gate.cases import select
 from ptaudit.gate.decide import decide, exit_code
-from ptaudit.gate.select import select
 from ptaudit.tables.verdict import Verdict
 
 __all__ = ["Verdict", "decide", "exit_code", "reachable", "select"]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ptaudit.errors import PtauditError
+from ptaudit.estimators.registry import ESTIMATORS
+from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.bounds import row_bounds
 from ptaudit.tables.columns import Array, best_of, first_of, keys, places_of
-from ptaudit.tables.pairs import Pairs, mismatch, same_records, sample_differences, seed_differences
+from ptaudit.tables.pairs import PairedTables, mismatch, same_records, sample_differences, seed_differences
 from ptaudit.tables.row import KEY_COLUMNS
 from ptaudit.tables.run import Run
 from ptaudit.tables.seeds import degrees_of_freedom
+from ptaudit.tables.status import is_silent
 from ptaudit.tables.table import Table
 
 if TYPE_CHECKING:
@@ -85,7 +90,7 @@ def several_seeds(*runs: Run) -> bool:
     return all(len(run.seeds) > 1 for run in runs)
 
 
-def _pairs(gate: GateSpec, rows: Table, baseline: Run) -> Pairs:
+def _pairs(gate: GateSpec, rows: Table, baseline: Run) -> PairedTables:
     if gate.epoch == "max":
         before, after, names = _peaks(baseline.rows), _peaks(rows), KEY_COLUMNS[1:]
     else:
@@ -115,3 +120,46 @@ def _not_comparable(gate: GateSpec, why: str) -> PtauditError:
         where=f"gate {gate.id}",
         remedy="audit the baseline with the same spec",
     )
+
+
+def select(gate: GateSpec, rows: Table) -> Table:
+    """The rows that a gate looks at. Static adversaries and layers without a gradient never feed one.
+
+    Of several estimators the first one of the game speaks, unless the gate names another: they are readings of one
+    quantity, and the worst of them is no worse leak.
+
+    Raises:
+        PtauditError: if there is none, naming what there is instead.
+    """
+    kept = rows.take(rows.adaptive & ~rows.text("status").where(is_silent))
+    kept = _narrow(gate, kept, "metric", gate.metric, {"game": gate.game, "metric": gate.measure})
+    kept = _narrow(gate, kept, "training", gate.trained_with, {"trained_with": gate.trained_with})
+    kept = _narrow(gate, kept, "view", gate.view, {"view": gate.view})
+    if gate.adversary is not None:
+        kept = _narrow(gate, kept, "adversary", gate.adversary, {"adversary": gate.adversary})
+    else:
+        readings = rows.where(game=gate.game, adversary=ESTIMATORS)[:1].text("adversary").tolist()
+        kept = kept.take(~kept.instrument | kept.are(adversary=readings))
+    if gate.knows is not None:
+        kept = _narrow(gate, kept, "knowledge", gate.knows, {"knows": gate.knows})
+    if gate.epoch not in ("all", "max"):
+        ends = {"last": rows.number("epoch").max, "first": rows.number("epoch").min}
+        wanted = int(ends[str(gate.epoch)]()) if gate.epoch in ends else gate.epoch
+        kept = _narrow(gate, kept, "epoch", wanted, {"epoch": wanted})
+    over = [layer for layer in kept.text("layer").counts() if _covers(gate.over, layer)]
+    return _narrow(gate, kept, "layer", gate.over, {"layer": over})
+
+
+def _covers(over: str, layer: str) -> bool:
+    if over in ("joint", "layers", "all"):
+        return over == "all" or (layer == JOINT) == (over == "joint")
+    return layer != JOINT and fnmatchcase(layer, over)
+
+
+def _narrow(gate: GateSpec, rows: Table, noun: str, wanted: object, columns: Mapping[str, object]) -> Table:
+    """The rows with these values in these columns."""
+    kept = rows.where(**columns)
+    if not len(kept):
+        there = ", ".join(".".join(map(str, names)) for names in rows.distinct(*columns)) or "none"
+        raise PtauditError(f"no {noun} matches `{wanted}`", where=f"gate {gate.id}", remedy=f"there are: {there}")
+    return kept

@@ -11,8 +11,7 @@ import numpy as np
 
 from ptaudit.errors import PtauditError
 from ptaudit.gate.advice import advise
-from ptaudit.gate.cases import Cases, increase_cases, level_cases, several_seeds
-from ptaudit.gate.select import select
+from ptaudit.gate.cases import Cases, increase_cases, level_cases, select, several_seeds
 from ptaudit.tables.columns import Mask
 from ptaudit.tables.mechanism import limited, protected
 from ptaudit.tables.run import Run

@@ -13,7 +13,6 @@ from ptaudit.errors import ModelError, in_one_line
 from ptaudit.gradients.agreement import ERRORS, MIXED, disagreement, mixing, tokens_of, tolerance
 from ptaudit.gradients.autograd import dense, summed
 from ptaudit.gradients.batch_axis import find_layouts
-from ptaudit.gradients.fallback import by_loop, by_vmap
 from ptaudit.gradients.frozen_state import jittered, without_gradients
 from ptaudit.gradients.hooks import Reading
 from ptaudit.gradients.layers import UNUSED, Capture, Layer, LayerInfo
@@ -23,6 +22,7 @@ from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.gradients.rules import rule_for
 from ptaudit.gradients.rules.base import Contribution, from_gradients
 from ptaudit.gradients.rules.layout import ARRANGE, FIRST, SHARED
+from ptaudit.gradients.whole_gradients import by_loop, by_vmap
 from ptaudit.model_input import shapes
 
 CHECK_RECORDS = 4

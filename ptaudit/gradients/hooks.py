@@ -90,8 +90,13 @@ class LayerHook:
 
     def finish(self) -> None:
         """Runs the rule on the calls that got a gradient, when some call never did."""
-        if self.result is None and not self.failure:
-            self._run()
+        arrived = [awaited for awaited in self._awaited if awaited.grad is not None]
+        for awaited in self._awaited:
+            if awaited.grad is None:
+                awaited.forget()
+        self._awaited = arrived
+        if arrived and arrived[0].grad is not None and self.result is None and not self.failure:
+            self._arrive(arrived[0], arrived[0].grad)
 
     def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """What `note` is told from here on happens inside the module."""
@@ -119,16 +124,12 @@ class LayerHook:
     def _arrive(self, awaited: _Awaited, grad: Tensor) -> None:
         awaited.grad = grad.detach()
         self.half |= grad.dtype in HALF
-        if all(other.grad is not None for other in self._awaited):
-            self._run()
-
-    def _run(self) -> None:
-        found = [(awaited.call_of, awaited.grad) for awaited in self._awaited if awaited.grad is not None]
-        for awaited in self._awaited:
-            awaited.forget()
-        self._awaited = []
-        if not found:
+        found = [(other.call_of, other.grad) for other in self._awaited if other.grad is not None]
+        if len(found) < len(self._awaited):
             return
+        for other in self._awaited:
+            other.forget()
+        self._awaited = []
         if self.result is not None:
             self.failure = "rule: the module was called again during the backward pass"
             return

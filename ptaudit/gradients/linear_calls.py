@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ptaudit.gradients.rules.base import ModuleCall
 from ptaudit.gradients.rules.expanded import expanded_call
-from ptaudit.gradients.rules.projection import Projection, Rows
+from ptaudit.gradients.rules.projection import Projection, RowsOf
 
 if TYPE_CHECKING:
     from ptaudit.gradients.hooks import LayerHook
@@ -99,7 +99,7 @@ class _Watch:
             output = hook.note(output, self._call(input.detach(), *own))
         return output
 
-    def _rows(self, used: Tensor | None) -> tuple[LayerHook, Rows] | None:
+    def _rows(self, used: Tensor | None) -> tuple[LayerHook, RowsOf] | None:
         """Whose parameter that is, or from which row on a part of it."""
         if used is None:
             return None
@@ -110,7 +110,7 @@ class _Watch:
         first = int(used.storage_offset() - whole.storage_offset()) // max(1, whole.stride(0))
         return hook, (name, first)
 
-    def _call(self, input: Tensor, weight: Rows | None, bias: Rows | None) -> ModuleCallOf:
+    def _call(self, input: Tensor, weight: RowsOf | None, bias: RowsOf | None) -> ModuleCallOf:
         records = self._records[-1] if self._records else None
 
         def call_of(grad: Tensor) -> ModuleCall:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 from ptaudit.errors import PtauditError
 
@@ -48,23 +48,22 @@ PAGE = Page()
 """A file: 100 columns, no colours."""
 
 
+@dataclass(frozen=True)
+class Gates:
+    """The verdicts of a run alone."""
+
+    run: Run
+
+
+Subject: TypeAlias = "Run | Gates | Comparison | CheckReport | Sequence[CaseResult]"
+"""What can be shown: a run or its gates, what changed between two, what an audit would do, and known answers."""
+
+
 class Format(Protocol):
-    """One output format: each function returns the whole text, ending in a newline."""
+    """One output format."""
 
-    def render(self, run: Run, page: Page = ...) -> str:
-        """A run: the summary, or the full tables where the format is made for files."""
-
-    def render_gates(self, run: Run, page: Page = ...) -> str:
-        """The verdicts of a run alone."""
-
-    def render_comparison(self, comparison: Comparison, page: Page = ...) -> str:
-        """What changed between two runs."""
-
-    def render_check(self, report: CheckReport, page: Page = ...) -> str:
-        """What an audit would do, before it is run."""
-
-    def render_selftest(self, results: Sequence[CaseResult], page: Page = ...) -> str:
-        """Known answers beside those that were found."""
+    def render(self, subject: Subject, page: Page = ...) -> str:
+        """The whole text, ending in a newline; of a run the summary, or all tables where the format is for files."""
 
 
 @dataclass(frozen=True)

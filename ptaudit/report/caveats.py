@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ptaudit.errors import listed
 from ptaudit.report.words import plural
 from ptaudit.stats.estimate import NOT_COMPARABLE
 from ptaudit.tables.status import ATTACK_LIMITED, MEANINGS, first_word, reason_of
@@ -22,7 +23,7 @@ BOUNDS = (
 INFINITE = (
     "mutual-information of continuous data with a noiseless gradient is infinite: its numbers are what n records tell."
 )
-_MOST_REASONS = 3
+_MOST_REASONS, _MOST_LAYERS = 3, 4
 
 
 def caveats(run: Run) -> tuple[str, ...]:
@@ -47,7 +48,7 @@ def _not_captured(run: Run) -> list[str]:
     for layer in run.layers:
         if layer.capture == "none":
             by_reason.setdefault(layer.reason or "no reason given", []).append(layer.name)
-    return [f"Not captured: {_some(names)} ({reason})." for reason, names in by_reason.items()]
+    return [f"Not captured: {listed(names, _MOST_LAYERS)} ({reason})." for reason, names in by_reason.items()]
 
 
 def _not_comparable(statuses: Mapping[str, int]) -> list[str]:
@@ -68,8 +69,3 @@ def _not_run(statuses: Mapping[str, int]) -> list[str]:
     rest = len(reasons) - len(texts)
     texts += [plural(rest, "more reason")] if rest else []
     return [f"Inconclusive rows, never to be read as 0: {'; '.join(texts)}."]
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

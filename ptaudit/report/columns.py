@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from ptaudit.errors import listed
 from ptaudit.report.document import Cell, Column, Drawn, Grid, T, drop_blank_columns, grid_of
 from ptaudit.report.words import count, plural
 
@@ -112,18 +113,15 @@ def class_fact(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The names of the classes in the order of their codes."""
     if not names:
         return ()
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return (("classes", f"{len(names)}: {', '.join(names[:_MOST_NAMES])}{more}"),)
+    return (("classes", f"{len(names)}: {listed(names, _MOST_NAMES)}"),)
 
 
 def frozen_fact(frozen: Sequence[FrozenEntry]) -> tuple[tuple[str, str], ...]:
     """What is not trained."""
     if not frozen:
         return ()
-    names = ", ".join(one.name for one in frozen[:_MOST_NAMES])
-    more = f" and {len(frozen) - _MOST_NAMES} more" if len(frozen) > _MOST_NAMES else ""
     total = plural(sum(one.parameters for one in frozen), "parameter")
-    return (("frozen", f"{total}, never read: {names}{more}"),)
+    return (("frozen", f"{total}, never read: {listed([one.name for one in frozen], _MOST_NAMES)}"),)
 
 
 def _cut(name: str, title: str, columns: Sequence[Drawn[T]], lines: Sequence[T]) -> Grid:

@@ -6,8 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ptaudit.report.cells import share_cell
-from ptaudit.report.document import Cell, Column, Drawn, Grid, drop_blank_columns, grid_of
+from ptaudit.report.document import Cell, Column, Drawn, Grid, drop_blank_columns, grid_of, share_cell
 from ptaudit.report.words import adversary_text, bounds_text, interval_text, number
 from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.defenses import NONE, DefenseLine, defense_lines

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from ptaudit.report.words import shade_width, shorten, thin
+from ptaudit.report.words import number, percent, shade_width, share, shorten, thin
+from ptaudit.tables.row import Row
+from ptaudit.tables.status import first_word
 
 Tone = Literal["", "strong", "good", "warn", "bad", "dim"]
 
@@ -175,7 +177,7 @@ GAP = 2
 _NARROWEST = 12
 
 
-def fit(grid: Grid, width: int) -> Grid:
+def fit_to_width(grid: Grid, width: int) -> Grid:
     """The grid made to fit: elastic columns shortened, else minor columns left out; numbers are never touched."""
     while True:
         widths = natural_widths(grid)
@@ -234,3 +236,26 @@ def _squeeze(grid: Grid, widths: list[int], slack: list[int], excess: int) -> Gr
         )
 
     return replace(grid, rows=tuple(shortened(row) for row in grid.rows))
+
+
+def share_cell(row: Row | None, *, with_ceiling: bool = False) -> Cell:
+    """The share of the ceiling; red and yellow say much and some, and nothing is ever green."""
+    part = share(row)
+    if row is None or part is None:
+        return Cell("-", "dim")
+    tone: Tone = "bad" if part >= 0.5 else "warn" if part >= 0.1 else ""
+    text = f"{percent(part)} of {number(row.ceiling)}" if with_ceiling else percent(part)
+    return Cell(text, tone)
+
+
+NOISE_NOTE = "noise_half: the noise, in clips or median gradient norms, that hides half; larger leaks more"
+
+
+def noise_cell(row: Row | None) -> Cell:
+    """The noise that hides half of what a row gives away; blank where that was not measured."""
+    return Cell("" if row is None else f"{row.value:.2g}")
+
+
+def status_cell(row: Row) -> Cell:
+    """The status in its tone."""
+    return Cell(first_word(row.status), "dim" if row.status == "ok" else "warn")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from ptaudit.report import PAGE, Page
+from ptaudit.compare import Comparison
+from ptaudit.report import PAGE, Gates, Page, Subject
 from ptaudit.report.check import CheckReport, check_page
 from ptaudit.report.comparison import comparison_page
 from ptaudit.report.document import Document
 from ptaudit.report.pages import gates_page, summary_page
-from ptaudit.report.selftest import CaseResult, selftest_page
-
-if TYPE_CHECKING:
-    from ptaudit.compare import Comparison
-    from ptaudit.tables.run import Run
+from ptaudit.report.selftest import selftest_page
+from ptaudit.tables.run import Run
 
 
 class DocumentFormat(ABC):
@@ -25,22 +21,16 @@ class DocumentFormat(ABC):
     def draw(self, document: Document, page: Page = PAGE) -> str:
         """Any document as text."""
 
-    def render(self, run: Run, page: Page = PAGE) -> str:
-        """The summary of a run on one screen."""
-        return self.draw(summary_page(run, page), page)
+    def render(self, subject: Subject, page: Page = PAGE) -> str:
+        """The page about it; of a run the summary on one screen."""
+        return self.draw(self.document(subject, page), page)
 
-    def render_gates(self, run: Run, page: Page = PAGE) -> str:
-        """The gates of a run."""
-        return self.draw(gates_page(run, page), page)
-
-    def render_comparison(self, comparison: Comparison, page: Page = PAGE) -> str:
-        """What changed between two runs."""
-        return self.draw(comparison_page(comparison, page), page)
-
-    def render_check(self, report: CheckReport, page: Page = PAGE) -> str:
-        """What an audit would do."""
-        return self.draw(check_page(report), page)
-
-    def render_selftest(self, results: Sequence[CaseResult], page: Page = PAGE) -> str:
-        """Known answers beside those found."""
-        return self.draw(selftest_page(results), page)
+    def document(self, subject: Subject, page: Page) -> Document:
+        """The page about it, before it is drawn."""
+        if isinstance(subject, Run):
+            return summary_page(subject, page)
+        if isinstance(subject, Gates):
+            return gates_page(subject.run, page)
+        if isinstance(subject, Comparison):
+            return comparison_page(subject, page)
+        return check_page(subject) if isinstance(subject, CheckReport) else selftest_page(subject)

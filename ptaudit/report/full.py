@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ptaudit.estimators.registry import ESTIMATORS
-from ptaudit.report.cells import NOISE_NOTE, noise_cell
 from ptaudit.report.check import layers_grid
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import (
+    NOISE_NOTE,
     Cell,
     Column,
     Document,
@@ -23,6 +23,7 @@ from ptaudit.report.document import (
     Section,
     drop_blank_columns,
     grid_of,
+    noise_cell,
 )
 from ptaudit.report.dynamics import dynamics_lines
 from ptaudit.report.groups import group_lines
@@ -33,9 +34,9 @@ from ptaudit.report.words import adversary_text, count, interval_text, number, p
 from ptaudit.spec.catalog import JOINT, NOISE_HALF
 from ptaudit.spec.metrics import METRICS
 from ptaudit.tables.columns import first_of, keys, places_of, series_of
-from ptaudit.tables.ranking import LEAK_KEY, noise_halves, noise_of, noise_rows
 from ptaudit.tables.row import KEY_COLUMNS, Row
 from ptaudit.tables.sheets import SHEETS
+from ptaudit.tables.summary import LEAK_KEY, noise_halves, noise_of, noise_rows
 from ptaudit.tables.table import Table, strongest
 
 if TYPE_CHECKING:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from ptaudit.errors import PtauditError
 from ptaudit.escape import xml
-from ptaudit.report import PAGE, Page, whole_formats
+from ptaudit.report import PAGE, Gates, Page, Subject, whole_formats
 from ptaudit.report.pages import gate_rule
 from ptaudit.report.words import bounds_text, view_text
+from ptaudit.tables.run import Run
 
 if TYPE_CHECKING:
-    from ptaudit.compare import Comparison
-    from ptaudit.report.check import CheckReport
-    from ptaudit.report.selftest import CaseResult
-    from ptaudit.tables.run import Run
     from ptaudit.tables.verdict import Verdict
 
 
 class JUnit:
     """Test suites; see `Format`. What is not about gates is refused by a `PtauditError`."""
 
-    def render(self, run: Run, page: Page = PAGE) -> str:
+    def render(self, subject: Subject, page: Page = PAGE) -> str:
         """The gates of a run. An undecided gate is skipped, or failed or passed as `page.inconclusive` says."""
+        run = subject.run if isinstance(subject, Gates) else subject
+        if not isinstance(run, Run):
+            raise PtauditError("junit reports gates of runs alone", remedy=f"use {whole_formats()}")
         cases = [_case(run.name, verdict, page) for verdict in run.verdicts]
         totals = {
             "tests": str(len(cases)),
@@ -37,24 +36,6 @@ class JUnit:
         suite.extend(cases)
         ElementTree.indent(suites)
         return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
-
-    render_gates = render
-
-    def render_comparison(self, comparison: Comparison, page: Page = PAGE) -> NoReturn:
-        """JUnit has no place for a comparison."""
-        raise _no_place_for("comparisons")
-
-    def render_check(self, report: CheckReport, page: Page = PAGE) -> NoReturn:
-        """JUnit has no place for a check."""
-        raise _no_place_for("checks")
-
-    def render_selftest(self, results: Sequence[CaseResult], page: Page = PAGE) -> NoReturn:
-        """Known answers are not gates."""
-        raise _no_place_for("selftests")
-
-
-def _no_place_for(what: str) -> PtauditError:
-    return PtauditError(f"junit reports gates, not {what}", remedy=f"use {whole_formats()}")
 
 
 def _case(run_name: str, verdict: Verdict, page: Page) -> ElementTree.Element:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ptaudit.escape import markdown, markdown_line
-from ptaudit.report import PAGE, Page
+from ptaudit.report import PAGE, Page, Subject
 from ptaudit.report.document import Cell, Document, Facts, Grid, Lines, Marks
 from ptaudit.report.format import DocumentFormat
 from ptaudit.report.full import full_report
 from ptaudit.report.words import shades, sparkline
-
-if TYPE_CHECKING:
-    from ptaudit.tables.run import Run
+from ptaudit.tables.run import Run
 
 
 class Markdown(DocumentFormat):
     """GitHub-flavoured Markdown."""
 
-    def render(self, run: Run, page: Page = PAGE) -> str:
-        """The full tables of a run."""
-        return self.draw(full_report(run, page.folder))
+    def document(self, subject: Subject, page: Page) -> Document:
+        """Of a run the full tables."""
+        return full_report(subject, page.folder) if isinstance(subject, Run) else super().document(subject, page)
 
     def draw(self, document: Document, page: Page = PAGE) -> str:
         """Any document as GitHub-flavoured Markdown."""

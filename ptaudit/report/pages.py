@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptaudit.report import Page
-from ptaudit.report.cells import NOISE_NOTE, noise_cell, share_cell, status_cell
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import (
+    NOISE_NOTE,
     Cell,
     Column,
     Document,
@@ -23,6 +23,9 @@ from ptaudit.report.document import (
     drop_blank_columns,
     grid_of,
     lines_needed,
+    noise_cell,
+    share_cell,
+    status_cell,
 )
 from ptaudit.report.dynamics import dynamics_lines
 from ptaudit.report.groups import group_lines

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
+from ptaudit.compare import Comparison
 from ptaudit.escape import terminal
-from ptaudit.report import PAGE, Page
+from ptaudit.report import PAGE, Page, Subject
 from ptaudit.report.comparison import comparison_page
 from ptaudit.report.document import (
     GAP,
@@ -20,16 +20,13 @@ from ptaudit.report.document import (
     Lines,
     Marks,
     Section,
-    fit,
+    fit_to_width,
     label_width,
     natural_widths,
     wrapped,
 )
 from ptaudit.report.format import DocumentFormat
 from ptaudit.report.words import shade_width, shades, sparkline, thin, to_ascii
-
-if TYPE_CHECKING:
-    from ptaudit.compare import Comparison
 
 _STYLES = {"": "", "strong": "bold", "good": "bold green", "warn": "yellow", "bad": "bold red", "dim": "dim"}
 _HEAT_STOPS = ((38, 34, 82), (104, 52, 140), (180, 54, 121), (236, 104, 64), (252, 206, 70))
@@ -38,9 +35,11 @@ _HEAT_STOPS = ((38, 34, 82), (104, 52, 140), (180, 54, 121), (236, 104, 64), (25
 class Rich(DocumentFormat):
     """Text with or without terminal colours."""
 
-    def render_comparison(self, comparison: Comparison, page: Page = PAGE) -> str:
-        """What changed between two runs, on one screen."""
-        return self.draw(comparison_page(comparison, page, most=max(10, page.height - 14)), page)
+    def document(self, subject: Subject, page: Page) -> Document:
+        """What changed between two runs, on one screen, is cut to it."""
+        if isinstance(subject, Comparison):
+            return comparison_page(subject, page, most=max(10, page.height - 14))
+        return super().document(subject, page)
 
     def draw(self, document: Document, page: Page = PAGE) -> str:
         """Any document, wrapped to the width of the page."""
@@ -101,7 +100,7 @@ def _lines(block: Lines, page: Page) -> list[Text]:
 
 
 def _grid(block: Grid, page: Page) -> list[Text]:
-    grid = fit(block, page.width)
+    grid = fit_to_width(block, page.width)
     widths = natural_widths(grid)
     rights = [column.right for column in grid.columns]
     head = _row([Text(column.title, "dim") for column in grid.columns], widths, rights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ptaudit.report.document import Cell, Column, Document, Drawn, Lines, grid_of
@@ -52,3 +52,15 @@ def selftest_page(results: Sequence[CaseResult]) -> Document:
             Lines("verdict", "", (Cell(conclude(results), "good" if all_passed else "bad"),)),
         ),
     )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The known answer and the one that was found, in words, and whether they agree."""
+
+    expected: str
+    found: str
+    passed: bool
+
+
+Case = Callable[[], Answer]

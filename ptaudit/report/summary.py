@@ -14,8 +14,8 @@ from ptaudit.report.facts import facts
 from ptaudit.report.words import plural, share, shares
 from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.metrics import METRICS
-from ptaudit.tables.ranking import noise_halves, noise_of, rank
 from ptaudit.tables.row import Row
+from ptaudit.tables.summary import noise_halves, noise_of, rank
 from ptaudit.tables.table import Table, strongest
 
 if TYPE_CHECKING:

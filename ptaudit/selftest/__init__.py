@@ -9,8 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from ptaudit.progress import Progress
-from ptaudit.report.selftest import CaseResult
-from ptaudit.selftest.answer import Answer, Case
+from ptaudit.report.selftest import Answer, Case, CaseResult
 from ptaudit.selftest.bits import gaussian_batch, gaussian_noise, heavy_tails, outliers, shuffled_secret
 from ptaudit.selftest.decisions import gate_verdicts
 from ptaudit.selftest.networks import algebraic_leak, exact_tokens, memorised, planted_leak, private_toy, untrained

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from ptaudit.estimate import identity_bits
-from ptaudit.selftest.answer import Answer
+from ptaudit.report.selftest import Answer
 from ptaudit.stats.estimate import Estimate
 
 RECORDS, COORDINATES, CANDIDATES = 1024, 16, 128
 TOLERANCE = 0.1
 """Share by which an estimate may differ from the exact value, or half its interval if that is wider."""
 
-Draw = Callable[[int, torch.Generator], Tensor]
+DrawSample = Callable[[int, torch.Generator], Tensor]
 """Draws n records, `(n, k)`, float64."""
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -56,7 +56,7 @@ def outliers() -> Answer:
     return Answer(f"0 to {found.ceiling:.2f} bits", f"{value:.2f} bits", -0.01 <= value <= found.ceiling)
 
 
-def exact_bits(draw: Draw, hide: Draw, log_density: LogDensity, sets: int = 60) -> float:
+def exact_bits(draw: DrawSample, hide: DrawSample, log_density: LogDensity, sets: int = 60) -> float:
     """Bits of the exact posterior over K candidates, one of which is seen with something of known density added.
 
     Averages the negative entropy of the posterior, which has the mean of its log-probability of the truth and less
@@ -103,7 +103,7 @@ def _student(n: int, generator: torch.Generator) -> Tensor:
     return _gaussian(n, generator) / scale
 
 
-def _scaled(draw: Draw, factor: float) -> Draw:
+def _scaled(draw: DrawSample, factor: float) -> DrawSample:
     return lambda n, generator: factor * draw(n, generator)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ptaudit.gate import decide, exit_code
-from ptaudit.selftest.answer import Answer
+from ptaudit.report.selftest import Answer
 from ptaudit.spec.model import GateSpec
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.tables.row import Row

@@ -15,9 +15,9 @@ from ptaudit.attacks.observed_density import Effort
 from ptaudit.context.epoch_context import view_tokens
 from ptaudit.games.identity import measure as identity
 from ptaudit.games.membership import measure as membership
-from ptaudit.gradients.batches import BatchSums
+from ptaudit.gradients.matrices import BatchSums
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.selftest.answer import Answer
+from ptaudit.report.selftest import Answer
 from ptaudit.selftest.bits import unclipped
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Tokens

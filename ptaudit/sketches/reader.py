@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from ptaudit.errors import ModelError, in_one_line
 from ptaudit.gradients.agreement import ERRORS, MIXED, tolerance
 from ptaudit.gradients.autograd import summed
-from ptaudit.gradients.fallback import by_fallback
 from ptaudit.gradients.frozen_state import frozen_state, without_gradients
 from ptaudit.gradients.gradient_check import CHECK_RECORDS, UNUSED_RECORDS, astray, check_layers, still_holds
 from ptaudit.gradients.hooks import Reading
@@ -22,6 +22,7 @@ from ptaudit.gradients.matrices import RecordGradients
 from ptaudit.gradients.per_example_pass import PerExamplePass, per_example_pass, reading_of
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import PerRecordLoss, RecordLosses
+from ptaudit.gradients.whole_gradients import by_fallback
 from ptaudit.model_input import Inputs, rows, to_device
 from ptaudit.sketches.chunks import Chunks
 from ptaudit.sketches.tokens import SketchedModel, Tokens, joined
@@ -174,36 +175,35 @@ class TokenReader:
         return [keepers[name].result() for name in chosen]
 
     def _read_chunk(self, losses: RecordLosses) -> PerExamplePass:
-        one_pass = self._one_pass(losses)
-        unused = [layer for layer, info in zip(self._found, self.layers) if info.unused]
-        if reached := [x for x in unused if any(_any(one_pass.summed[x.path(name)]) for name in x.parameters)]:
-            for layer in reached:
-                self._wake(layer, losses)
-            one_pass = self._one_pass(losses)
+        """What the rules and the slower ways read; of every layer what is known to be right.
+
+        Where a rule expands what is used, the model is another one in the pass of the rules, and the gradient of the
+        summed loss takes a pass of its own. Where the model does not take that, because some records use a parameter in
+        another way, these rules are given up.
+        """
+        while True:
+            readings = self._readings()
+            expanding = [reading.layer.name for reading in readings if reading.expands]
+            truth = summed(losses, self._found) if expanding else None
+            try:
+                with without_gradients(self._model) if expanding else nullcontext():
+                    one_pass = per_example_pass(losses, readings)
+            except torch.OutOfMemoryError:
+                raise
+            except ERRORS as error:
+                if not expanding:
+                    raise
+                for name in expanding:
+                    self._demote(name, f"rule: {in_one_line(error)}")
+                continue
+            one_pass = one_pass if truth is None else replace(one_pass, summed=truth)
+            if not self._woken(one_pass, losses):
+                break
         for name, why in {**self._strays(one_pass, losses.targets.device), **one_pass.failed}.items():
             self._demote(name, why)
         found = {info.name: one_pass.found[info.name] for info in self.layers if info.name in one_pass.found}
         found |= by_fallback(losses, self._captured(), self._sketches)
         return replace(one_pass, summed={}, found=found)
-
-    def _one_pass(self, losses: RecordLosses) -> PerExamplePass:
-        """What the rules read, and the gradient of the summed loss: from one pass, unless a rule expands what is used.
-
-        The model is then another one in the pass of the rules. Where it does not take that, because some records use a
-        parameter in another way, these rules are given up.
-        """
-        readings = self._readings()
-        if expanding := [reading.layer.name for reading in readings if reading.expands]:
-            truth = summed(losses, self._found)
-            try:
-                with without_gradients(self._model):
-                    return replace(per_example_pass(losses, readings), summed=truth)
-            except torch.OutOfMemoryError:
-                raise
-            except ERRORS as error:
-                for name in expanding:
-                    self._demote(name, f"rule: {in_one_line(error)}")
-        return per_example_pass(losses, self._readings())
 
     def _readings(self) -> list[Reading]:
         """Rules of the layers that have one."""
@@ -218,6 +218,14 @@ class TokenReader:
         allowed = tolerance(layers, device, one_pass.half)
         said = "on some records the rule differs from autograd by"
         return {name: f"{said} {gap:.2g}" for name, gap in gaps.items() if gap > allowed}
+
+    def _woken(self, one_pass: PerExamplePass, losses: RecordLosses) -> bool:
+        """Whether there were layers that were unused so far and are reached now; they are checked, and used then."""
+        unused = [layer for layer, info in zip(self._found, self.layers) if info.unused]
+        reached = [x for x in unused if any(_any(one_pass.summed[x.path(name)]) for name in x.parameters)]
+        for layer in reached:
+            self._wake(layer, losses)
+        return bool(reached)
 
     def _wake(self, layer: Layer, losses: RecordLosses) -> None:
         """Checks a layer that was unused so far, on the first records that reach it."""

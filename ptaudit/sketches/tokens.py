@@ -35,6 +35,10 @@ class Tokens:
     layers: tuple[LayerInfo, ...]
     complete: bool
 
+    def beside(self, other: Tokens | None) -> Tokens:
+        """The same records, with the layers of others that were read later: either may have reached what is new."""
+        return self if other is None else self.of(other.layers)
+
     def of(self, layers: Sequence[LayerInfo]) -> Tokens:
         """The same records, with these layers in this order; a layer that no record of theirs reached has zeros."""
         row = {info.name: i for i, info in enumerate(self.layers)}

@@ -241,3 +241,11 @@ def _first(error: ValidationError) -> str:
     """The first problem in words."""
     details = error.errors(include_url=False)[0]
     return str(details["ctx"]["what"]) if details["type"] == FAULT else details["msg"]
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a spec file, with a description of every key.
+
+    It knows keys, types and ranges. What depends on several keys, on files or on the environment is checked by `load`.
+    """
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Spec.model_json_schema()}

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -89,16 +88,7 @@ def resample_weights(n: int, draws: int, seed: int, stream: int = 0) -> Array:
     return weights.T
 
 
-def from_values(
-    per_record: Array,
-    *,
-    null: float,
-    ceiling: float,
-    seed: int,
-    draws: int = DRAWS,
-    extra_variance: float = 0.0,
-    status: str = OK,
-) -> Estimate:
+def from_values(per_record: Array, *, null: float, ceiling: float, seed: int, extra_variance: float = 0.0) -> Estimate:
     """The mean of per-record values with its interval and bootstrap draws.
 
     Args:
@@ -106,23 +96,13 @@ def from_values(
         null: mean of the same game with the secret shuffled.
         ceiling: the largest value of the game, NaN if none.
         seed: the audit's seed.
-        draws: number of bootstrap resamples.
         extra_variance: variance of the mean that is not due to the records (games drawn, subsampling).
-        status: status of the estimate if it is conclusive.
 
     Returns:
         An unclipped estimate; `inconclusive` for fewer than two records or values that are not finite. If every record
         is at the ceiling the lower end is at most ceiling · (1 − 3/n).
     """
-    return from_matrix(
-        per_record[None],
-        null=null,
-        ceiling=ceiling,
-        seed=seed,
-        draws=draws,
-        extra_variance=extra_variance,
-        status=[status],
-    )[0]
+    return from_matrix(per_record[None], null=null, ceiling=ceiling, seed=seed, extra_variance=extra_variance)[0]
 
 
 def from_matrix(
@@ -133,7 +113,6 @@ def from_matrix(
     seed: int,
     draws: int = DRAWS,
     extra_variance: ArrayLike = 0.0,
-    status: Sequence[str] | None = None,
 ) -> list[Estimate]:
     """`from_values` for many rows over the same records.
 
@@ -144,7 +123,6 @@ def from_matrix(
         seed: the audit's seed.
         draws: number of bootstrap resamples.
         extra_variance: see `from_values`.
-        status: one a row; all `ok` if left out.
 
     Returns:
         One estimate a row.
@@ -152,7 +130,6 @@ def from_matrix(
     values = np.asarray(per_record, dtype=np.float64)
     rows, n = values.shape
     nulls, ceilings, extra = (np.broadcast_to(np.asarray(x, np.float64), rows) for x in (null, ceiling, extra_variance))
-    statuses = status if status is not None else [OK] * rows
     usable = np.array([n > 1 and bool(np.isfinite(row).all()) for row in values], dtype=bool)
     if not usable.any():
         return [_unusable(float(top), n) for top in ceilings]
@@ -172,7 +149,7 @@ def from_matrix(
             low = min(low, rule_of_three(top, n))
         drawn = replicates[r] + np.sqrt(extra[r]) * _noise(safe[r], draws, seed) if extra[r] > 0 else replicates[r]
         number = float(mean[r])
-        estimates.append(Estimate(number, low, float(hi[r]), float(nulls[r]), top, n, statuses[r], drawn))
+        estimates.append(Estimate(number, low, float(hi[r]), float(nulls[r]), top, n, OK, drawn))
     return estimates
 
 

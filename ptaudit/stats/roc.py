@@ -55,9 +55,7 @@ def tpr_at_fpr(scores_in: Array, scores_out: Array, fpr: float) -> float:
     return round(found * len(scores_in)) / len(scores_in)
 
 
-def auc_estimate(
-    scores_in: Array, scores_out: Array, *, seed: int, null: float = 0.5, draws: int = DRAWS, status: str = OK
-) -> Estimate:
+def auc_estimate(scores_in: Array, scores_out: Array, *, seed: int, null: float = 0.5, draws: int = DRAWS) -> Estimate:
     """AUC with DeLong's interval on the logit scale and bootstrap draws over records.
 
     The logit keeps the interval inside (0, 1); with the t quantile of the smaller group it covers 93 to 98 % at n = 30
@@ -71,7 +69,6 @@ def auc_estimate(
         seed: the audit's seed.
         null: the AUC with the membership shuffled.
         draws: number of bootstrap resamples; members and non-members are resampled independently.
-        status: status of the estimate if it is conclusive.
 
     Returns:
         Estimate with ceiling 1 and n = n_in + n_out; `inconclusive` for fewer than two of either or NaN scores.
@@ -84,7 +81,7 @@ def auc_estimate(
     variance = members.var(ddof=1) / len(members) + others.var(ddof=1) / len(others)
     lo, hi = logit_interval(value, math.sqrt(variance), min(len(members), len(others)))
     drawn = _bootstrap_auc(scores_in, scores_out, draws, seed)
-    return Estimate(value, lo, hi, null, 1.0, len(members) + len(others), status, drawn)
+    return Estimate(value, lo, hi, null, 1.0, len(members) + len(others), OK, drawn)
 
 
 def tpr_at_fpr_estimate(
@@ -95,7 +92,6 @@ def tpr_at_fpr_estimate(
     seed: int,
     null: float | None = None,
     draws: int = DRAWS,
-    status: str = OK,
     without: str = "non-members",
 ) -> Estimate:
     """True-positive rate at a false-positive rate, pooled over records (not calibrated per record).
@@ -110,7 +106,6 @@ def tpr_at_fpr_estimate(
         seed: the audit's seed.
         null: the rate with the membership shuffled; `null_tpr` if left out.
         draws: number of bootstrap resamples.
-        status: status of the estimate if it is conclusive.
         without: what the negatives are called where there are too few.
 
     Returns:
@@ -128,7 +123,7 @@ def tpr_at_fpr_estimate(
     low, high = np.quantile(drawn, [0.025, 0.975])
     lo, hi = min(exact_lo, float(low)), max(exact_hi, float(high))
     chance = null_tpr(n_out, fpr) if null is None else null
-    return Estimate(value, lo, hi, chance, 1.0, n_in + n_out if fpr else n_out, status, drawn)
+    return Estimate(value, lo, hi, chance, 1.0, n_in + n_out if fpr else n_out, OK, drawn)
 
 
 def null_tpr(n_out: int, fpr: float) -> float:
@@ -136,9 +131,7 @@ def null_tpr(n_out: int, fpr: float) -> float:
     return fpr if fpr else 1.0 / (n_out + 1)
 
 
-def tnr_at_fnr_estimate(
-    scores_in: Array, scores_out: Array, fnr: float, *, seed: int, draws: int = DRAWS, status: str = OK
-) -> Estimate:
+def tnr_at_fnr_estimate(scores_in: Array, scores_out: Array, fnr: float, *, seed: int, draws: int = DRAWS) -> Estimate:
     """Share of non-members that score below (nearly) all members: true-negative rate at a false-negative rate.
 
     Of the loss it is the tail score of Dodd et al. (arXiv 2510.19773): training takes the records at risk out of the
@@ -151,12 +144,11 @@ def tnr_at_fnr_estimate(
         fnr: the share of members that may be called non-members, in [0, 1).
         seed: the audit's seed.
         draws: number of bootstrap resamples.
-        status: status of the estimate if it is conclusive.
 
     Returns:
         Estimate as of `tpr_at_fpr_estimate`, with the two sides changed.
     """
-    return tpr_at_fpr_estimate(-scores_out, -scores_in, fnr, seed=seed, draws=draws, status=status, without="members")
+    return tpr_at_fpr_estimate(-scores_out, -scores_in, fnr, seed=seed, draws=draws, without="members")
 
 
 def best_cut(scores: Array, member: NDArray[np.bool_]) -> float:

@@ -14,7 +14,7 @@ from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.columns import first_of
 from ptaudit.tables.digests import digest, digest_of, verify
 from ptaudit.tables.draws import draws_bytes, with_draws
-from ptaudit.tables.formats import check_header, csv_text, json_text, parse, read_csv, read_json, read_text
+from ptaudit.tables.formats import check_header, csv_text, json_text, read_json, read_records, read_text
 from ptaudit.tables.groups import read_groups
 from ptaudit.tables.manifest import read_manifest
 from ptaudit.tables.reading import read_leakage
@@ -26,7 +26,7 @@ from ptaudit.tables.summary import summary
 from ptaudit.tables.table import Table
 from ptaudit.tables.verdict import Verdict
 
-LEAKAGE = "leakage.csv"
+LEAKAGE, EPOCHS = "leakage.csv", "epochs.csv"
 DRAWS = "bootstrap.npz"
 SPEC = "spec.resolved.yaml"
 MANIFEST = "manifest.json"
@@ -117,11 +117,12 @@ def _read_run(folder: Path) -> Run:
     entries = _records(LayerEntry, layers, folder / MANIFEST) if layers else _layers_of(rows)
     verdicts = folder / "gates.json"
     spec = folder / SPEC
+    epochs = read_records(EpochEntry, folder / EPOCHS, [field.name for field in fields(EpochEntry)])
     run = Run(
         name=name,
         rows=rows,
         layers=tuple(entries),
-        epochs=_read_epochs(folder / "epochs.csv"),
+        epochs=tuple(entry for _, entry in epochs) if (folder / EPOCHS).is_file() else (),
         manifest=manifest,
         timings=_timings(folder / "timings.json"),
         spec_text=read_text(spec) if spec.is_file() else "",
@@ -173,17 +174,6 @@ def _read_seeds(folder: Path, seeds: Sequence[object]) -> tuple[Table, ...]:
     found = [path for path in folder.iterdir() if (path / LEAKAGE).is_file()]
     found.sort(key=lambda path: (order.get(path.name, len(order)), len(path.name), path.name))
     return tuple(read_leakage(path / LEAKAGE) for path in found)
-
-
-def _read_epochs(path: Path) -> tuple[EpochEntry, ...]:
-    if not path.is_file():
-        return ()
-    kinds = get_type_hints(EpochEntry)
-    lines = read_csv(path, list(kinds))
-    return tuple(
-        EpochEntry(**{name: parse(kind, cells[name], name, where) for name, kind in kinds.items()})
-        for where, cells in lines
-    )
 
 
 def _json_object(path: Path) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from ptaudit import escape
 from ptaudit.errors import RunFolderError
+
+T = TypeVar("T")
 
 
 def cell(value: object) -> str:
@@ -137,6 +139,17 @@ def read_csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str
         if len(cells) != len(header):
             raise RunFolderError(f"{len(cells)} cells where the header has {len(header)}", where=where)
         yield where, dict(zip(header, cells))
+
+
+def read_records(kind: type[T], path: Path, columns: Sequence[str]) -> Iterator[tuple[str, T]]:
+    """Lines of a CSV file as dataclasses with these fields, each with its place.
+
+    Raises:
+        RunFolderError: malformed, a column missing, or a cell of another type.
+    """
+    hints = get_type_hints(kind)
+    for where, cells in read_csv(path, columns):
+        yield where, kind(**{name: parse(hints[name], cells[name], name, where) for name in columns})
 
 
 def check_header(path: Path, columns: Sequence[str]) -> list[str]:

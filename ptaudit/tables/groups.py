@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import astuple, fields
 from pathlib import Path
-from typing import get_type_hints
 
 from ptaudit.errors import RunFolderError
 from ptaudit.spec.catalog import JOINT, NO_DEFENSE
-from ptaudit.tables.formats import parse, read_csv
+from ptaudit.tables.formats import read_records
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import GroupEntry, Run
 from ptaudit.tables.status import is_known
@@ -32,9 +31,8 @@ def read_groups(path: Path) -> tuple[GroupEntry, ...]:
     """
     if not path.is_file():
         return ()
-    kinds, found, seen = get_type_hints(GroupEntry), [], set()
-    for where, cells in read_csv(path, COLUMNS):
-        entry = GroupEntry(**{name: parse(kinds[name], cells[name], name, where) for name in COLUMNS})
+    found, seen = [], set()
+    for where, entry in read_records(GroupEntry, path, COLUMNS):
         key = (*(getattr(entry, name) for name in _KEY), entry.metric)
         if what := "stands twice" if key in seen else _problem(entry):
             raise RunFolderError(f"this row {what}", where=where, remedy="write or fetch the run again")

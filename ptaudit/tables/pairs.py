@@ -21,7 +21,7 @@ from ptaudit.tables.seeds import close, in_seeds, record_variance, same_ceiling
 from ptaudit.tables.table import AT_ONCE, Table
 
 Array = NDArray[np.float64]
-Pairs = tuple[Table, Table]
+PairedTables = tuple[Table, Table]
 """Rows of the earlier run (or baseline), and those of the later run that belong to them, in the same order."""
 
 NUMBERS = ("value", "lo", "hi", "ceiling", "n")
@@ -58,7 +58,7 @@ def same_records(before: Run, after: Run) -> bool | None:
     return digests[0] == digests[1] if all(digests) else None
 
 
-def mismatch(pairs: Pairs, before: Run, after: Run) -> Words:
+def mismatch(pairs: PairedTables, before: Run, after: Run) -> Words:
     """Why two rows are not numbers of one game, one text a pair, empty where they are: other ceiling, other tokens."""
     first, second = pairs
     reasons = Remarks(len(first))
@@ -81,7 +81,7 @@ def mismatch(pairs: Pairs, before: Run, after: Run) -> Words:
     return reasons.words
 
 
-def sample_differences(pairs: Pairs, paired: bool) -> Differences:
+def sample_differences(pairs: PairedTables, paired: bool) -> Differences:
     """Differences with the noise that the rows' own draws (or intervals) tell of.
 
     Args:
@@ -113,7 +113,7 @@ def sample_differences(pairs: Pairs, paired: bool) -> Differences:
     return Differences(value, lower, upper, p, infinite, lambda: _moved(first, second, paired))
 
 
-def seed_differences(pairs: Pairs, before: Run, after: Run, with_records: bool) -> Differences:
+def seed_differences(pairs: PairedTables, before: Run, after: Run, with_records: bool) -> Differences:
     """Differences between two groups of seeds, by Welch's t.
 
     Args:
@@ -160,7 +160,7 @@ def _moved(first: Table, second: Table, paired: bool) -> Array:
     return np.asarray(after - np.where(alone[:, None], before[:, shuffle], before))
 
 
-def _independent(pairs: Pairs) -> tuple[Array, Array]:
+def _independent(pairs: PairedTables) -> tuple[Array, Array]:
     (b, b_lo, b_hi), (a, a_lo, a_hi) = ([table.number(name) for name in ("value", "lo", "hi")] for table in pairs)
     return (a - b) - _hypot(a - a_lo, b_hi - b), (a - b) + _hypot(a_hi - a, b - b_lo)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -14,10 +15,10 @@ from pyarrow import csv as columnar
 
 from ptaudit.errors import RunFolderError
 from ptaudit.escape import from_csv
-from ptaudit.tables.checks import first_problem
-from ptaudit.tables.columns import Column, Words
-from ptaudit.tables.formats import check_header, csv_lines, parse, read_csv
-from ptaudit.tables.row import COLUMNS, Row
+from ptaudit.tables.columns import Column, Mask, Words, keys
+from ptaudit.tables.formats import check_header, csv_lines, read_records
+from ptaudit.tables.row import COLUMNS, KEY_COLUMNS, Row
+from ptaudit.tables.status import is_known
 from ptaudit.tables.table import Table
 
 _KINDS = {name: kind for name, kind in get_type_hints(Row).items() if name in COLUMNS}
@@ -40,7 +41,7 @@ def read_leakage(path: Path) -> Table:
     try:
         table = Table(_read_columns(path))
     except pa.ArrowInvalid:  # what is wrong, and where, the slow reader can say
-        table = Table.of(list(_read_rows(path)))
+        table = Table.of([row for _, row in read_records(Row, path, COLUMNS)])
     if found := first_problem(table):
         place, what, remedy = found
         raise RunFolderError(what, where=f"{path}:{_line(path, place)}", remedy=remedy)
@@ -110,13 +111,63 @@ def _small(numbers: NDArray[np.int64]) -> NDArray[Any]:
     return numbers.astype(next((kind for kind in (np.int16, np.int32) if largest <= np.iinfo(kind).max), np.int64))
 
 
-def _read_rows(path: Path) -> Iterator[Row]:
-    """The rows one by one: slow, obvious, and able to say what is wrong in which line."""
-    for where, cells in read_csv(path, COLUMNS):
-        yield Row(**{name: parse(kind, cells[name], name, where) for name, kind in _KINDS.items()})
-
-
 def _line(path: Path, place: int) -> int:
     """Line of the file on which a row ends."""
     line, _ = next(islice(csv_lines(path), place + 1, None))
     return line
+
+
+_ORDER = ("lo", "value", "hi", "ceiling")
+_ROUNDING = 1e-9
+"""Relative gap that the digits of a table may leave."""
+
+
+def first_problem(table: Table) -> tuple[int, str, str | None] | None:
+    """The first row that stands twice or cannot be: its place, what is wrong, what to do; None if there is none."""
+    wrong, again = impossible(table), repeated(table)
+    if not (wrong | again).any():
+        return None
+    place = int(np.argmax(wrong | again))
+    if again[place]:
+        return place, f"row stands twice: {', '.join(map(str, table[place].key))}", None
+    return place, f"this row cannot be: {problem(table[place])}", "write or fetch the run again"
+
+
+def repeated(table: Table) -> Mask:
+    """Which rows have stood before."""
+    (key,) = keys(KEY_COLUMNS, table)
+    again = np.zeros(len(table), dtype=np.bool_)
+    ordered = np.sort(key)
+    if (ordered[1:] == ordered[:-1]).any():
+        again[:] = True
+        again[np.unique(key, return_index=True)[1]] = False
+    return again
+
+
+def impossible(table: Table) -> Mask:
+    """Which rows have a `problem`."""
+    wrong = np.zeros(len(table), dtype=np.bool_)
+    for mask, _ in _rules(table):
+        wrong |= mask
+    return wrong
+
+
+def problem(row: Row) -> str:
+    """What cannot be true of a row; empty if nothing."""
+    return next((words(row) for mask, words in _rules(Table.of([row])) if mask[0]), "")
+
+
+def _rules(table: Table) -> Iterator[tuple[Mask, Callable[[Row], str]]]:
+    """Which rows break a rule, and how to say so of one of them."""
+    yield table.number("n") < 0, lambda row: f"n is {row.n}"
+    yield ~table.text("status").where(is_known), lambda row: f"unknown status {row.status!r}"
+    for names in pairwise(_ORDER):
+        one, two = map(table.number, names)
+        with np.errstate(invalid="ignore"):
+            above = one > two + _ROUNDING * np.maximum(1.0, np.abs(two))  # false where one of them is NaN
+        yield above & table.measured, partial(_out_of_order, names)
+
+
+def _out_of_order(names: tuple[str, str], row: Row) -> str:
+    low, high = names
+    return f"{low} {getattr(row, low):g} is above {high} {getattr(row, high):g}"

@@ -1,8 +1,8 @@
-"""What the trainer tells its observers."""
+"""What a training tells of an epoch, and who looks on meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -37,7 +37,7 @@ class EpochStats:
 
 @dataclass(frozen=True)
 class EpochSnapshot:
-    """One audited epoch, and the model as it is then: an observer may change its mode, never its state.
+    """One audited epoch, and the model as it is then: who looks at it may change its mode, never its state.
 
     Attributes:
         before: the state of the model one epoch (or checkpoint) earlier, for adversaries whose weights are late; None
@@ -49,9 +49,6 @@ class EpochSnapshot:
     model: nn.Module
     stats: EpochStats
     before: Mapping[str, Tensor] | None = None
-
-
-Observer = Callable[[EpochSnapshot], None]
 
 
 class StepWatch(Protocol):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ptaudit.archives import check_regular, open_npz
-from ptaudit.errors import ModelError, RunFolderError
+from ptaudit.errors import ModelError, RunFolderError, listed
 from ptaudit.training.checkpoint import load_archive
 
 StateDict = Mapping[str, Any]
@@ -112,7 +112,7 @@ def load_into(model: nn.Module, state: StateDict, path: Path) -> None:
     Raises:
         ModelError: names or shapes differ; the first of each kind are named.
     """
-    fitted = fit(model, state, path)
+    fitted = fitted_to(model, state, path)
     try:
         model.load_state_dict(fitted)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -120,7 +120,7 @@ def load_into(model: nn.Module, state: StateDict, path: Path) -> None:
         raise ModelError(f"does not fit the model: {said}", where=str(path), remedy=_HOW_TO_FIT) from error
 
 
-def fit(model: nn.Module, state: StateDict, path: Path) -> StateDict:
+def fitted_to(model: nn.Module, state: StateDict, path: Path) -> StateDict:
     """The state dict under the model's own names.
 
     Prefixes of `DistributedDataParallel`, `torch.compile`, FSDP, Opacus and Lightning are taken off where that makes it
@@ -149,7 +149,7 @@ def fit(model: nn.Module, state: StateDict, path: Path) -> StateDict:
         ],
     }
     if any(faults.values()):
-        said = "; ".join(f"{kind}: {_first(names)}" for kind, names in faults.items() if names)
+        said = "; ".join(f"{kind}: {listed(names, _NAMED)}" for kind, names in faults.items() if names)
         raise ModelError(f"does not fit the model: {said}", where=str(path), remedy=_HOW_TO_FIT)
     return found
 
@@ -167,7 +167,7 @@ def _in_order(own: StateDict, state: StateDict, path: Path) -> StateDict:
     if len(state) != len(own):
         raise ModelError(
             f"holds {len(state)} arrays without names, as Flower saves them; the model has {len(own)} weights and "
-            f"buffers: {_first(list(own))}",
+            f"buffers: {listed(list(own), _NAMED)}",
             where=str(path),
             remedy="save all values of model.state_dict() in its order, or the state dict itself",
         )
@@ -257,8 +257,3 @@ def _numbers(value: Any) -> str:
     if not isinstance(value, Tensor):
         return ""
     return "complex" if value.is_complex() else "fractions" if value.is_floating_point() else "whole"
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

@@ -1,4 +1,4 @@
-"""Training, replayed: minibatches, optimizer and epochs of the spec, and observers between the epochs."""
+"""Training, replayed: minibatches, optimizer and epochs of the spec."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ptaudit.training.optimizer import make_optimizer, set_rate
 from ptaudit.training.sampling import epoch_batches, steps_per_epoch
 from ptaudit.training.seeding import NOISE, derived_seed, seeded
 from ptaudit.training.steps import Batch, StepContext, make_step
-from ptaudit.training.trajectory import Progress, Trajectory, copy_of_state
+from ptaudit.training.trajectory import StepProgress, Trajectory, copy_of_state
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import TrainSpec
@@ -50,7 +50,7 @@ class Replay(Trajectory):
         seed: seed of the order, of dropout and of other noise.
         device: where to train.
         augment: what changes the inputs of a training batch; the evaluation sees them as they are.
-        keep_before: give observers the weights of the epoch before, too.
+        keep_before: give the weights of the epoch before, too.
 
     Raises:
         PtauditError: the model cannot be trained in the way of the spec, or a package for it is missing.
@@ -92,7 +92,7 @@ class Replay(Trajectory):
         """A copy of the weights as they are."""
         return copy_of_state(self.model) if epoch else None
 
-    def advance(self, epoch: int, progress: Progress | None, watch: StepWatch | None) -> EpochStats:
+    def advance(self, epoch: int, progress: StepProgress | None, watch: StepWatch | None) -> EpochStats:
         """Train an epoch."""
         return self._closed(epoch, self.train_epoch(epoch, progress, watch) if epoch else 0)
 
@@ -141,7 +141,7 @@ class Replay(Trajectory):
         """Mean loss and accuracy over some records, in eval mode and float32; the accuracy is NaN without classes."""
         return evaluate(self.model, self.records, self.loss, index)
 
-    def train_epoch(self, epoch: int, progress: Progress | None = None, watch: StepWatch | None = None) -> int:
+    def train_epoch(self, epoch: int, progress: StepProgress | None = None, watch: StepWatch | None = None) -> int:
         """Train an epoch, 1 the first, and evaluate nothing; returns how many steps were taken since the start.
 
         Raises:

@@ -4,54 +4,52 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
-from ptaudit.training.epoch_snapshot import EpochSnapshot, EpochStats, Observer, StepWatch
+from ptaudit.training.epoch_snapshot import EpochSnapshot, EpochStats, StepWatch
 
-Progress = Callable[[int, int, int], None]
+StepProgress = Callable[[int, int, int], None]
 """Told (epoch, batch, batches) after every step, or every checkpoint."""
 
 
 class Trajectory(ABC):
-    """Goes through the epochs and calls observers.
+    """Goes through the epochs, and stops at the audited ones.
 
     Attributes:
         model: whose weights those of the epochs become.
         stats: the statistics of the whole epochs so far, kept when training diverges or is interrupted.
-        keep_before: whether observers are given the weights of the epoch before, too.
+        keep_before: whether snapshots have the weights of the epoch before, too.
     """
 
     model: nn.Module
     stats: list[EpochStats]
     keep_before: bool
 
-    def run(
+    def snapshots(
         self,
         audited: Collection[int],
-        observers: Sequence[Observer],
         *,
         checkpoint: CheckpointStore | None = None,
-        progress: Progress | None = None,
+        progress: StepProgress | None = None,
         watch: StepWatch | None = None,
-    ) -> list[EpochStats]:
-        """Go through all epochs and call the observers at the audited ones.
+    ) -> Iterator[EpochSnapshot]:
+        """Go through all epochs and stop at the audited ones, for who asks for the next one must have looked.
 
-        An epoch is whole once its observers have returned: only then is it saved. Interrupted before that, it is
-        repeated; observers of whole epochs are not called again.
+        An epoch is whole once the one after it is asked for: only then is it saved. Interrupted before that, it is
+        repeated; there are no snapshots of whole epochs again.
 
         Args:
-            audited: epochs at which observers are called; 0 is before training.
-            observers: called in order; they must leave the model's state as it was.
+            audited: epochs of which there are snapshots; 0 is before training.
             checkpoint: where whole epochs are kept and taken up again; None to keep nothing.
             progress: told after every step, or every checkpoint.
             watch: looks on at every forward and backward pass; it must leave the training as it was.
 
-        Returns:
-            The statistics of all epochs.
+        Yields:
+            The model as it is then; its state must be left as it was.
 
         Raises:
             TrainingDivergedError: the loss is no longer finite; `stats` and the checkpoint hold the epochs before.
@@ -64,11 +62,18 @@ class Trajectory(ABC):
             before = self.before(epoch) if self.keep_before and epoch in audited else None
             stats = self.advance(epoch, progress, watch)
             if epoch in audited:
-                for observe in observers:
-                    observe(EpochSnapshot(epoch, stats.step, self.model, stats, before))
+                yield EpochSnapshot(epoch, stats.step, self.model, stats, before)
             self.stats.append(stats)
             if checkpoint is not None:
                 checkpoint.save(self.checkpoint())
+
+    def run(
+        self, audited: Collection[int], observers: Sequence[Callable[[EpochSnapshot], None]], **options: Any
+    ) -> list[EpochStats]:
+        """Call observers at the audited epochs, in order; see `snapshots`. Returns the statistics of all epochs."""
+        for snapshot in self.snapshots(audited, **options):
+            for observe in observers:
+                observe(snapshot)
         return list(self.stats)
 
     @abstractmethod
@@ -88,7 +93,7 @@ class Trajectory(ABC):
         """A copy of the weights that precede those of an epoch; None for the first."""
 
     @abstractmethod
-    def advance(self, epoch: int, progress: Progress | None, watch: StepWatch | None) -> EpochStats:
+    def advance(self, epoch: int, progress: StepProgress | None, watch: StepWatch | None) -> EpochStats:
         """Bring the model to its weights after an epoch."""
 
     @abstractmethod

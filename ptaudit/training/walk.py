@@ -17,8 +17,8 @@ from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.training.checkpoint import Checkpoint, CheckpointStore
 from ptaudit.training.epoch_snapshot import EpochStats, StepWatch
 from ptaudit.training.evaluate import evaluate, members_evaluated
-from ptaudit.training.saved import fit, load_into, load_state
-from ptaudit.training.trajectory import Progress, Trajectory, copy_of_state
+from ptaudit.training.saved import fitted_to, load_into, load_state
+from ptaudit.training.trajectory import StepProgress, Trajectory, copy_of_state
 
 
 class Walk(Trajectory):
@@ -32,7 +32,7 @@ class Walk(Trajectory):
         loss: per-record loss.
         device: where to evaluate and read.
         key: where a file holds the state dict; None for the usual names.
-        keep_before: give observers the weights of the checkpoint before, too.
+        keep_before: give the weights of the checkpoint before, too.
 
     Attributes:
         stats: the statistics of the checkpoints so far; the step is 0 where a file does not tell it.
@@ -66,7 +66,7 @@ class Walk(Trajectory):
             PtauditError: for the first that does not.
         """
         for path in self.saved.values():
-            fit(self.model, load_state(path, self.key)[0], path)
+            fitted_to(self.model, load_state(path, self.key)[0], path)
 
     def epochs(self) -> Sequence[int]:
         """Those that have a checkpoint."""
@@ -89,7 +89,7 @@ class Walk(Trajectory):
         done = store.latest()
         self.stats = list(done.stats) if done is not None else []
 
-    def advance(self, epoch: int, progress: Progress | None, watch: StepWatch | None) -> EpochStats:
+    def advance(self, epoch: int, progress: StepProgress | None, watch: StepWatch | None) -> EpochStats:
         """Load a checkpoint."""
         assert watch is None  # nothing is trained
         stats = self._load(epoch)

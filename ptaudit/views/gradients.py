@@ -78,7 +78,6 @@ class BatchGradients:
         targets: (N, ...).
         defense: what happens during the passes.
         update: with it, the mean of the gradients along the local steps.
-        table: whether to keep the gradients of all records, where that is the same and they fit.
 
     Attributes:
         records: the records, on the device of the model.
@@ -92,7 +91,6 @@ class BatchGradients:
         *,
         defense: DefenseSpec = UNDEFENDED,
         update: Update | None = None,
-        table: bool = True,
     ) -> None:
         self._source = source
         self.records = source.losses(inputs, targets)
@@ -107,7 +105,7 @@ class BatchGradients:
         fits = 4 * len(targets) * self.layout.size <= TABLE_BYTES
         plain = self._steps == 1 and self._defense.acts_on == "gradient"
         self._table: Tensor | None = None
-        if table and fits and plain and self._adds_up:
+        if fits and plain and self._adds_up:
             self._table = self._tabulated()
 
     def read(self, members: Tensor, targets: Tensor | None, generator: torch.Generator) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ptaudit.gradients.batches import BatchSums, Matrices
+from ptaudit.gradients.matrices import BatchSums, Matrices
 from ptaudit.views.aggregate import add_noise, sums
 
 

@@ -28,7 +28,7 @@ def too_few(n: int, view: View, least: int = 0, what: str = "records") -> str:
     return "" if n >= needed else f"needs {needed} {what} for {batch}, has {n} ({advised} advised)"
 
 
-def why_not(tokens: Tensor, view: View) -> str:
+def why_too_few(tokens: Tensor, view: View) -> str:
     """Why a game with tokens `(R, N, k)` cannot be played; empty if it can."""
     finite = "" if bool(torch.isfinite(tokens).all()) else "gradients that are not finite"
     return too_few(tokens.shape[1], view) or finite

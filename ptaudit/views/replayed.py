@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ptaudit.gradients.batches import Matrices, at_once
 from ptaudit.gradients.keep import KeptSketch, as_kept, kept_sketch
-from ptaudit.gradients.matrices import RecordGradients
+from ptaudit.gradients.matrices import Matrices, RecordGradients, at_once
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.model_input import Inputs
 from ptaudit.sketches.reader import TokenReader
@@ -171,7 +170,7 @@ class ReplayedObservation:
         ).double()
 
 
-def why_not(view: View, model: nn.Module, classes: int | None) -> str:
+def why_not_shown(view: View, model: nn.Module, classes: int | None) -> str:
     """Why a view cannot be replayed on a model; empty if it can.
 
     Args:

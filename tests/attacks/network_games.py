@@ -12,7 +12,7 @@ from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import Effort
 from ptaudit.games.identity import measure as identity
-from ptaudit.gradients.batches import BatchSums
+from ptaudit.gradients.matrices import BatchSums
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.views.joint import Joint
 from ptaudit.views.observation import TokenObservation

@@ -11,8 +11,8 @@ from torch import nn
 
 from ptaudit.attacks.evidence import Candidates, Evidence, statistics_of
 from ptaudit.attacks.stacking import fit_stack
-from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.keep import as_kept, kept_sketch
+from ptaudit.gradients.matrices import BatchSums
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.spec.entry import parse_entry
 

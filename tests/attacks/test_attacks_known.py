@@ -8,7 +8,7 @@ import torch
 from network_games import Read, exact_bits, explicit, measured, read, tabular
 
 from ptaudit.gradients import Dense, Factors
-from ptaudit.gradients.batches import BatchSums
+from ptaudit.gradients.matrices import BatchSums
 from ptaudit.views.joint import Joint
 from ptaudit.views.observation import TokenObservation
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ptaudit.attacks.observed_density import SummedRecords
-from ptaudit.attacks.pairs import draw, split
+from ptaudit.attacks.pairs import draw, split_records
 from ptaudit.views import View
 
 
@@ -22,7 +22,7 @@ def members(total: float) -> set[int]:
 @pytest.mark.parametrize(("m", "rounds"), [(1, 1), (3, 1), (4, 2)])
 def test_a_batch_holds_its_target_and_others_of_the_same_part(m: int, rounds: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    parts = split(torch.arange(48), (0.5, 0.2, 0.3), generator)
+    parts = split_records(torch.arange(48), (0.5, 0.2, 0.3), generator)
     found = draw(SummedRecords(powers(48), 0.0), parts, (3, 2, 1), View("v", m, 1), generator)
     assert [len(part) for part in parts] == [24, 9, 15]
     assert sorted(torch.cat(parts).tolist()) == list(range(48))
@@ -63,7 +63,7 @@ def test_noise_has_its_size_on_the_sum_and_shrinks_with_rounds() -> None:
 def test_the_same_seed_draws_the_same() -> None:
     def once(seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
-        parts = split(torch.arange(40), (0.5, 0.5), generator)
+        parts = split_records(torch.arange(40), (0.5, 0.5), generator)
         return draw(SummedRecords(powers(40), 0.0), parts, [1, 1], View("v", 2), generator).views
 
     assert torch.equal(once(3), once(3))

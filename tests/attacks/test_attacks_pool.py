@@ -11,7 +11,7 @@ from ptaudit.attacks.pool import Pool, gram_of
 from ptaudit.games.identity import pool as identity_pool
 from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.gradients import Dense
-from ptaudit.gradients.batches import BatchSums
+from ptaudit.gradients.matrices import BatchSums
 from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 

@@ -9,7 +9,7 @@ from attack_cases import generator
 
 from ptaudit.attacks import stacking
 from ptaudit.attacks.calibration import MOST_CAUTIOUS, SHARES, cautious_share, gain
-from ptaudit.attacks.stacking import MOST, RIDGE, SETTLED, Stack, calmed, fit_stack, within
+from ptaudit.attacks.stacking import MOST, RIDGE, SETTLED, FittedStack, calmed, fit_stack, within
 
 K = 32
 
@@ -40,7 +40,7 @@ def test_exact_ratios_are_left_as_they_are():
     fitted = fit_stack(scores_of(one, 2.0, 2), one, prior(4000), 1e-3)
     assert float(fitted.weights) == pytest.approx(1.0, abs=0.1)
     scores = scores_of(two, 2.0, 3)
-    exact = Stack(torch.ones(1, dtype=torch.float64), 0.0, fitted.games)
+    exact = FittedStack(torch.ones(1, dtype=torch.float64), 0.0, fitted.games)
     assert held_out(fitted, scores, two) > 0.98 * held_out(exact, scores, two)
 
 
@@ -48,7 +48,7 @@ def test_independent_components_add_up():
     one, two = secrets(4000, 0), secrets(4000, 1)
     fitted = fit_stack(scores_of(one, 1.2, 2, 3), one, prior(4000), 1e-3)
     scores = scores_of(two, 1.2, 3, 3)
-    exact = Stack(torch.ones(3, dtype=torch.float64), 0.0, fitted.games)
+    exact = FittedStack(torch.ones(3, dtype=torch.float64), 0.0, fitted.games)
     assert held_out(fitted, scores, two) > 0.97 * held_out(exact, scores, two)
 
 
@@ -126,7 +126,7 @@ def test_fitting_against_some_rivals_is_fitting_against_all():
     one, two = secrets(1500, 0, k), secrets(1500, 1, k)
     fit, asked = scores_of(one, 2.0, 2, 2, k), scores_of(two, 2.0, 3, 2, k)
     fitted = fit_stack(fit, one, prior(1500, k), 1e-3)
-    exact = Stack(torch.ones(2, dtype=torch.float64), 0.0, fitted.games)
+    exact = FittedStack(torch.ones(2, dtype=torch.float64), 0.0, fitted.games)
     assert held_out(fitted, asked, two, k) > 0.97 * held_out(exact, asked, two, k)
 
 
@@ -155,16 +155,18 @@ def test_the_loss_is_the_cross_entropy():
     scores = scores_of(one, 1.0, 2, 2)
     weights = np.array([0.4, 0.9])
     value, _ = stacking._loss(weights, *stacking._against_few(scores, one, prior(50)), 0.05)
-    stack = Stack(torch.from_numpy(weights), 0.05, torch.zeros(1))
+    stack = FittedStack(torch.from_numpy(weights), 0.05, torch.zeros(1))
     found = stack.log_posterior(scores, prior(50)).gather(1, one[:, None])
     assert value == pytest.approx(-float(found.mean()) / math.log(2.0) + RIDGE * float(weights @ weights), rel=1e-6)
 
 
 def test_better_by_more_than_chance():
     same = torch.randn(400, generator=generator())
-    one = Stack(torch.ones(1), 0.1, same)
-    assert Stack(torch.ones(1), 0.1, same + 0.1).beats(one)
-    assert not Stack(torch.ones(1), 0.1, same + 0.001 * torch.randn(400, generator=generator(1)) - 0.001).beats(one)
+    one = FittedStack(torch.ones(1), 0.1, same)
+    assert FittedStack(torch.ones(1), 0.1, same + 0.1).beats(one)
+    assert not FittedStack(torch.ones(1), 0.1, same + 0.001 * torch.randn(400, generator=generator(1)) - 0.001).beats(
+        one
+    )
 
 
 # Shares of the prior

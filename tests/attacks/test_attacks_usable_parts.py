@@ -10,7 +10,7 @@ from usable_cases import ask, coin, exact_bits, gaussian, two_classes
 
 from ptaudit.attacks.registry import OF_TOKENS
 from ptaudit.attacks.usable import knn, linear, mlp
-from ptaudit.attacks.usable.family import compressed, direction, mapped, plain
+from ptaudit.attacks.usable.family import Family, compressed, direction, mapped, plain
 from ptaudit.attacks.usable.folds import FOLDS, cross_predictions, split
 
 # The folds
@@ -33,18 +33,16 @@ def test_no_predictor_saw_the_row_it_answers_nor_the_fold_it_is_chosen_on():
     """Predict the mean of the known secrets: it tells which folds were known."""
     seen = []
 
-    class Spy:
-        feature_maps = (plain,)
-
-        @staticmethod
-        def numbers(known, secrets, unseen, generator):
-            seen.append(known.shape[1])
-            return secrets.mean(1)[:, None, None, None].expand(1, 1, len(known), unseen.shape[1], 1)
+    def spy(known, secrets, unseen, generator):
+        seen.append(known.shape[1])
+        return secrets.mean(1)[:, None, None, None].expand(1, 1, len(known), unseen.shape[1], 1)
 
     record = torch.arange(40)
     folds = split(record, None, torch.Generator().manual_seed(1))
     secret = (10.0**folds.fold)[None, :, None]
-    found = cross_predictions(gaussian(40, 2, 26)[None], secret, folds, Spy, False, 0)[0, 0, 0, :, :, 0]
+    found = cross_predictions(
+        gaussian(40, 2, 26)[None], secret, folds, Family((plain,), spy, spy, 1).predictor(False, 0)
+    )[0, 0, 0, :, :, 0]
     assert seen == [20] * 6
     for row in range(40):
         for other in range(FOLDS):

@@ -80,7 +80,7 @@ def test_wide_tables_are_short_and_json_has_all(tmp_path):
     few = {**SMALL, "audit__games": ["label"], "audit__records": 40}
     spec = write_spec(tmp_path, data={"source": "csv:t.csv", "label": "y"}, **few)
     report = check(spec)
-    plain, found = (open_format(name).render_check(report, Page()) for name in ("plain", "json"))
+    plain, found = (open_format(name).render(report, Page()) for name in ("plain", "json"))
     lines = [line.split() for line in plain.splitlines() if line.startswith("column")]
     assert lines == [
         ["column", "p0", "…", "p63", "(64)", "number", "standardised"],

@@ -7,8 +7,7 @@ from audit_case import ONE_VIEW, write_spec
 
 from ptaudit.auditing.opening import open_session
 from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.held_out import held_out
-from ptaudit.context.session import read_tokens
+from ptaudit.context.observations import held_out
 from ptaudit.spec.load import load
 from ptaudit.views import View
 
@@ -19,8 +18,8 @@ def context(tmp_path):
     )
     model = session.model(0)
     reader = session.reader(model)
-    inside, outside = read_tokens(session, reader)
-    return EpochContext(session, 0, 0, model, reader.layers, inside, outside, reader)
+    inside, outside = (reader.read(*session.batch(side)) for side in (session.members, session.others))
+    return EpochContext(session, 0, 0, model, reader.layers, inside.beside(outside), outside, reader)
 
 
 def test_a_norm_that_is_no_number_spoils_what_is_clipped_by_it(tmp_path):

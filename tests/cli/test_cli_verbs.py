@@ -235,7 +235,7 @@ def test_init_writes_a_spec_that_loads_and_never_overwrites(tmp_path):
 
 
 def test_schema_is_the_json_schema_of_the_spec():
-    from ptaudit.spec.schema import json_schema
+    from ptaudit.spec.model import json_schema
 
     assert json.loads(call("schema").stdout) == json.loads(json.dumps(json_schema()))
 

@@ -12,7 +12,7 @@ from torch import nn
 from ptaudit.context.epoch_context import clip_factor
 from ptaudit.data.split import make_split
 from ptaudit.defenses import label_dp
-from ptaudit.gradients.batches import BatchSums
+from ptaudit.gradients.matrices import BatchSums
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.spec.model import DataSpec, TrainSpec
 from ptaudit.spec.registry import DEFENSES, TRAIN_DEFENSES

@@ -9,7 +9,7 @@ from torch import nn
 from ptaudit.defenses.dropout.modules import dropping, last_linear
 from ptaudit.defenses.dropout.settings import DropoutDefense
 from ptaudit.defenses.label_dp import LabelDpDefense
-from ptaudit.defenses.perturb.probe import fit
+from ptaudit.defenses.perturb.probe import fit_probe
 from ptaudit.defenses.perturb.settings import PerturbDefense
 from ptaudit.defenses.prune import PruneDefense
 from ptaudit.defenses.sign import SignDefense
@@ -98,7 +98,7 @@ def test_perturbation_fools_the_probe_and_others(classes):
     defense = perturb(0.5, *planted(300, classes=classes, seed=1))
     given, secret = planted(400, classes=classes, seed=2)
     moved = defense.gradient(given, seeded())
-    other = fit(*planted(300, classes=classes, seed=3))  # an adversary's own probe
+    other = fit_probe(*planted(300, classes=classes, seed=3))  # an adversary's own probe
     for probe, high in ((defense._probe, 0.9), (other, 0.85)):
         before, after = (float((probe.scores(g).argmax(1) == secret).float().mean()) for g in (given, moved))
         assert before > high
@@ -133,7 +133,7 @@ def test_the_probe_is_that_of_logistic_regression_in_all_coordinates():
     given, secret = planted(60, d=300, seed=7)
     centred = given - given.mean(0)
     scale = centred.norm() / math.sqrt(60)
-    fitted = fit(given, secret)
+    fitted = fit_probe(given, secret)
     distances = []
     for free in (0.1, 10.0, 1000.0):
         plain = LogisticRegression(C=free, max_iter=5000, tol=1e-8).fit((centred / scale).numpy(), secret.numpy())
@@ -165,8 +165,8 @@ def test_gradients_that_are_not_finite_are_left_out_of_the_probe():
     given, secret = planted(40)
     broken = given.clone()
     broken[::7] = torch.nan
-    found, kept = fit(broken, secret), [i for i in range(40) if i % 7]
-    assert torch.equal(found.weight, fit(given[kept], secret[kept]).weight)
+    found, kept = fit_probe(broken, secret), [i for i in range(40) if i % 7]
+    assert torch.equal(found.weight, fit_probe(given[kept], secret[kept]).weight)
 
 
 def test_a_perturbation_without_a_probe_defends_nothing_silently():

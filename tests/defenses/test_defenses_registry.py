@@ -10,8 +10,8 @@ import pytest
 import yaml
 from audit_case import ONE_VIEW, call, write_spec
 
+from ptaudit.spec.model import json_schema
 from ptaudit.spec.registry import DEFENSES, TRAIN_DEFENSES
-from ptaudit.spec.schema import json_schema
 
 MODULE = '''
 from typing import Annotated, ClassVar, Literal

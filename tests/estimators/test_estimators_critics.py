@@ -22,7 +22,7 @@ from ptaudit.estimators.nwj import NWJ
 from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.estimators.smile import Smile
 from ptaudit.estimators.start import start, true_correlations
-from ptaudit.estimators.training import CriticPart, Plan, train
+from ptaudit.estimators.training import CriticPart, TrainingPlan, train
 
 BOUNDS = {"infonce": InfoNCE(), "nwj": NWJ(), "mine": DonskerVaradhan(), "smile": Smile()}
 
@@ -164,7 +164,7 @@ def test_training_raises_the_bound_that_the_closed_form_cannot() -> None:
     bound, who = InfoNCE(), rivals(record[stop])
     for critic in (Separable(), JointCritic()):
         given = tuple(CriticPart.at(begun, record, None, index) for index in (known, stop))
-        before, after = (train(bound, critic, given, 0, Plan(steps=steps)).best for steps in (1, 150))
+        before, after = (train(bound, critic, given, 0, TrainingPlan(steps=steps)).best for steps in (1, 150))
         held = given[1].pairs
         one, two = (bound.means(critic.scores(w, held, held), who, torch.zeros(1, 1)).item() for w in (before, after))
         assert one < 0.1

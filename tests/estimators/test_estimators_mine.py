@@ -10,7 +10,7 @@ from ptaudit.estimators.bounds import rivals
 from ptaudit.estimators.critics import Separable
 from ptaudit.estimators.mine import RATE, DonskerVaradhan, measure
 from ptaudit.estimators.start import start
-from ptaudit.estimators.training import CriticPart, Plan, train
+from ptaudit.estimators.training import CriticPart, TrainingPlan, train
 
 RECORD = [0, 0, 1, 2, 2, 2, 3, 4, 5, 6]
 
@@ -72,7 +72,7 @@ def test_in_sample_it_overshoots_and_held_out_it_does_not() -> None:
     begun, bound, critic = start(pairs), DonskerVaradhan(), Separable()
     known, stop = (torch.nonzero(pairs.part == part).flatten() for part in (0, 1))
     inside, outside = begun.pairs(known), begun.pairs(stop)
-    plan = Plan(patience=1000, steps=200)
+    plan = TrainingPlan(patience=1000, steps=200)
     trained = train(
         bound, critic, (CriticPart(inside, pairs.record[known]), CriticPart(outside, pairs.record[stop])), 0, plan
     )

@@ -8,9 +8,17 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from ptaudit.estimators.base import Measured, Pairs
+from ptaudit.estimators.base import MeasuredBits, Pairs
 from ptaudit.estimators.knn import derangements
-from ptaudit.estimators.pairing import derangement, entropy, first_of_each, mismatched, near_ceiling, samples, why_not
+from ptaudit.estimators.pairing import (
+    derangement,
+    entropy,
+    first_of_each,
+    mismatched,
+    near_ceiling,
+    samples,
+    why_not_estimated,
+)
 from ptaudit.estimators.reduce import few, normal_scores, principal, standardised
 from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.stats.estimate import Estimate
@@ -82,22 +90,22 @@ def test_reasons_teach():
     x, y = torch.randn(50, 2, generator=generator()), torch.randn(50, 1, generator=generator(1))
     bad = x.clone()
     bad[3, 1] = math.inf
-    assert why_not(x, y, 20) is None
-    assert why_not(x[:19], y[:19], 20) == "19 records: needs at least 20 records"
-    assert "x has values that are not finite" in why_not(bad, y, 20)
-    assert "y has values that are not finite" in why_not(x, y * math.nan, 20)
-    assert "y is constant" in why_not(x, torch.ones(50, 1), 20)
-    assert "y is constant" in why_not(x, torch.ones(50, dtype=torch.int64), 20)
+    assert why_not_estimated(x, y, 20) is None
+    assert why_not_estimated(x[:19], y[:19], 20) == "19 records: needs at least 20 records"
+    assert "x has values that are not finite" in why_not_estimated(bad, y, 20)
+    assert "y has values that are not finite" in why_not_estimated(x, y * math.nan, 20)
+    assert "y is constant" in why_not_estimated(x, torch.ones(50, 1), 20)
+    assert "y is constant" in why_not_estimated(x, torch.ones(50, dtype=torch.int64), 20)
     twice = torch.arange(50) // 2
-    assert "duplicates" in why_not(x[twice], y[twice], 20)
-    assert "duplicates" in why_not(x[twice], torch.arange(50) % 3, 20)
+    assert "duplicates" in why_not_estimated(x[twice], y[twice], 20)
+    assert "duplicates" in why_not_estimated(x[twice], torch.arange(50) % 3, 20)
 
 
 def test_one_place_that_many_records_share_is_no_reason():
     x, y = torch.randn(50, 2, generator=generator()), torch.randn(50, 1, generator=generator(1))
     x[:40] = 0.0
-    assert why_not(x, y, 20) is None
-    assert why_not(x, torch.arange(50) % 3, 20) is None
+    assert why_not_estimated(x, y, 20) is None
+    assert why_not_estimated(x, torch.arange(50) % 3, 20) is None
 
 
 def test_samples_take_the_first_pair_of_each_record_and_share_y():
@@ -209,7 +217,7 @@ def test_what_is_left_without_classes_of_one_record_is_looked_at_again(name):
 def test_an_interval_far_below_zero_is_a_failure_and_one_near_it_reaches_zero(monkeypatch, value, kept):
     draw = Estimate(value, value - 0.08, value + 0.08, 0.0, 7.0, 100)
     module = importlib.import_module("ptaudit.estimators.mine")
-    monkeypatch.setattr(module, "measure", lambda pairs, seed: [Measured(draw, draw)])
+    monkeypatch.setattr(module, "measure", lambda pairs, seed: [MeasuredBits(draw, draw)])
     (found,) = ESTIMATORS["mine"](None, 0)
     assert found.bits.conclusive is kept
     if kept:

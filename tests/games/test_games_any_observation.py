@@ -15,7 +15,7 @@ from ptaudit.attacks.observed_density import Effort, every_record
 from ptaudit.games.identity import measure as identity
 from ptaudit.games.label import measure as label
 from ptaudit.games.mutual_information import measure as mutual_information
-from ptaudit.games.usable_information import measure as usable_information
+from ptaudit.games.usable_information import play as usable_information
 from ptaudit.views import View, sums
 from ptaudit.views.observation import TokenObservation
 

@@ -8,7 +8,7 @@ from identity_truth import gaussian, log_normal, student
 
 from ptaudit.attacks import observed_density
 from ptaudit.attacks.known import Known
-from ptaudit.attacks.likelihood_ratio import fit
+from ptaudit.attacks.likelihood_ratio import fit_likelihood_ratio
 from ptaudit.attacks.observed_density import Effort
 from ptaudit.estimate import identity_bits
 from ptaudit.games.common.crossfit import quarters
@@ -269,7 +269,7 @@ def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
 
     def watched_fit(known, *rest):
         seen.append({"known": index_of(known.tokens)})
-        return fit(known, *rest)
+        return fit_likelihood_ratio(known, *rest)
 
     def watched_shown(table, targets, fillers, *rest):
         seen.append({"candidates": set(targets.tolist()), "pool": set(fillers.tolist())})

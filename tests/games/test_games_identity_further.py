@@ -6,11 +6,11 @@ from identity_truth import exact_bits, gaussian
 from ptaudit.attacks.densities import Own
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Further, Known
-from ptaudit.attacks.likelihood_ratio import fit
+from ptaudit.attacks.likelihood_ratio import fit_likelihood_ratio
 from ptaudit.attacks.observed_density import Effort
 from ptaudit.games.identity.measure import measure
 from ptaudit.gradients import Dense
-from ptaudit.gradients.batches import BatchSums
+from ptaudit.gradients.matrices import BatchSums
 from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 
@@ -46,7 +46,8 @@ def test_what_is_chosen_is_said():
     tokens = gaussian(128, K, 1)[None]
     same, other = gaussian(1024, K, 2)[None], 1000.0 * gaussian(1024, K, 2)[None]
     fitted = [
-        fit(Own(tokens, VIEW, further=f), torch.Generator().manual_seed(0), Effort(64)) for f in (same, other, None)
+        fit_likelihood_ratio(Own(tokens, VIEW, further=f), torch.Generator().manual_seed(0), Effort(64))
+        for f in (same, other, None)
     ]
     assert [one.wider for one in fitted] == [True, False, False]
 
@@ -65,7 +66,10 @@ def test_where_nothing_is_seen_nothing_is_found():
 
 def test_more_batches_of_its_own_are_played_where_they_are_asked_for():
     own = Own(gaussian(256, K, 1)[None], VIEW)
-    few, many = (fit(own, torch.Generator().manual_seed(0), Effort(64, batches)).trials for batches in (1024, 4096))
+    few, many = (
+        fit_likelihood_ratio(own, torch.Generator().manual_seed(0), Effort(64, batches)).trials
+        for batches in (1024, 4096)
+    )
     assert sum(len(trial.secret) for trial in few) == 1024
     assert sum(len(trial.secret) for trial in many) == 4096
 

@@ -104,7 +104,7 @@ def test_too_few_records_are_inconclusive_with_the_number_needed(view, own, word
 
 
 def test_a_fixed_batch_needs_no_more_records_for_more_rounds():
-    assert inference.why_not(N, View("v", 32, rounds=8, fixed_batch=True)) == ""
+    assert inference.why_not_played(N, View("v", 32, rounds=8, fixed_batch=True)) == ""
 
 
 # Rounds

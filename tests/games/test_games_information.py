@@ -9,7 +9,7 @@ import torch
 
 from ptaudit.attacks.pairs import Encoded
 from ptaudit.games.mutual_information import measure as mutual_information
-from ptaudit.games.usable_information import measure as usable_information
+from ptaudit.games.usable_information import play as usable_information
 from ptaudit.views import View
 
 N = 4000

@@ -10,8 +10,7 @@ from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.distribution import measure as distribution
 from ptaudit.games.label import measure as label
 from ptaudit.games.property import measure as property
-from ptaudit.gradients.batches import BatchSums
-from ptaudit.gradients.matrices import Factors
+from ptaudit.gradients.matrices import BatchSums, Factors
 from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 

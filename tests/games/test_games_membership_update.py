@@ -11,7 +11,6 @@ from torch import nn
 
 from ptaudit.auditing.opening import open_session
 from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.session import read_tokens
 from ptaudit.games.game_play import run_game
 from ptaudit.games.membership import update
 from ptaudit.games.membership.info import UPDATE
@@ -62,8 +61,8 @@ def after_a_step(session, trained, lr=0.1, epoch=1):
                 parameter -= lr * parameter.grad
     model.zero_grad()
     reader = session.reader(model)
-    tokens = read_tokens(session, reader)
-    return EpochContext(session, epoch, 1, model, reader.layers, *tokens, reader, before)
+    inside, outside = (reader.read(*session.batch(side)) for side in (session.members, session.others))
+    return EpochContext(session, epoch, 1, model, reader.layers, inside.beside(outside), outside, reader, before)
 
 
 def auc(context):

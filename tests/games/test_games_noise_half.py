@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ptaudit.games.identity.noise_half import GRID, measure
+from ptaudit.games.identity.play import GRID, halving_noise
 from ptaudit.stats.estimate import Estimate
 
 CEILING = 8.0
@@ -23,20 +23,20 @@ def falling(half: float, width: float = 0.0):
 
 @pytest.mark.parametrize("half", [3e-4, 0.004, 0.05, 0.7])
 def test_an_even_decline_is_read_exactly(half):
-    (found,) = measure([QUIET], falling(half))
+    (found,) = halving_noise([QUIET], falling(half))
     assert found.value == pytest.approx(half, rel=1e-6)
     assert found.lo == pytest.approx(found.hi) == pytest.approx(half, rel=1e-6)
 
 
 def test_the_interval_is_where_that_of_the_bits_is_crossed():
-    (found,) = measure([QUIET], falling(0.02, width=1.0))
+    (found,) = halving_noise([QUIET], falling(0.02, width=1.0))
     assert found.lo == pytest.approx(0.02 * 10**-0.25, rel=1e-6)
     assert found.hi == pytest.approx(0.02 * 10**0.25, rel=1e-6)
 
 
 @pytest.mark.parametrize(("half", "end"), [(1e-6, GRID[0]), (50.0, GRID[-1])])
 def test_the_ends_of_the_grid_bound_it(half, end):
-    (found,) = measure([QUIET], falling(half))
+    (found,) = halving_noise([QUIET], falling(half))
     assert found.value == end
 
 
@@ -46,4 +46,4 @@ def test_who_is_far_from_the_ceiling_is_not_asked():
     def play(sigma):
         pytest.fail("nobody is tied")
 
-    assert not any(one.conclusive for one in measure([far, far], play))
+    assert not any(one.conclusive for one in halving_noise([far, far], play))

@@ -9,8 +9,7 @@ from torch import nn
 
 from ptaudit.games.attribute import latent as attribute
 from ptaudit.games.property import measure as property
-from ptaudit.gradients.batches import BatchSums
-from ptaudit.gradients.matrices import Factors
+from ptaudit.gradients.matrices import BatchSums, Factors
 from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 

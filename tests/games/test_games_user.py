@@ -199,13 +199,13 @@ def test_no_user_is_both_hers_and_a_candidate(view, monkeypatch):
     """Its own users are no candidates, a batch holds records of one user, and other clients are no candidates."""
     tokens, users = planted(6, 4, 0.6, 8, 200)
     table = torch.unique(users, return_inverse=True)[1]
-    seen, fit = [], user.fit
+    seen, fit = [], user.fit_users
 
     def watched(tokens, users, *rest):
         seen.append(set(users.tolist()))
         return fit(tokens, users, *rest)
 
-    monkeypatch.setattr(user, "fit", watched)
+    monkeypatch.setattr(user, "fit_users", watched)
     answers = user.play(Known(tokens, view), users, [[0]], 8, 0)["likelihood-ratio"]
     for half, its_own in zip(answers, seen[::2], strict=True):
         owner = table[half.batches.members]
@@ -223,8 +223,9 @@ def test_what_is_known_of_a_user_leaves_out_the_batch():
     tokens, users = planted(6, 4, 0.6, 9, 60)
     table = torch.unique(users, return_inverse=True)[1]
     generator = torch.Generator().manual_seed(0)
-    drawn = user_draws.draw(table, torch.arange(60), View("v", 2), 8, 100, generator)
-    shown = user._user_batches(drawn, tokens, table, TokenObservation(tokens), View("v", 2), generator)
+    users = user_draws.Users(table, (table[:0], table[:0]), 8, View("v", 2))
+    drawn = users.draw(torch.arange(60), 100, generator)
+    shown = user._user_batches(drawn, tokens, users, TokenObservation(tokens), generator)
     assert shown.count.tolist() == [4] * 60
     for game in range(60):
         own = tokens[0, table == drawn.user[game]].sum(0)

@@ -11,8 +11,7 @@ from ptaudit.attacks.boosted import fit_boosted
 from ptaudit.attacks.evidence import Algebra, Candidates
 from ptaudit.attacks.known import Known
 from ptaudit.games.user import measure as user
-from ptaudit.gradients.batches import BatchSums
-from ptaudit.gradients.matrices import Factors
+from ptaudit.gradients.matrices import BatchSums, Factors
 from ptaudit.views import View
 from ptaudit.views.observation import TokenObservation
 

@@ -7,11 +7,11 @@ from token_models import Readout
 from token_reference import assert_reads_truly, cross_entropy, per_record_gradients, project, relative
 from torch import nn
 
-from ptaudit.gradients.fallback import by_loop, by_vmap
 from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.layers import find_layers
 from ptaudit.gradients.projection import LayerSketch
 from ptaudit.gradients.record_losses import RecordLosses
+from ptaudit.gradients.whole_gradients import by_loop, by_vmap
 from ptaudit.model_input import mapped
 from ptaudit.sketches.reader import TokenReader
 

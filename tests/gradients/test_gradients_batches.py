@@ -3,8 +3,7 @@
 import torch
 
 from ptaudit.gradients import Dense
-from ptaudit.gradients.batches import BatchSums, at_once, cells_of
-from ptaudit.gradients.matrices import first
+from ptaudit.gradients.matrices import BatchSums, at_once, cells_of, first
 
 
 def test_pieces_are_as_large_as_asked_for_and_do_not_change_the_sums():

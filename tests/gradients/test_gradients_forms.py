@@ -9,9 +9,8 @@ from gradient_reference import batch_gradient, drawn, kept_of
 from torch import Tensor, nn
 
 from ptaudit.gradients import Dense, Factors, UsedRows
-from ptaudit.gradients.batches import BatchSums
 from ptaudit.gradients.keep import FACTORS, PROJECTED, WHOLE, KeptSketch
-from ptaudit.gradients.matrices import joined
+from ptaudit.gradients.matrices import BatchSums, joined
 
 
 def generator(seed=0):

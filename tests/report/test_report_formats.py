@@ -190,7 +190,7 @@ class TestJUnit:
 
     def test_comparisons_and_checks_are_refused(self):
         junit = open_format("junit")
-        for call in (lambda: junit.render_comparison(example_comparison()), lambda: junit.render_check(EXAMPLE_CHECK)):
+        for call in (lambda: junit.render(example_comparison()), lambda: junit.render(EXAMPLE_CHECK)):
             with pytest.raises(PtauditError, match="junit reports gates"):
                 call()
 
@@ -207,8 +207,8 @@ def test_markdown_tables_are_rectangular_even_with_bars_in_names():
 
 @pytest.mark.parametrize("name", TEXT_FORMATS)
 def test_a_comparison_lists_changed_rows_and_all_when_asked(name):
-    some = open_format(name).render_comparison(example_comparison(), Page())
-    every = open_format(name).render_comparison(example_comparison(), Page(all_rows=True))
+    some = open_format(name).render(example_comparison(), Page())
+    every = open_format(name).render(example_comparison(), Page(all_rows=True))
     assert "head.fc1" not in some
     assert "head.fc1" in every
     assert "0.85 [0.51, 1.19]" in some

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from example_run import CASES, EXAMPLE_CHECK, example_comparison, example_run, leaking_run, small_run
 
-from ptaudit.report import Page, open_format
+from ptaudit.report import Gates, Page, open_format
 
 GOLDEN = Path(__file__).parent / "golden"
 COLOR = replace(Page(), color=True)
@@ -32,20 +32,20 @@ TEXTS: dict[str, Callable[[], str]] = {
     "run.json": lambda: open_format("json").render(small_run(), Page()),
     "run.junit.xml": lambda: open_format("junit").render(example_run(), Page()),
     **{
-        f"gates.{name}.txt": lambda name=name: open_format(name).render_gates(example_run(), Page())
+        f"gates.{name}.txt": lambda name=name: open_format(name).render(Gates(example_run()), Page())
         for name in ("rich", "plain", "md", "json")
     },
     **{
-        f"comparison.{name}.txt": lambda name=name: open_format(name).render_comparison(example_comparison(), Page())
+        f"comparison.{name}.txt": lambda name=name: open_format(name).render(example_comparison(), Page())
         for name in ("rich", "plain", "md", "json")
     },
-    "comparison-all.rich.txt": lambda: open_format("rich").render_comparison(example_comparison(), ALL),
+    "comparison-all.rich.txt": lambda: open_format("rich").render(example_comparison(), ALL),
     **{
-        f"check.{name}.txt": lambda name=name: open_format(name).render_check(EXAMPLE_CHECK, Page())
+        f"check.{name}.txt": lambda name=name: open_format(name).render(EXAMPLE_CHECK, Page())
         for name in ("rich", "plain", "md", "json")
     },
     **{
-        f"selftest.{name}.txt": lambda name=name: open_format(name).render_selftest(CASES, Page())
+        f"selftest.{name}.txt": lambda name=name: open_format(name).render(CASES, Page())
         for name in ("rich", "plain", "md", "json")
     },
 }

@@ -54,7 +54,7 @@ def test_it_shows_runs_gates_and_checks(titles, folder):
     shown = CliRunner().invoke(app, ["show", str(folder), "--format", "titles"])
     assert (shown.exit_code, shown.stdout.splitlines()[0]) == (0, "ptaudit digits-lenet")
     assert shown.stdout == open_format("titles").render(example_run())
-    assert open_format("titles").render_check(EXAMPLE_CHECK).splitlines()[:2] == [
+    assert open_format("titles").render(EXAMPLE_CHECK).splitlines()[:2] == [
         "ptaudit check digits-lenet",
         "Columns",
     ]
@@ -73,7 +73,7 @@ def test_errors_and_help_list_it(titles):
     with pytest.raises(PtauditError, match="rich, plain, md, json, junit, titles"):
         open_format("html")
     with pytest.raises(PtauditError, match="use rich, plain, md, json or titles"):
-        open_format("junit").render_check(EXAMPLE_CHECK)
+        open_format("junit").render(EXAMPLE_CHECK)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(titles), str(Path(__file__).parents[2])])}
     command = [sys.executable, "-c", REGISTERED, "show", "--help"]
     text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout

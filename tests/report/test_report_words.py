@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ptaudit.report.document import Cell, Column, Grid, fit, natural_widths
+from ptaudit.report.document import Cell, Column, Grid, fit_to_width, natural_widths
 from ptaudit.report.words import (
     adversary_text,
     bounds_text,
@@ -95,7 +95,7 @@ GRID = Grid(
     ],
 )
 def test_a_narrow_page_shortens_names_then_drops_columns_never_numbers(width, titles, name):
-    fitted = fit(GRID, width)
+    fitted = fit_to_width(GRID, width)
     assert [column.title for column in fitted.columns] == titles
     assert natural_widths(fitted)[0] == name
     assert fitted.rows[0][1].text == "1.23 [1.00, 1.50]"

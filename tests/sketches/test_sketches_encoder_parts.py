@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ptaudit.sketches.encoders.base import Fitted
-from ptaudit.sketches.encoders.principal import components
+from ptaudit.sketches.encoders.network import components
 from ptaudit.sketches.encoders.scaling import Scaling
 
 

@@ -8,12 +8,18 @@ from torch import Tensor
 
 from ptaudit.errors import ModelError, PtauditError
 from ptaudit.progress import Silent
-from ptaudit.sketches.encoders import ENCODERS, WIDTH, Encoder, make
-from ptaudit.sketches.encoders.base import PAST
+from ptaudit.sketches.encoders import base
+from ptaudit.sketches.encoders.base import ENCODERS, PAST, WIDTH, Encoder
 
 LAYERS, DIM, BATCH = 3, 64, 64
 
 both = pytest.mark.parametrize("name", list(ENCODERS))
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Tokens of few numbers."""
+    monkeypatch.setattr(base, "WIDTH", 8)
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -72,7 +78,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @both
 def test_a_low_dimensional_family_is_reconstructed_whatever_its_scale(name):
-    encoder = make(name, LAYERS, DIM, seed=0)
+    encoder = Encoder(name, LAYERS, DIM, seed=0)
     found = encoder.fit(lambda g: flat(g), 60, Silent(), "fit")
     assert min(found.explained) > 0.95
     assert found.warning(["*", "a", "b", "c"]) == ""
@@ -80,8 +86,8 @@ def test_a_low_dimensional_family_is_reconstructed_whatever_its_scale(name):
 
 
 @both
-def test_noise_is_not_explained_beyond_what_so_many_numbers_hold(name):
-    encoder = make(name, LAYERS, DIM, seed=0, width=8)
+def test_noise_is_not_explained_beyond_what_so_many_numbers_hold(name, narrow):
+    encoder = Encoder(name, LAYERS, DIM, seed=0)
     found = encoder.fit(noise, 60, Silent(), "fit")
     for share, chance in zip(found.explained, found.chance):
         assert share < chance + 0.1
@@ -98,22 +104,22 @@ def test_records_learned_by_heart_are_not_explained_on_others():
     def from_(records: Tensor):
         return lambda g: records[:, torch.randint(40, (BATCH,), generator=g)]
 
-    encoder = make("autoencoder", LAYERS, DIM, seed=0)
+    encoder = Encoder("autoencoder", LAYERS, DIM, seed=0)
     by_heart = encoder.fit(from_(mine), 60, Silent(), "fit")
-    honest = make("autoencoder", LAYERS, DIM, seed=0).fit(from_(mine), 60, Silent(), "fit", check=from_(others))
+    honest = Encoder("autoencoder", LAYERS, DIM, seed=0).fit(from_(mine), 60, Silent(), "fit", check=from_(others))
     assert by_heart.explained[0] > 0.9
     assert honest.explained[0] < 0.3
 
 
-def test_an_autoencoder_bends_where_a_linear_one_cannot():
-    found = make("autoencoder", LAYERS, DIM, seed=0, width=8).fit(curved, 400, Silent(), "fit")
+def test_an_autoencoder_bends_where_a_linear_one_cannot(narrow):
+    found = Encoder("autoencoder", LAYERS, DIM, seed=0).fit(curved, 400, Silent(), "fit")
     for share, linear in list(zip(found.explained, found.linear))[1:]:
         assert 1.0 - share < 0.7 * (1.0 - linear)
 
 
 @both
 def test_a_planted_class_is_in_its_layer_and_in_all_layers_and_nowhere_else(name):
-    encoder = make(name, LAYERS, DIM, seed=0)
+    encoder = Encoder(name, LAYERS, DIM, seed=0)
     encoder.fit(lambda g: planted(g)[0], 60, Silent(), "fit")
     joint, first, second, third = accuracy(encoder)
     assert joint > 0.9
@@ -123,7 +129,7 @@ def test_a_planted_class_is_in_its_layer_and_in_all_layers_and_nowhere_else(name
 
 @both
 def test_a_row_depends_on_its_own_layer_alone(name):
-    encoder = make(name, LAYERS, DIM, seed=0)
+    encoder = Encoder(name, LAYERS, DIM, seed=0)
     encoder.fit(lambda g: planted(g)[0], 40, Silent(), "fit")
     x = planted(seeded(3))[0]
     other = x.clone()
@@ -136,11 +142,11 @@ def test_a_row_depends_on_its_own_layer_alone(name):
 
 @both
 def test_a_killed_run_goes_on_to_the_same_bytes(name):
-    whole, killed = make(name, LAYERS, DIM, seed=5), make(name, LAYERS, DIM, seed=5)
+    whole, killed = Encoder(name, LAYERS, DIM, seed=5), Encoder(name, LAYERS, DIM, seed=5)
     whole.fit(flat, 40, Silent(), "fit")
     killed.fit(flat, 40, Silent(), "fit")
     assert same(whole.state(), killed.state())
-    resumed = make(name, LAYERS, DIM, seed=5)
+    resumed = Encoder(name, LAYERS, DIM, seed=5)
     resumed.load(killed.state())
     x = flat(seeded(9))
     assert torch.equal(resumed.encode(x), whole.encode(x))
@@ -155,12 +161,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(name):
 def test_seeds_differ_and_the_state_survives_a_file(name, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    one, other = make(name, LAYERS, DIM, seed=0), make(name, LAYERS, DIM, seed=1)
+    one, other = Encoder(name, LAYERS, DIM, seed=0), Encoder(name, LAYERS, DIM, seed=1)
     for encoder in (one, other):
         encoder.fit(flat, 20, Silent(), "fit")
     assert not same(one.state(), other.state())
     save_file(one.state(), tmp_path / "encoder.safetensors")
-    fresh = make(name, LAYERS, DIM, seed=0)
+    fresh = Encoder(name, LAYERS, DIM, seed=0)
     fresh.load(load_file(tmp_path / "encoder.safetensors"))
     assert same(fresh.state(), one.state())
 
@@ -174,16 +180,16 @@ def test_nothing_is_learned_from_records_of_others(name):
     changed[:, 100:] *= 1e6
     states = []
     for all_ in (records, changed):
-        encoder = make(name, LAYERS, DIM, seed=0)
+        encoder = Encoder(name, LAYERS, DIM, seed=0)
         encoder.fit(lambda g, all_=all_: all_[:, torch.randint(100, (BATCH,), generator=g)], 20, Silent(), "fit")
         states.append(encoder.state())
     assert same(*states)
 
 
 @both
-def test_a_second_epoch_goes_on_from_the_first(name):
+def test_a_second_epoch_goes_on_from_the_first(name, narrow):
     """Untrained for a second time, the weights stay where the linear start is no better than they are."""
-    encoder = make(name, LAYERS, DIM, seed=0, width=8)
+    encoder = Encoder(name, LAYERS, DIM, seed=0)
     encoder.fit(curved, 300, Silent(), "fit")
     before = encoder.state()
     again = encoder.fit(curved, 0, Silent(), "fit")
@@ -194,15 +200,15 @@ def test_a_second_epoch_goes_on_from_the_first(name):
     assert changed.restarted == 1 + LAYERS
 
 
-def test_memory_of_past_epochs_is_bounded_and_used():
-    encoder = make("autoencoder", LAYERS, DIM, seed=0, width=8)
+def test_memory_of_past_epochs_is_bounded_and_used(narrow):
+    encoder = Encoder("autoencoder", LAYERS, DIM, seed=0)
     sizes = []
     for _ in range(PAST + 3):
         encoder.fit(curved, 1, Silent(), "fit")
         sizes.append(len(encoder.state()["past"]))
     assert sizes == [*range(1, PAST + 1), *[PAST] * 3]
     state = encoder.state()
-    forgetful = make("autoencoder", LAYERS, DIM, seed=0, width=8)
+    forgetful = Encoder("autoencoder", LAYERS, DIM, seed=0)
     forgetful.load({**state, "past": torch.zeros_like(state["past"])})
     for one in (encoder, forgetful):
         one.fit(curved, 20, Silent(), "fit")
@@ -225,7 +231,7 @@ def test_progress_is_told_of_every_step_and_ends_early():
             return task
 
     progress = Counting()
-    found = make("autoencoder", LAYERS, DIM, seed=0).fit(flat, None, progress, "fit")
+    found = Encoder("autoencoder", LAYERS, DIM, seed=0).fit(flat, None, progress, "fit")
     assert progress.steps == found.steps
     assert 0 < found.steps < 400
 
@@ -233,7 +239,7 @@ def test_progress_is_told_of_every_step_and_ends_early():
 @both
 @pytest.mark.parametrize(("layers", "dim"), [(1, 16), (2, 4)])
 def test_small_sketches_and_single_layers(name, layers, dim):
-    encoder = make(name, layers, dim, seed=0)
+    encoder = Encoder(name, layers, dim, seed=0)
     found = encoder.fit(lambda g: torch.randn(layers, 32, dim, generator=g), 20, Silent(), "fit")
     assert found.explained[1] > 0.99  # there is room for all of it
     assert encoder.encode(torch.randn(layers, 5, dim, generator=seeded(1))).isfinite().all()
@@ -246,7 +252,7 @@ def test_a_layer_without_variation_says_so_and_hurts_no_other(name):
         x[1] = 0.0
         return x
 
-    encoder = make(name, LAYERS, DIM, seed=0)
+    encoder = Encoder(name, LAYERS, DIM, seed=0)
     found = encoder.fit(dead, 40, Silent(), "fit")
     assert found.explained[2] != found.explained[2]  # NaN
     assert min(found.explained[i] for i in (0, 1, 3)) > 0.95
@@ -255,21 +261,21 @@ def test_a_layer_without_variation_says_so_and_hurts_no_other(name):
 
 
 def test_what_cannot_be_learned_from_is_refused():
-    encoder = make("autoencoder", LAYERS, DIM, seed=0)
+    encoder = Encoder("autoencoder", LAYERS, DIM, seed=0)
     with pytest.raises(RuntimeError, match="fit"):
         encoder.encode(flat(seeded(0)))
     with pytest.raises(ModelError, match="not finite"):
         encoder.fit(lambda g: flat(g) * torch.nan, 1, Silent(), "fit")
     with pytest.raises(ValueError, match="autoencoder, transformer"):
-        make("sketch", LAYERS, DIM, seed=0)
+        Encoder("sketch", LAYERS, DIM, seed=0)
     with pytest.raises(PtauditError, match="does not fit"):
-        encoder.load(make("autoencoder", LAYERS + 1, DIM, seed=0).state())
+        encoder.load(Encoder("autoencoder", LAYERS + 1, DIM, seed=0).state())
     with pytest.raises(PtauditError, match="does not fit"):
-        encoder.load(make("transformer", LAYERS, DIM, seed=0).state())
+        encoder.load(Encoder("transformer", LAYERS, DIM, seed=0).state())
 
 
 def test_a_record_that_is_not_finite_spoils_its_own_token_alone():
-    encoder = make("autoencoder", LAYERS, DIM, seed=0)
+    encoder = Encoder("autoencoder", LAYERS, DIM, seed=0)
     encoder.fit(flat, 20, Silent(), "fit")
     x = flat(seeded(1))
     clean = encoder.encode(x)
@@ -288,7 +294,7 @@ def test_on_a_gpu_it_is_nearly_the_same(name):
         pytest.skip("no CUDA device")
     found = []
     for device in ("cpu", "cuda"):
-        encoder = make(name, LAYERS, DIM, seed=0, device=device)
+        encoder = Encoder(name, LAYERS, DIM, seed=0, device=device)
         fitted = encoder.fit(lambda g: planted(g)[0], 40, Silent(), "fit")
         tokens = encoder.encode(planted(seeded(3))[0])
         assert tokens.device.type == device

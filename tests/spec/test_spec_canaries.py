@@ -13,8 +13,8 @@ from test_spec_schema import fits
 
 from ptaudit.errors import SpecError
 from ptaudit.spec.load import dump, load
+from ptaudit.spec.model import json_schema
 from ptaudit.spec.registry import GAMES
-from ptaudit.spec.schema import json_schema
 
 Write = Callable[..., Path]
 

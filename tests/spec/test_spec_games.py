@@ -13,7 +13,7 @@ from test_spec_schema import fits
 
 from ptaudit.errors import SpecError
 from ptaudit.spec.load import dump, load
-from ptaudit.spec.schema import json_schema
+from ptaudit.spec.model import json_schema
 
 Write = Callable[..., Path]
 

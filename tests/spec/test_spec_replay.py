@@ -10,8 +10,8 @@ from test_spec_schema import fits
 
 from ptaudit.errors import SpecError
 from ptaudit.spec.load import dump, load
+from ptaudit.spec.model import json_schema
 from ptaudit.spec.numbering import number as numbering
-from ptaudit.spec.schema import json_schema
 
 WALK = """\
 version: 1

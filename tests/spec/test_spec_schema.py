@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ptaudit.cli.init import write_template
 from ptaudit.spec.load import dump, load
-from ptaudit.spec.schema import json_schema
-from ptaudit.spec.template import write_template
+from ptaudit.spec.model import json_schema
 
 Write = Callable[..., Path]
 Schema = dict[str, Any]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from ptaudit.cli.init import write_template
 from ptaudit.errors import PtauditError
 from ptaudit.spec.entry import parse_entry
 from ptaudit.spec.load import load
-from ptaudit.spec.template import write_template
 
 
 def test_it_can_be_loaded(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 from ptaudit.defenses.dp.settings import DpSgdSpec
 from ptaudit.errors import SpecError
 from ptaudit.spec.load import dump, load
-from ptaudit.spec.model import SamSpec
-from ptaudit.spec.schema import json_schema
+from ptaudit.spec.model import SamSpec, json_schema
 
 Write = Callable[..., Path]
 

@@ -11,7 +11,7 @@ import pytest
 from ptaudit.defenses.dp.accounting import dp_of
 from ptaudit.errors import SpecError
 from ptaudit.spec.load import dump, load
-from ptaudit.spec.schema import json_schema
+from ptaudit.spec.model import json_schema
 from ptaudit.spec.train import SamSpec
 
 Write = Callable[..., Path]

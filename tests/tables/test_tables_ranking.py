@@ -7,8 +7,7 @@ import math
 from table_builders import lost_row, make_row, make_run
 
 from ptaudit.report.summary import summarise
-from ptaudit.tables.ranking import noise_halves, noise_of, rank
-from ptaudit.tables.summary import most_leaking, summary
+from ptaudit.tables.summary import most_leaking, noise_halves, noise_of, rank, summary
 from ptaudit.tables.table import Table
 
 NAN = math.nan

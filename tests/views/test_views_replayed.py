@@ -26,13 +26,13 @@ from replayed_case import (
 )
 from torch import nn
 
-from ptaudit.gradients.batches import BatchSums
+from ptaudit.gradients.matrices import BatchSums
 from ptaudit.model_input import call, rows
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.views import View, gradients
 from ptaudit.views.gradients import BatchGradients
 from ptaudit.views.joint import Joint
-from ptaudit.views.replayed import ReplayedObservation, batch_gradients, why_not
+from ptaudit.views.replayed import ReplayedObservation, batch_gradients, why_not_shown
 from ptaudit.views.view import Update
 
 
@@ -62,11 +62,14 @@ def test_every_way_to_a_gradient_is_the_same(name, monkeypatch):
     whole = BatchGradients(reader.source, x, y)
     assert whole._vmap_holds == (name != "branching")
     assert whole._table is not None
-    ways = [read(whole), read(BatchGradients(reader.source, x, y, table=False))]
+    with monkeypatch.context() as patched:
+        patched.setattr(gradients, "TABLE_BYTES", 0)
+        bare, plain = (BatchGradients(reader.source, x, y) for _ in range(2))
+    assert bare._table is None
+    ways = [read(whole), read(bare)]
     monkeypatch.setattr(gradients, "_AT_ONCE", 2)
     monkeypatch.setattr(gradients, "_TABLE_CELLS", 1)
-    ways += [read(BatchGradients(reader.source, x, y)), read(BatchGradients(reader.source, x, y, table=False))]
-    plain = BatchGradients(reader.source, x, y, table=False)
+    ways += [read(whole), read(bare)]
     plain._vmap_holds = False
     ways.append(read(plain))
     for way in ways:
@@ -198,11 +201,11 @@ def test_randomness_is_the_generators_alone(kind):
 
 def test_views_that_make_no_sense_are_refused():
     model = sample("mlp", features=7, num_classes=3)
-    assert why_not(View("v", 2, defense=SIGN), model, 3) == ""
-    assert why_not(View("v", 2, update=Update(2, 0.1), defense=SIGN), model, 3) == ""
-    assert "clipping and noise" in why_not(View("v", 2, clip=1.0, noise_std=1.0, update=Update(2, 0.1)), model, 3)
-    assert "clipping and noise" in why_not(View("v", 2, clip=1.0, defense=SIGN), model, 3)
-    assert "class" in why_not(View("v", 2, defense=label_dp(epsilon=1.0).with_prior(1.0, 1.0, 1.0)), model, None)
+    assert why_not_shown(View("v", 2, defense=SIGN), model, 3) == ""
+    assert why_not_shown(View("v", 2, update=Update(2, 0.1), defense=SIGN), model, 3) == ""
+    assert "clipping and noise" in why_not_shown(View("v", 2, clip=1.0, noise_std=1.0, update=Update(2, 0.1)), model, 3)
+    assert "clipping and noise" in why_not_shown(View("v", 2, clip=1.0, defense=SIGN), model, 3)
+    assert "class" in why_not_shown(View("v", 2, defense=label_dp(epsilon=1.0).with_prior(1.0, 1.0, 1.0)), model, None)
     for steps, lr in ((0, 0.1), (1, 0.0), (2, float("nan"))):
         with pytest.raises(ValueError, match="at least one step"):
             Update(steps, lr)

@@ -11,6 +11,7 @@ Tyler, 1991) and radial tails are in the family. So are sub-tokens, and on these
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,11 @@ class Axes:
     unseen: Tensor
     variances: Tensor
 
+    @functools.cached_property
+    def squares(self) -> Tensor:
+        """Of the unseen ones."""
+        return self.unseen.square()
+
 
 def likelihoods(known: Tensor, secrets: Tensor, values: int, unseen: Tensor, seed: int = 0) -> Tensor:
     """Log-likelihoods of every value, see `observations.PosteriorFamily`; nothing is random."""
@@ -75,12 +81,11 @@ def likelihoods(known: Tensor, secrets: Tensor, values: int, unseen: Tensor, see
 
 def _pooled(axes: Axes, root: Tensor, hidden: Tensor) -> tuple[list[Tensor], Tensor]:
     """Log-densities with one scatter, shrunk to a sphere and refined; and the variances of the last."""
-    squares = axes.unseen.square()
     shrunk, kept = torch.ones_like(axes.variances), axes.variances.new_zeros(len(axes.variances))
     found = []
     for _ in range(2):
         shrunk, kept = _shrunk(axes, shrunk, kept)
-        found.append(_common(axes, squares, shrunk, kept, root, hidden))
+        found.append(_common(axes, shrunk, kept, root, hidden))
     return found, shrunk
 
 
@@ -110,7 +115,7 @@ def _shrunk(axes: Axes, before: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     return torch.maximum(shrunk, least), 1.0 - intensity + intensity * scale * kept
 
 
-def _common(axes: Axes, squares: Tensor, variances: Tensor, kept: Tensor, root: Tensor, hidden: Tensor) -> Tensor:
+def _common(axes: Axes, variances: Tensor, kept: Tensor, root: Tensor, hidden: Tensor) -> Tensor:
     """Log-densities `(V, tails, R, u, K)` with one scatter within all classes.
 
     In units of the variances that scatter is W = I - U^T D U for the class means U with weights D, and by Woodbury
@@ -118,7 +123,6 @@ def _common(axes: Axes, squares: Tensor, variances: Tensor, kept: Tensor, root: 
 
     Args:
         axes: the known observations times the root of their weight.
-        squares: of the unseen ones.
         variances: along the axes, `(R, d)`.
         kept: the sample's own share in them, `(R,)`.
         root: root of the weight of each known observation, `(R, n)`.
@@ -137,7 +141,7 @@ def _common(axes: Axes, squares: Tensor, variances: Tensor, kept: Tensor, root: 
     directions = torch.cat([means, bent], 2) / variances.sqrt()[:, None]
     seen = axes.unseen @ directions.permute(1, 3, 0, 2).flatten(2)
     along, across = torch.unflatten(seen, 2, (versions, 2, values)).permute(3, 2, 0, 1, 4)
-    length = (squares @ (1.0 / variances)[..., None]) + means.square().sum(-1)[:, :, None]
+    length = (axes.squares @ (1.0 / variances)[..., None]) + means.square().sum(-1)[:, :, None]
     curved = across[..., None, :] - (means @ bent.mT)[:, :, None]
     distances = (length - 2.0 * along).clamp_min_(0.0) + curved.square_().sum(-1)
     return torch.stack([log_density(distances, nu, variances.shape[1]) for nu in RADIAL_DEGREES], 1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.batch.observations import FitObservations, PlayedObservations
-from ptaudit.attacks.stacking import Stack, fit_stack
+from ptaudit.attacks.stacking import FittedStack, fit_stack
 
 MOST = 24
 """Most opinions in a stack, the best ones."""
@@ -101,7 +101,7 @@ def _drawn_at_once(opinions: Sequence[Opinion]) -> list[list[Opinion]]:
 
 def _stack(
     opinions: Sequence[Opinion], asked: Versions, choose: FitObservations, version: int, rounds: int
-) -> tuple[Stack, list[Opinion]]:
+) -> tuple[FittedStack, list[Opinion]]:
     """The weights of the best opinions, and these."""
     order = torch.stack([one.bits[version] for one in opinions]).argsort(descending=True, stable=True)
     mine = [opinions[int(place)] for place in order[:MOST]]

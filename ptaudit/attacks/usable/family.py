@@ -78,6 +78,10 @@ class Path(Protocol):
         """
 
 
+Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Known tokens `(L, n, d)`, what they hide `(V, n, K)` and unseen tokens `(L, m, d)` -> answers `(V, A, L, m, K)`."""
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of predictors.
@@ -99,15 +103,21 @@ class Family:
         """Number of settings among which one is chosen, at most."""
         return len(self.feature_maps) * self.points
 
+    def predictor(self, discrete: bool, seed: int) -> Predictor:
+        """Every feature map and every point of the path is a setting; all rows are fitted as one batched program, with
+        the same draws whenever it is asked."""
+        path, maps = self.classes if discrete else self.numbers, self.feature_maps
+
+        def predict(known: Tensor, secrets: Tensor, unseen: Tensor) -> Tensor:
+            seen, met = (torch.cat(same) for same in zip(*(mapped(one, known, unseen) for one in maps)))
+            found = path(seen, secrets, met, torch.Generator().manual_seed(seed))
+            return torch.unflatten(found, 2, (len(maps), len(known))).flatten(1, 2)
+
+        return predict
+
     def ratios(self, known: Tensor, secrets: Tensor, values: int, unseen: Tensor, seed: int) -> Tensor:
-        """As posteriors over observed batches, see `observations.PosteriorFamily`: every feature map and every point of
-        the path is a setting; all rows are fitted as one batched program."""
+        """As posteriors over observed batches, see `observations.PosteriorFamily`."""
         hidden = one_hot(secrets, values).float()
-        one, two = known.float(), unseen.float()
-        seen, met = (
-            torch.cat(same) for same in zip(*(mapped(feature_map, one, two) for feature_map in self.feature_maps))
-        )
-        found = self.classes(seen, hidden, met, torch.Generator().manual_seed(seed))
-        found = torch.unflatten(found, 2, (len(self.feature_maps), len(known))).flatten(1, 2)
+        found = self.predictor(True, seed)(known.float(), hidden, unseen.float())
         frequency = (hidden.sum(1) + 1.0) / (hidden.shape[1] + values)
         return found - frequency.log()[:, None, None, None]

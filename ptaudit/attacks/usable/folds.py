@@ -14,7 +14,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from ptaudit.attacks.usable.family import Family, mapped
+from ptaudit.attacks.usable.family import Predictor
 
 FOLDS = 4
 """Folds, where the caller has none of its own."""
@@ -76,35 +76,26 @@ def given(record: Tensor, fold: Tensor) -> Folds:
     return Folds(fold, place, of_record, len(names))
 
 
-def cross_predictions(
-    tokens: Tensor, secrets: Tensor, folds: Folds, family: Family, discrete: bool, seed: int
-) -> Tensor:
+def cross_predictions(tokens: Tensor, secrets: Tensor, folds: Folds, predict: Predictor) -> Tensor:
     """What the predictors that did not see a row's fold say of it.
 
     Args:
         tokens: `(L, G, d)`.
         secrets: V versions, `(V, G, K)`, see `family.Path`.
         folds: of the rows.
-        family: of the predictors.
-        discrete: whether the secrets are classes.
-        seed: of the fits, the same for every pair of folds.
+        predict: see `Family.predictor`.
 
     Returns:
         `(V, A, L, G, folds, K)` for A settings (feature maps and points of the path): the fifth place is the other fold
         that the predictor did not see; a row's own fold there is empty.
     """
-    path = family.classes if discrete else family.numbers
     peak = tokens.abs().amax((1, 2), keepdim=True).clamp_min(1e-200)
     tokens, secrets = (tokens / peak).float(), secrets.float()
     out = torch.empty(0)
     for pair in combinations(range(folds.count), 2):
         away = (folds.fold == pair[0]) | (folds.fold == pair[1])
         here = ~away
-        feature_maps = [mapped(feature_map, tokens[:, here], tokens[:, away]) for feature_map in family.feature_maps]
-        known, unseen = (torch.cat(same) for same in zip(*feature_maps))
-        generator = torch.Generator().manual_seed(seed)
-        found = path(known, secrets[:, here], unseen, generator)
-        found = torch.unflatten(found, 2, (len(feature_maps), len(tokens))).flatten(1, 2)
+        found = predict(tokens[:, here], secrets[:, here], tokens[:, away])
         if not len(out):
             versions, settings, rows, _, outputs = found.shape
             out = found.new_zeros(versions, settings, rows, tokens.shape[1], folds.count, outputs)

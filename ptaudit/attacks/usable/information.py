@@ -96,7 +96,7 @@ def measure(told: LabelledTokens, groups: Sequence[Sequence[int]], family: str, 
     wrong = mismatched(record, parts.fold, generator).to(secret.device)
     finite = torch.isfinite(tokens).flatten(1).all(1)
     usable = torch.where(finite[:, None, None], tokens, 0.0)
-    real, null = _play(usable, [secret, secret[wrong]], parts, load(OF_TOKENS[family]), discrete, seed)
+    real, null = _play(usable, [secret, secret[wrong]], parts, load(OF_TOKENS[family]), seed)
     scored, null_bits = _of_groups(real, groups, parts), _of_groups(null, groups, parts)[0].mean(-1)
     found = {"bits": _estimates(scored[0], null_bits, _entropy(secret, parts) if discrete else math.nan, parts, seed)}
     if discrete:
@@ -107,17 +107,16 @@ def measure(told: LabelledTokens, groups: Sequence[Sequence[int]], family: str, 
     return {metric: [e if fine else lost for e, fine in zip(row, whole)] for metric, row in found.items()}
 
 
-def _play(
-    tokens: Tensor, versions: Sequence[Tensor], folds: Folds, family: Family, discrete: bool, seed: int
-) -> list[FoldScores]:
+def _play(tokens: Tensor, versions: Sequence[Tensor], folds: Folds, family: Family, seed: int) -> list[FoldScores]:
     """Every version of the secret, as many layers at a time as memory bears."""
+    discrete = not versions[0].is_floating_point()
     width = int(versions[0].max()) + 1 if discrete else versions[0].shape[1]
     hidden = torch.stack([one_hot(secret, width) if discrete else secret for secret in versions])
     score = scores.of_classes if discrete else scores.of_numbers
     cells = len(versions) * family.settings * tokens.shape[1] * folds.count * width
-    parts = []
+    predict, parts = family.predictor(discrete, seed), []
     for some in torch.split(tokens, max(1, _CELLS // cells)):
-        answers = cross_predictions(some, hidden, folds, family, discrete, seed)
+        answers = cross_predictions(some, hidden, folds, predict)
         parts.append([score(answer, secret, folds) for answer, secret in zip(answers, versions)])
     return [
         (folds.record_means(torch.cat([scored for scored, _ in same], 1)), torch.cat([bits for _, bits in same]))

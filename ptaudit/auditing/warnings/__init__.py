@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ptaudit.auditing.warnings import data, epochs, games, model, training
+from ptaudit.auditing.warnings import data, epochs, games, training
 from ptaudit.auditing.warnings.subject import Subject
 
 Warn = Callable[[Subject], Iterator[str]]
@@ -22,13 +22,13 @@ def _alarm(about: Subject) -> Iterator[str]:
 
 OF_TABLES: tuple[Warn, ...] = (
     _unreliable_epochs,
-    model.batch_norm,
-    model.dropout,
+    training.batch_norm,
+    training.dropout,
     data.users_on_both_sides,
     data.equal_records,
     data.levels_of_held_out_records,
     data.fewer_classes_than_outputs,
-    model.outputs_that_are_no_logits,
+    training.outputs_that_are_no_logits,
     data.ignored_labels,
     data.augmentation,
     data.few_held_out_records,

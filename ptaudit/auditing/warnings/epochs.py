@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ptaudit.context.session import Session
-from ptaudit.errors import PtauditError
+from ptaudit.errors import PtauditError, listed
 from ptaudit.gradients.agreement import ERRORS
 from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.model_input import call, rows, to_device
@@ -89,7 +89,7 @@ def _of_zeros(tokens: Tokens) -> Iterator[tuple[str, str]]:
         if count >= LAYER_WITHOUT * (n - without)
     ]
     if named:
-        yield _LAYER, ", ".join(named[:_LAYERS]) + (f" and {len(named) - _LAYERS} more" if len(named) > _LAYERS else "")
+        yield _LAYER, listed(named, _LAYERS)
 
 
 def _of_modes(session: Session, model: nn.Module) -> Iterator[tuple[str, str]]:

@@ -49,7 +49,7 @@ class Probe:
         return unit
 
 
-def fit(gradients: Tensor, secrets: Tensor) -> Probe:
+def fit_probe(gradients: Tensor, secrets: Tensor) -> Probe:
     """Logistic regression in the n coordinates that n gradients span: the same solution, whatever d is.
 
     The penalty is chosen on every third of them. Time grows with n squared times d: some hundred batches will do.

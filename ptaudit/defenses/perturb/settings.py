@@ -76,11 +76,11 @@ class PerturbDefense(DefenseSpec):
         return self.with_probe(defender.gradients(own, batches), about)
 
     def with_probe(self, gradients: Tensor, secrets: Tensor) -> PerturbDefense:
-        """The same with a probe of the secrets `(n,)` fitted on gradients `(n, d)`; see `fit`."""
-        from ptaudit.defenses.perturb.probe import fit
+        """The same with a probe of the secrets `(n,)` fitted on gradients `(n, d)`; see `fit_probe`."""
+        from ptaudit.defenses.perturb.probe import fit_probe
 
         ready = self.model_copy()
-        ready._probe = fit(gradients, secrets)
+        ready._probe = fit_probe(gradients, secrets)
         return ready
 
     def gradient(self, gradients: Tensor, generator: torch.Generator) -> Tensor:

@@ -12,12 +12,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.attacks import beside
-from ptaudit.attacks.beside import Scored
 from ptaudit.attacks.counterfactual import Belief, CandidateGames, prepare
-from ptaudit.attacks.evidence import Algebra, Evidence, Statistic, statistics_of
+from ptaudit.attacks.evidence import Algebra, Evidence, Scored, Statistic, stacked_or_alone, statistics_of
 from ptaudit.games.attribute.latent import drawing, why_not_values
-from ptaudit.games.common.batch_secret import Found, Half, draw_halves, lost, observe, scored, why_not
+from ptaudit.games.common.batch_secret import (
+    FoundByAdversary,
+    Half,
+    draw_halves,
+    lost,
+    observe_batches,
+    scored,
+    why_not_played,
+)
 from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.observed_view import ObservedView, asked
 from ptaudit.views.knowledge import Asked
@@ -57,7 +63,7 @@ MATRIX_GAMES = 1024
 
 def measure(
     secret: Tensor, prior: Tensor, observed: ObservedView, known: Counterfactuals, plain: Counterfactuals | None
-) -> Found:
+) -> FoundByAdversary:
     """Play the game with the white-box likelihood ratio.
 
     Args:
@@ -74,13 +80,16 @@ def measure(
     secret, prior = secret.long().cpu(), prior.double().cpu()
     n, view = len(secret), observed.view
     players = asked([ADVERSARY], plain, observed.late)
-    if reason := why_not_values(secret) or why_not(n, view, observed.own) or _why_not_known(known, plain):
+    if reason := why_not_values(secret) or why_not_played(n, view, observed.own) or _why_not_known(known, plain):
         return lost([ADVERSARY], observed, reason, n)
     generator = torch.Generator().manual_seed(observed.seed)
     answers: dict[Asked, list[Answers]] = {who: [] for who in players}
     for half in draw_halves(drawing(secret, prior, view), secret, observed, generator):
         half = half if known.algebra is None else some_of(half, MATRIX_GAMES)
-        views, wrong = observe(observed.now, half.played, view, generator), guessed(half.played.prior, generator)
+        views, wrong = (
+            observe_batches(observed.now, half.played, view, generator),
+            guessed(half.played.prior, generator),
+        )
         for who, knows in zip(players, (known, plain)):
             if knows is not None:
                 log_q, null = _answers(half, views, knows, observed, generator)
@@ -94,7 +103,9 @@ def _answers(
     """Log-posteriors of the played games, real and null, `(P, G, A)` each."""
     view = observed.view
     lines = groups = observed.groups
-    fit, choose = (_asked(knows, b, observe(knows.observation, b, view, generator)) for b in (half.fit, half.choose))
+    fit, choose = (
+        _asked(knows, b, observe_batches(knows.observation, b, view, generator)) for b in (half.fit, half.choose)
+    )
     wrong = guessed(half.choose.prior, generator)
     noise = knows.noise_std if knows.linear and view.others == 0 and knows.noise_std > 0.0 else None
     if noise is not None and view.fixed_batch:
@@ -115,10 +126,10 @@ def _answers(
     for version, (fitted, asked_for) in enumerate(
         ((half.fit.secret, half.choose.secret), (guessed(half.fit.prior, generator), wrong))
     ):
-        told = Scored(known[version], choosing, half.choose.prior)
-        shown = Scored(played[version], playing, half.played.prior)
         evidence = Evidence.fit(fitting[0], fitted)
-        found.append(beside.answer(evidence, told, asked_for, shown, lines, algebra.seen.random))
+        told = Scored(known[version], evidence.of_rounds(choosing), half.choose.prior)
+        shown = Scored(played[version], evidence.of_rounds(playing), half.played.prior)
+        found.append(stacked_or_alone(told, asked_for, shown, evidence.of_lines(lines), algebra.seen.random))
     return found[0], found[1]
 
 

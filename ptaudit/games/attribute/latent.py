@@ -12,16 +12,18 @@ import torch
 from torch import Tensor
 
 from ptaudit.games.common import batch_secret
-from ptaudit.games.common.batch_secret import Found, cycled, lost
+from ptaudit.games.common.batch_secret import FoundByAdversary, cycled, lost
 from ptaudit.games.common.batches import Batches, with_others
-from ptaudit.games.common.observed_view import Draw, ObservedView
+from ptaudit.games.common.observed_view import DrawBatches, ObservedView
 from ptaudit.views.view import View
 
 RECORDS_PER_VALUE = 12
 """Fewest records of a second value: two in every part."""
 
 
-def measure(secret: Tensor, observed: ObservedView, families: Sequence[str], ceiling: float | None = None) -> Found:
+def measure(
+    secret: Tensor, observed: ObservedView, families: Sequence[str], ceiling: float | None = None
+) -> FoundByAdversary:
     """Play the game; see `batch_secret.measure`.
 
     Args:
@@ -41,7 +43,7 @@ def measure(secret: Tensor, observed: ObservedView, families: Sequence[str], cei
     return batch_secret.measure(draw, codes, observed, families, ceiling)
 
 
-def drawing(codes: Tensor, prior: Tensor, view: View) -> Draw:
+def drawing(codes: Tensor, prior: Tensor, view: View) -> DrawBatches:
     """Batches whose first record has a known value.
 
     Args:

@@ -21,9 +21,10 @@ from ptaudit.errors import SpecError
 from ptaudit.games.attribute import known_rest, latent
 from ptaudit.games.attribute.info import NOT_BY_INPUT, AttributeGame
 from ptaudit.games.attribute.known_rest import ADVERSARY, Counterfactuals
-from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.common.batch_secret_play import ProbedPlay, ViewGame, play, players_of
+from ptaudit.games.common.batch_secret import FoundByAdversary
+from ptaudit.games.common.batch_secret_play import ProbedPlay, observed_by, play, players_of
 from ptaudit.games.common.column import check_classes
+from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.games.common.settings import attribute_of
 from ptaudit.views import View
 
@@ -40,18 +41,18 @@ class AttributePlay(ProbedPlay[AttributeGame]):
         """Scores on a view."""
         if not is_input(context.session, game):
             return super().on_view(context, game, view)
+        sheet, late = ScoreSheet.of(context, game, view), game.weights == "late"
         players = players_of(game, view, [ADVERSARY], "rest")
-        sheet = ScoreSheet.of(context, game, view)
-        return play(sheet, game, view, players, lambda board: _input(context, game, view, board))
+        return play(sheet, players, late, lambda: _input(sheet, game, observed_by(sheet, late, game.own_records)))
 
-    def measure(self, context: EpochContext, game: AttributeGame, view: View, board: ViewGame) -> Found:
+    def measure(self, context: EpochContext, game: AttributeGame, observed: ObservedView) -> FoundByAdversary:
         """What every family finds who knows nothing of the record."""
         session = context.session
         column = session.records.columns[attribute_of(game, session.spec)]
         secret = attribute_secret(column[session.members])
         values = torch.from_numpy(np.where(secret.known, secret.values, -1))
         others = torch.from_numpy(secret.codes_of(column[session.others]))
-        return latent.measure(values, board.observed(view, game, context.seed, others), game.adversary)
+        return latent.measure(values, observed.beside(others), game.adversary)
 
     def check(self, session: Session, game: AttributeGame) -> None:
         """Refuses attributes that are no classes; who plays depends on whether it is an input that can be tried out."""
@@ -94,27 +95,28 @@ def _check_players(session: Session, game: AttributeGame) -> None:
             raise SpecError(what, where=f"gate {gate.id}", remedy=f"there are: {', '.join(players)}")
 
 
-def _input(context: EpochContext, game: AttributeGame, view: View, board: ViewGame) -> Found:
+def _input(sheet: ScoreSheet, game: AttributeGame, seen: ObservedView) -> FoundByAdversary:
+    context, places, view = sheet.context, sheet.places, seen.view
     session = context.session
     name = attribute_of(game, session.spec)
     codes = session.records.fields[name].codes[session.members]
     prior = torch.from_numpy(_prior(context, name))
-    about, seen = known_by(context, board.late), board.observations
+    about = known_by(context, seen.late)
     noisy = view.noise_std > 0.0
     # A view that does not add up is taken to show a record's own token, or what it shows of the record alone, and
     # something else.
     shown = view if view.linear else undefended(view)
-    candidates = counterfactual(about, shown, board.places, name, noisy)
-    alone = None if view.linear else counterfactual_alone(about, view, board.places, name)
-    versions = None if board.late else counterfactual_gradients(about, shown, board.places, name)
+    candidates = counterfactual(about, shown, places, name, noisy)
+    alone = None if view.linear else counterfactual_alone(about, view, places, name)
+    versions = None if seen.late else counterfactual_gradients(about, shown, places, name)
     algebra = None if versions is None else Algebra(seen.now, Candidates(versions, view.noise_std, sums=view.linear))
     known = Counterfactuals(seen.known, candidates, view.linear, view.noise_std, alone, algebra)
     plain = None
     if seen.plain is not None:
         bare = undefended(view)
-        plain = Counterfactuals(seen.plain, counterfactual(about, bare, board.places, name, noisy), bare.linear)
+        plain = Counterfactuals(seen.plain, counterfactual(about, bare, places, name, noisy), bare.linear)
     secret = torch.from_numpy(codes)
-    return known_rest.measure(secret, prior, board.observed(view, game, context.seed), known, plain)
+    return known_rest.measure(secret, prior, seen, known, plain)
 
 
 def _prior(context: EpochContext, name: str) -> NDArray[np.float64]:

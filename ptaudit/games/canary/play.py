@@ -18,7 +18,7 @@ from ptaudit.context.memo import Key
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.training_canaries import TrainingCanaries, scores, spent
 from ptaudit.games.canary.info import CanaryGame
-from ptaudit.games.canary.scores import NO_NOISE, CanaryTokens, known_others, unknown_others
+from ptaudit.games.canary.scores import NO_NOISE, CanaryTokens, Metrics, known_others, unknown_others
 from ptaudit.games.game_play import GamePlay
 from ptaudit.spec.canaries import ATTACK, ONE_RUN, STEP_TESTS, About, CanarySpec, adversary
 from ptaudit.stats.epsilon import Adjacency, Guesses, count_correct, one_run
@@ -27,13 +27,11 @@ from ptaudit.stats.roc import auc_estimate
 from ptaudit.views import View
 from ptaudit.views.joint import mixed
 from ptaudit.views.knowledge import Asked, Knows
-from ptaudit.views.records_needed import why_not as why_too_few
+from ptaudit.views.records_needed import why_too_few
 
 _CHANGES: dict[About, Adjacency] = {"attribute": "replace-one", "membership": "add/remove"}
 _SHARE = 0.25
 """Of the canaries of a training, the share guessed to have one secret, and the share guessed to have the other."""
-
-Metrics = Mapping[str, Estimate]
 
 
 class CanaryPlay(GamePlay[CanaryGame]):

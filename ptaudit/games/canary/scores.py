@@ -9,7 +9,6 @@ adversary does not know the others and looks at tokens with a linear discriminan
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,7 +163,7 @@ def unknown_others(tokens: CanaryTokens, view: View, games: int, seed: int) -> M
         return {"auc": _clipped(area), "bits": _clipped(bits)}
     halves = shuffled_halves(len(tokens.others), torch.Generator().manual_seed(seed))
     each = max(1, round(games / (4 * count)))
-    played = [_play(tokens, halves[1 - i], halves[i], view, each, [seed, i]) for i in range(2)]
+    played = [_play(tokens, (halves[1 - i], halves[i]), view, each, [seed, i]) for i in range(2)]
     if not all(np.isfinite(score).all() for one in played for score in one.scores.values()):
         lost = inconclusive("scores that are not finite", ceiling=1.0, n=count)
         return {"auc": lost, "bits": lost}
@@ -182,8 +181,10 @@ class _HalfScores:
 
 
 def _play(
-    tokens: CanaryTokens, known: NDArray[np.int64], others: NDArray[np.int64], view: View, each: int, seed: list[int]
+    tokens: CanaryTokens, halves: tuple[NDArray[np.int64], NDArray[np.int64]], view: View, each: int, seed: list[int]
 ) -> _HalfScores:
+    """Games of one half, against who knows the records of the other: these come first."""
+    known, others = halves
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     own = tokens.others[torch.from_numpy(known).to(tokens.others.device)]
     apart = max(view.others + 1, round(_REHEARSED * len(own)))
@@ -262,9 +263,3 @@ def _over_canaries(metric: str, played: list[_HalfScores], canaries: int, null: 
 
 def _clipped(estimate: Estimate) -> Estimate:
     return estimate.clipped(0.0, estimate.ceiling) if estimate.conclusive else estimate
-
-
-def lost(reason: str, canaries: int = 0) -> Iterator[tuple[str, Estimate]]:
-    """Every metric of a game that could not be played."""
-    for metric, ceiling in (("epsilon_lo", math.nan), ("auc", 1.0), ("bits", 1.0)):
-        yield metric, inconclusive(reason, ceiling=ceiling, n=canaries)

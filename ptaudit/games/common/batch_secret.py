@@ -18,7 +18,7 @@ from ptaudit.attacks.batch.learning import learns_more, tells_better
 from ptaudit.attacks.batch.reading import Kept, read, screen
 from ptaudit.games.common.batches import Answers, Batches, dealt, spread, starved_of
 from ptaudit.games.common.crossfit import data_limited
-from ptaudit.games.common.observed_view import Draw, ObservedView, asked
+from ptaudit.games.common.observed_view import DrawBatches, ObservedView, asked
 from ptaudit.games.common.scoring import score
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.threads import side_by_side
@@ -27,7 +27,7 @@ from ptaudit.views.observation import Observation, TokenObservation, observe_rou
 from ptaudit.views.records_needed import too_few
 from ptaudit.views.view import View
 
-Found = dict[str, dict[str, list[Estimate]]]
+FoundByAdversary = dict[str, dict[str, list[Estimate]]]
 """For each adversary and metric one estimate for each line."""
 
 METRICS = ("bits", "accuracy", "gain", "auc", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001")
@@ -58,8 +58,8 @@ class Half:
 
 
 def measure(
-    draw: Draw, strata: Tensor, observed: ObservedView, families: Sequence[str], ceiling: float | None = None
-) -> Found:
+    draw: DrawBatches, strata: Tensor, observed: ObservedView, families: Sequence[str], ceiling: float | None = None
+) -> FoundByAdversary:
     """Ask every family what it makes of the batches of a view.
 
     Halves share nothing that is random: where no pass through a model is in between, they are played side by side.
@@ -75,7 +75,7 @@ def measure(
         For each adversary (by its key, see `asked`) `METRICS`, each with one estimate for each group.
     """
     n, view, seed, held_out = len(strata), observed.view, observed.seed, observed.held_out
-    if reason := why_not(n, view, observed.own):
+    if reason := why_not_played(n, view, observed.own):
         return lost(families, observed, reason, n)
     generator = torch.Generator().manual_seed(seed)
     halves = draw_halves(draw, strata, observed, generator)
@@ -84,7 +84,7 @@ def measure(
 
     def play_half(half: Half, its_own: int) -> dict[Asked, Answers]:
         generator = torch.Generator().manual_seed(its_own)
-        views, wrong = observe(observed.now, half.played, view, generator), mismatched(half.played, generator)
+        views, wrong = observe_batches(observed.now, half.played, view, generator), mismatched(half.played, generator)
         look_again, found = int(torch.randint(2**62, (), generator=generator)), {}
         for way, known in ways.items():
             kept = screen(known, half.fit.members[0], generator)
@@ -113,7 +113,9 @@ def measure(
     return scored({who: [half[who] for half in played] for who in played[0]}, n, seed, ceiling)
 
 
-def scored(answers: Mapping[Asked, Sequence[Answers]], n_records: int, seed: int, ceiling: float | None) -> Found:
+def scored(
+    answers: Mapping[Asked, Sequence[Answers]], n_records: int, seed: int, ceiling: float | None
+) -> FoundByAdversary:
     """Estimates of every adversary; the bits of one who is wrong about the view may be negative."""
     found = {}
     for who, halves in answers.items():
@@ -129,13 +131,13 @@ def surprise(halves: Sequence[Answers]) -> float:
     return float(torch.stack(means).mean())
 
 
-def lost(families: Sequence[str], observed: ObservedView, reason: str, n: int) -> Found:
+def lost(families: Sequence[str], observed: ObservedView, reason: str, n: int) -> FoundByAdversary:
     """What there is to say of games that cannot be played."""
     names = [who.key for who in asked(families, observed.plain, observed.late)]
     return {name: {metric: [inconclusive(reason, n=n)] * len(observed.groups) for metric in METRICS} for name in names}
 
 
-def why_not(n_records: int, view: View, own: int | None = None, what: str = "records") -> str:
+def why_not_played(n_records: int, view: View, own: int | None = None, what: str = "records") -> str:
     """Why a game cannot be played, in words with the number needed; empty if it can.
 
     Args:
@@ -156,7 +158,7 @@ def why_not(n_records: int, view: View, own: int | None = None, what: str = "rec
 # Parts and draws
 
 
-def draw_halves(draw: Draw, strata: Tensor, observed: ObservedView, generator: torch.Generator) -> list[Half]:
+def draw_halves(draw: DrawBatches, strata: Tensor, observed: ObservedView, generator: torch.Generator) -> list[Half]:
     """The games of both halves."""
     strata, view, most = strata.cpu(), observed.view, observed.batches
     side = dealt(strata, 2, generator)
@@ -203,7 +205,7 @@ def mismatched(batches: Batches, generator: torch.Generator) -> Tensor:
 # What is seen
 
 
-def observe(observation: Observation, batches: Batches, view: View, generator: torch.Generator) -> Tensor:
+def observe_batches(observation: Observation, batches: Batches, view: View, generator: torch.Generator) -> Tensor:
     """What is seen of the games, `(r, R, G, k)`; several observations of the same batch are averaged to one.
 
     The mean is all that rounds of one batch tell where only noise sets them apart; their others are the same, so
@@ -219,7 +221,7 @@ def observe(observation: Observation, batches: Batches, view: View, generator: t
 def _fit_observations(
     observation: Observation, batches: Batches, view: View, kept: dict[int, Kept], generator: torch.Generator
 ) -> FitObservations:
-    views = observe(observation, batches, view, generator)
+    views = observe_batches(observation, batches, view, generator)
     share = None if batches.share is None else batches.share.to(views.device)
     blocks = read(observation, batches.members, view, kept, generator)
     records = len(torch.unique(batches.members))

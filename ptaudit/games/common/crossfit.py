@@ -124,7 +124,7 @@ def spread_over(values: Tensor, records: int) -> Tensor:
 
 
 def estimates(
-    values: Tensor, null: Tensor, ceilings: Sequence[float], targets: int, seed: int, least: float = 0.0
+    played: tuple[Tensor, Tensor], ceilings: Sequence[float], targets: int, seed: int, least: float = 0.0
 ) -> list[Estimate]:
     """One estimate for each group, clipped to [least, ceiling] after the interval is formed.
 
@@ -132,13 +132,13 @@ def estimates(
     explain, the difference widens the interval.
 
     Args:
-        values: scores per record, `(groups, n)`.
-        null: null scores per record, `(groups, n)`.
+        played: scores per record and null scores per record, `(groups, n)` each.
         ceilings: one for each group.
         targets: number of distinct targets.
         seed: seed of the resamples.
         least: 0 for an adversary who has the prior in its family, minus infinity for one who is wrong about its view.
     """
+    values, null = played
     per_record = values.double().cpu().numpy()
     half = per_record.shape[1] // 2
     between = (per_record[:, :half].mean(1) - per_record[:, half:].mean(1)) / 2.0

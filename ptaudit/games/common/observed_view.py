@@ -8,12 +8,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.pairs import Encoded
+from ptaudit.context.epoch_context import EpochContext, clipped, groups_of
+from ptaudit.context.observations import adaptive, why_not_seen
 from ptaudit.games.common.batches import Batches
+from ptaudit.views import records_needed as needed
 from ptaudit.views.knowledge import Asked, Knowledge, Knows
 from ptaudit.views.observation import Observation
 from ptaudit.views.view import View
 
-Draw = Callable[[Tensor, int, torch.Generator], Batches]
+DrawBatches = Callable[[Tensor, int, torch.Generator], Batches]
 """Draws about so many games from the records of a part, the targets of neighbouring games being different."""
 
 FIT_GAMES = 4096
@@ -35,7 +39,9 @@ class HeldOut:
     secret: Tensor
     observation: Callable[[], Observation | None]
 
-    def batches(self, draw: Draw, like: Batches, audited: int, games: int, generator: torch.Generator) -> Batches:
+    def batches(
+        self, draw: DrawBatches, like: Batches, audited: int, games: int, generator: torch.Generator
+    ) -> Batches:
         """Batches of the records of others and of the held-out ones, of one round."""
         records = torch.cat([torch.unique(like.members), torch.arange(audited, audited + len(self.secret))])
         drawn = draw(records, games, generator)
@@ -57,6 +63,7 @@ class ObservedView:
         late: whether the adversary has the weights of the epoch before.
         own: most records that it owns; None for half of all.
         batches: most batches that it fits on, and half as many to choose on.
+        wider: shows the audited records, and held-out ones after them, where it may learn from these.
         held_out: held-out records as its own, which come after the audited ones; for who knows the view as it is.
     """
 
@@ -69,7 +76,12 @@ class ObservedView:
     late: bool = False
     own: int | None = None
     batches: int = FIT_GAMES
+    wider: Callable[[], Observation | None] | None = None
     held_out: HeldOut | None = None
+
+    def beside(self, secret: Tensor) -> ObservedView:
+        """With held-out records of this secret as its own, where it may learn from them and there are some."""
+        return self if self.wider is None or not len(secret) else replace(self, held_out=HeldOut(secret, self.wider))
 
     @property
     def ways(self) -> dict[Knowledge, Observation]:
@@ -86,3 +98,25 @@ def asked(families: Sequence[str], plain: object | None, late: bool = False, kno
     """Who plays: each family, and where there is an undefended view each as the static one too."""
     ways: list[Knowledge] = ["late" if late else "adaptive", *([] if plain is None else ["static"])]  # type: ignore[list-item]
     return [Asked(family, way, knows) for way in ways for family in families]
+
+
+def why_not_encoded(context: EpochContext, view: View, places: list[int]) -> str:
+    """Why nothing can be said of a view; empty if something can. Before an encoder is trained for nothing."""
+    if reason := context.why_not(view, places) or why_not_seen(context, view):
+        return reason
+    records = torch.arange(len(context.inside.loss)) if context.encoders is None else context.encoders.left
+    too_few = needed.why_too_few(context.inside.values[places][:, records], view)
+    half = "" if context.encoders is None else "; the other half trains the encoder"
+    return f"{too_few}{half}" if too_few else ""
+
+
+def encoded_view(context: EpochContext, view: View, places: list[int]) -> Encoded:
+    """Sketches of the layers and of all jointly; or the tokens of the view's encoder."""
+    if context.encoders is None:
+        groups = groups_of(view, len(places))
+        who = adaptive(context, view, places)
+        every = torch.arange(who.tokens.shape[1])
+        return Encoded(who.tokens, every, view, lambda seen: seen, groups, who.observation)
+    tokens = clipped(view, context.inside, places)
+    encode = context.encoders.of(view, tokens, context.epoch)
+    return Encoded(tokens, context.encoders.left, view, encode, [[i] for i in range(1 + len(places))])

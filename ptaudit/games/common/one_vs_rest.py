@@ -25,7 +25,6 @@ from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import MIN_FALSE_POSITIVES, auc_influence, tpr_at_fpr_estimate
 
 Array = NDArray[np.float64]
-Index = NDArray[np.int64]
 OneVsRest = tuple[Array, NDArray[np.bool_]]
 """Scores of a comparison, `(P, G)`, and in which games it is true, `(G,)`."""
 

@@ -43,12 +43,14 @@ class Values:
         null: of the same game with the secret shuffled, `(4, P)`.
         comparisons: what an AUC judges, see `one_vs_rest`.
         weights: of the comparisons.
+        units: what is resampled.
     """
 
     games: Tensor
     null: Tensor
     comparisons: list[OneVsRest]
     weights: Array
+    units: ResamplingUnits
 
 
 def score(
@@ -84,15 +86,15 @@ def score(
     resampling_units = [resampling_units_of(half.batches) for half in halves]
     finite = torch.stack([~torch.isnan(q).flatten(1).any(1).cpu() for h in halves for q in (h.log_q, h.null_log_q)])
     fine = torch.nonzero(finite.all(0)).flatten()
-    n = sum(resampled.size for resampled in resampling_units)
+    n = sum(units.size for units in resampling_units)
     lost = inconclusive(NOT_FINITE, n=n)
     found = {name: [lost] * finite.shape[1] for name in (*METRICS, *map(tpr_name, LOW_FPRS))}
     if len(fine):
         weights = weights_of(halves, resampling_units)
-        values = [values_of(half, fine, weights) for half in halves]
+        values = [values_of(half, fine, weights, units) for half, units in zip(halves, resampling_units)]
         every = torch.cat([half.batches.prior for half in halves])
-        rows = _means(values, resampling_units, entropy(every) if ceiling is None else ceiling, records, seed, clip)
-        rows |= _powers(values, [independent_games(resampled, generator) for resampled in resampling_units], seed)
+        rows = _means(values, entropy(every) if ceiling is None else ceiling, records, seed, clip)
+        rows |= _powers(values, [independent_games(units, generator) for units in resampling_units], seed)
         for name, row in rows.items():
             for line, estimate in zip(fine.tolist(), row):
                 found[name][line] = estimate
@@ -107,7 +109,7 @@ def entropy(prior: Tensor) -> float:
 # What a game is worth
 
 
-def values_of(half: Answers, fine: Tensor, weights: Array) -> Values:
+def values_of(half: Answers, fine: Tensor, weights: Array, units: ResamplingUnits) -> Values:
     """The values of all games for the lines that are fine, and the scores that an AUC compares."""
     secret, prior = half.batches.secret.cpu(), half.batches.prior.cpu()
     least = log_prior(prior)
@@ -121,20 +123,13 @@ def values_of(half: Answers, fine: Tensor, weights: Array) -> Values:
     fooled = top_hit(null + least, wrong) - top_hit(least[None], wrong)
     games = torch.stack([at(real, secret) / math.log(2.0), hits, hits - guess, placed[0]])
     nulls = torch.stack([at(null, wrong) / math.log(2.0), guess.expand_as(hits), fooled, placed[1]])
-    return Values(games, nulls.mean(-1), comparisons, weights)
+    return Values(games, nulls.mean(-1), comparisons, weights, units)
 
 
 # What all games say
 
 
-def _means(
-    values: Sequence[Values],
-    resampling_units: Sequence[ResamplingUnits],
-    top: float,
-    records: int,
-    seed: int,
-    clip: bool,
-) -> dict[str, list[Estimate]]:
+def _means(values: Sequence[Values], top: float, records: int, seed: int, clip: bool) -> dict[str, list[Estimate]]:
     """The metrics that are means over games."""
     metrics, lines, _ = values[0].games.shape
     games = [some.games.flatten(0, 1) for some in values]
@@ -143,12 +138,10 @@ def _means(
     means = torch.stack([part.mean(1) for part in games])
     per_record = (share @ means)[:, None].repeat(1, records)
     drawn = means.new_zeros(metrics * lines)
-    units = sum(len(resampled.units) for resampled in resampling_units)
-    for part, resampled, weight in zip(games, resampling_units, share):
-        per_record += weight * errors(part, resampled, units, records)
-        if (
-            resampled.unit is None
-        ):  # games drawn at random from the records; with units their spread is in that of the units
+    units = sum(len(some.units.units) for some in values)
+    for part, some, weight in zip(games, values, share):
+        per_record += weight * errors(part, some.units, units, records)
+        if some.units.unit is None:  # games drawn at random; with units their spread is in that of the units
             drawn += weight**2 * part.var(1) / part.shape[1]
     # The halves are answered by differently fitted adversaries: a difference that the records do not explain counts.
     between = means.var(0) / len(means) if len(means) > 1 else torch.zeros_like(drawn)
@@ -162,10 +155,7 @@ def _means(
         seed=seed,
         extra_variance=extra.numpy(),
     )
-    apart, size = (
-        sum(resampled.apart for resampled in resampling_units),
-        sum(resampled.size for resampled in resampling_units),
-    )
+    apart, size = (sum(getattr(some.units, name) for some in values) for name in ("apart", "size"))
     rows = {}
     for i, (name, ceiling) in enumerate(zip(METRICS, ceilings)):
         low = 0.0 if clip or name in ("accuracy", "auc") else -math.inf

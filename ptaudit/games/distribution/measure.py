@@ -11,9 +11,9 @@ from scipy.stats import binom
 from torch import Tensor
 
 from ptaudit.games.common import batch_secret
-from ptaudit.games.common.batch_secret import Found, lost, why_not
+from ptaudit.games.common.batch_secret import FoundByAdversary, lost, why_not_played
 from ptaudit.games.common.batches import Batches, distinct
-from ptaudit.games.common.observed_view import Draw, ObservedView
+from ptaudit.games.common.observed_view import DrawBatches, ObservedView
 from ptaudit.views.records_needed import RECORDS_PER_MEMBER
 from ptaudit.views.view import View
 
@@ -24,7 +24,7 @@ _DEVIATIONS = 6.0
 """Standard deviations of the number of records with the property that every part has records for."""
 
 
-def measure(has: Tensor, ratios: Sequence[float], observed: ObservedView, families: Sequence[str]) -> Found:
+def measure(has: Tensor, ratios: Sequence[float], observed: ObservedView, families: Sequence[str]) -> FoundByAdversary:
     """Play the game; see `batch_secret.measure`. All ratios are equally likely.
 
     Args:
@@ -36,7 +36,7 @@ def measure(has: Tensor, ratios: Sequence[float], observed: ObservedView, famili
     """
     has, view, own = has.bool().cpu(), observed.view, observed.own
     n = len(has)
-    if reason := why_not(n, view, own) or _why_not_kinds(has, ratios, view, own):
+    if reason := why_not_played(n, view, own) or _why_not_kinds(has, ratios, view, own):
         return lost(families, observed, reason, n)
     draw = drawing(observed.with_held_out(has), ratios, view)
     return batch_secret.measure(draw, has.long(), observed, families, ceiling(ratios, view.records * view.batches))
@@ -49,7 +49,7 @@ def ceiling(ratios: Sequence[float], drawn: int) -> float:
     return float((given * np.log2(share)).sum(1).mean())
 
 
-def drawing(has: Tensor, ratios: Sequence[float], view: View) -> Draw:
+def drawing(has: Tensor, ratios: Sequence[float], view: View) -> DrawBatches:
     """Batches whose records have the property with the probability that is the secret, independently."""
 
     def draw(records: Tensor, games: int, generator: torch.Generator) -> Batches:

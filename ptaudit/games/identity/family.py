@@ -16,7 +16,7 @@ from ptaudit.attacks.combined import Combined, OwnGames, algebra_of, fit_combine
 from ptaudit.attacks.densities import Own
 from ptaudit.attacks.evidence import Candidates, Read, statistics_of
 from ptaudit.attacks.known import Known
-from ptaudit.attacks.likelihood_ratio import Posterior, ScoredGames, fit
+from ptaudit.attacks.likelihood_ratio import Posterior, ScoredGames, fit_likelihood_ratio
 from ptaudit.attacks.model_selection import sum_of
 from ptaudit.attacks.observed_density import Effort, ObservedRecords, doubled, every_record
 from ptaudit.attacks.whole import Grams, WholeDensity, further_of
@@ -25,7 +25,7 @@ from ptaudit.stats.estimate import NEARLY_ALL
 from ptaudit.views.aggregate import Games
 from ptaudit.views.view import View
 
-Answer = tuple[Tensor, Tensor]
+RealAndNull = tuple[Tensor, Tensor]
 """Scores of every line `(P, G, K)`, and each line's share of the prior `(P,)`."""
 
 LEAST_HALF = 10
@@ -140,7 +140,7 @@ class IdentityGames:
         share = min(1.0, 2 * len(own) / self.tokens.shape[1])
         further = None if self.who.further is None else self.who.further.some(share)
         prepared = Own(self.tokens[:, own], view, observed, further)
-        posterior = fit(prepared, generator, self.effort)
+        posterior = fit_likelihood_ratio(prepared, generator, self.effort)
         read = None
         if with_matrices and algebra is not None and algebra.own.readable:
             read = algebra.reader(view, generator)
@@ -222,7 +222,7 @@ class FittedFamily:
         top = NEARLY_ALL * math.log2(len(self.posterior.trials[0].candidates))
         return [not line.evidence and line.stack.bits < top for line in self.fitted[0].lines]
 
-    def answer(self, targets: Tensor, shown: Sequence[Tensor], batches: Tensor) -> list[Answer]:
+    def answer(self, targets: Tensor, shown: Sequence[Tensor], batches: Tensor) -> list[RealAndNull]:
         """What it says of every line; and the same fitted to shuffled secrets.
 
         Args:
@@ -254,7 +254,7 @@ class FittedFamilies:
     half: FittedFamily | None
     generator: torch.Generator
 
-    def answer(self, targets: Tensor, fillers: Tensor, games: Games) -> list[Answer]:
+    def answer(self, targets: Tensor, fillers: Tensor, games: Games) -> list[RealAndNull]:
         """What is said of some games: by all, by those fitted to shuffled secrets, and by half (lines that do not ask
         are those of all)."""
         table = self.table

@@ -38,7 +38,7 @@ from ptaudit.stats.detection import tells_more
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import Games, draw_games
 from ptaudit.views.observation import Observation
-from ptaudit.views.records_needed import why_not
+from ptaudit.views.records_needed import why_too_few
 from ptaudit.views.view import View
 
 EFFORT = Effort()
@@ -78,18 +78,17 @@ def measure(
     k = min(effort.candidates, n // 4)
     top = math.log2(k) if k > 1 else math.nan
     name = "exact" if _quiet(view) and not who.observation else "combined" if who.algebra else "likelihood-ratio"
-    if reason := why_not(tokens, view):
+    if reason := why_too_few(tokens, view):
         lost = {"bits": inconclusive(reason, ceiling=top, n=n), "accuracy": inconclusive(reason, ceiling=1.0, n=n)}
         return name, {metric: [estimate] * len(groups) for metric, estimate in lost.items()}
     scores = play(who, groups, replace(effort, candidates=k), seed)
     bits, hits, null, more = scores.values
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
-    found = estimates(bits, null, ceilings, scores.targets, seed, least=-math.inf if who.knowledge == "static" else 0.0)
-    shuffled_hits = torch.full_like(hits, 1.0 / k)
-    accuracy = estimates(hits, shuffled_hits, [1.0] * len(groups), scores.targets, seed)
-    marked = [
-        replace(e, status=_status(e, scores, i, top, tokens.shape[-1], parameters[i])) for i, e in enumerate(found)
-    ]
+    least = -math.inf if who.knowledge == "static" else 0.0
+    found = estimates((bits, null), ceilings, scores.targets, seed, least)
+    accuracy = estimates((hits, torch.full_like(hits, 1.0 / k)), [1.0] * len(groups), scores.targets, seed)
+    smaller = [all_there is not None and all_there <= tokens.shape[-1] for all_there in parameters]
+    marked = [replace(e, status=_status(e, scores, i, top, smaller[i])) for i, e in enumerate(found)]
     starved = [tells_more(*(one.double().cpu().numpy() for one in both)) for both in zip(more, bits)]
     return scores.adversary, data_limited({"bits": marked, "accuracy": accuracy}, starved)
 
@@ -221,11 +220,10 @@ def _same_token(tokens: Tensor) -> Tensor:
     return same.sum(-1).to(tokens.dtype)
 
 
-def _status(estimate: Estimate, scores: RecordScores, group: int, top: float, dim: int, parameters: int | None) -> str:
+def _status(estimate: Estimate, scores: RecordScores, group: int, top: float, smaller: bool) -> str:
     """`saturated` within one bit of log2 K; `dim-limited` where the largest token won and the gradient is larger."""
     if not estimate.conclusive or scores.adversary == "exact":
         return estimate.status
     if estimate.value > top - 1.0:
         return "saturated"
-    larger = parameters is None or parameters > dim
-    return "dim-limited" if scores.full[group] and larger else estimate.status
+    return "dim-limited" if scores.full[group] and not smaller else estimate.status

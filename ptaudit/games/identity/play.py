@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ptaudit.attacks.observed_density import Effort
@@ -12,11 +12,11 @@ from ptaudit.context.observations import adaptive, players, under_noise
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.games.game_play import GamePlay
-from ptaudit.games.identity import noise_half, pool
+from ptaudit.games.identity import pool
 from ptaudit.games.identity.info import IdentityGame
 from ptaudit.games.identity.measure import measure, noise_ceiling
 from ptaudit.spec.catalog import NOISE_HALF
-from ptaudit.stats.estimate import Estimate
+from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked
 
@@ -72,7 +72,7 @@ def _noise_half(context: EpochContext, game: IdentityGame, view: View, quiet: Se
         unknown: list[int | None] = [None] * len(groups)
         return measure(who, groups, unknown, Effort(game.candidates, game.fit_batches), context.seed)[1]["bits"]
 
-    return noise_half.measure(quiet, play)
+    return halving_noise(quiet, play)
 
 
 def _of_pool(sheet: ScoreSheet, game: IdentityGame, view: View) -> list[Scores]:
@@ -82,6 +82,58 @@ def _of_pool(sheet: ScoreSheet, game: IdentityGame, view: View) -> list[Scores]:
     sizes = [scope.parameters for scope in sheet.scopes]
     found = pool.measure(who.algebra, view, sizes, game.candidates, sheet.context.seed)
     return [sheet.scores(Asked(pool.ADVERSARY, knows="pool"), found)]
+
+
+GRID = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
+"""Standard deviations on every parameter of the sum, in units of the clip, or of the median norm of the gradients."""
+
+FROM = 0.9
+"""Share of the ceiling from which on rows count as tied: noise is asked for from there on."""
+
+UnderNoise = Callable[[float], Sequence[Estimate]]
+"""Bits of every line under a noise of so many units."""
+
+
+def halving_noise(quiet: Sequence[Estimate], play: UnderNoise) -> list[Estimate]:
+    """The noise that halves the bits of every line.
+
+    Args:
+        quiet: bits of every line without noise.
+        play: the same game with noise.
+
+    Returns:
+        One estimate a line, in the units of `GRID`; its interval is where the interval of the bits is crossed.
+        Inconclusive for lines that are far from their ceiling without noise.
+    """
+    tied = [e.conclusive and e.value >= FROM * e.ceiling for e in quiet]
+    if not any(tied):
+        return [inconclusive("far from the ceiling without noise", n=e.n) for e in quiet]
+    curves = [play(sigma) for sigma in GRID]
+    return [
+        _crossing(e, [curve[i] for curve in curves]) if tied[i]
+        else inconclusive("far from the ceiling without noise", n=e.n)
+        for i, e in enumerate(quiet)
+    ]  # fmt: skip
+
+
+def _crossing(quiet: Estimate, curve: Sequence[Estimate]) -> Estimate:
+    """Where bits, and both ends of their interval, fall to half of the ceiling without noise."""
+    half = quiet.ceiling / 2.0
+    value, lo, hi = (_fall([getattr(e, end) for e in curve], half) for end in ("value", "lo", "hi"))
+    return Estimate(value, min(lo, value), max(hi, value), 0.0, math.inf, quiet.n)
+
+
+def _fall(bits: Sequence[float], half: float) -> float:
+    """First noise at which bits are at most `half`, interpolated on its logarithm; the ends of the grid bound it."""
+    before_sigma, before = GRID[0], math.inf
+    for sigma, value in zip(GRID, bits):
+        if value <= half:
+            if math.isinf(before):
+                return sigma
+            share = (before - half) / max(before - value, 1e-12)
+            return math.exp(math.log(before_sigma) + share * math.log(sigma / before_sigma))
+        before_sigma, before = sigma, value
+    return GRID[-1]
 
 
 PLAY = IdentityPlay()

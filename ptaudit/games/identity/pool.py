@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra
 from ptaudit.attacks.pool import Pool, gram_of
-from ptaudit.attacks.stacking import Stack, fit_stack, uniform_prior
+from ptaudit.attacks.stacking import FittedStack, fit_stack, uniform_prior
 from ptaudit.games.common.crossfit import QuarterScores, crossfit, estimates, quarters
 from ptaudit.games.identity.measure import noise_ceiling, play_quarter
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -55,8 +55,8 @@ def measure(
     targets = 4 * (n // 4)
     ceilings = [min(top, noise_ceiling(view, d)) for d in parameters]
     return {
-        "bits": estimates(bits, null, ceilings, targets, seed),
-        "accuracy": estimates(hits, torch.full_like(hits, 1.0 / k), [1.0] * lines, targets, seed),
+        "bits": estimates((bits, null), ceilings, targets, seed),
+        "accuracy": estimates((hits, torch.full_like(hits, 1.0 / k)), [1.0] * lines, targets, seed),
     }
 
 
@@ -69,11 +69,11 @@ def _play(algebra: Algebra, view: View, k: int, seed: int) -> Tensor:
         tried = []
         for targets, fillers in ((one[:k], two), (two[:k], one)):
             games = draw_games(len(targets), len(fillers), max(1, FIT_GAMES // k), view, generator)
-            tried.append((_scores(algebra, view, targets, fillers, games, generator), games.secret))
+            tried.append((_scores(algebra, view, (targets, fillers), games, generator), games.secret))
         fitted = [_fit(tried, k, wrong) for wrong in (0, 1)]
 
         def asked(members: Tensor, fillers: Tensor, games: Games) -> list[tuple[Tensor, Tensor]]:
-            scores = _scores(algebra, view, members, fillers, games, generator)
+            scores = _scores(algebra, view, (members, fillers), games, generator)
             return [_answer(stacks, scores) for stacks in fitted]
 
         return [play_quarter(asked, pair, view, k, generator) for pair in pairs]
@@ -82,10 +82,14 @@ def _play(algebra: Algebra, view: View, k: int, seed: int) -> Tensor:
 
 
 def _scores(
-    algebra: Algebra, view: View, targets: Tensor, fillers: Tensor, games: Games, generator: torch.Generator
+    algebra: Algebra, view: View, who: tuple[Tensor, Tensor], games: Games, generator: torch.Generator
 ) -> Tensor:
-    """Scores of all rounds together, two for all layers jointly and for each: `(2 * lines, G, K)`."""
-    records = torch.cat([targets, fillers])
+    """Scores of all rounds together, two for all layers jointly and for each: `(2 * lines, G, K)`.
+
+    `who` are the targets, and those who hide them.
+    """
+    targets, fillers = who
+    records = torch.cat(who)
     grams = [gram_of(layer, records) for layer in algebra.own.layers]
     size = [sum(one.shape[0] * one.shape[1] for one in layer) for layer in algebra.own.layers]
     share = torch.full((len(records),), view.others / len(fillers), dtype=torch.float64)
@@ -96,7 +100,7 @@ def _scores(
     return torch.stack([pool.scores(members, torch.arange(len(targets)), generator) for members in batches]).sum(0)
 
 
-def _fit(tried: Sequence[tuple[Tensor, Tensor]], k: int, wrong: int) -> list[Stack]:
+def _fit(tried: Sequence[tuple[Tensor, Tensor]], k: int, wrong: int) -> list[FittedStack]:
     """Weights of both decoders for every line."""
     scores, secret = torch.cat([one for one, _ in tried], 1), torch.cat([(secret + wrong) % k for _, secret in tried])
     prior = uniform_prior(scores)
@@ -104,6 +108,6 @@ def _fit(tried: Sequence[tuple[Tensor, Tensor]], k: int, wrong: int) -> list[Sta
     return [fit_stack(scores[i : i + 2], secret, prior, least) for i in range(0, len(scores), 2)]
 
 
-def _answer(stacks: Sequence[Stack], scores: Tensor) -> tuple[Tensor, Tensor]:
+def _answer(stacks: Sequence[FittedStack], scores: Tensor) -> tuple[Tensor, Tensor]:
     low = torch.stack([stack.combined(scores[2 * i : 2 * i + 2]) for i, stack in enumerate(stacks)])
     return low, torch.tensor([stack.share for stack in stacks], dtype=torch.float64)

@@ -21,7 +21,7 @@ from ptaudit.attacks.nuisance_density import NuisanceDensity, fit_gaussian, log_
 from ptaudit.games.common.crossfit import QuarterScores, credited, crossfit, estimates, quarters
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games, observe
-from ptaudit.views.records_needed import why_not
+from ptaudit.views.records_needed import why_too_few
 from ptaudit.views.view import View
 
 BATCH = 8
@@ -66,7 +66,7 @@ def rolling_bits(tokens: Tensor, seed: int = 0, noise: float = 0.0) -> list[Esti
     k = n // 4
     ceiling = math.log2(k) if k > 1 else math.nan
     tokens = tokens.double()
-    if reason := why_not(tokens, view):
+    if reason := why_too_few(tokens, view):
         return [inconclusive(reason, ceiling=ceiling, n=n)] * rows
     generator = torch.Generator().manual_seed(seed)
 
@@ -79,7 +79,7 @@ def rolling_bits(tokens: Tensor, seed: int = 0, noise: float = 0.0) -> list[Esti
         return [_quarter(adversary, tokens[:, own], tokens[:, rest], view, generator) for own, rest in pairs]
 
     bits, _, null = crossfit(quarters(n, generator), play_half)
-    found = estimates(bits, null, [ceiling] * rows, 4 * k, seed)
+    found = estimates((bits, null), [ceiling] * rows, 4 * k, seed)
     return [replace(e, status="saturated") if e.conclusive and e.value > ceiling - 1.0 else e for e in found]
 
 

@@ -18,22 +18,19 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from ptaudit.attacks.batch import COMBINED
-from ptaudit.attacks.discriminant import Labelled, fit
+from ptaudit.attacks.discriminant import Labelled, fit_class_posterior
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import ObservedRecords, every_record, features
 from ptaudit.estimators.pairing import entropy
 from ptaudit.games.attribute import latent
-from ptaudit.games.common.batch_secret import Found
+from ptaudit.games.common.batch_secret import FoundByAdversary
 from ptaudit.games.common.crossfit import GAMES_PER_QUARTER, QuarterScores, credited, crossfit, estimates, quarters
 from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games
-from ptaudit.views.records_needed import why_not
+from ptaudit.views.records_needed import why_too_few
 
 ADVERSARY = "likelihood-ratio"
-
-BATCHES = 1024
-"""Most batches that the adversary fits on."""
 
 CEILING_DRAWS = 65_536
 """Batches by which the ceiling of a sum is found."""
@@ -57,7 +54,7 @@ def measure(
         The bits of the static adversary are not clipped below.
     """
     name, top = ADVERSARY, entropy(labels)
-    if reason := why_not(who.tokens, who.view) or ("" if top > 0 else "one class only"):
+    if reason := why_too_few(who.tokens, who.view) or ("" if top > 0 else "one class only"):
         lost = {
             "bits": inconclusive(reason, ceiling=top, n=len(labels)),
             "accuracy": inconclusive(reason, ceiling=1.0),
@@ -72,12 +69,12 @@ def measure(
     tops = [min(entropy(labelled), math.log2(classes))] * len(groups)
     least = 0.0 if who.knowledge == "adaptive" else -math.inf
     return name, {
-        "bits": estimates(bits, null, tops, n, seed, least),
-        "accuracy": estimates(hits, guess, [1.0] * len(groups), n, seed),
+        "bits": estimates((bits, null), tops, n, seed, least),
+        "accuracy": estimates((hits, guess), [1.0] * len(groups), n, seed),
     }
 
 
-def measure_sums(labels: Tensor, observed: ObservedView) -> Found:
+def measure_sums(labels: Tensor, observed: ObservedView) -> FoundByAdversary:
     """Play the game where what is seen is made of more than one record; see `latent.measure`.
 
     Returns:
@@ -119,7 +116,7 @@ def play(who: Known, labels: Tensor, classes: int, groups: Sequence[Sequence[int
 
     def play_half(own: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[QuarterScores]:
         observed = ObservedRecords(known, own) if known else None
-        posterior = fit(Labelled(tokens[:, own], labels[own], classes, observed), view, generator)
+        posterior = fit_class_posterior(Labelled(tokens[:, own], labels[own], classes, observed), view, generator)
         chosen, results = posterior.fitted.best(groups), []
         for targets, fillers in pairs:
             per_target = max(1, GAMES_PER_QUARTER // len(targets))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cache, partial
 
 from ptaudit.attacks.batch import COMBINED
 from ptaudit.context.epoch_context import EpochContext, groups_of
-from ptaudit.context.observations import observations, players, wider
+from ptaudit.context.observations import players
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
-from ptaudit.games.common.observed_view import HeldOut, ObservedView, asked
+from ptaudit.games.common.batch_secret_play import observed_by
+from ptaudit.games.common.observed_view import asked
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.label.info import LabelGame
 from ptaudit.games.label.measure import ADVERSARY, measure, measure_sums
@@ -29,7 +29,7 @@ class LabelPlay(GamePlay[LabelGame]):
         why = sheet.why_not() or ("the targets are no classes" if classes is None else "")
         if classes is None or why:
             return sheet.lost(lost, why)
-        found = _of_sums(sheet, game, view) if view.records > 1 else _alone(sheet, view, classes)
+        found = _of_sums(sheet, game) if view.records > 1 else _alone(sheet, view, classes)
         return found + sheet.not_captured(lost)
 
     def inconclusive(self, session: Session, game: LabelGame) -> Iterator[str]:
@@ -58,17 +58,10 @@ def _alone(sheet: ScoreSheet, view: View, classes: int) -> list[Scores]:
     return found
 
 
-def _of_sums(sheet: ScoreSheet, game: LabelGame, view: View) -> list[Scores]:
-    context, places = sheet.context, sheet.places
-    seen = observations(context, view, places)
-    labels = context.session.batch(context.session.others)[1].cpu()
-    held_out = HeldOut(labels, cache(partial(wider, context, view, places)))
-    groups, most = groups_of(view, len(places)), game.fit_batches
-    observed = ObservedView(
-        view, seen.now, seen.known, seen.plain, groups, context.seed, batches=most, held_out=held_out
-    )
-    found = measure_sums(context.targets, observed)
-    by_key = {who.key: who for who in asked([COMBINED], seen.plain)}
+def _of_sums(sheet: ScoreSheet, game: LabelGame) -> list[Scores]:
+    context, observed = sheet.context, observed_by(sheet, batches=game.fit_batches)
+    found = measure_sums(context.targets, observed.beside(context.session.batch(context.session.others)[1].cpu()))
+    by_key = {who.key: who for who in asked([COMBINED], observed.plain)}
     return [sheet.scores(by_key[key], each) for key, each in found.items()]
 
 

@@ -99,7 +99,9 @@ def _told_apart(tokens: Tensor, group: Tensor, seed: int) -> list[Estimate]:
     classes = int(group.max()) + 1
     hidden = torch.stack([one_hot(version, classes) for version in versions])
     rows = [list(range(len(tokens))), *([i] for i in range(1, len(tokens)))]
-    answers = [cross_predictions(usable, hidden, folds, load(OF_TOKENS[name]), True, seed) for name in CLASSIFIERS]
+    answers = [
+        cross_predictions(usable, hidden, folds, load(OF_TOKENS[name]).predictor(True, seed)) for name in CLASSIFIERS
+    ]
     real, null = (
         _bits(torch.cat([answer[version] for answer in answers]), truth, folds, rows, generator)
         for version, truth in enumerate(versions)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.estimators.registry import ESTIMATORS
-from ptaudit.games.common.observed import observe, why_not
+from ptaudit.games.common.observed_view import encoded_view, why_not_encoded
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.games.mutual_information.info import MutualInformationGame
@@ -22,9 +22,9 @@ class MutualInformationPlay(GamePlay[MutualInformationGame]):
     def on_view(self, context: EpochContext, game: MutualInformationGame, view: View) -> list[Scores]:
         """Scores on a view."""
         sheet = ScoreSheet.of(context, game, view)
-        if why := why_not(context, view, sheet.places):
+        if why := why_not_encoded(context, view, sheet.places):
             return sheet.lost(game.estimator, why)
-        seen = observe(context, view, sheet.places)
+        seen = encoded_view(context, view, sheet.places)
         # The joint row of the sketches is its last one: all layers side by side, or with noise the whole gradient's.
         order = [group[-1] for group in seen.groups]
         options: dict[str, dict[str, int | str]] = {name: _options(game, name) for name in game.estimator}

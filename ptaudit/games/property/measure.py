@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from ptaudit.games.common import batch_secret
-from ptaudit.games.common.batch_secret import Found, cycled, lost, why_not
+from ptaudit.games.common.batch_secret import FoundByAdversary, cycled, lost, why_not_played
 from ptaudit.games.common.batches import Batches, with_others
-from ptaudit.games.common.observed_view import Draw, ObservedView
+from ptaudit.games.common.observed_view import DrawBatches, ObservedView
 from ptaudit.views.view import View
 
 LEAST_WITH = 24
 """Fewest records with the property: four in the smallest part."""
 
 
-def measure(has: Tensor, observed: ObservedView, families: Sequence[str]) -> Found:
+def measure(has: Tensor, observed: ObservedView, families: Sequence[str]) -> FoundByAdversary:
     """Play the game; see `batch_secret.measure`.
 
     Args:
@@ -33,14 +33,14 @@ def measure(has: Tensor, observed: ObservedView, families: Sequence[str]) -> Fou
     has, view = has.bool().cpu(), observed.view
     n, many = len(has), int(has.sum())
     reason = f"needs {LEAST_WITH} records with the property, has {many}" if many < LEAST_WITH else ""
-    reason = reason or why_not(n - many, view, None, "records without the property")
+    reason = reason or why_not_played(n - many, view, None, "records without the property")
     reason = reason or _why_not_own(has, view, observed.own)
     if reason:
         return lost(families, observed, reason, n)
     return batch_secret.measure(drawing(observed.with_held_out(has), view), has.long(), observed, families)
 
 
-def drawing(has: Tensor, view: View) -> Draw:
+def drawing(has: Tensor, view: View) -> DrawBatches:
     """Batches of records without the property, the first of which has it in every second batch.
 
     The first records are as many with as without the property, and each comes in as many batches.

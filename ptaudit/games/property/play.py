@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.session import Session
-from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.common.batch_secret_play import ProbedPlay, ViewGame
+from ptaudit.games.common.batch_secret import FoundByAdversary
+from ptaudit.games.common.batch_secret_play import ProbedPlay
 from ptaudit.games.common.column import check_values, with_property
+from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.games.property.info import PropertyGame
 from ptaudit.games.property.measure import LEAST_WITH, measure
-from ptaudit.views import View
 
 
 class PropertyPlay(ProbedPlay[PropertyGame]):
     """All layers jointly and each, by every adversary."""
 
-    def measure(self, context: EpochContext, game: PropertyGame, view: View, board: ViewGame) -> Found:
+    def measure(self, context: EpochContext, game: PropertyGame, observed: ObservedView) -> FoundByAdversary:
         """What every family finds."""
         has, others = with_property(context.session, game)
-        return measure(has, board.observed(view, game, context.seed, others), game.adversary)
+        return measure(has, observed.beside(others), game.adversary)
 
     def check(self, session: Session, game: PropertyGame) -> None:
         """Refuses properties that do not divide the records."""

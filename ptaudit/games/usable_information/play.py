@@ -9,17 +9,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ptaudit.attacks import usable
+from ptaudit.attacks.pairs import Encoded
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.data.attribute_encoding import attribute_secret
 from ptaudit.errors import SpecError
-from ptaudit.games.common.observed import observe, why_not
+from ptaudit.games.common.observed_view import encoded_view, why_not_encoded
 from ptaudit.games.common.settings import attribute_of
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.usable_information.info import UsableInformationGame
-from ptaudit.games.usable_information.measure import measure
-from ptaudit.stats.estimate import Estimate
+from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views import View
 
 _CLASS = re.compile(r"\bclass (\d+)\b")
@@ -32,10 +33,12 @@ class UsableInformationPlay(GamePlay[UsableInformationGame]):
         """Scores on a view."""
         sheet = ScoreSheet.of(context, game, view)
         secret, known, names = _label(context) if game.secret == "label" else _attribute(context, game)
-        why = why_not(context, view, sheet.places) or ("a label for each record is needed" if secret.dim() > 1 else "")
+        why = why_not_encoded(context, view, sheet.places) or (
+            "a label for each record is needed" if secret.dim() > 1 else ""
+        )
         if why:
             return sheet.lost(game.family, why)
-        seen = observe(context, view, sheet.places)
+        seen = encoded_view(context, view, sheet.places)
         seen = replace(seen, records=seen.records[known[seen.records]])
         found = measure(seen, secret, game.family, context.seed)
         scores = []
@@ -86,6 +89,34 @@ def _named(estimate: Estimate, names: Sequence[str] | None) -> Estimate:
     if names is None or estimate.conclusive:
         return estimate
     return replace(estimate, status=_CLASS.sub(lambda found: f"class `{names[int(found[1])]}`", estimate.status))
+
+
+FOLDS = 4
+PER_TARGET = 2
+"""Batches for each record, where there are others; without others every batch of a record is the same."""
+
+
+def measure(
+    encoded: Encoded, secret: Tensor, families: Sequence[str], seed: int = 0
+) -> dict[str, dict[str, list[Estimate]]]:
+    """Ask every family about every group of rows.
+
+    Args:
+        encoded: the view, and what is made of what it shows.
+        secret: of the N records: classes `(N,)`, or numbers `(N,)` or `(N, s)`.
+        families: `linear`, `mlp`, `knn`.
+        seed: seed of folds, draws, noise and predictors.
+
+    Returns:
+        For each family `bits`, and `accuracy` for classes: one estimate for each group.
+    """
+    metrics, groups = ("bits",) if secret.is_floating_point() else ("bits", "accuracy"), encoded.groups
+    if reason := encoded.why_not():
+        lost = dict.fromkeys(metrics, [inconclusive(reason, n=len(encoded.records))] * len(groups))
+        return dict.fromkeys(families, lost)
+    drawn = encoded.draw([1 / FOLDS] * FOLDS, [PER_TARGET] * FOLDS, torch.Generator().manual_seed(seed))
+    told = usable.LabelledTokens(drawn.views, secret[drawn.record], drawn.record, drawn.part)
+    return {family: usable.measure(told, groups, family, seed) for family in families}
 
 
 PLAY = UsableInformationPlay()

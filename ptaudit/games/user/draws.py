@@ -55,38 +55,53 @@ def halves_of(users: Tensor, count: Tensor, records: int, generator: torch.Gener
     return order[::2], order[1::2]
 
 
-def draw(
-    table: Tensor, users: Tensor, view: View, candidates: int, games: int, generator: torch.Generator
-) -> UserDraws:
-    """Batches of those of the users who have enough records."""
-    size, rounds = records_of(view), view.batches
-    users = users[torch.bincount(table)[users] > size]
-    users = users[torch.randperm(len(users), generator=generator)]
-    asked, clients = users[: len(users) // parts(view)], users[len(users) // parts(view) :]
-    splits = min(MOST_SPLITS, max(1, games // len(asked)))
-    k = min(candidates, len(asked))
-    members, hidden, sets, kept = [], [], [], []
-    for split in range(splits):
-        records = _some_of_each(table, users, size, generator)
-        mine = records[: len(asked)].view(-1, rounds, view.batch_size).transpose(0, 1)
-        other = draw_others(max(len(clients), 1), rounds * len(asked), view.users - 1, generator)
-        theirs = records[len(asked) :].view(-1, rounds, view.batch_size)
-        turn = torch.arange(rounds).repeat_interleave(len(asked))[:, None]
-        fill = theirs[other, turn].flatten(1).view(rounds, len(asked), -1) if view.users > 1 else mine[..., :0]
-        members.append(torch.cat([mine, fill], -1))
-        hidden.append(records[: len(asked)])
-        order = torch.randperm(len(asked), generator=generator)
-        order = torch.cat([order, order[: -len(asked) % k]])
-        sets.append(split * len(asked) + order.view(-1, k))
-        kept.append(torch.arange(len(order)) < len(asked))
-    batches = torch.cat(members, 1)
-    return UserDraws(
-        batches.expand(view.rounds, -1, -1) if view.fixed_batch else batches,
-        torch.cat(hidden),
-        asked.repeat(splits),
-        torch.cat(sets),
-        torch.cat(kept),
-    )
+@dataclass(frozen=True)
+class Users:
+    """Who there is in one half of the game, and what is seen of them.
+
+    Attributes:
+        table: user of each record, numbered from 0, `(N,)`.
+        folds: users of the adversary's own, in two halves.
+        candidates: most candidates K.
+        view: batch size, rounds and clients.
+    """
+
+    table: Tensor
+    folds: tuple[Tensor, Tensor]
+    candidates: int
+    view: View
+
+    def draw(self, users: Tensor, games: int, generator: torch.Generator) -> UserDraws:
+        """Batches of those of the users who have enough records."""
+        table, view = self.table, self.view
+        size, rounds = records_of(view), view.batches
+        users = users[torch.bincount(table)[users] > size]
+        users = users[torch.randperm(len(users), generator=generator)]
+        asked, clients = users[: len(users) // parts(view)], users[len(users) // parts(view) :]
+        splits = min(MOST_SPLITS, max(1, games // len(asked)))
+        k = min(self.candidates, len(asked))
+        members, hidden, sets, kept = [], [], [], []
+        for split in range(splits):
+            records = _some_of_each(table, users, size, generator)
+            mine = records[: len(asked)].view(-1, rounds, view.batch_size).transpose(0, 1)
+            other = draw_others(max(len(clients), 1), rounds * len(asked), view.users - 1, generator)
+            theirs = records[len(asked) :].view(-1, rounds, view.batch_size)
+            turn = torch.arange(rounds).repeat_interleave(len(asked))[:, None]
+            fill = theirs[other, turn].flatten(1).view(rounds, len(asked), -1) if view.users > 1 else mine[..., :0]
+            members.append(torch.cat([mine, fill], -1))
+            hidden.append(records[: len(asked)])
+            order = torch.randperm(len(asked), generator=generator)
+            order = torch.cat([order, order[: -len(asked) % k]])
+            sets.append(split * len(asked) + order.view(-1, k))
+            kept.append(torch.arange(len(order)) < len(asked))
+        batches = torch.cat(members, 1)
+        return UserDraws(
+            batches.expand(view.rounds, -1, -1) if view.fixed_batch else batches,
+            torch.cat(hidden),
+            asked.repeat(splits),
+            torch.cat(sets),
+            torch.cat(kept),
+        )
 
 
 def _some_of_each(table: Tensor, users: Tensor, size: int, generator: torch.Generator) -> Tensor:

@@ -9,28 +9,12 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.evidence import Algebra
-from ptaudit.attacks.user_matches import MOST_KNOWN, Reader, RivalSets, fit
-from ptaudit.games.user.draws import UserDraws, draw
+from ptaudit.attacks.user_matches import MOST_KNOWN, Reader, RivalSets, fit_matches
+from ptaudit.games.user.draws import UserDraws, Users
 from ptaudit.stats.detection import tells_more
-from ptaudit.views.view import View
 
 GAMES = 2048
 """Batches that the adversary plays against itself in each fold, at least one of each user."""
-
-
-@dataclass(frozen=True)
-class Users:
-    """Who there is in one half of the game.
-
-    Attributes:
-        table: user of each record, numbered from 0, `(N,)`.
-        folds: users of the adversary's own, in two halves.
-        candidates: most candidates K.
-    """
-
-    table: Tensor
-    folds: tuple[Tensor, Tensor]
-    candidates: int
 
 
 @dataclass(frozen=True)
@@ -50,15 +34,14 @@ class MatrixAnswer:
     starved: bool
 
 
-def answer(
-    algebra: Algebra, view: View, users: Users, drawn: UserDraws, lines: Sequence[Sequence[int]], seed: int
+def answer_on_matrices(
+    algebra: Algebra, users: Users, drawn: UserDraws, lines: Sequence[Sequence[int]], seed: int
 ) -> list[MatrixAnswer | None]:
     """Prepare on the adversary's own users and answer for the played games.
 
     Args:
         algebra: the view as matrices.
-        view: batch size, rounds and clients.
-        users: whose records there are.
+        users: whose records there are, and in what batches.
         drawn: the played batches.
         lines: for each reported line its layers.
         seed: of draws, noise and trees.
@@ -69,16 +52,16 @@ def answer(
     generator = torch.Generator().manual_seed(seed)
     if not algebra.own.readable:
         return [None] * len(lines)
-    own = [draw(users.table, fold, view, users.candidates, GAMES, generator) for fold in users.folds]
-    reader = Reader.of(algebra, view, own[0].members[0], generator)
+    own = [users.draw(fold, GAMES, generator) for fold in users.folds]
+    reader = Reader.of(algebra, users.view, own[0].members[0], generator)
     seen = [tuple(place for place in line if place in reader.kept) for line in lines]
     there = [line for line in seen if line]
-    first, second, played = (reader.held(_in_sets(one, users.table, view, generator)) for one in (*own, drawn))
+    first, second, played = (reader.held(_in_sets(one, users, generator)) for one in (*own, drawn))
     records = int(torch.isin(users.table, torch.cat(users.folds)).sum())
     truths = first.truth, second.truth
     # A shuffled secret may be the true one: who is never the true one would be told by that.
     one, two = (torch.randint(some.shape[1], some.shape, generator=generator) for some in truths)
-    real, null = (fit((first, second), secrets, there, records, seed) for secrets in (truths, (one, two)))
+    real, null = (fit_matches((first, second), secrets, there, records, seed) for secrets in (truths, (one, two)))
     user = drawn.user[drawn.sets.flatten()[drawn.kept]]
     told = (
         MatrixAnswer(r.log_posterior(played), n.log_posterior(played), r.stack.bits, _starved(*r.halved(played), user))
@@ -94,11 +77,11 @@ def _starved(more: Tensor, less: Tensor, user: Tensor) -> bool:
     return tells_more(gain.numpy(), total.numpy())
 
 
-def _in_sets(drawn: UserDraws, table: Tensor, view: View, generator: torch.Generator) -> RivalSets:
+def _in_sets(drawn: UserDraws, users: Users, generator: torch.Generator) -> RivalSets:
     """Batches with the other records of their users; a batch that all rounds show is looked at once."""
-    members = (drawn.members[:1] if view.fixed_batch else drawn.members)[:, drawn.sets]
-    order = table.argsort(stable=True)
-    by_user = torch.split(order, torch.bincount(table).tolist())
+    members = (drawn.members[:1] if users.view.fixed_batch else drawn.members)[:, drawn.sets]
+    order = users.table.argsort(stable=True)
+    by_user = torch.split(order, torch.bincount(users.table).tolist())
 
     def others(batch: int) -> Tensor:
         mine = by_user[int(drawn.user[batch])]

@@ -19,12 +19,12 @@ from torch import Tensor
 from ptaudit.attacks.known import Known
 from ptaudit.attacks.observed_density import features
 from ptaudit.attacks.two_covariance import Setting, UserBatches
-from ptaudit.attacks.users import UserPosterior, fit
+from ptaudit.attacks.users import UserPosterior, fit_users
 from ptaudit.games.common.batches import Answers, Batches, starved_of
 from ptaudit.games.common.crossfit import data_limited
 from ptaudit.games.common.scoring import METRICS, score
-from ptaudit.games.user.draws import UserDraws, draw, halves, halves_of, parts, records_of
-from ptaudit.games.user.matrices import MatrixAnswer, Users, answer
+from ptaudit.games.user.draws import UserDraws, Users, halves, halves_of, parts, records_of
+from ptaudit.games.user.matrices import MatrixAnswer, answer_on_matrices
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import LOW_FPRS, tpr_name
 from ptaudit.views.aggregate import sums
@@ -55,7 +55,7 @@ def enough(users: Tensor, records: int) -> int:
     return int((count > records).sum())
 
 
-def why_not(tokens: Tensor, users: Tensor, view: View) -> str:
+def why_not_users(tokens: Tensor, users: Tensor, view: View) -> str:
     """Why the game cannot be played, in words with the number needed; empty if it can."""
     there = enough(users, records_of(view))
     needed = LEAST_USERS * (2 if view.users > 1 else 1) + 8 * (view.users - 1)
@@ -85,7 +85,7 @@ def measure(
     tokens, view, way = who.tokens, who.view, who.knowledge
     players = ADVERSARIES if who.algebra is not None else OF_SKETCHES
     names = [Asked(name, way).key for name in players]
-    if reason := why_not(tokens, users, view):
+    if reason := why_not_users(tokens, users, view):
         lost = [inconclusive(reason, n=enough(users, records_of(view)))] * len(groups)
         return {name: dict.fromkeys((*METRICS, *map(tpr_name, LOW_FPRS)), lost) for name in names}
     answers = play(who, users, groups, candidates, seed)
@@ -113,26 +113,25 @@ def play(
     found: dict[str, list[Answers]] = {name: [] for name in ADVERSARIES}
     for mine, theirs in (both, both[::-1]):
         folds = halves_of(mine, count, records_of(view), generator)
+        there = Users(table, folds, k, view)
         own = [torch.nonzero(torch.isin(table, fold)).flatten() for fold in folds]
         own_games = [
-            _user_batches(
-                draw(table, fold, view, k, FIT_GAMES, generator), at_hand, table, own_observation, view, generator
-            )
+            _user_batches(there.draw(fold, FIT_GAMES, generator), at_hand, there, own_observation, generator)
             for fold in folds
         ]
-        drawn = draw(table, theirs, view, k, PLAY_GAMES, generator)
-        shown = _user_batches(drawn, at_hand, table, played_on, view, generator)
+        drawn = there.draw(theirs, PLAY_GAMES, generator)
+        shown = _user_batches(drawn, at_hand, there, played_on, generator)
         batches = _batches(drawn, table)
         records = torch.cat(own)
         places = torch.arange(len(own[0])), torch.arange(len(own[0]), len(records))
         setting, sketched = _setting(view, known is not None), []
         for name in OF_SKETCHES:
-            posterior = fit(at_hand[:, records], table[records], places, own_games, setting, name)
+            posterior = fit_users(at_hand[:, records], table[records], list(zip(places, own_games)), setting, name)
             sketched.append(_answers(posterior, shown, batches, groups))
             found[name].append(sketched[-1][0])
         if algebra is not None:
             lines = [[row for row in group if row < len(algebra.own.layers)] for group in groups]
-            told = answer(algebra, view, Users(table, folds, k), drawn, lines, seed)
+            told = answer_on_matrices(algebra, there, drawn, lines, seed)
             found[COMBINED].append(_better(*sketched[0], told))
     return found
 
@@ -165,9 +164,10 @@ def _setting(view: View, learned: bool) -> Setting:
 
 
 def _user_batches(
-    drawn: UserDraws, tokens: Tensor, table: Tensor, observation: Observation, view: View, generator: torch.Generator
+    drawn: UserDraws, tokens: Tensor, users: Users, observation: Observation, generator: torch.Generator
 ) -> UserBatches:
     """What the adversary sees of some batches and knows of their users."""
+    table, view = users.table, users.view
     views = observe_rounds(observation, drawn.members, generator)
     observed = (views.mean(0) if view.fixed_batch else views.sum(0)).to(tokens)
     count = torch.bincount(table)[drawn.user]

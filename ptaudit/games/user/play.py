@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.observations import adaptive, known_by, static
+from ptaudit.context.epoch_context import EpochContext, groups_of
+from ptaudit.context.observations import adaptive, known_by, observations, static
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.errors import DataError
-from ptaudit.games.common.batch_secret import Found
-from ptaudit.games.common.batch_secret_play import ViewGame, play, players_of
+from ptaudit.games.common.batch_secret import FoundByAdversary
+from ptaudit.games.common.batch_secret_play import play, players_of
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.user.draws import records_of
 from ptaudit.games.user.info import UserGame
@@ -29,7 +29,7 @@ class UserPlay(GamePlay[UserGame]):
         players = players_of(game, view, ADVERSARIES)
         players = [who for who in players if not who.mistaken or who.adversary != COMBINED]
         sheet = ScoreSheet.of(context, game, view)
-        return play(sheet, game, view, players, lambda board: _measure(context, game, view, board))
+        return play(sheet, players, game.weights == "late", lambda: _measure(sheet, game, view))
 
     def check(self, session: Session, game: UserGame) -> None:
         """Refuses views that show more records of a user than users have."""
@@ -46,15 +46,16 @@ class UserPlay(GamePlay[UserGame]):
                 raise DataError(what, where=f"game {game.title}", remedy=remedy)
 
 
-def _measure(context: EpochContext, game: UserGame, view: View, board: ViewGame) -> Found:
-    session, groups, k, seed = context.session, board.groups, game.candidates, context.seed
+def _measure(sheet: ScoreSheet, game: UserGame, view: View) -> FoundByAdversary:
+    context, places, late = sheet.context, sheet.places, game.weights == "late"
+    session, groups, k, seed = context.session, groups_of(view, len(places)), game.candidates, context.seed
     assert session.spec.data.user is not None
     column = session.records.columns[session.spec.data.user][session.members]
     users = torch.from_numpy(np.unique(column, return_inverse=True)[1])
-    known = known_by(context, board.late)
-    who, unaware = adaptive(known, view, board.places), static(context, view, board.places, board.late)
-    if board.late:  # it prepares on what it computes, and plays on what is shown now
-        who = replace(who, observation=board.observations.now, known=board.observations.known, algebra=None, late=True)
+    who, unaware = adaptive(known_by(context, late), view, places), static(context, view, places, late)
+    if late:  # it prepares on what it computes, and plays on what is shown now
+        seen = observations(context, view, places, late)
+        who = replace(who, observation=seen.now, known=seen.known, algebra=None, late=True)
     found = measure(who, users, groups, k, seed)
     return found if unaware is None else found | measure(unaware, users, groups, k, seed)
 

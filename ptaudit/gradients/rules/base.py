@@ -113,3 +113,16 @@ def from_gradients(grads: Mapping[str, Tensor], sketch: LayerSketch | None) -> C
         return None, norm_sq
     with torch.autocast(norm_sq.device.type, enabled=False):
         return sketch(grads), norm_sq
+
+
+def ghost_is_cheaper(positions: int, rows: int, columns: int) -> bool:
+    """Whether the two Gram matrices over positions cost less than the product (counted in multiplications)."""
+    return positions * (rows + columns) <= rows * columns
+
+
+def ghost_norm_sq(a: Tensor, g: Tensor, bias: bool) -> Tensor:
+    """Squared norms (batch,) as the sum over pairs of positions of <a_s, a_t> <g_s, g_t>."""
+    gram = a.mT @ a
+    if bias:
+        gram = gram + 1
+    return (gram * (g.mT @ g)).sum((1, 2)).clamp_min(0)

@@ -16,8 +16,16 @@ from torch.nn import functional as F
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch
-from ptaudit.gradients.rules.base import Contribution, ModuleCall, UnsupportedError, by_record, from_gradients, pieces
-from ptaudit.gradients.rules.matrix import ghost_is_cheaper, ghost_norm_sq
+from ptaudit.gradients.rules.base import (
+    Contribution,
+    ModuleCall,
+    UnsupportedError,
+    by_record,
+    from_gradients,
+    ghost_is_cheaper,
+    ghost_norm_sq,
+    pieces,
+)
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Convolving = nn.modules.conv._ConvNd

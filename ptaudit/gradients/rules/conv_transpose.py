@@ -15,9 +15,8 @@ from torch.nn import functional as F
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch, MatrixBlock
-from ptaudit.gradients.rules.base import Contribution, ModuleCall, by_record, pieces
+from ptaudit.gradients.rules.base import Contribution, ModuleCall, by_record, ghost_is_cheaper, ghost_norm_sq, pieces
 from ptaudit.gradients.rules.conv import bias_gradient, by_group, check_dimensions, unfold
-from ptaudit.gradients.rules.matrix import ghost_is_cheaper, ghost_norm_sq
 
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 

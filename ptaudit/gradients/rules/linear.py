@@ -16,9 +16,10 @@ from ptaudit.gradients.rules.base import (
     all_positions,
     by_record,
     from_gradients,
+    ghost_is_cheaper,
+    ghost_norm_sq,
     pieces,
 )
-from ptaudit.gradients.rules.matrix import ghost_is_cheaper, ghost_norm_sq
 
 
 def linear(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:

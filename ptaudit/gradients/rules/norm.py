@@ -31,7 +31,7 @@ def batch_norm(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerS
     if mean is None or var is None:
         raise UnsupportedError("it normalises by the statistics of the batch")
     normals = (F.batch_norm(call.input.float(), mean.float(), var.float(), eps=module.eps) for call in calls)
-    return _affine(layer, calls, n, sketch, normals, over_channels)
+    return from_gradients(_affine(layer, calls, n, normals, over_channels), sketch)
 
 
 def batch_norm_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
@@ -53,7 +53,7 @@ def group_norm(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerS
     module = layer.module
     assert isinstance(module, nn.GroupNorm)
     normals = (F.group_norm(call.input.float(), module.num_groups, eps=module.eps) for call in calls)
-    return _affine(layer, calls, n, sketch, normals, over_channels)
+    return from_gradients(_affine(layer, calls, n, normals, over_channels), sketch)
 
 
 def group_norm_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
@@ -87,7 +87,9 @@ def instance_norm(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: Lay
             return F.instance_norm(x, eps=module.eps)
         return F.instance_norm(x, mean.float(), var.float(), use_input_stats=False, eps=module.eps)
 
-    return _affine(layer, calls, n, sketch, map(normalise, (call.input.float() for call in calls)), over_channels)
+    return from_gradients(
+        _affine(layer, calls, n, map(normalise, (call.input.float() for call in calls)), over_channels), sketch
+    )
 
 
 def layer_norm(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
@@ -96,7 +98,7 @@ def layer_norm(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerS
     assert isinstance(module, nn.LayerNorm)
     shape = _checked(module.normalized_shape, calls)
     normals = (F.layer_norm(call.input.float(), shape, eps=module.eps) for call in calls)
-    return _affine(layer, calls, n, sketch, normals, lambda x: _over_positions(x, shape))
+    return from_gradients(_affine(layer, calls, n, normals, lambda x: _over_positions(x, shape)), sketch)
 
 
 def layer_norm_tokens(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch) -> Tensor:
@@ -123,7 +125,7 @@ def rms_norm(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSke
     shape = _checked(module.normalized_shape, calls)
     eps = torch.finfo(calls[0].input.dtype).eps if module.eps is None else module.eps
     normals = (F.rms_norm(call.input.float(), shape, eps=eps) for call in calls)
-    return _affine(layer, calls, n, sketch, normals, lambda x: _over_positions(x, shape))
+    return from_gradients(_affine(layer, calls, n, normals, lambda x: _over_positions(x, shape)), sketch)
 
 
 def over_channels(x: Tensor) -> Tensor:
@@ -147,10 +149,9 @@ def _affine(
     layer: Layer,
     calls: Sequence[ModuleCall],
     n: int,
-    sketch: LayerSketch | None,
     normals: Iterable[Tensor],
     reduce: Callable[[Tensor], Tensor],
-) -> Contribution:
+) -> dict[str, Tensor]:
     """Gradients of `normal * weight + bias`, of a layer that may own only one of weight and bias.
 
     `normals` are the inputs of the calls after the layer without scale and shift, made when they are asked for;
@@ -161,7 +162,7 @@ def _affine(
         grads["weight"] = _total([reduce(call.grad.float() * normal) for call, normal in zip(calls, normals)], n)
     if "bias" in layer.parameters:
         grads["bias"] = _total([reduce(call.grad.float()) for call in calls], n)
-    return from_gradients(grads, sketch)
+    return grads
 
 
 def _channel_tokens(

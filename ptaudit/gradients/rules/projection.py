@@ -11,11 +11,18 @@ from torch.nn import functional as F
 
 from ptaudit.gradients.layers import Layer
 from ptaudit.gradients.projection import LayerSketch, MatrixBlock
-from ptaudit.gradients.rules.base import Contribution, ModuleCall, all_positions, pieces, positions
+from ptaudit.gradients.rules.base import (
+    Contribution,
+    ModuleCall,
+    all_positions,
+    ghost_is_cheaper,
+    ghost_norm_sq,
+    pieces,
+    positions,
+)
 from ptaudit.gradients.rules.expanded import Expanded, add_expanded
-from ptaudit.gradients.rules.matrix import ghost_is_cheaper, ghost_norm_sq
 
-Rows = tuple[str, int]
+RowsOf = tuple[str, int]
 """A parameter of the layer and the first of its rows that were used."""
 
 
@@ -28,8 +35,8 @@ class Projection(ModuleCall):
         bias: the same for the bias.
     """
 
-    weight: Rows | None = None
-    bias: Rows | None = None
+    weight: RowsOf | None = None
+    bias: RowsOf | None = None
 
 
 def projection(layer: Layer, calls: Sequence[ModuleCall], n: int, sketch: LayerSketch | None) -> Contribution:
@@ -90,7 +97,7 @@ def _small(layer: Layer, calls: Sequence[ModuleCall], n: int) -> dict[str, Tenso
     return grads
 
 
-def _rows(call: ModuleCall) -> tuple[Rows | None, Rows | None]:
+def _rows(call: ModuleCall) -> tuple[RowsOf | None, RowsOf | None]:
     """Which weight and bias; a call that a module hook saw is one of a whole nn.Linear."""
     return (call.weight, call.bias) if isinstance(call, Projection) else (("weight", 0), ("bias", 0))
 

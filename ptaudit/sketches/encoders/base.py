@@ -9,14 +9,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptaudit.errors import ModelError, PtauditError
+from ptaudit.errors import ModelError, PtauditError, listed
 from ptaudit.gradients.projection import generator_for
 from ptaudit.progress import Progress, Task
+from ptaudit.sketches.encoders.autoencoder import Autoencoder
 from ptaudit.sketches.encoders.network import Network
 from ptaudit.sketches.encoders.scaling import Scaling
+from ptaudit.sketches.encoders.transformer import Transformer
 
-Draw = Callable[[torch.Generator], Tensor]
+DrawSketches = Callable[[torch.Generator], Tensor]
 """A fresh minibatch of batch-gradient sketches `(L, B, dim)`, drawn with a CPU generator."""
+
+ENCODERS: dict[str, type[Network]] = {"autoencoder": Autoencoder, "transformer": Transformer}
+
+WIDTH = 32
+"""Numbers in a token."""
 
 STEPS = 400
 """Largest number of steps of one fit, where the caller names none."""
@@ -72,39 +79,44 @@ class Fitted:
         said = []
         if poor:
             said.append(
-                f"The learned encoder reconstructs little of the gradient of {_few(poor)} (share of the variance of "
-                "held-out draws): what its tokens do not give away, the gradient itself may. Use `encoder: sketch`."
+                f"The learned encoder reconstructs little of the gradient of {listed(poor, _NAMED)} (share of the "
+                "variance of held-out draws): what its tokens do not give away, the gradient itself may. Use "
+                "`encoder: sketch`."
             )
         if flat:
-            said.append(f"The gradient of {_few(flat)} does not vary: its learned token says nothing.")
+            said.append(f"The gradient of {listed(flat, _NAMED)} does not vary: its learned token says nothing.")
         return " ".join(said)
 
 
 class Encoder:
-    """A learned encoder of L layers' sketches; use `make` of this package.
+    """A learned encoder of L layers' sketches.
 
     Args:
-        network: encoder and decoder, untrained.
-        name: of the kind of encoder.
+        name: one of `ENCODERS`.
         layers: number of layers (L).
         dim: numbers of one sketch.
         seed: of all randomness.
         device: where to train and encode.
+
+    Raises:
+        ValueError: no encoder has that name.
     """
 
-    def __init__(
-        self, network: Network, name: str, layers: int, dim: int, seed: int, device: torch.device | str
-    ) -> None:
+    def __init__(self, name: str, layers: int, dim: int, seed: int, device: torch.device | str = "cpu") -> None:
+        if name not in ENCODERS:
+            raise ValueError(f"no encoder {name!r}; there are {', '.join(ENCODERS)}")
         self.device = torch.device(device)
         self.layers = layers
-        self.network = network.to(self.device)
+        self.network = ENCODERS[name](layers, dim + 1, WIDTH).to(self.device)
         self._key = (seed, "encoder", name, layers, dim)
         self._fits = 0
         flat = torch.zeros(layers, device=self.device)
         self._scaling = Scaling(torch.zeros(layers, dim, device=self.device), flat, flat, flat, flat)
         self._past = torch.zeros(0, layers, 0, dim + 1, device=self.device)
 
-    def fit(self, draw: Draw, steps: int | None, progress: Progress, title: str, check: Draw | None = None) -> Fitted:
+    def fit(
+        self, draw: DrawSketches, steps: int | None, progress: Progress, title: str, check: DrawSketches | None = None
+    ) -> Fitted:
         """Trains on the draws of one epoch, from the present weights on, with some draws of past epochs mixed in.
 
         Args:
@@ -174,7 +186,7 @@ class Encoder:
     def _generator(self, role: str) -> torch.Generator:
         return generator_for(*self._key, self._fits, role)
 
-    def _sketches(self, draw: Draw, columns: int, role: str) -> Tensor:
+    def _sketches(self, draw: DrawSketches, columns: int, role: str) -> Tensor:
         """At least so many draws, `(L, N, dim)`; fewer where they would fill the memory."""
         generator = self._generator(role)
         parts = [self._one(draw, generator)]
@@ -183,7 +195,7 @@ class Encoder:
         parts += [self._one(draw, generator) for _ in range(math.ceil(wanted / batch) - 1)]
         return torch.cat(parts, 1)
 
-    def _one(self, draw: Draw, generator: torch.Generator) -> Tensor:
+    def _one(self, draw: DrawSketches, generator: torch.Generator) -> Tensor:
         found = draw(generator).to(self.device)
         if not bool(found.isfinite().all()):
             raise ModelError(
@@ -210,7 +222,7 @@ class Encoder:
         self.network.put(before, ~worse)
         return reported, int(worse.sum())
 
-    def _train(self, draw: Draw, cap: int, unseen: Tensor, task: Task) -> int:
+    def _train(self, draw: DrawSketches, cap: int, unseen: Tensor, task: Task) -> int:
         """Steps until the held-out error stays; the best weights are kept."""
         optimizer = torch.optim.Adam(self.network.parameters(), lr=_RATE, fused=True)
         batches, masks = self._batches(draw), self._generator("masks")
@@ -243,7 +255,7 @@ class Encoder:
     def _missed(self, x: Tensor) -> Tensor:
         return self.network.missed(x)
 
-    def _batches(self, draw: Draw) -> Iterator[Tensor]:
+    def _batches(self, draw: DrawSketches) -> Iterator[Tensor]:
         """Scaled minibatches, with draws of past epochs among them."""
         generator, others = self._generator("batches"), self._generator("past")
         while True:
@@ -285,7 +297,3 @@ def _ratio(now: Tensor, before: Tensor) -> float:
 def _shares(missed: Tensor, variance: Tensor) -> tuple[float, ...]:
     found = torch.where(variance > 0, 1.0 - missed / variance, math.nan)
     return tuple(found.tolist())
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

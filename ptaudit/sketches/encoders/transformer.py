@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptaudit.sketches.encoders.network import Network
-from ptaudit.sketches.encoders.principal import components
+from ptaudit.sketches.encoders.network import Network, components
 
 HEADS = 4
 

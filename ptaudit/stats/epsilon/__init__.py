@@ -9,7 +9,6 @@ is replace-one (2C), and is held against the replace-one epsilon.
 
 from ptaudit.stats.epsilon.bound import CONFIDENCE, Adjacency, EpsilonBound
 from ptaudit.stats.epsilon.error_rates import clopper_pearson, gaussian_dp
-from ptaudit.stats.epsilon.guesses import Guesses, count_correct
 from ptaudit.stats.epsilon.mechanism import (
     SENSITIVITY,
     gaussian_delta,
@@ -19,6 +18,7 @@ from ptaudit.stats.epsilon.mechanism import (
 )
 from ptaudit.stats.epsilon.one_run import one_run, p_value
 from ptaudit.stats.epsilon.one_run_gaussian import one_run_gaussian
+from ptaudit.stats.epsilon.rates import Guesses, count_correct
 from ptaudit.stats.epsilon.threshold import Threshold, choose_threshold
 
 __all__ = [

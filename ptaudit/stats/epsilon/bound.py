@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from ptaudit.stats.epsilon.guesses import Guesses
+from ptaudit.stats.epsilon.rates import Guesses
 from ptaudit.stats.epsilon.threshold import Threshold
 
 Adjacency = Literal["add/remove", "replace-one"]

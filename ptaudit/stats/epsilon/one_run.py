@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, expit, gammaln, xlog1py, xlogy
 
 from ptaudit.stats.epsilon.bound import CONFIDENCE, Adjacency, EpsilonBound, refuse_unless
-from ptaudit.stats.epsilon.guesses import Guesses
+from ptaudit.stats.epsilon.rates import Guesses
 
 _GRID, _BISECTIONS = 256, 50
 

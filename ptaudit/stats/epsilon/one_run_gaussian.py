@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from ptaudit.stats.epsilon.bound import CONFIDENCE, Adjacency, EpsilonBound, refuse_unless
-from ptaudit.stats.epsilon.guesses import Guesses
 from ptaudit.stats.epsilon.mechanism import gaussian_epsilon
+from ptaudit.stats.epsilon.rates import Guesses
 
 Array = NDArray[np.float64]
 Curve = Callable[[Array], Array]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainccinv
 
-Scores = NDArray[np.float64]
+GameScores = NDArray[np.float64]
 
 _DISTINCT = 10
 
 
-def scores(given: ArrayLike, what: str) -> Scores:
+def scores(given: ArrayLike, what: str) -> GameScores:
     """A row of scores; infinite ones are fine.
 
     Raises:
@@ -25,7 +26,7 @@ def scores(given: ArrayLike, what: str) -> Scores:
     return found
 
 
-def fingerprints(*rows: Scores) -> frozenset[str]:
+def fingerprints(*rows: GameScores) -> frozenset[str]:
     """What recognises rows of scores, in whatever order; rows of few distinct values have none: they repeat by chance.
 
     That is how the very games a threshold was chosen on are refused. A part of a row is not recognised.
@@ -54,8 +55,57 @@ def upper(errors: ArrayLike, games: int, confidence: float) -> NDArray[np.float6
     return np.where(count >= games, 1.0, found)
 
 
-def error_rates(threshold: float, h0: Scores, h1: Scores, confidence: float) -> tuple[float, float]:
+def error_rates(threshold: float, h0: GameScores, h1: GameScores, confidence: float) -> tuple[float, float]:
     """Joint upper ends of the false-positive rate (h0 at or above) and the false-negative rate (h1 below)."""
     false_positive = upper(int((h0 >= threshold).sum()), len(h0), confidence)
     false_negative = upper(int((h1 < threshold).sum()), len(h1), confidence)
     return float(false_positive), float(false_negative)
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """Numbers of guesses, not depending on the canaries they are reported on.
+
+    Attributes:
+        first: canaries with the highest scores that are guessed to have secret 1 (member; second value).
+        zeroth: canaries with the lowest scores that are guessed to have secret 0. The others are abstained from.
+    """
+
+    first: int
+    zeroth: int
+
+    def __post_init__(self) -> None:
+        if min(self.first, self.zeroth) < 0:
+            raise ValueError(f"numbers of guesses must be at least 0, given {self.first} and {self.zeroth}")
+
+    @property
+    def made(self) -> int:
+        """All guesses."""
+        return self.first + self.zeroth
+
+
+def count_correct(guesses: Guesses, canary_scores: ArrayLike, secrets: ArrayLike, seed: int) -> int:
+    """Guess the canaries of one run and count the right ones.
+
+    Equal scores are put in a drawn order, since the order they come in may follow the secret.
+
+    Args:
+        guesses: how many to make.
+        canary_scores: (m,) higher = more like secret 1.
+        secrets: (m,) 0 or 1.
+        seed: of the order of equal scores.
+
+    Returns:
+        Number of right guesses.
+
+    Raises:
+        ValueError: more guesses than canaries, NaN scores, or secrets that are not 0 and 1.
+    """
+    found, truth = scores(canary_scores, "canaries"), np.asarray(secrets)
+    if truth.shape != found.shape or not np.isin(truth, (0, 1)).all():
+        raise ValueError(f"secrets must be {len(found)} zeros and ones, given shape {truth.shape}")
+    if guesses.made > len(found):
+        raise ValueError(f"{guesses.made} guesses about {len(found)} canaries")
+    order = np.lexsort((np.random.default_rng(seed).random(len(found)), found))
+    highest, lowest = order[len(found) - guesses.first :], order[: guesses.zeroth]
+    return int((truth[highest] == 1).sum() + (truth[lowest] == 0).sum())

@@ -8,8 +8,7 @@ from ptaudit.errors import ModelError
 from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.training.steps.base import Batch, Step, StepContext
 from ptaudit.training.steps.defended import Defended
-from ptaudit.training.steps.passes import Passes
-from ptaudit.training.steps.plain import PlainStep
+from ptaudit.training.steps.passes import Passes, PlainStep
 from ptaudit.training.steps.sam import Sam
 
 if TYPE_CHECKING:

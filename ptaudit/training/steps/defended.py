@@ -13,8 +13,7 @@ from ptaudit.training.defender import Defender
 from ptaudit.training.epoch_snapshot import StepWatch
 from ptaudit.training.seeding import DEFENDED, PROBE, derived_seed, seeded
 from ptaudit.training.steps.base import Batch, StepContext
-from ptaudit.training.steps.passes import Passes, micro_batch
-from ptaudit.training.steps.plain import PlainStep
+from ptaudit.training.steps.passes import Passes, PlainStep, micro_batch
 from ptaudit.training.steps.sam import frozen_statistics
 
 if TYPE_CHECKING:

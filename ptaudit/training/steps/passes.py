@@ -148,3 +148,31 @@ def _put(parameters: Sequence[nn.Parameter], row: Tensor) -> None:
         if parameter.grad is not None:
             own = part.reshape(as_real(parameter).shape)
             parameter.grad = (torch.view_as_complex(own) if parameter.is_complex() else own).to(parameter)
+
+
+class PlainStep:
+    """Ordinary steps."""
+
+    def __init__(self, passes: Passes) -> None:
+        self._passes = passes
+
+    def begin(self, epoch: int) -> None:
+        """Nothing depends on the epoch."""
+
+    def __call__(self, batch: Batch, number: int, watch: StepWatch | None = None) -> list[Tensor]:
+        """Follow the gradient of the batch."""
+        losses = self._passes.backward(batch, number, watch)
+        self._passes.update()
+        return losses
+
+    def epsilon(self, steps: int) -> float | None:
+        """None: no privacy is promised."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """The scale of the loss."""
+        return self._passes.state()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on with a scale of the loss."""
+        self._passes.load(state)

@@ -13,8 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from ptaudit.gradients.frozen_state import restored
 from ptaudit.training.epoch_snapshot import StepWatch
 from ptaudit.training.steps.base import Batch
-from ptaudit.training.steps.passes import Passes
-from ptaudit.training.steps.plain import PlainStep
+from ptaudit.training.steps.passes import Passes, PlainStep
 
 if TYPE_CHECKING:
     from ptaudit.spec.model import SamSpec

@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from example_run import example_run
 
 from ptaudit.errors import RunFolderError
-from ptaudit.tables.checks import problem
 from ptaudit.tables.folder import leakage_text, read_leakage, read_run, write_run
+from ptaudit.tables.reading import problem
 
 ROW = next(row for row in example_run().rows if row.measured and row.status == "ok" and row.value > 0.1)
 
