@@ -26,8 +26,7 @@ def by_epoch(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     color = alt.Color(
         "source:N", title="foretold from", scale=alt.Scale(domain=list(_WHO.values()), range=[BLUE, ORANGE])
     )
-    y = alt.Y("value:Q", title="AUC of the forecast", scale=alt.Scale(domain=[0.4, 1.0]))
-    lines = with_band(here, y, color)
+    lines = with_band(here, "AUC of the forecast", color, 0.4, 1.0)
     rules = rows[rows.adversary == "attainable"]
     ruled = alt.Chart(rules).mark_rule(color=GREY, strokeDash=[4, 4]).encode(y="value:Q")
     named = (

@@ -28,7 +28,7 @@ def course(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     panels = []
     for metric, title in _PANELS.items():
         here = rows[rows.metric == metric]
-        lines = with_band(here, alt.Y("value:Q", title=title), alt.value(BLUE))
+        lines = with_band(here, title, alt.value(BLUE))
         chance = alt.Chart(here).mark_line(strokeDash=[4, 4], color="black").encode(x="epoch:Q", y="null:Q")
         panels.append((lines + chance).properties(width=WIDTH * 0.55, height=HEIGHT * 0.8))
     caption = (

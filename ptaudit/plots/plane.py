@@ -29,9 +29,7 @@ def places(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     points = points.assign(at="epoch " + points.epoch.astype(str), certain=np.where(points.exposed > 0, "yes", "no"))
     x = alt.X("fpr:Q", title="false-positive rate", scale=alt.Scale(domain=[0, 1]))
     y = alt.Y("tpr:Q", title="true-positive rate", scale=alt.Scale(domain=[0, 1]))
-    color = alt.Color(
-        "certain:N", title="exposed for certain", scale=alt.Scale(domain=["no", "yes"], range=[GREY, RED])
-    )
+    color = alt.Color("certain:N", legend=None, scale=alt.Scale(domain=["no", "yes"], range=[GREY, RED]))
     dots = alt.Chart(points).mark_circle(size=18, opacity=0.6).encode(x=x, y=y, color=color)
     guess = alt.Chart(pd.DataFrame({"a": [0, 1]})).mark_line(color="black", strokeDash=[4, 4]).encode(x="a:Q", y="a:Q")
     drawn = [
@@ -52,7 +50,9 @@ def places(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
         "(right). On the dashed line nothing is known of it; top left it is exposed. Red: beyond what chance shows in "
         "any record. Records are chosen evenly by hashed name."
     )
-    return titled(alt.concat(*drawn, columns=3), "Single records on the plane", caption)
+    return titled(
+        alt.concat(*drawn, columns=3).resolve_scale(color="independent"), "Single records on the plane", caption
+    )
 
 
 def risk(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:

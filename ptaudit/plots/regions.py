@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _COLOURS = (GREY, RED, BLUE, ORANGE)
 _MEANING = (
-    "Hidden: seldom called a member. Exposed: called a member by models that were trained on the record, and not by "
-    "others. Inverted: called one where it is none. Conspicuous: called one whether it is or not."
+    "Exposed: at least half of the models that were trained on the record call it a member, and fewer than a quarter "
+    "of the others. Hidden: seldom called one. Inverted: where it is none. Conspicuous: whether it is or not."
 )
 _STEPS = 12
 

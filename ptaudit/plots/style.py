@@ -26,9 +26,12 @@ def epochs(title: str = "epoch") -> alt.X:
     return alt.X("epoch:Q", title=title, axis=alt.Axis(tickMinStep=1))
 
 
-def with_band(data: pd.DataFrame, y: alt.Y, color: alt.Color | alt.Value) -> alt.LayerChart:
-    """A line with its 95 % interval."""
+def with_band(
+    data: pd.DataFrame, title: str, color: alt.Color | alt.Value, least: float | None = None, most: float | None = None
+) -> alt.LayerChart:
+    """A line with its 95 % interval; the axis from `least` to `most` where they are given."""
+    scale = alt.Scale() if least is None else alt.Scale(domain=[least, most])
     base = alt.Chart(data).encode(x=epochs(), color=color)
-    band = base.mark_area(opacity=0.2).encode(y=alt.Y("lo:Q"), y2="hi:Q")
-    line = base.mark_line(point=True, strokeWidth=2).encode(y=y)
+    band = base.mark_area(opacity=0.2).encode(y=alt.Y("lo:Q", scale=scale, title=title), y2="hi:Q")
+    line = base.mark_line(point=True, strokeWidth=2).encode(y=alt.Y("value:Q", scale=scale, title=title))
     return alt.LayerChart(layer=[band, line])
