@@ -67,6 +67,7 @@ METRICS: dict[str, Metric] = {
     "already_exposed": Metric("share of the records that end exposed", score=False),
     "forecast_auc": Metric("area under the ROC curve of who ends vulnerable"),
     "forecast_precision": Metric("share of those named who end vulnerable"),
+    "forecast_gain": Metric("area under the ROC curve, less that of the best single measure", least=-1.0, score=False),
     "forecast_from": Metric("epoch", most=math.inf, score=False),
     "rank_correlation": Metric("rank correlation with the final risk", least=-1.0, score=False),
     **{

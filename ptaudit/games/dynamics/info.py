@@ -59,7 +59,7 @@ class DynamicsGame(GameSpec):
 
     metrics: ClassVar[tuple[str, ...]] = (
         "exposed", "displacement", "encoding_speed", "entropy", "entropy_change", "peak_transition", "already_exposed",
-        "forecast_auc", "forecast_precision", "forecast_from", "rank_correlation", *TRANSITIONS,
+        "forecast_auc", "forecast_precision", "forecast_gain", "forecast_from", "rank_correlation", *TRANSITIONS,
     )  # fmt: skip
     players: ClassVar[tuple[str, ...]] = (
         *ATTACKS,

@@ -136,7 +136,8 @@ def _in_the_end(warned: Warned) -> Iterator[Told]:
 
 
 def _of_forecast(source: Source, found: Forecast) -> Iterator[Told]:
-    yield who(source, FORECAST), {"forecast_auc": [found.auc], "forecast_precision": [found.precision]}
+    together = {"forecast_auc": found.auc, "forecast_precision": found.precision, "forecast_gain": found.gain}
+    yield who(source, FORECAST), {metric: [estimate] for metric, estimate in together.items()}
     for name, estimate in found.single_auc.items():
         yield who(source, name), {"forecast_auc": [estimate], "forecast_precision": [found.single_precision[name]]}
 
