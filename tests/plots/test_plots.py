@@ -1,0 +1,66 @@
+"""Pictures from tables alone: what each needs, and that names from data stay text."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
+
+from example_run import example_run
+
+from ptaudit.plots import write_plots
+from ptaudit.plots.membership import by_epoch
+from ptaudit.plots.plane import places
+from ptaudit.tables.samples import COLUMNS
+from ptaudit.tables.table import Table
+
+NOBODY = pd.DataFrame(columns=list(COLUMNS))
+
+
+def with_attacks(*names):
+    """The example with a course of several membership attacks."""
+    run = example_run()
+    some = next(row for row in run.rows if row.game == "membership" and row.measured)
+    rows = [
+        replace(some, epoch=epoch, layer="*", adversary=name, metric=metric, value=0.5 + 0.1 * place, lo=0.4, hi=0.9)
+        for place, name in enumerate(names)
+        for epoch in (0, 3)
+        for metric in ("auc", "tpr_at_fpr_0.01")
+    ]
+    return replace(run, rows=Table.of(rows))
+
+
+def test_every_plot_can_be_found_and_draws_nothing_where_there_is_nothing(tmp_path):
+    bare = replace(example_run(), rows=Table.of([row for row in example_run().rows if row.game == "identity"]))
+    assert write_plots(bare, NOBODY, tmp_path) == []
+
+
+def test_the_strongest_attacks_are_shown_and_a_name_from_elsewhere_is_text(tmp_path):
+    run = with_attacks(*(f"attack-{i}" for i in range(7)), "<script>alert(1)</script>")
+    (path,) = write_plots(run, NOBODY, tmp_path)
+    assert path.name == "membership.svg"
+    root = ElementTree.parse(path).getroot()
+    assert not [node for node in root.iter() if "script" in node.tag]
+    text = "".join(root.itertext())
+    assert "<script>alert(1)</script>" in text
+    assert "attack-6" in text
+    assert "attack-0" not in text
+
+
+def test_one_epoch_is_no_course():
+    run = with_attacks("loss")
+    one = replace(run, rows=Table.of([row for row in run.rows if row.epoch == 3]))
+    assert by_epoch(one, NOBODY) is None
+
+
+@pytest.mark.parametrize("missing", ["tpr", "exposed"])
+def test_the_plane_needs_all_that_it_shows(missing):
+    kept = [name for name in ("fpr", "tpr", "exposed") if name != missing]
+    records = pd.DataFrame([(0, 1, "ab", "*", "dynamics", name, 0.5) for name in kept], columns=list(COLUMNS))
+    assert places(example_run(), records) is None
