@@ -63,6 +63,10 @@ class RunFolderError(PtauditError):
     """A run folder is missing, unfinished, occupied or damaged."""
 
 
+class ClusterError(PtauditError):
+    """A cluster cannot be used, or its machines failed: nothing is wrong with the run, which can be resumed."""
+
+
 class TrainingDivergedError(PtauditError):
     """The training loss became NaN or infinite; epochs before that are kept."""
 

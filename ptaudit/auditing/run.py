@@ -16,7 +16,7 @@ from ptaudit.auditing.defended_runs import defended_sessions, run_defended
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, publish
 from ptaudit.auditing.opening import open_session
-from ptaudit.auditing.reference import with_reference_models
+from ptaudit.auditing.reference import check_engine, with_reference_models
 from ptaudit.auditing.result import AuditResult
 from ptaudit.auditing.run_key import key, settings, versions
 from ptaudit.auditing.seed import SeedRun, prove, run_seeds
@@ -51,6 +51,7 @@ def audit(
     progress: Progress | None = None,
     inconclusive: Literal["pass", "fail"] | None = None,
     keep_records: bool = False,
+    address: str | None = None,
 ) -> AuditResult:
     """Audit the training run of a spec. Runs the Python that the spec names.
 
@@ -66,6 +67,8 @@ def audit(
         inconclusive: count inconclusive gates as passed or failed.
         keep_records: write scores of single records to `samples.csv`, under hashed names, and how the columns of a
             table became inputs, with levels and medians of members, to `preprocess.json`.
+        address: of the Ray cluster that trains reference models, where `fleet.engine` is `ray`: `HOST:PORT`, or `auto`
+            for the one that this machine is part of; default a Ray of this machine.
 
     Returns:
         The tables as DataFrames, the run folder and the exit code.
@@ -88,11 +91,12 @@ def audit(
             samples.find(target)
         return _as_it_ended(session, target, progress, gate, inconclusive)
     # What can be wrong is found before the folder is touched.
+    check_engine(spec, address)
     for one in (session, *defended_sessions(session)):
         prove(one)
     started = now()
     with places.working(target, fresh=fresh) as place:
-        session = with_reference_models(session, place.state, progress)
+        session = with_reference_models(session, place.state, progress, address)
         seeds = run_seeds(session, place, progress, scored)
         diverged, refused = seeds[-1].diverged, None
         if diverged and not seeds[0].stats:
