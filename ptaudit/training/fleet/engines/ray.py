@@ -178,8 +178,10 @@ def check_cluster(address: str) -> None:
     try:
         if at is not None:
             socket.create_connection((at["host"].strip("[]"), int(at["port"])), timeout=_SECONDS / 6).close()
-        command = [sys.executable, "-P", "-c", _TRIAL, address]
-        tried = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
+        command, environment = [sys.executable, "-P", "-c", _TRIAL, address], {**os.environ, **_ALONE}
+        tried = subprocess.run(
+            command, env=environment, capture_output=True, text=True, errors="replace", timeout=_SECONDS
+        )
     except (OSError, OverflowError, subprocess.TimeoutExpired) as error:
         said = f"no Ray cluster answers there ({type(error).__name__})"
         raise ClusterError(said, where=where, remedy=remedy) from error
@@ -198,16 +200,17 @@ def _connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         raise PtauditError("Ray is in use in this process", where="fleet.engine", remedy="ray.shutdown() before")
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.CRITICAL}
-    environment: dict[str, str] = {}
+    environment = {"RAY_COLOR_PREFIX": "0"}  # of what it says when a worker dies, which nothing stops it from
     with ExitStack() as stack:
         if address is None:
             folder = stack.enter_context(TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
             own = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
             options |= {**own, "_temp_dir": str(Path(folder) / "ray")}  # which Ray opens to all
-            environment = {**_ALONE, "RAY_AUTH_TOKEN": token_hex(32)}  # else Ray leaves one in the home folder
+            environment |= {**_ALONE, "RAY_AUTH_TOKEN": token_hex(32)}  # else Ray leaves one in the home folder
+        stack.enter_context(_environment(environment))
         stack.callback(ray.shutdown)
         try:
-            with _environment(environment), _own_sigterm():
+            with _own_sigterm():
                 ray.init(**options)
         except Exception as error:  # what starts many processes can fail in any way
             said = f"Ray cannot be started or joined: {in_one_line(error)}"
