@@ -64,7 +64,7 @@ class RunFolderError(PtauditError):
 
 
 class ClusterError(PtauditError):
-    """A cluster cannot be used, or its machines failed: nothing is wrong with the run, which can be resumed."""
+    """A cluster cannot be used, or a machine of it failed: what is finished elsewhere is kept, to be resumed."""
 
 
 class TrainingDivergedError(PtauditError):

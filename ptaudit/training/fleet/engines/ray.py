@@ -76,8 +76,8 @@ class OverRay:
         """Train chunks side by side, as many as the cluster has room for; they come as they finish.
 
         Raises:
-            ClusterError: the workers of a chunk died time and again.
-            PtauditError: a training diverged or failed, or a worker has other code, data or versions.
+            ClusterError: the workers of a chunk died time and again, or one has other code, data or versions.
+            PtauditError: a training diverged or failed.
         """
         if not chunks:
             return
@@ -105,7 +105,7 @@ class OverRay:
             if isinstance(error.cause, PtauditError):
                 raise error.cause from error
             said = f"training reference {named(models)} raised {in_one_line(error.cause)}"
-            raise PtauditError(said, where="a worker of the Ray cluster", remedy=_ALIKE) from error
+            raise ClusterError(said, where="a worker of the Ray cluster", remedy=_ALIKE) from error
         except ray.exceptions.RayError as error:
             said = f"the worker that trained reference {named(models)} is gone ({in_one_line(error)})"
             if tries < TRIES:
@@ -124,9 +124,9 @@ def _train(recipe: Recipe, key: Mapping[str, str], threads: int, models: Sequenc
     try:
         context, own = _made(recipe)
     except PtauditError as error:
-        raise PtauditError(str(error), where=where, remedy=_ALIKE) from error
+        raise ClusterError(str(error), where=where, remedy=_ALIKE) from error
     if changes := difference(key, {**own, **context.key}):
-        raise PtauditError(f"what reference models are made of differs there: {changes}", where=where, remedy=_ALIKE)
+        raise ClusterError(f"what reference models are made of differs there: {changes}", where=where, remedy=_ALIKE)
     return list(train_chunk(context, models, Silent().task("")))
 
 

@@ -90,7 +90,7 @@ def test_a_worker_trains_what_this_process_would_with_as_many_threads():
 def test_a_machine_with_other_code_or_data_trains_nothing_and_is_named(recipe, change, told):
     key = {**KEY, **Blobs()()[0].key, **change}
     where = f"machine {socket.gethostname()} of the Ray cluster"
-    with pytest.raises(PtauditError, match=rf"{where}: .*{told}.*all machines must have the same") as error:
+    with pytest.raises(ClusterError, match=rf"{where}: .*{told}.*all machines must have the same") as error:
         engine._train(recipe, key, torch.get_num_threads(), [0])
     assert error.value.exit_code == 2
 
