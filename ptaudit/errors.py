@@ -63,6 +63,10 @@ class RunFolderError(PtauditError):
     """A run folder is missing, unfinished, occupied or damaged."""
 
 
+class ClusterError(PtauditError):
+    """A cluster cannot be used, or a machine of it failed: what is finished elsewhere is kept, to be resumed."""
+
+
 class TrainingDivergedError(PtauditError):
     """The training loss became NaN or infinite; epochs before that are kept."""
 

@@ -20,6 +20,7 @@ from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.defended_runs import defended_sessions
 from ptaudit.auditing.gradient_memory import gradient_bytes
 from ptaudit.auditing.opening import layer_entries, open_session
+from ptaudit.auditing.reference import check_engine
 from ptaudit.auditing.seed import prove, trajectory
 from ptaudit.auditing.warnings import of_check
 from ptaudit.auditing.warnings.epochs import unreliable
@@ -57,6 +58,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         PtauditError: what `run` would refuse.
     """
     spec = load(spec_path, overrides)
+    check_engine(spec)
     session = open_session(spec, pick_device(device))
     seed = spec.train.all_seeds[0]
     model = session.model(seed)
@@ -85,7 +87,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         step_seconds=step,
         estimate_seconds={
             "training": seeds * trainings * training,
-            **({} if spec.fleet is None else {"reference models": trainings * spec.fleet.models * training}),
+            **_fleet_seconds(spec, trainings * training),
             "capture": seeds * trainings * epochs * records * probe.read_seconds,
             "games": seeds * epochs * games,
         },
@@ -127,6 +129,14 @@ def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tu
         found = 0.0, _walk_seconds(session, replay)
     model.load_state_dict(saved)
     return found
+
+
+def _fleet_seconds(spec: Spec, training: float) -> dict[str, float]:
+    """Of reference models that are trained one after the other; how many machines there will be is not known here."""
+    if spec.fleet is None:
+        return {}
+    name = "reference models" + (" on one machine" if spec.fleet.engine == "ray" else "")
+    return {name: spec.fleet.models * training}
 
 
 def _alarm(session: Session, model: torch.nn.Module, seed: int) -> str:

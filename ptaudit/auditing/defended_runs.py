@@ -52,7 +52,9 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def run_defended(session: Session, place: Workplace, progress: Progress) -> list[DefendedRun]:
+def run_defended(
+    session: Session, place: Workplace, progress: Progress, address: str | None = None
+) -> list[DefendedRun]:
     """Train and audit with every defense of the spec, with reference models that were trained with it where there are
     any. One that diverges keeps the epochs before."""
     found = []
@@ -60,7 +62,7 @@ def run_defended(session: Session, place: Workplace, progress: Progress) -> list
         progress.log(f"defense {defense.title}")
         part = f"defenses/{defense.title}"
         mine = defended_session(session, session.spec.with_defense(defense))
-        mine = with_reference_models(mine, place.state, progress, part)
+        mine = with_reference_models(mine, place.state, progress, part, address)
         seconds = 0.0 if mine.reference is None else mine.reference.seconds
         found.append(DefendedRun(defense, tuple(run_seeds(mine, replace(place, part=part), progress)), seconds))
     return found

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptaudit.errors import PtauditError, RunFolderError
+from ptaudit.errors import ClusterError, PtauditError, RunFolderError
 from ptaudit.tables.folder import LEAKAGE, RESUME
 
 _LOCK, _BEGUN, _OUTPUT, _REPLACED = "lock", "begun", "output", "replaced"
@@ -125,8 +125,8 @@ def working(folder: Path, *, fresh: bool) -> Iterator[Workplace]:
 
     A run that was there before stays until `Workplace.publish`.
 
-    The place stays where a run was interrupted, or could not be written. What the user must mend first in the spec, the
-    model or the data cannot be resumed, so nothing is left of it.
+    The place stays where a run was interrupted, could not be written, or its cluster failed. What the user must mend
+    first in the spec, the model or the data cannot be resumed, so nothing is left of it.
 
     Raises:
         RunFolderError: another run is under way here, or nothing can be written.
@@ -149,6 +149,8 @@ def working(folder: Path, *, fresh: bool) -> Iterator[Workplace]:
             if error.remedy is not None:
                 raise
             raise RunFolderError(error.what, where=error.where, remedy="mend that, then go on with --resume") from error
+        except ClusterError:
+            raise
         except PtauditError:
             _leave(folder, state)
             raise

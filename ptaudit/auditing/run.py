@@ -18,7 +18,7 @@ from ptaudit.auditing.defended_runs import defended_sessions, run_defended
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, publish
 from ptaudit.auditing.opening import open_session
-from ptaudit.auditing.reference import with_reference_models
+from ptaudit.auditing.reference import check_engine, with_reference_models
 from ptaudit.auditing.run_key import key, settings, versions
 from ptaudit.auditing.seed import SeedRun, prove, run_seeds
 from ptaudit.context.session import Session
@@ -54,6 +54,7 @@ def audit(
     progress: Progress | None = None,
     inconclusive: Literal["pass", "fail"] | None = None,
     keep_records: bool = False,
+    address: str | None = None,
 ) -> AuditResult:
     """Audit the training run of a spec. Runs the Python that the spec names.
 
@@ -69,6 +70,8 @@ def audit(
         inconclusive: count inconclusive gates as passed or failed.
         keep_records: write scores of single records to `samples.csv`, under hashed names, and how the columns of a
             table became inputs, with levels and medians of members, to `preprocess.json`.
+        address: of the Ray cluster that trains reference models, where `fleet.engine` is `ray`: `HOST:PORT`, or `auto`
+            for the one that this machine is part of; default a Ray of this machine.
 
     Returns:
         The tables as DataFrames, the run folder and the exit code.
@@ -79,7 +82,7 @@ def audit(
     """
     spec = load(spec_path, overrides)
     target = Path(out) if out is not None else DEFAULT_FOLDER / spec.name
-    asked = _Asked(target, gate, inconclusive, progress or Silent())
+    asked = _Asked(target, gate, inconclusive, progress or Silent(), address)
     chosen = pick_device(device)
     places.check(target, fresh=fresh, resume=resume)
     session = open_session(spec, chosen)
@@ -91,11 +94,12 @@ def audit(
             samples.find(target)
         return asked.result(*_as_it_ended(session, asked))
     # What can be wrong is found before the folder is touched.
+    check_engine(spec, address)
     for one in (session, *defended_sessions(session)):
         prove(one)
     started = now()
     with places.working(target, fresh=fresh) as place:
-        session = with_reference_models(session, place.state, asked.progress)
+        session = with_reference_models(session, place.state, asked.progress, address=asked.address)
         seeds = run_seeds(session, place, asked.progress, scored)
         run, error = _concluded(session, seeds, place, asked, started)
         place.confirm()
@@ -115,6 +119,7 @@ class _Asked:
     gate: bool
     inconclusive: Literal["pass", "fail"] | None
     progress: Progress
+    address: str | None = None
 
     def result(self, run: Run, error: PtauditError | None) -> AuditResult:
         """The run, which has been written; or what was wrong with it all the same."""
@@ -139,7 +144,7 @@ def _concluded(
     """The run of seeds with those under defenses and its gates; the error to end with, once it is written."""
     diverged, target = seeds[-1].diverged, asked.target
     if diverged is None:
-        run = assemble(session, seeds, run_defended(session, place, asked.progress), started)
+        run = assemble(session, seeds, run_defended(session, place, asked.progress, asked.address), started)
         for gate in session.spec.gates if asked.gate else ():
             if gate.max is None:
                 asked.progress.log(f"gate {gate.id} needs a baseline: ptaudit gate {target} --baseline RUN")

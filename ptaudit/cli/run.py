@@ -34,6 +34,13 @@ def run(
             help="Write scores of single records (samples.csv) and how columns became inputs (preprocess.json).",
         ),
     ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|auto",
+            help="The Ray cluster that trains reference models (fleet.engine: ray). Default: a Ray of this machine.",
+        ),
+    ] = None,
     overrides: Overrides = None,
     inconclusive: Inconclusive = None,
     format_name: FormatName = None,
@@ -64,22 +71,29 @@ def run(
                 progress=progress,
                 inconclusive=showing.inconclusive,
                 keep_records=keep_records,
+                address=address,
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"resume with {resume_command(spec, out, device, overrides or (), keep_records)}"
+            f"resume with {resume_command(spec, out, device, overrides or (), keep_records, address)}"
         ) from None
     showing.show(result.run, result.run, result.path)
     raise typer.Exit(result.exit_code)
 
 
 def resume_command(
-    spec: Path, out: Path | None, device: str, overrides: Sequence[str], keep_records: bool = False
+    spec: Path,
+    out: Path | None,
+    device: str,
+    overrides: Sequence[str],
+    keep_records: bool = False,
+    address: str | None = None,
 ) -> str:
-    """The command that goes on with an interrupted run: all that decides its tables, in the user's words."""
+    """The command that goes on with an interrupted run: all that decides its tables and where, in the user's words."""
     words = ["ptaudit", "run", str(spec), "--resume"]
     words += ["--out", str(out)] if out else []
     words += ["--device", device] if device != "auto" else []
     words += [word for override in overrides for word in ("--set", override)]
     words += ["--keep-records"] if keep_records else []
+    words += ["--address", address] if address else []
     return shlex.join(words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -16,6 +16,9 @@ class FleetSpec(Part):
     """How many: an even number, as they come in pairs that share the records between them."""
     folder: Text | None = None
     """Where their outputs and losses are kept, for another audit of the same data to use; default nowhere."""
+    engine: Literal["local", "ray"] = "local"
+    """Where they are trained: on this machine, or over a Ray cluster (`pip install 'ptaudit[ray]'`), which
+    `ptaudit run --address` names; without it over a Ray of this machine alone."""
     at_once: Count | None = None
     """How many are trained as one program, at most; 1 for one after the other. By default 16 on a CPU, 1 where there
     are convolutions, and elsewhere what is fastest, which first steps tell."""

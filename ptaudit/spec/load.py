@@ -40,7 +40,24 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Spec:
     for text in overrides:
         override(document, text)
     unfold(document)
-    problems = resolve_paths(document, path.resolve().parent)
+    return _checked(document, resolve_paths(document, path.resolve().parent))
+
+
+def dump(spec: Spec) -> str:
+    """YAML text of a spec with every default written out; loading it gives an equal spec, wherever it is put."""
+    return write(spec.plain())
+
+
+def restore(text: str) -> Spec:
+    """The spec that was dumped, here or on another machine.
+
+    Raises:
+        SpecError: a file that it names is not here.
+    """
+    return _checked(parse(text, "spec"), [])
+
+
+def _checked(document: YamlDocument, problems: list[SpecProblem]) -> Spec:
     try:
         spec = Spec.model_validate(document.values)
     except ValidationError as error:
@@ -49,11 +66,6 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Spec:
     if problems:
         raise _spec_error(document, problems)
     return spec
-
-
-def dump(spec: Spec) -> str:
-    """YAML text of a spec with every default written out; loading it gives an equal spec, wherever it is put."""
-    return write(spec.plain())
 
 
 def _read(path: Path) -> str:

@@ -67,10 +67,12 @@ def test_verbose_shows_the_traceback(pipeline, verb):
 
 def test_an_interrupted_run_says_how_to_resume(pipeline):
     pipeline.error = KeyboardInterrupt()
-    words = ["run", "my spec.yaml", "--fresh", "--out", "o", "--device", "cpu", "--set", "a.b=1"]
+    words = ["run", "my spec.yaml", "--fresh", "--out", "o", "--device", "cpu", "--set", "a.b=1", "--address", "h:1"]
     result = call(*words)
     assert result.exit_code == 130
-    said = "interrupted: resume with ptaudit run 'my spec.yaml' --resume --out o --device cpu --set a.b=1\n"
+    said = (
+        "interrupted: resume with ptaudit run 'my spec.yaml' --resume --out o --device cpu --set a.b=1 --address h:1\n"
+    )
     assert result.stderr.endswith(said)
 
 

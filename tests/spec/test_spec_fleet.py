@@ -7,8 +7,8 @@ from ptaudit.spec.fleet import FleetSpec
 
 
 def test_what_is_left_out():
-    assert FleetSpec() == FleetSpec(models=16, folder=None, at_once=None)
-    assert FleetSpec(models=4, folder="fleet").plain() == {"models": 4, "folder": "fleet"}
+    assert FleetSpec() == FleetSpec(models=16, folder=None, engine="local", at_once=None)
+    assert FleetSpec(models=4, folder="fleet").plain() == {"models": 4, "folder": "fleet", "engine": "local"}
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ def test_what_is_left_out():
         ({"models": 4.0}, "valid integer"),
         ({"models": True}, "valid integer"),
         ({"folder": ""}, "at least 1 character"),
+        ({"engine": "dask"}, "'local' or 'ray'"),
         ({"at_once": 0}, "greater than or equal to 1"),
         ({"model": 4}, "Extra inputs are not permitted"),
     ],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ptaudit.errors import SpecError
-from ptaudit.spec.load import dump, load
+from ptaudit.spec.load import dump, load, restore
 from ptaudit.spec.model import ScheduleSpec, Spec
 
 Write = Callable[..., Path]
@@ -177,7 +177,7 @@ def test_load_undoes_dump(values: dict[str, object], tmp_path: Path) -> None:
     spec = Spec.model_validate(values)
     path = tmp_path / "spec.yaml"
     path.write_text(dump(spec), encoding="utf-8")
-    assert load(path) == spec
+    assert load(path) == restore(dump(spec)) == spec
 
 
 def test_spec_is_frozen(write: Write) -> None:

@@ -63,7 +63,7 @@ def _whole(context: FleetContext, models: Sequence[int], task: Task) -> dict[int
         if epoch in context.epochs:
             seen.append(trained.signals(epoch))
             _check_finite(models, seen[-1][1], epoch)
-        task.advance(0, f"{_named(models)}, epoch {epoch} of {max(context.epochs)}")
+        task.advance(0, f"{named(models)}, epoch {epoch} of {max(context.epochs)}")
     outputs, losses = (np.stack(of_one, axis=1) for of_one in zip(*seen))
     return {model: ModelSignals(outputs[i], losses[i], context.included(model)) for i, model in enumerate(models)}
 
@@ -83,5 +83,6 @@ def _begun(context: FleetContext, models: Sequence[int]) -> Alone | Stack:
     return Stack(context, models, [context.build(context.training_seed(model)) for model in models])
 
 
-def _named(models: Sequence[int]) -> str:
+def named(models: Sequence[int]) -> str:
+    """What models are called: `model 3`, `models 0 to 15`."""
     return f"model {models[0]}" if len(models) == 1 else f"models {models[0]} to {models[-1]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.progress import Progress
-from ptaudit.training.fleet.chunk import train_chunk
 from ptaudit.training.fleet.context import FleetContext
+from ptaudit.training.fleet.engines import Engine, local
 from ptaudit.training.fleet.plan import make_plan
 from ptaudit.training.fleet.signals import ModelSignals
 from ptaudit.training.fleet.store import FleetStore
@@ -43,7 +44,7 @@ class ReferenceSignals:
 
 
 def train_fleet(
-    context: FleetContext, fleet: FleetSpec, key: Mapping[str, str], progress: Progress
+    context: FleetContext, fleet: FleetSpec, key: Mapping[str, str], progress: Progress, engine: Engine = local
 ) -> ReferenceSignals:
     """Train the models that the fleet's folder does not hold.
 
@@ -52,6 +53,7 @@ def train_fleet(
         fleet: how many, and where they are kept.
         key: what they depend on beside the context: model, code of model, loss and augmentation, versions.
         progress: where to report.
+        engine: where they are trained.
 
     Raises:
         RunFolderError: the folder holds models of another training, or cannot be written.
@@ -62,14 +64,17 @@ def train_fleet(
     missing = [model for model in range(fleet.models) if model not in found]
     context = replace(context, records=resident(context.records, context.device))
     with progress.task("reference models", total=len(missing)) as task:
+        chunks, training = list[list[int]](), dict[int, str]()
         for models in _equally_large(context, missing):
             plan = make_plan(context, models, fleet.at_once)
             progress.log("; ".join(filter(None, [f"{len(models)} reference models {plan}", plan.measured])))
-            for start in range(0, len(models), plan.at_once):
-                for model, signals in train_chunk(context, models[start : start + plan.at_once], task):
-                    found[model] = replace(signals, training=str(plan))
-                    if store is not None:
-                        store.save(model, found[model])
+            chunks += [models[start : start + plan.at_once] for start in range(0, len(models), plan.at_once)]
+            training |= dict.fromkeys(models, str(plan))
+        with closing(engine(context, chunks, task)) as trained:
+            for model, signals in trained:
+                found[model] = replace(signals, training=training[model])
+                if store is not None:
+                    store.save(model, found[model])
     return _joined(context, [found[model] for model in range(fleet.models)])
 
 
