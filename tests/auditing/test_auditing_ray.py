@@ -21,7 +21,8 @@ from ptaudit.errors import ClusterError
 from ptaudit.training.fleet.engines import local
 
 FLEET = {"audit__games": ["membership"], "audit__views": ONE_VIEW, "train__loss": "models.py:mortal"}
-CHUNKS = {"fleet": {"models": 4, "at_once": 2}}
+CHUNKS = {"fleet": {"models": 4, "at_once": 2}, "defenses": [{"name": "sign"}]}
+"""With a defense, whose reference models are trained over a Ray of their own."""
 ON_RAY = ("fleet.engine=ray",)
 
 MORTAL = """
@@ -102,10 +103,8 @@ def test_a_worker_dies_and_the_tables_are_the_same(home, tmp_path, monkeypatch):
     assert process.returncode == 0, err
     assert tables(home / "over") == tables(home / "here")
     assert not (home / "once").exists()
-    gone = [line for line in err.splitlines() if "gone" in line]
-    assert len(gone) == 1
-    assert gone[0].startswith("the worker that trained reference models ")
-    assert gone[0].endswith("another one trains them")
+    assert err.count("the worker that trained reference models ") == 1  # what Ray says may stand on the same line
+    assert err.count("another one trains them") == 1
     assert "reference models: done after" in err
     assert "\x1b" not in err
     assert not (tmp_path / ".ray").exists()
@@ -119,7 +118,7 @@ def test_over_a_cluster_that_is_there_the_tables_are_the_same(home, cluster):
         _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert tables(home / "far") == tables(home / "here")
-    assert len({*home.glob("worker-*")} - before) == 2
+    assert len({*home.glob("worker-*")} - before) >= 2
 
 
 def test_a_cluster_that_fails_costs_nothing_that_is_finished(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
@@ -206,7 +206,7 @@ def _connected(address: str | None) -> Iterator[Any]:
             folder = stack.enter_context(TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
             own = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
             options |= {**own, "_temp_dir": str(Path(folder) / "ray")}  # which Ray opens to all
-            environment |= {**_ALONE, "RAY_AUTH_TOKEN": token_hex(32)}  # else Ray leaves one in the home folder
+            environment |= {**_ALONE, "RAY_AUTH_TOKEN": _token()}  # else Ray leaves one in the home folder
         stack.enter_context(_environment(environment))
         stack.callback(ray.shutdown)
         try:
@@ -216,6 +216,12 @@ def _connected(address: str | None) -> Iterator[Any]:
             said = f"Ray cannot be started or joined: {in_one_line(error)}"
             raise ClusterError(said, where="fleet.engine", remedy="or use `fleet.engine: local`") from error
         yield ray
+
+
+@cache
+def _token() -> str:
+    """Of every Ray that this process starts: Ray reads it once."""
+    return token_hex(32)
 
 
 @contextmanager
