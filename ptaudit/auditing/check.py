@@ -20,7 +20,7 @@ from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.defended_runs import defended_sessions
 from ptaudit.auditing.gradient_memory import gradient_bytes
 from ptaudit.auditing.opening import layer_entries, open_session
-from ptaudit.auditing.reference import check_engine
+from ptaudit.auditing.reference import check_engine, reference_bytes
 from ptaudit.auditing.seed import prove, trajectory
 from ptaudit.auditing.warnings import of_check
 from ptaudit.auditing.warnings.epochs import unreliable
@@ -91,7 +91,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
             "capture": seeds * trainings * epochs * records * probe.read_seconds,
             "games": seeds * epochs * games,
         },
-        memory_bytes=_memory(session, probe.inside, records) + gradients + more,
+        memory_bytes=_memory(session, probe.inside, records) + gradients + more + reference_bytes(session, model),
         gradient_bytes=gradients,
         warnings=of_check(Subject(session, model, _unreliable(session, model, probe.inside), layers, alarm)),
         columns=column_entries(session),

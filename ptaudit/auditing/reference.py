@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.run_key import fleet_key
@@ -23,8 +24,12 @@ from ptaudit.training.fleet.context import FleetContext
 from ptaudit.training.fleet.engines import Engine, local
 from ptaudit.training.fleet.engines.ray import OverRay, check_cluster, need_ray
 from ptaudit.training.fleet.fleet import train_fleet
+from ptaudit.training.fleet.signals import observed_alone
 
 FOLDER = "reference"
+
+_LOOKED_AT = 3 * 8
+"""Bytes for a number while attacks look at it: as float64, and what is made of it."""
 
 
 @dataclass(frozen=True)
@@ -111,3 +116,14 @@ def pool_of(session: Session) -> NDArray[np.int64]:
     rest = np.random.default_rng(session.spec.audit.seed).permutation(np.setdiff1d(split.held_out, session.others))
     outside = np.concatenate([session.others, rest])[: len(split.members)]
     return np.sort(np.concatenate([split.members, outside]))
+
+
+def reference_bytes(session: Session, model: nn.Module) -> int:
+    """Memory for what reference models say: of all epochs as it is kept, of the one that is looked at as float64."""
+    fleet = session.spec.fleet
+    if fleet is None:
+        return 0
+    outputs, _ = observed_alone(model, session.loss, session.batch, session.members[:2])
+    numbers, audited = 1 + outputs[0].size, len(session.members) + len(session.others)
+    kept = len(session.spec.audited_epochs) * len(pool_of(session)) * numbers * outputs.itemsize
+    return int(fleet.models * (kept + audited * numbers * _LOOKED_AT))

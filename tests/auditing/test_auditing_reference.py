@@ -9,8 +9,8 @@ from safetensors import safe_open
 import ptaudit
 from ptaudit.attacks.membership.registry import ATTACKS, MembershipAttack
 from ptaudit.auditing.opening import open_session
-from ptaudit.auditing.reference import pool_of
-from ptaudit.errors import SpecError
+from ptaudit.auditing.reference import pool_of, reference_bytes
+from ptaudit.errors import RunFolderError, SpecError
 from ptaudit.games.membership.info import OF_EACH_RECORD, likelihood_ratios, with_references
 from ptaudit.spec.load import load
 from ptaudit.training.device import pick_device
@@ -157,3 +157,17 @@ def test_every_defense_has_reference_models_that_were_trained_with_it(tmp_path):
     )
     values = alone.leakage[(alone.leakage["view"] == "model") & (alone.leakage.epoch == 2)].value
     np.testing.assert_array_equal(of_model.loc["dp-20-c0.1"].value, values)
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_a_model_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "kept").write_text("a file")
+    monkeypatch.setattr("ptaudit.training.fleet.fleet.make_plan", lambda *asked: pytest.fail("trained"))
+    with pytest.raises(RunFolderError, match="kept"):
+        ptaudit.audit(write_spec(tmp_path, **{**FLEET, "fleet": {"models": 4, "folder": "kept"}}), out=tmp_path / "run")
+
+
+def test_check_counts_what_reference_models_say(tmp_path):
+    """4 models, 3 epochs, all 320 records: ten class scores and a loss, as float32; and an epoch while attacks look."""
+    session = open_session(load(write_spec(tmp_path, **{**FLEET, "audit__epochs": [0, 1, 2]})), pick_device("cpu"))
+    looked_at = 4 * (len(session.members) + len(session.others)) * 11 * 24
+    assert reference_bytes(session, session.model(0)) == 4 * 3 * len(pool_of(session)) * 11 * 4 + looked_at

@@ -62,6 +62,8 @@ def train_fleet(
     store = None if fleet.folder is None else FleetStore(Path(fleet.folder), {**key, **context.key})
     found = {} if store is None else store.kept(fleet.models)
     missing = [model for model in range(fleet.models) if model not in found]
+    if store is not None and missing:
+        store.try_to_write()
     context = replace(context, records=resident(context.records, context.device))
     with progress.task("reference models", total=len(missing)) as task:
         chunks, training = list[list[int]](), dict[int, str]()

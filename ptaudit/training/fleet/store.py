@@ -39,6 +39,16 @@ class FleetStore:
         """The file of a model."""
         return self.folder / f"model-{model:05d}.safetensors"
 
+    def try_to_write(self) -> None:
+        """Find that models can be kept, before time is spent on them.
+
+        Raises:
+            RunFolderError: they cannot.
+        """
+        trial = self.folder / ".trial"
+        write_whole(trial, b"")
+        trial.unlink(missing_ok=True)
+
     def save(self, model: int, signals: ModelSignals) -> None:
         """Write beside the file's name and rename when whole.
 
