@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ptaudit.estimate import Estimate, identity_bits, mutual_information, uniqueness, usable_information
-from ptaudit.estimators.base import REPORT, STOP, TRAIN, MeasuredBits
+from ptaudit.estimators.base import REPORT, STOP, TRAIN, Measured
 from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.stats.estimate import inconclusive
 
@@ -156,7 +156,7 @@ def test_parts_are_drawn_at_random_and_every_row_is_a_record(monkeypatch):
 
     def spy(pairs, seed, **options):
         seen.append((pairs, seed, options))
-        return [MeasuredBits(inconclusive("a spy"), inconclusive("a spy"))]
+        return [Measured(inconclusive("a spy"), inconclusive("a spy"))]
 
     monkeypatch.setattr("ptaudit.estimate.ESTIMATORS", {"ksg": spy})
     mutual_information(*line(), seed=4, neighbours=5)

@@ -41,7 +41,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class MeasuredBits:
+class Measured:
     """What an estimator found for one problem.
 
     Attributes:
@@ -53,14 +53,14 @@ class MeasuredBits:
     bits: Estimate
     matched_minus_mismatched: Estimate
 
-    def saturated(self) -> MeasuredBits:
+    def saturated(self) -> Measured:
         """The same, where the truth may well lie above."""
         found = (self.bits, self.matched_minus_mismatched)
-        return MeasuredBits(*(replace(one, status="saturated") if one.status == OK else one for one in found))
+        return Measured(*(replace(one, status="saturated") if one.status == OK else one for one in found))
 
 
 class Estimator(Protocol):
     """Mutual information of every problem, in their order."""
 
-    def __call__(self, pairs: Pairs, seed: int) -> list[MeasuredBits]:
+    def __call__(self, pairs: Pairs, seed: int) -> list[Measured]:
         """Never raises for data that say nothing (constant, too few): those are inconclusive, with the reason."""

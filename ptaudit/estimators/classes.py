@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ptaudit.estimators.base import MeasuredBits
+from ptaudit.estimators.base import Measured
 from ptaudit.estimators.knn import derangements
 from ptaudit.estimators.pairing import Array, Index, measured
 
@@ -23,7 +23,7 @@ PER_COORDINATE = 20
 """Fewest records for each coordinate."""
 
 
-def class_information(points: Array, labels: Index, seed: int, side: Index | None = None) -> MeasuredBits:
+def class_information(points: Array, labels: Index, seed: int, side: Index | None = None) -> Measured:
     """Bits of a linear discriminant about the classes; see the head of this file.
 
     Args:

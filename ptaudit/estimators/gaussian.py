@@ -25,7 +25,7 @@ import numpy as np
 from scipy.linalg import svd
 from scipy.special import digamma
 
-from ptaudit.estimators.base import MeasuredBits, Pairs
+from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.classes import class_information
 from ptaudit.estimators.knn import FEWEST, derangements, too_few_classes
 from ptaudit.estimators.pairing import Array, Sample, measured, samples, unknown
@@ -38,7 +38,7 @@ _EXACT = 1e-9
 """Least 1 − ρ² that is noise and not rounding."""
 
 
-def measure(pairs: Pairs, seed: int, coordinates: int = 64) -> list[MeasuredBits]:
+def measure(pairs: Pairs, seed: int, coordinates: int = 64) -> list[Measured]:
     """Mutual information of every problem from canonical correlations; see the head of this file.
 
     Args:
@@ -55,7 +55,7 @@ def measure(pairs: Pairs, seed: int, coordinates: int = 64) -> list[MeasuredBits
     ]
 
 
-def _measure(sample: Sample, seed: int, coordinates: int) -> MeasuredBits:
+def _measure(sample: Sample, seed: int, coordinates: int) -> Measured:
     n = len(sample.x)
     if reason := too_few_classes(sample):
         return unknown(reason, n)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-from ptaudit.estimators.base import MeasuredBits, Pairs
+from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.neighbours import Classes, balls, jackknife, side, terms
 from ptaudit.estimators.pairing import Array, Index, Sample, derangement, measured, samples, unknown, why_not_estimated
 from ptaudit.stats.simultaneous import Z
@@ -60,7 +60,7 @@ class Local:
         result: Array = self.term.mean() + scale * centred
         return result
 
-    def measured(self, nulls: list[float], top: float, seed: int, extra_variance: float = 0.0) -> MeasuredBits:
+    def measured(self, nulls: list[float], top: float, seed: int, extra_variance: float = 0.0) -> Measured:
         """The estimate and its difference from the null, see `pairing.measured`; `saturated` where it still rises."""
         found = measured(self.contributions(), nulls, top, seed, extra_variance)
         return found.saturated() if self.rising else found
@@ -124,9 +124,7 @@ def derangements(n: int, seed: int, side: Index | None = None) -> Iterator[tuple
         yield order, torch.randperm(n, generator=generator)[:ASKED].numpy()
 
 
-def of_each(
-    pairs: Pairs, neighbours: int, measure: Callable[[Sample, NDArray[np.bool_]], MeasuredBits]
-) -> list[MeasuredBits]:
+def of_each(pairs: Pairs, neighbours: int, measure: Callable[[Sample, NDArray[np.bool_]], Measured]) -> list[Measured]:
     """Measure every problem that can be measured.
 
     Args:
@@ -136,7 +134,7 @@ def of_each(
     """
     least = fewest(neighbours)
 
-    def one(given: Sample | str) -> MeasuredBits:
+    def one(given: Sample | str) -> Measured:
         if isinstance(given, str):
             return unknown(given, len(pairs.record))
         if reason := too_few_classes(given):

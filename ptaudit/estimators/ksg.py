@@ -27,7 +27,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ptaudit.estimators.base import MeasuredBits, Pairs
+from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.knn import NeighbourProblem, ceiling, derangements, of_each
 from ptaudit.estimators.pairing import Sample
 from ptaudit.estimators.reduce import few
@@ -35,7 +35,7 @@ from ptaudit.estimators.reduce import few
 
 def measure(
     pairs: Pairs, seed: int, neighbours: int = 3, coordinates: int = 8, margins: str = "ranks"
-) -> list[MeasuredBits]:
+) -> list[Measured]:
     """Mutual information of every problem by k nearest neighbours; see the head of this file.
 
     Args:
@@ -49,7 +49,7 @@ def measure(
         One result a problem; the null is the mean over 20 derangements.
     """
 
-    def one(sample: Sample, kept: NDArray[np.bool_]) -> MeasuredBits:
+    def one(sample: Sample, kept: NDArray[np.bool_]) -> Measured:
         x, y = (few(points, coordinates, margins, place) for place, points in enumerate((sample.x, sample.y)))
         problem = NeighbourProblem(replace(sample, x=x, y=y), seed)
         nulls = [problem.shuffled(neighbours, *drawn) for drawn in derangements(len(x), seed, sample.side)]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.estimators.base import MeasuredBits, Pairs
+from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.stats.bootstrap import from_values
 from ptaudit.stats.estimate import inconclusive
 
@@ -163,10 +163,10 @@ def samples(pairs: Pairs, least: int) -> Iterator[Sample | str]:
             yield Sample(x.numpy(), y.double().numpy(), None, side)
 
 
-def unknown(reason: str, n: int) -> MeasuredBits:
+def unknown(reason: str, n: int) -> Measured:
     """What is found for a problem that cannot be measured."""
     lost = inconclusive(reason, n=n)
-    return MeasuredBits(lost, lost)
+    return Measured(lost, lost)
 
 
 def near_ceiling(value: float, ceiling: float) -> bool:
@@ -174,9 +174,7 @@ def near_ceiling(value: float, ceiling: float) -> bool:
     return value > ceiling - (1.0 if ceiling >= 2.0 else 0.05 * ceiling)
 
 
-def measured(
-    values: Array, nulls: Sequence[float], ceiling: float, seed: int, extra_variance: float = 0.0
-) -> MeasuredBits:
+def measured(values: Array, nulls: Sequence[float], ceiling: float, seed: int, extra_variance: float = 0.0) -> Measured:
     """The mean of the records' values with its interval, and its difference from the null.
 
     Args:
@@ -190,5 +188,5 @@ def measured(
     bits = from_values(values, null=null, ceiling=ceiling, seed=seed, extra_variance=extra_variance)
     spread = extra_variance + float(np.var(nulls, ddof=1)) / len(nulls)
     gap = from_values(values - null, null=0.0, ceiling=ceiling, seed=seed, extra_variance=spread)
-    found = MeasuredBits(bits, gap)
+    found = Measured(bits, gap)
     return found.saturated() if near_ceiling(float(values.mean()), ceiling) else found

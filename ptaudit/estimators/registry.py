@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ptaudit.stats.estimate import Estimate, inconclusive
 
 if TYPE_CHECKING:
-    from ptaudit.estimators.base import MeasuredBits, Pairs
+    from ptaudit.estimators.base import Measured, Pairs
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Named:
         """The last part of its module's name."""
         return self.module.rpartition(".")[2]
 
-    def __call__(self, pairs: Pairs, seed: int, **options: int | str) -> list[MeasuredBits]:
+    def __call__(self, pairs: Pairs, seed: int, **options: int | str) -> list[Measured]:
         """`measure` of the estimator's module, with intervals that reach up to 0: no truth lies below.
 
         An interval that ends further below 0 than half its width is none that chance pushed there: the estimator
@@ -65,7 +65,7 @@ class Named:
         """
         if wrong := self.complaint(options):
             raise ValueError(wrong)
-        found: list[MeasuredBits] = importlib.import_module(self.module).measure(pairs, seed, **options)
+        found: list[Measured] = importlib.import_module(self.module).measure(pairs, seed, **options)
         return [replace(one, bits=_reaching_zero(one.bits)) for one in found]
 
     def complaint(self, options: Mapping[str, object]) -> str | None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ptaudit.estimators.base import MeasuredBits, Pairs
+from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.knn import Local, NeighbourProblem, ceiling, derangements, of_each
 from ptaudit.estimators.pairing import Array, Sample
 from ptaudit.estimators.reduce import normal_scores
@@ -27,9 +27,7 @@ PER_NULL = 4
 """Pairs of subspaces behind each derangement of the null."""
 
 
-def measure(
-    pairs: Pairs, seed: int, neighbours: int = 3, projections: int = 64, slice_dim: int = 1
-) -> list[MeasuredBits]:
+def measure(pairs: Pairs, seed: int, neighbours: int = 3, projections: int = 64, slice_dim: int = 1) -> list[Measured]:
     """Sliced mutual information of every problem; see the head of this file.
 
     Args:
@@ -43,7 +41,7 @@ def measure(
         One result a problem; the null is the mean over 20 derangements, each on four pairs of subspaces.
     """
 
-    def one(sample: Sample, kept: NDArray[np.bool_]) -> MeasuredBits:
+    def one(sample: Sample, kept: NDArray[np.bool_]) -> Measured:
         n = len(sample.x)
         rng = np.random.default_rng([seed, n])
         x, y = normal_scores(sample.x), normal_scores(sample.y)

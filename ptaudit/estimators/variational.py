@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.estimators.base import REPORT, STOP, TRAIN, MeasuredBits, Pairs
+from ptaudit.estimators.base import REPORT, STOP, TRAIN, Measured, Pairs
 from ptaudit.estimators.bounds import Bound
 from ptaudit.estimators.critics import CRITICS, Critic, Weights
 from ptaudit.estimators.pairing import (
@@ -59,7 +59,7 @@ _AT_ONCE = 2**22
 class Variational(Protocol):
     """An estimator by a trained critic."""
 
-    def __call__(self, pairs: Pairs, seed: int, *, critic: str = "separable") -> list[MeasuredBits]:
+    def __call__(self, pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:
         """Mutual information in bits of every problem that can be measured.
 
         Args:
@@ -75,14 +75,14 @@ class Variational(Protocol):
 def estimator(bound: Bound) -> Variational:
     """What estimates by a bound."""
 
-    def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[MeasuredBits]:
+    def measure(pairs: Pairs, seed: int, *, critic: str = "separable") -> list[Measured]:
         if critic not in CRITICS:
             raise ValueError(f"unknown critic {critic!r}: one of {', '.join(CRITICS)}")
         pairs = replace(pairs, y=pairs.y.expand(len(pairs.x), *pairs.y.shape[1:]))
         records = len(torch.unique(pairs.record[pairs.part == REPORT]))
         reasons = list(_reasons(pairs))
         fine = torch.tensor([p for p, reason in enumerate(reasons) if reason is None], dtype=torch.int64)
-        found: Iterator[MeasuredBits] = iter(())
+        found: Iterator[Measured] = iter(())
         if len(fine):
             some = replace(pairs, x=pairs.x[fine.to(pairs.x.device)], y=pairs.y[fine.to(pairs.y.device)])
             found = iter(_measured(bound, some, seed, CRITICS[critic]))
@@ -105,7 +105,7 @@ def _reasons(pairs: Pairs) -> Iterator[str | None]:
         yield short[0] if short else why_not_estimated(x[rows], y[rows], sum(LEAST.values()))
 
 
-def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic) -> list[MeasuredBits]:
+def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic) -> list[Measured]:
     generator, device, problems = torch.Generator().manual_seed(seed), pairs.x.device, len(pairs.x)
     source = mismatched(pairs.record, pairs.part, generator, pairs.side).to(device)
     both = replace(pairs, x=torch.cat([pairs.x] * 2), y=torch.cat([pairs.y, pairs.y[:, source]]))
@@ -139,7 +139,7 @@ def _measured(bound: Bound, pairs: Pairs, seed: int, critic: Critic) -> list[Mea
     broken = failed.cpu().numpy() | ~np.isfinite(honest).all(1)
     reason = f"the critic learned nothing from {len(torch.unique(record[known]))} records"
     return [
-        MeasuredBits(
+        Measured(
             inconclusive(reason, ceiling=one.ceiling, n=one.n) if broken[p] else _marked(one, bool(silent[p])), gap[p]
         )
         for p, one in enumerate(bits)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from ptaudit.estimators.base import MeasuredBits, Pairs
+from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.knn import derangements
 from ptaudit.estimators.pairing import (
     derangement,
@@ -217,7 +217,7 @@ def test_what_is_left_without_classes_of_one_record_is_looked_at_again(name):
 def test_an_interval_far_below_zero_is_a_failure_and_one_near_it_reaches_zero(monkeypatch, value, kept):
     draw = Estimate(value, value - 0.08, value + 0.08, 0.0, 7.0, 100)
     module = importlib.import_module("ptaudit.estimators.mine")
-    monkeypatch.setattr(module, "measure", lambda pairs, seed: [MeasuredBits(draw, draw)])
+    monkeypatch.setattr(module, "measure", lambda pairs, seed: [Measured(draw, draw)])
     (found,) = ESTIMATORS["mine"](None, 0)
     assert found.bits.conclusive is kept
     if kept:

@@ -275,7 +275,7 @@ def test_the_adversary_is_fitted_and_judged_on_different_records(monkeypatch):
         seen.append({"candidates": set(targets.tolist()), "pool": set(fillers.tolist())})
         return shown(table, targets, fillers, *rest)
 
-    monkeypatch.setattr(identity_family, "fit", watched_fit)
+    monkeypatch.setattr(identity_family, "fit_likelihood_ratio", watched_fit)
     monkeypatch.setattr(identity_family.IdentityGames, "shown", watched_shown)
     identity_bits(tokens[0], 4, seed=0)
     known, targets = set(), set()

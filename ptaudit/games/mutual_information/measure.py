@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.pairs import Encoded
-from ptaudit.estimators.base import MeasuredBits, Pairs
+from ptaudit.estimators.base import Measured, Pairs
 from ptaudit.estimators.registry import ESTIMATORS
 from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -63,7 +63,7 @@ def upper(view: View, parameters: Sequence[int]) -> list[Estimate]:
     return [Estimate(bound, bound, bound, 0.0, math.nan, 0) for bound in bounds]
 
 
-def _table(found: Sequence[MeasuredBits], most: Sequence[float]) -> dict[str, list[Estimate]]:
+def _table(found: Sequence[Measured], most: Sequence[float]) -> dict[str, list[Estimate]]:
     return {
         "bits": [_closed(one.bits, top) for one, top in zip(found, most, strict=True)],
         "matched_minus_mismatched_bits": [one.matched_minus_mismatched for one in found],
