@@ -10,7 +10,6 @@ import typer
 from ptaudit.cli.options import FormatName, RunFolder, Verbose
 from ptaudit.cli.output import Screen
 from ptaudit.cli.streams import emit, say
-from ptaudit.report.words import plural
 
 Plots = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Draw pictures of the run there too, each an SVG with its caption.")
@@ -26,6 +25,7 @@ def show(run_folder: RunFolder, format_name: FormatName = None, plots: Plots = N
     run = read_run(run_folder)
     if plots is not None:
         from ptaudit.plots import write_plots
+        from ptaudit.report.words import plural
         from ptaudit.tables.samples import read_samples
 
         written = write_plots(run, read_samples(run_folder), plots)

@@ -19,5 +19,8 @@ def test_ranges():
     assert metric("of a later release").most == math.inf
 
 
-def test_bounds_and_noises_are_no_scores():
-    assert [name for name, kind in METRICS.items() if not kind.score] == ["upper_bits", "epsilon_lo", "noise_half"]
+def test_bounds_noises_and_what_records_do_are_no_scores():
+    others = {name for name, kind in METRICS.items() if not kind.score} - set(GAMES["dynamics"].metrics)
+    assert others == {"upper_bits", "epsilon_lo", "noise_half"}
+    assert metric("exposed").score
+    assert not metric("displacement").score
