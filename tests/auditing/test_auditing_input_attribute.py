@@ -58,7 +58,8 @@ def test_what_is_computed_for_the_true_value_is_what_is_shown(tmp_path: Path, mo
     seen = []
     inner = attribute._input
 
-    def looked(context: Any, game: Any, view: Any, table: Any) -> Any:
+    def looked(table: Any, game: Any, asked: Any) -> Any:
+        context, view = table.context, asked.view
         alone = counterfactual_alone(context, view, table.places, "colour")
         order = torch.randperm(alone.shape[2], generator=torch.Generator().manual_seed(0))
         shown = observation(context, view, table.places).observe(order[:, None], torch.Generator().manual_seed(1))
@@ -70,7 +71,7 @@ def test_what_is_computed_for_the_true_value_is_what_is_shown(tmp_path: Path, mo
         assert float((other - shown).norm()) > 0.05 * float(shown.norm())
         again = counterfactual_alone(context, view, table.places, "colour")
         assert torch.equal(alone, again)
-        return inner(context, game, view, table)
+        return inner(table, game, asked)
 
     monkeypatch.setattr(attribute, "_input", looked)
     views = [

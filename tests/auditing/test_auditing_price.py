@@ -111,7 +111,9 @@ def test_no_game_is_without_a_price(name, tmp_path, monkeypatch):
     """Of a second each time that it is played."""
     asked = {"name": name, **NEEDS.get(name, {})}
     canaries = {"canaries": {"kinds": ["natural"], "count": 8}} if GAMES[name].of_part == "canaries" else {}
-    path = spec(tmp_path, audit={"games": ["membership" if canaries else asked]}, **canaries)
+    fleet = {"fleet": {"models": 8}} if GAMES[name].uses_fleet is True else {}
+    audit = {"games": ["membership" if canaries else asked], "epochs": [0, 1]}
+    path = spec(tmp_path, audit=audit, **canaries, **fleet)
     probe, played = probe_of(path), []
     monkeypatch.setattr(price, "run_game", lambda context, game, *view: played.append(game.name))
     monkeypatch.setattr(price, "once", lambda work: (work(), 1.0))

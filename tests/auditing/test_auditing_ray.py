@@ -131,7 +131,7 @@ def test_a_cluster_that_fails_costs_nothing_that_is_finished(tmp_path, monkeypat
 
     monkeypatch.setattr(reference, "need_ray", lambda: None)
     monkeypatch.setattr(reference, "OverRay", fails)
-    spec, out = mortal_spec(tmp_path), tmp_path / "run"
+    spec, out = mortal_spec(tmp_path, defenses=None), tmp_path / "run"
     with pytest.raises(ClusterError):
         ptaudit.audit(spec, out=out, overrides=ON_RAY)
     kept = out / ".resume" / "reference"

@@ -34,7 +34,7 @@ def digests(folder):
 
 def test_run_hands_every_option_on(pipeline):
     words = ["--out", "o", "--device", "cuda:1", "--resume", "--no-gate", "--set", "a=1", "--set", "b=[2]"]
-    assert call("run", "spec.yaml", *words, "--inconclusive", "fail").exit_code == 0
+    assert call("run", "spec.yaml", *words, "--inconclusive", "fail", "--address", "auto").exit_code == 0
     spec, options = pipeline.calls[0]
     assert spec == Path("spec.yaml")
     options.pop("progress")
@@ -47,6 +47,7 @@ def test_run_hands_every_option_on(pipeline):
         "overrides": ("a=1", "b=[2]"),
         "inconclusive": "fail",
         "keep_records": False,
+        "address": "auto",
     }
 
 

@@ -156,7 +156,7 @@ def optimal_coverage(repetitions: int, n: int, rho: float) -> float:
         pairs = normal(n, [rho], seed=seed, d=2)
         scores = optimal_scores(pairs.x[0], pairs.y[0], rho)
         values = InfoNCE().values(scores, rivals(torch.arange(n)), torch.zeros(1))[0] / math.log(2)
-        found = from_values(values.double().numpy(), null=0.0, ceiling=math.log2(n), seed=seed, draws=300)
+        found = from_values(values.double().numpy(), null=0.0, ceiling=math.log2(n), seed=seed)
         hits += found.lo <= normal_bits(rho, 2) <= found.hi
     return hits / repetitions
 

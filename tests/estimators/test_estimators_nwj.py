@@ -54,7 +54,7 @@ def overshoots(repetitions: int, n: int, rho: float, d: int) -> float:
         pairs = normal(n, [rho], seed=seed, d=d)
         scores = optimal_scores(pairs.x[0], pairs.y[0], rho)
         values = NWJ().values(scores, rivals(torch.arange(n)), torch.zeros(1))[0] / math.log(2)
-        found = from_values(values.double().numpy(), null=0.0, ceiling=math.log2(n), seed=seed, draws=300)
+        found = from_values(values.double().numpy(), null=0.0, ceiling=math.log2(n), seed=seed)
         count += found.lo > normal_bits(rho, d)
     return count / repetitions
 
