@@ -61,6 +61,7 @@ PAIRS = [
     (("bavaria-online", MORE), ("lira-online", MORE)),
     (("bavaria-online", MORE), ("lira-online", MANY)),
     (("shadow-classifier", MORE), ("bavaria-online", MORE)),
+    (("shadow-classifier", MORE), ("lira-online", MANY)),
 ]
 """What is compared: (attack, reference models), twice."""
 
@@ -83,7 +84,7 @@ def specs(data: Path, quick: bool = False) -> dict[str, Spec]:
         "train": {"epochs": 15, "batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.02, "momentum": 0.9}},
     }  # fmt: skip
     adult = {
-        "model": _model("mlp.py:mlp", features=97, hidden=[256, 128]),
+        "model": _model("mlp.py:mlp", features=91, hidden=[256, 128]),
         "data": {
             "source": f"csv:{data / 'adult.csv.gz'}", "missing": ["?"], "label": "income", "attributes": ["sex"],
             "drop": ["fnlwgt", "education", "split"], "held_out": 0.5, "limit": 8000,
