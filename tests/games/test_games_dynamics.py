@@ -9,10 +9,12 @@ import pytest
 from audit_case import ONE_VIEW, write_spec
 
 from ptaudit.auditing.opening import open_session
+from ptaudit.context.epoch_context import EpochContext, RecordsAtEpoch
 from ptaudit.context.reference import ReferenceModels
 from ptaudit.errors import SpecError
 from ptaudit.games.dynamics.course import course_of
 from ptaudit.games.dynamics.info import OF_FLEET, OF_RUN, TRANSITIONS, DynamicsGame
+from ptaudit.games.dynamics.play import PLAY
 from ptaudit.spec.catalog import REGIONS
 from ptaudit.spec.load import load
 from ptaudit.spec.metrics import METRICS
@@ -113,3 +115,19 @@ def test_names_are_those_of_the_statistics():
     assert set(TRANSITIONS) <= set(METRICS)
     assert set(DynamicsGame.metrics) <= set(METRICS)
     assert len({*OF_FLEET, *OF_RUN}) == len(OF_FLEET) + len(OF_RUN)
+
+
+@pytest.mark.parametrize("broken", ["losses", "gradient_norms"])
+def test_what_is_no_number_foretells_nothing(tmp_path, broken):
+    """Losses of a model that diverged leave nothing to foretell from; norms alone are left out."""
+    session, _ = session_of(tmp_path, known)
+    model = session.model(0)
+    reader = session.reader(model)
+    inside, outside = (reader.read(*session.batch(index)) for index in (session.members, session.others))
+    course = RecordsAtEpoch.of(inside, outside)
+    course = replace(course, **{broken: np.full_like(course.losses, np.nan)})
+    context = EpochContext(session, 0, 0, model, reader.layers, inside, outside, reader, course=[course])
+    found = {one.adversary.adversary: one.found for one in PLAY.on_model(context, DynamicsGame(name="dynamics"))}
+    assert found["run-forecast"]["forecast_auc"][0].conclusive == (broken != "losses")
+    assert ("run-gradient-norm" in found, "run-loss" in found) == (False, broken != "losses")
+    assert found["fleet-forecast"]["forecast_auc"][0].conclusive

@@ -25,7 +25,7 @@ from ptaudit.games.dynamics.info import (
 )
 from ptaudit.games.game_play import GamePlay
 from ptaudit.spec.catalog import JOINT
-from ptaudit.stats.dynamics.features import run_features
+from ptaudit.stats.dynamics.features import Features, run_features
 from ptaudit.stats.dynamics.forecast import Forecast, forecast
 from ptaudit.stats.dynamics.movement import Movement
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -116,13 +116,26 @@ def _transitions(movement: Movement, step: int) -> dict[str, Estimate]:
 def _foretold(context: EpochContext, warned: Warned, place: int) -> Iterator[Told]:
     """Forecasts from half of the fleet and from the audited run alone, of who ends vulnerable in the other half."""
     yield from _of_forecast("fleet", warned.early.forecasts[place])
-    n, inside = len(context.session.members), context.inside.values.double()
+    known = _known_of_run(context)
+    if known is None:
+        yield who("run", FORECAST), {"forecast_auc": [inconclusive("losses that are not finite")]}
+        return
+    members = len(context.session.members)
+    yield from _of_forecast("run", forecast(known, warned.vulnerable[:members], seed=context.seed))
+
+
+def _known_of_run(context: EpochContext) -> Features | None:
+    """What the audited run alone tells of its members by now, as far as it is numbers; None where losses are none."""
+    n = len(context.session.members)
     losses, norms = (
         np.stack([getattr(one, name)[:n] for one in context.course]) for name in ("losses", "gradient_norms")
     )
-    unique = leverage(mixed(inside)[None])[0].cpu().numpy()
-    *_, known = run_features(np.arange(len(losses), dtype=np.float64), losses, norms, unique).values()
-    yield from _of_forecast("run", forecast(known, warned.vulnerable[:n], seed=context.seed))
+    unique = leverage(mixed(context.inside.values.double())[None])[0].cpu().numpy()
+    if not np.isfinite(losses).all():
+        return None
+    told = [some if np.isfinite(some).all() else None for some in (norms, unique)]
+    *_, known = run_features(np.arange(len(losses), dtype=np.float64), losses, *told).values()
+    return known
 
 
 def _in_the_end(warned: Warned) -> Iterator[Told]:
