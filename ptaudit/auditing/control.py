@@ -48,8 +48,9 @@ def compared(session: Session, seed: int, rows: Sequence[Row]) -> tuple[Row, ...
     game = next((game for game in session.spec.games if game.about_members), None)
     if game is None or not any(row.game == game.title and row.measured for row in rows):
         return tuple(rows)
-    untrained = [row for row in rows if row.epoch == 0 and row.game == game.title]
-    if not differ(untrained or _untrained(session, seed, game.control)):
+    untrained = [row for row in rows if row.epoch == 0 and row.game == game.title and row.measured]
+    enough = untrained and {row.adversary for row in untrained} >= set(game.own_players)
+    if not differ(untrained if enough else _untrained(session, seed, game.control)):
         return tuple(rows)
     status = f"{NOT_COMPARABLE}: the untrained model tells members from held-out records{_because(session)}"
     return tuple(replace(r, status=status) if r.game == game.title and r.measured else r for r in rows)

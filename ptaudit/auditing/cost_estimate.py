@@ -16,7 +16,7 @@ import torch
 from ptaudit.attacks.whole import noisy_cells, root_of
 from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.defended_runs import defended_sessions
-from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.epoch_context import EpochContext, RecordsAtEpoch
 from ptaudit.context.observations import undefended
 from ptaudit.context.reference import ReferenceModels
 from ptaudit.context.session import Session
@@ -209,21 +209,28 @@ def _model_seconds(probe: CostProbe, game: GameSpec) -> float:
     some = replace(some, reference=_reference(probe, some))
     tokens = replace(inside, values=values.to(inside.values.device))
     before = copy_of_state(probe.model) if game.needs_earlier_weights else None
-    context = EpochContext(some, 1, 0, probe.model, probe.reader.layers, tokens, probe.outside, probe.reader, before)
+    at = (1, 0, probe.model, probe.reader.layers, tokens, probe.outside, probe.reader)
+    context = EpochContext(some, *at, before=before, course=[_course(len(some.members) + len(some.others))])
     return once(lambda: run_game(context, game))[1] * len(session.members) / n
 
 
+def _course(n: int) -> RecordsAtEpoch:
+    """Losses and gradient norms of n records that nobody has read."""
+    some = np.random.default_rng(0).exponential(size=(2, n))
+    return RecordsAtEpoch(some[0], some[1])
+
+
 def _reference(probe: CostProbe, session: Session) -> ReferenceModels | None:
-    """Reference models that say of the records what the model says, and noise."""
+    """Reference models that say of the records what the model says, and noise, at two epochs."""
     if session.spec.fleet is None:
         return None
     models, index = session.spec.fleet.models, np.sort(np.concatenate([session.members, session.others]))
     outputs, losses = observed_alone(probe.model, session.loss, session.batch, index)
     noise = np.random.default_rng(0)
     said = ReferenceSignals(
-        (1,),
-        outputs + noise.standard_normal((models, 1, *outputs.shape), dtype=np.float32),
-        np.abs(losses + noise.standard_normal((models, 1, *losses.shape), dtype=np.float32)),
+        (0, 1),
+        outputs + noise.standard_normal((models, 2, *outputs.shape), dtype=np.float32),
+        np.abs(losses + noise.standard_normal((models, 2, *losses.shape), dtype=np.float32)),
         assignment(models, len(index), 0),
         (),
     )

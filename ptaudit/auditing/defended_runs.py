@@ -10,6 +10,7 @@ from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.reference import with_reference_models
 from ptaudit.auditing.seed import SeedRun, run_seeds
 from ptaudit.context.session import Session
+from ptaudit.errors import TrainingDivergedError
 from ptaudit.progress import Progress
 from ptaudit.spec.defenses import DefenseSpec
 from ptaudit.spec.model import Spec
@@ -62,7 +63,11 @@ def run_defended(
         progress.log(f"defense {defense.title}")
         part = f"defenses/{defense.title}"
         mine = defended_session(session, session.spec.with_defense(defense))
-        mine = with_reference_models(mine, place.state, progress, part, address)
+        try:
+            mine = with_reference_models(mine, place.state, progress, part, address)
+        except TrainingDivergedError as error:
+            mine = replace(mine, reference=None)  # what was found by now must not be lost with them
+            progress.log(f"warning: with {defense.title} there are no reference models: {error.what}")
         seconds = 0.0 if mine.reference is None else mine.reference.seconds
         found.append(DefendedRun(defense, tuple(run_seeds(mine, replace(place, part=part), progress)), seconds))
     return found

@@ -168,8 +168,9 @@ def _publish_states(session: Session, seeds: Sequence[SeedRun], place: Workplace
 def _publish_records(session: Session, run: Run, trained: int, place: Workplace) -> None:
     """Scores of single records of the seeds that were trained, and how columns became inputs, where there are such."""
     if _scores_records(session):
-        states = [(seed, place.of_seed(seed)) for seed in session.spec.train.all_seeds[:trained]]
-        samples.publish(states, np.unique(run.rows.number("epoch")).tolist(), place.output)
+        every = session.spec.train.all_seeds[:trained]
+        epochs = [np.unique(table.number("epoch")).tolist() for table in run.seeds or (run.rows,)]
+        samples.publish([(seed, place.of_seed(seed), of) for seed, of in zip(every, epochs)], place.output)
     if session.records.preprocessing:
         write_whole(place.output / PREPROCESS, preprocess.written(session.records.preprocessing))
 

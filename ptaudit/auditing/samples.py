@@ -54,14 +54,18 @@ class Samples:
         write_whole(_path(self._folder, epoch), csv_text(COLUMNS, self._rows.pop(epoch, [])))
 
 
-def publish(seeds: Sequence[tuple[int, Path]], epochs: Sequence[int], target: Path) -> None:
+def publish(seeds: Sequence[tuple[int, Path, Sequence[int]]], target: Path) -> None:
     """Join the epochs of all seeds in `samples.csv` of the run folder, with the seed in front.
+
+    Args:
+        seeds: each with its folder, and its epochs: one that diverged has fewer.
+        target: the run folder.
 
     Raises:
         RunFolderError: an epoch was audited without keeping its scores.
     """
     rows: list[list[str]] = []
-    for seed, folder in seeds:
+    for seed, folder, epochs in seeds:
         for epoch in epochs:
             path = _path(folder, epoch)
             if not path.is_file():

@@ -35,7 +35,8 @@ def by_epoch(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
 
 
 def _panel(rows: pd.DataFrame, metric: str, order: list[str]) -> alt.Chart:
-    y = alt.Y("value:Q", title=_METRICS[metric], scale=alt.Scale(domain=[0.4, 1.0] if metric == "auc" else [0.0, 1.0]))
+    least = min(0.4, rows.value.min()) if metric == "auc" else 0.0
+    y = alt.Y("value:Q", title=_METRICS[metric], scale=alt.Scale(domain=[least, 1.0]))
     color = alt.Color("adversary:N", sort=order, title="attack")
     chart: alt.Chart = alt.Chart(rows).mark_line(point=True).encode(x=epochs(), y=y, color=color)
     return chart.properties(width=WIDTH * 0.7, height=HEIGHT)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import altair as alt
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ptaudit.plots.style import GREY, ORANGE, RED, titled
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
 
-_EPOCHS, _POINTS, _PATHS = 4, 400, 6
+_EPOCHS, _POINTS, _PATHS, _MEMBERS = 4, 400, 6, 2000
 
 
 def places(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
@@ -22,9 +23,9 @@ def places(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     if wide.empty:
         return None
     names = np.sort(wide.record.unique())
-    some = names[np.linspace(0, len(names) - 1, min(_POINTS, len(names))).astype(int)]
+    some = names[_evenly(len(names), _POINTS)]
     times = np.sort(wide.epoch.unique())
-    shown = times[np.unique(np.linspace(0, len(times) - 1, min(_EPOCHS, len(times))).astype(int))]
+    shown = times[_evenly(len(times), _EPOCHS)]
     points = wide[wide.record.isin(some) & wide.epoch.isin(shown)]
     points = points.assign(at="epoch " + points.epoch.astype(str), certain=np.where(points.exposed > 0, "yes", "no"))
     x = alt.X("fpr:Q", title="false-positive rate", scale=alt.Scale(domain=[0, 1]))
@@ -38,7 +39,7 @@ def places(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
         )
         for epoch in shown
     ]
-    paths = wide[wide.record.isin(some[np.linspace(0, len(some) - 1, min(_PATHS, len(some))).astype(int)])]
+    paths = wide[wide.record.isin(some[_evenly(len(some), _PATHS)])]
     ways = (
         alt.Chart(paths)
         .mark_line(point=True, opacity=0.8)
@@ -60,14 +61,21 @@ def risk(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     wide = _wide(records, ("loss_without", "risk"))
     if wide.empty:
         return None
+    every = len(wide)
+    wide = wide.sort_values("record").iloc[_evenly(every, _MEMBERS)]
     x = alt.X("loss_without:Q", title="loss in models without the record, nats")
     y = alt.Y("risk:Q", title="final risk: how far apart models with and without it are")
     dots = alt.Chart(wide).mark_circle(size=16, opacity=0.4, color=ORANGE).encode(x=x, y=y)
     caption = (
-        "Each dot is an audited member. Risk is the difference of the mean scores in models with and without the "
-        "record, in their spreads: who is hard to guess and gets learned is easily recognised."
+        f"Each dot is an audited member, {len(wide):,} of {every:,}. Risk is the difference of mean scores in models "
+        "with and without the record, in their spreads: who is hard to guess and gets learned is easily recognised."
     )
     return titled(dots.properties(width=420, height=280), "Risk by difficulty", caption)
+
+
+def _evenly(of: int, most: int) -> NDArray[np.int64]:
+    """Places of at most so many, from the first to the last."""
+    return np.linspace(0, of - 1, min(most, of)).astype(np.int64)
 
 
 def _wide(records: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from ptaudit.plots.rows import measured
@@ -68,7 +69,10 @@ def transitions(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     steps = _steps(run)
     if steps.empty:
         return None
-    steps = steps[steps.epoch.isin(sorted(steps.epoch.unique())[:_STEPS])]
+    every = np.sort(steps.epoch.unique())
+    shown = every[np.linspace(0, len(every) - 1, min(_STEPS, len(every))).astype(int)]
+    steps = steps[steps.epoch.isin(shown)].copy()
+    cut = f" Shown are {len(shown)} of {len(every)} steps." if len(shown) < len(every) else ""
     steps["step"] = "to epoch " + steps.epoch.astype(str)
     steps["percent"] = (100 * steps.value).round().astype(int).astype(str) + " %"
     order = [f"to epoch {epoch}" for epoch in sorted(steps.epoch.unique())]
@@ -83,4 +87,4 @@ def transitions(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     numbers = base.mark_text(fontSize=10).encode(text="percent:N", color=ink)
     drawn = alt.layer(boxes, numbers).properties(width=150, height=130)
     grid = drawn.facet(alt.Facet("step:N", sort=order, title=None), columns=4)
-    return titled(grid, "From which region to which records go between audited epochs", _MEANING)
+    return titled(grid, "From which region to which records go between audited epochs", _MEANING + cut)

@@ -83,6 +83,11 @@ class GameSpec(Part):
         return self
 
     @property
+    def own_players(self) -> tuple[str, ...]:
+        """Those without whom it is no control."""
+        return ()
+
+    @property
     def on_views(self) -> bool:
         """Whether it is played on the views of the spec."""
         return True

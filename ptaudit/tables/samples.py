@@ -23,10 +23,13 @@ def read_samples(folder: Path) -> pd.DataFrame:
     path = folder / SAMPLES
     if not path.is_file():
         return pd.DataFrame(columns=list(COLUMNS))
-    rows = [
-        [parse(_KINDS.get(name, str), cells[name], name, where) for name in COLUMNS]
-        for where, cells in read_csv(path, COLUMNS)
-    ]
+    rows, seen = [], set()
+    for where, cells in read_csv(path, COLUMNS):
+        row = [parse(_KINDS.get(name, str), cells[name], name, where) for name in COLUMNS]
+        if tuple(row[:-1]) in seen:
+            raise RunFolderError("this row stands twice", where=where, remedy="write or fetch the run again")
+        seen.add(tuple(row[:-1]))
+        rows.append(row)
     if not rows:
         raise RunFolderError("holds no scores", where=str(path), remedy="write or fetch the run again")
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -34,7 +34,7 @@ def audit(folder, gap, epochs, **more):
         "name": "control",
         "model": {"entry": "models.py:net"},
         "data": {"source": "csv:table.csv", "label": "label", "members": "members.npy"},
-        "train": {"epochs": 1, "batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.1}},
+        "train": {"epochs": max(epochs), "batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.1}},
         "audit": {"epochs": epochs, "tokens": {"dim": 16}, "views": [], "games": ["membership"], **more},
         "gates": [  # no number of its own reaches it
             {
@@ -50,6 +50,14 @@ def audit(folder, gap, epochs, **more):
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
     ptaudit.audit(folder / "spec.yaml", out=folder / "run")
     return read_run(folder / "run")
+
+
+def test_the_control_is_played_where_the_attack_alone_has_nothing_to_look_at_yet(tmp_path):
+    """Loss traces of four epochs tell nothing at the first; the game's own attacks do."""
+    run = audit(tmp_path, 1.5, [0, 1, 2, 3], games=[{"name": "membership", "attacks": "loss-trace"}])
+    rows = [row for row in run.rows if not math.isnan(row.value)]
+    assert {row.epoch for row in rows} == {3}
+    assert all(row.status.startswith("not comparable: the untrained model") for row in rows)
 
 
 @pytest.mark.parametrize("epochs", [[0, 1], [1]], ids=["with the untrained model", "without"])

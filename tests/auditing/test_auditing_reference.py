@@ -8,9 +8,10 @@ from safetensors import safe_open
 
 import ptaudit
 from ptaudit.attacks.membership.registry import ATTACKS, MembershipAttack
+from ptaudit.auditing import defended_runs
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.reference import pool_of, reference_bytes
-from ptaudit.errors import RunFolderError, SpecError
+from ptaudit.errors import RunFolderError, SpecError, TrainingDivergedError
 from ptaudit.games.membership.info import OF_EACH_RECORD, likelihood_ratios, with_references
 from ptaudit.spec.load import load
 from ptaudit.training.device import pick_device
@@ -171,3 +172,23 @@ def test_check_counts_what_reference_models_say(tmp_path):
     session = open_session(load(write_spec(tmp_path, **{**FLEET, "audit__epochs": [0, 1, 2]})), pick_device("cpu"))
     looked_at = 4 * (len(session.members) + len(session.others)) * 11 * 24
     assert reference_bytes(session, session.model(0)) == 4 * 3 * len(pool_of(session)) * 11 * 4 + looked_at
+
+
+def test_reference_models_that_diverge_with_a_defense_cost_no_table(tmp_path, monkeypatch):
+    def diverges(*asked):
+        raise TrainingDivergedError("model 3: the loss is nan", where="training")
+
+    monkeypatch.setattr(defended_runs, "with_reference_models", diverges)
+    spec = write_spec(tmp_path, **{**FLEET, "defenses": [{"name": "sign"}]})
+    rows = ptaudit.audit(spec, out=tmp_path / "run").leakage
+    last = rows[(rows.epoch == 2) & (rows.metric == "auc") & (rows.layer == "*")].set_index(
+        ["trained_with", "adversary"]
+    )
+    assert last.status["sign", "loss"] == "ok"
+    assert last.status["none", "rmia-offline"] == "ok"
+    assert last.status["sign", "rmia-offline"].startswith("inconclusive: needs reference models")
+
+
+def test_check_says_which_attacks_lack_models(tmp_path):
+    said = " ".join(call("check", write_spec(tmp_path, **FLEET)).stdout.split())
+    assert "inconclusive by attacks that need more reference models: shadow-classifier (6)." in said

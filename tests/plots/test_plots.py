@@ -14,10 +14,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
 from example_run import example_run
 
+from ptaudit.errors import RunFolderError
 from ptaudit.plots import write_plots
 from ptaudit.plots.membership import by_epoch
-from ptaudit.plots.plane import places
-from ptaudit.tables.samples import COLUMNS
+from ptaudit.plots.plane import places, risk
+from ptaudit.tables.samples import COLUMNS, read_samples
 from ptaudit.tables.table import Table
 
 NOBODY = pd.DataFrame(columns=list(COLUMNS))
@@ -64,3 +65,21 @@ def test_the_plane_needs_all_that_it_shows(missing):
     kept = [name for name in ("fpr", "tpr", "exposed") if name != missing]
     records = pd.DataFrame([(0, 1, "ab", "*", "dynamics", name, 0.5) for name in kept], columns=list(COLUMNS))
     assert places(example_run(), records) is None
+
+
+def test_more_members_than_fit_are_shown_in_part_and_it_says_so(tmp_path):
+    names = [f"{i:016x}" for i in range(5200)]
+    records = pd.DataFrame(
+        [(0, 1, name, "*", "dynamics", kind, 0.5) for name in names for kind in ("loss_without", "risk")],
+        columns=list(COLUMNS),
+    )
+    chart = risk(example_run(), records)
+    assert chart is not None
+    assert "2,000 of 5,200" in chart.to_json()
+
+
+def test_scores_that_stand_twice_are_refused_with_their_line(tmp_path):
+    line = "0,1,ab,*,dynamics,fpr,0.5"
+    (tmp_path / "samples.csv").write_text("\n".join([",".join(COLUMNS), line, line, ""]))
+    with pytest.raises(RunFolderError, match=r"samples.csv:3: this row stands twice"):
+        read_samples(tmp_path)

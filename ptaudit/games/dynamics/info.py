@@ -11,11 +11,11 @@ from ptaudit.spec.game import GameSpec, Loc
 if TYPE_CHECKING:
     from ptaudit.spec.model import Spec
 
-Attack = Literal["bavaria-offline", "lira-offline", "lira-offline-global", "rmia-offline", "calibrated-loss"]
+Attack = Literal["bavaria-offline", "lira-offline", "lira-offline-global", "calibrated-loss"]
 """Those whose scores know nothing of who was trained on, so that chance can be told from knowledge."""
 
 ATTACKS: tuple[Attack, ...] = (
-    "bavaria-offline", "lira-offline", "lira-offline-global", "rmia-offline", "calibrated-loss",
+    "bavaria-offline", "lira-offline", "lira-offline-global", "calibrated-loss",
 )  # fmt: skip
 
 COUNTED = 64

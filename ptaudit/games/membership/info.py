@@ -104,6 +104,11 @@ class MembershipGame(GameSpec):
         return self if self.attacks is None else self.model_copy(update={"attacks": list(OWN)})
 
     @property
+    def own_players(self) -> tuple[str, ...]:
+        """Those that have the model alone."""
+        return OWN
+
+    @property
     def on_views(self) -> bool:
         """It is played on the trained model."""
         return False

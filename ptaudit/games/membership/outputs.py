@@ -14,7 +14,7 @@ from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.reference import Said, signals_of
 from ptaudit.games.membership.fleet_rates import FleetAttack, rates_of_each_record, rates_of_fleet
 from ptaudit.games.membership.info import OF_FLEET, OF_OUTPUTS, likelihood_ratios, metrics_of, with_references
-from ptaudit.games.membership.measure import Key, Lines, Sides
+from ptaudit.games.membership.measure import MIN_RECORDS, Key, Lines, Sides
 from ptaudit.training.fleet.signals import observed_alone
 
 
@@ -34,12 +34,12 @@ class FromOutputs:
 
 
 def by_outputs(context: EpochContext, asked: Collection[str], row: int) -> FromOutputs:
-    """Scores of all layers jointly, which are the row `row`; attacks that lack reference models are left out."""
+    """Scores of all layers jointly, which are the row `row`."""
     session = context.session
     index, members = np.concatenate([session.members, session.others]), len(session.members)
     there = _references(context, index)
     names = [name for name in OF_OUTPUTS if name in asked]
-    names += [name for name in with_references() if name in asked and there is not None]
+    names += [name for name in with_references() if name in asked]
     if not names:
         return FromOutputs()
     target = _target(context, index)
@@ -54,7 +54,9 @@ def by_outputs(context: EpochContext, asked: Collection[str], row: int) -> FromO
             found = ATTACKS[name](target)
         else:
             played = FleetAttack.of(ATTACKS[name], target, there)
-            found, beyond[key] = played.target, _beyond(name, played, members, context.seed)
+            found = played.target
+            if min(members, len(index) - members) >= MIN_RECORDS:
+                beyond[key] = _beyond(name, played, members, context.seed)
         scores[key] = found[:members], found[members:]
     return FromOutputs(scores, lost, beyond)
 

@@ -17,7 +17,7 @@ from ptaudit.context.session import Session
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.membership.fleet_rates import FPRS, models_needed
 from ptaudit.games.membership.groups import group_scores
-from ptaudit.games.membership.info import OF_LAYERS, POOLED, UPDATE, MembershipGame, likelihood_ratios
+from ptaudit.games.membership.info import OF_LAYERS, POOLED, UPDATE, MembershipGame, likelihood_ratios, with_references
 from ptaudit.games.membership.measure import MIN_RECORDS, Measured, RecordSignals, measure, unmeasured
 from ptaudit.games.membership.outputs import by_outputs
 from ptaudit.games.membership.update import by_update
@@ -66,8 +66,16 @@ class MembershipPlay(GamePlay[MembershipGame]):
         if short:
             yield f"Will be inconclusive: {' and '.join(short)} held-out records in the audit, there are {outside}."
         if session.spec.fleet is not None:
-            asked = [name for name in likelihood_ratios() if name in game.asked(session.spec)]
-            yield from _too_few_models(game, asked, session.spec.fleet.models)
+            asked, models = game.asked(session.spec), session.spec.fleet.models
+            yield from _too_few_models(game, [name for name in likelihood_ratios() if name in asked], models)
+            few = {
+                name: needed
+                for name in with_references()
+                if name in asked and (needed := ATTACKS[name].models()) > models
+            }
+            if few:
+                told = ", ".join(f"{name} ({needed})" for name, needed in few.items())
+                yield f"{game.title} will be inconclusive by attacks that need more reference models: {told}."
 
 
 def _too_few_models(game: MembershipGame, names: Sequence[str], models: int) -> Iterator[str]:

@@ -10,8 +10,8 @@ agree by 0.79, with BaVarIA's, which spread less by chance, 0.93 and 0.91). So w
 (`attainable`).
 
 The combined forecast is a logistic regression on the normal scores of the features' ranks, fitted on four fifths of the
-records and reported on the fifth. Beside it stands each feature alone, on whichever side it does better, which is to
-its favour. Intervals are over records: features, labels and what was fitted are given.
+records and reported on the fifth. Beside it stands each feature alone, on the side that
+does better in the other folds. Intervals are over records: features, labels and what was fitted are given.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def forecast(features: Features, vulnerable: Mask, *, seed: int, draws: int = DR
     if wrong or not features:
         raise ValueError(f"features must be {len(vulnerable)} finite numbers, {', '.join(wrong) or 'there are none'}")
     judged = {
-        name: _judged(_on_its_better_side(x, vulnerable), vulnerable, seed, draws) for name, x in features.items()
+        name: _judged(_on_its_better_side(x, vulnerable, seed), vulnerable, seed, draws) for name, x in features.items()
     }
     combined, precision = _judged(cross_fitted(features, vulnerable, seed=seed), vulnerable, seed, draws)
     single_auc = {name: one for name, (one, _) in judged.items()}
@@ -211,10 +211,17 @@ def _judged(scores: Array, vulnerable: Mask, seed: int, draws: int) -> tuple[Est
     return found, precision_at(scores, vulnerable, SHARE, seed=seed, draws=draws)
 
 
-def _on_its_better_side(feature: Array, vulnerable: Mask) -> Array:
+def _on_its_better_side(feature: Array, vulnerable: Mask, seed: int) -> Array:
+    """Centred ranks of a feature, turned round in each fold where the other folds say so."""
+    ranks = stats.rankdata(feature) - (len(feature) + 1) / 2
     if _too_few(vulnerable):
-        return feature
-    return feature if auc(feature[vulnerable], feature[~vulnerable]) >= 0.5 else -feature
+        return ranks
+    folds, turned = _folds(vulnerable, seed), np.empty(len(ranks))
+    for fold in range(_FOLDS):
+        own, other = folds == fold, folds != fold
+        better = auc(ranks[other & vulnerable], ranks[other & ~vulnerable]) >= 0.5
+        turned[own] = ranks[own] if better else -ranks[own]
+    return turned
 
 
 def _gain(combined: Estimate, singles: list[Estimate]) -> Estimate:
