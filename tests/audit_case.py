@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 from typer.testing import CliRunner
 
+from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.cli import app
 from ptaudit.tables.folder import read_run
 
@@ -101,6 +102,18 @@ def write_spec(folder: Path, **changes: object) -> Path:
 def call(*words: object):
     """The command in this process."""
     return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def interrupt_at(monkeypatch, epoch):
+    """Ctrl-C while an epoch is audited."""
+    honest = EpochAudit.__call__
+
+    def disturbed(self, moment):
+        if moment.epoch == epoch:
+            raise KeyboardInterrupt
+        honest(self, moment)
+
+    monkeypatch.setattr(EpochAudit, "__call__", disturbed)
 
 
 def start(*words: object, before=lambda: None) -> subprocess.Popen[str]:

@@ -16,9 +16,9 @@ from ptaudit.errors import RunFolderError
 from ptaudit.escape import from_csv
 from ptaudit.files import write_whole
 from ptaudit.tables.formats import csv_text
-from ptaudit.tables.samples import SAMPLES
+from ptaudit.tables.samples import COLUMNS, SAMPLES
 
-COLUMNS = ("epoch", "record", "layer", "game", "metric", "value")
+_OF_SEED = COLUMNS[1:]
 
 
 class Samples:
@@ -51,7 +51,7 @@ class Samples:
 
     def save(self, epoch: int) -> None:
         """Write what there is of an epoch."""
-        write_whole(_path(self._folder, epoch), csv_text(COLUMNS, self._rows.pop(epoch, [])))
+        write_whole(_path(self._folder, epoch), csv_text(_OF_SEED, self._rows.pop(epoch, [])))
 
 
 def publish(seeds: Sequence[tuple[int, Path, Sequence[int]]], target: Path) -> None:
@@ -72,7 +72,7 @@ def publish(seeds: Sequence[tuple[int, Path, Sequence[int]]], target: Path) -> N
                 raise _not_kept(f"epoch {epoch}", target)
             with path.open(encoding="utf-8", newline="") as file:
                 rows += [[str(seed), *map(from_csv, row)] for row in list(csv.reader(file))[1:]]
-    write_whole(target / SAMPLES, csv_text(("seed", *COLUMNS), rows))
+    write_whole(target / SAMPLES, csv_text(COLUMNS, rows))
 
 
 def find(target: Path) -> None:

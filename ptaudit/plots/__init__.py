@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import altair as alt
+import pandas as pd
+import vl_convert
+
 from ptaudit.files import write_whole
+from ptaudit.plots import forecast, membership, movement, plane, regions
 
 if TYPE_CHECKING:
-    import altair
-    import pandas as pd
-
     from ptaudit.tables.run import Run
 
-Plot = Callable[["Run", "pd.DataFrame"], "altair.TopLevelMixin | None"]
+Plot = Callable[["Run", pd.DataFrame], alt.TopLevelMixin | None]
 """(run, scores of single records or nothing) -> a chart; None where the run has not what it shows."""
 
-_HERE = "ptaudit.plots"
-PLOTS: dict[str, str] = {
-    "membership": f"{_HERE}.membership:by_epoch",
-    "regions": f"{_HERE}.regions:shares",
-    "transitions": f"{_HERE}.regions:transitions",
-    "movement": f"{_HERE}.movement:course",
-    "forecast": f"{_HERE}.forecast:by_epoch",
-    "plane": f"{_HERE}.plane:places",
-    "difficulty": f"{_HERE}.plane:risk",
+PLOTS: dict[str, Plot] = {
+    "membership": membership.by_epoch,
+    "regions": regions.shares,
+    "transitions": regions.transitions,
+    "movement": movement.course,
+    "forecast": forecast.by_epoch,
+    "plane": plane.places,
+    "difficulty": plane.risk,
 }
-"""Name of a file to `module:function`."""
+"""Name of a file to what it shows."""
 
 
 def write_plots(run: Run, records: pd.DataFrame, folder: Path) -> list[Path]:
@@ -46,12 +45,8 @@ def write_plots(run: Run, records: pd.DataFrame, folder: Path) -> list[Path]:
     Raises:
         RunFolderError: they cannot be written.
     """
-    import vl_convert
-
     written = []
-    for name, place in PLOTS.items():
-        module, _, function = place.partition(":")
-        plot: Plot = attrgetter(function)(importlib.import_module(module))
+    for name, plot in PLOTS.items():
         chart = plot(run, records)
         if chart is not None:
             written.append(folder / f"{name}.svg")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import altair as alt
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from ptaudit.plots.rows import evenly
 from ptaudit.plots.style import GREY, ORANGE, RED, titled
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def places(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     if wide.empty:
         return None
     names = np.sort(wide.record.unique())
-    some = names[_evenly(len(names), _POINTS)]
+    some = names[evenly(len(names), _POINTS)]
     times = np.sort(wide.epoch.unique())
-    shown = times[_evenly(len(times), _EPOCHS)]
+    shown = times[evenly(len(times), _EPOCHS)]
     points = wide[wide.record.isin(some) & wide.epoch.isin(shown)]
-    points = points.assign(at="epoch " + points.epoch.astype(str), certain=np.where(points.exposed > 0, "yes", "no"))
+    points = points.assign(certain=np.where(points.exposed > 0, "yes", "no"))
     x = alt.X("fpr:Q", title="false-positive rate", scale=alt.Scale(domain=[0, 1]))
     y = alt.Y("tpr:Q", title="true-positive rate", scale=alt.Scale(domain=[0, 1]))
     color = alt.Color("certain:N", legend=None, scale=alt.Scale(domain=["no", "yes"], range=[GREY, RED]))
@@ -39,7 +39,7 @@ def places(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
         )
         for epoch in shown
     ]
-    paths = wide[wide.record.isin(some[_evenly(len(some), _PATHS)])]
+    paths = wide[wide.record.isin(some[evenly(len(some), _PATHS)])]
     ways = (
         alt.Chart(paths)
         .mark_line(point=True, opacity=0.8)
@@ -62,7 +62,7 @@ def risk(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     if wide.empty:
         return None
     every = len(wide)
-    wide = wide.sort_values("record").iloc[_evenly(every, _MEMBERS)]
+    wide = wide.sort_values("record").iloc[evenly(every, _MEMBERS)]
     x = alt.X("loss_without:Q", title="loss in models without the record, nats")
     y = alt.Y("risk:Q", title="final risk: how far apart models with and without it are")
     dots = alt.Chart(wide).mark_circle(size=16, opacity=0.4, color=ORANGE).encode(x=x, y=y)
@@ -71,11 +71,6 @@ def risk(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
         "with and without the record, in their spreads: who is hard to guess and gets learned is easily recognised."
     )
     return titled(dots.properties(width=420, height=280), "Risk by difficulty", caption)
-
-
-def _evenly(of: int, most: int) -> NDArray[np.int64]:
-    """Places of at most so many, from the first to the last."""
-    return np.linspace(0, of - 1, min(most, of)).astype(np.int64)
 
 
 def _wide(records: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:

@@ -8,9 +8,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ptaudit.plots.rows import measured
+from ptaudit.plots.rows import evenly, measured
 from ptaudit.plots.style import BLUE, GREY, HEIGHT, ORANGE, RED, WIDTH, epochs, titled
-from ptaudit.spec.catalog import REGIONS
+from ptaudit.spec.catalog import REGIONS, TRANSITIONS
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -24,9 +24,8 @@ _STEPS = 12
 
 
 def _steps(run: Run) -> pd.DataFrame:
-    names = {f"{start}_to_{end}": (start, end) for start in REGIONS for end in REGIONS}
-    rows = measured(run, metric=list(names))
-    ends = pd.DataFrame([names[metric] for metric in rows.metric], columns=["start", "end"], index=rows.index)
+    rows = measured(run, metric=list(TRANSITIONS))
+    ends = pd.DataFrame([TRANSITIONS[metric] for metric in rows.metric], columns=["start", "end"], index=rows.index)
     return pd.concat([rows, ends], axis=1)
 
 
@@ -70,7 +69,7 @@ def transitions(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     if steps.empty:
         return None
     every = np.sort(steps.epoch.unique())
-    shown = every[np.linspace(0, len(every) - 1, min(_STEPS, len(every))).astype(int)]
+    shown = every[evenly(len(every), _STEPS)]
     steps = steps[steps.epoch.isin(shown)].copy()
     cut = f" Shown are {len(shown)} of {len(every)} steps." if len(shown) < len(every) else ""
     steps["step"] = "to epoch " + steps.epoch.astype(str)

@@ -16,6 +16,9 @@ REGIONS = ("hidden", "exposed", "inverted", "conspicuous")
 """Regions of the plane of false-positive and true-positive rates: seldom called a member; called one where it is one
 alone; called one where it is none; called one whether it is or not."""
 
+TRANSITIONS = {f"{start}_to_{end}": (start, end) for start in REGIONS for end in REGIONS}
+"""Metrics of the game of dynamics: shares of records that go from a region to a region."""
+
 NO_DEFENSE = "none"
 """`trained_with` of the training as the spec has it, without any of `defenses`."""
 

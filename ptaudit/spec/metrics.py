@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ptaudit.spec.catalog import NOISE_HALF, REGIONS
+from ptaudit.spec.catalog import NOISE_HALF, TRANSITIONS
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,7 @@ METRICS: dict[str, Metric] = {
     "forecast_gain": Metric("area under the ROC curve, less that of the best single measure", least=-1.0, score=False),
     "forecast_from": Metric("epoch", most=math.inf, score=False),
     "rank_correlation": Metric("rank correlation with the final risk", least=-1.0, score=False),
-    **{
-        f"{start}_to_{end}": Metric("share of the records", score=False, listed=False)
-        for start in REGIONS
-        for end in REGIONS
-    },
+    **dict.fromkeys(TRANSITIONS, Metric("share of the records", score=False, listed=False)),
     "epsilon_lo": Metric("epsilon", most=math.inf, score=False, headline=True),
     NOISE_HALF: Metric("noise, in clips or median gradient norms", most=math.inf, score=False),
 }

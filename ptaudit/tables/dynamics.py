@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ptaudit.spec.catalog import REGIONS
+from ptaudit.spec.catalog import TRANSITIONS
 from ptaudit.spec.registry import GAMES
 from ptaudit.tables.run import Run
 from ptaudit.tables.wide import Sheet
 
-_TRANSITIONS = {f"{start}_to_{end}": (start, end) for start in REGIONS for end in REGIONS}
 _NUMBERS = ("value", "lo", "hi", "null", "n", "status")
 
 COLUMNS = ("epoch", "trained_with", "game", "adversary", "measure", "region_from", "region_to", *_NUMBERS)
@@ -17,8 +16,8 @@ def dynamics_sheet(run: Run) -> Sheet:
     """The rows of games of dynamics; those of a step have the epoch that it leads to. Empty where none was played."""
     rows = []
     for row in run.rows.where(metric=GAMES["dynamics"].metrics):
-        regions = _TRANSITIONS.get(row.metric, ("", ""))
-        measure = "transition" if row.metric in _TRANSITIONS else row.metric
+        regions = TRANSITIONS.get(row.metric, ("", ""))
+        measure = "transition" if row.metric in TRANSITIONS else row.metric
         start = (row.epoch, row.trained_with, row.game, row.adversary, measure, *regions)
         rows.append((*start, *(getattr(row, name) for name in _NUMBERS)))
     return Sheet(COLUMNS, tuple(rows))

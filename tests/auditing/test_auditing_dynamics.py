@@ -7,13 +7,13 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from audit_case import ONE_VIEW, call, write_spec
+from audit_case import ONE_VIEW, call, interrupt_at, write_spec
 
 import ptaudit
-from ptaudit.auditing.epoch import EpochAudit
-from ptaudit.games.dynamics.info import FORECAST, OF_FLEET, OF_RUN, TRANSITIONS, who
+from ptaudit.games.dynamics.info import FORECAST, OF_FLEET, OF_RUN, who
 from ptaudit.plots import write_plots
 from ptaudit.plots.regions import regions
+from ptaudit.spec.catalog import TRANSITIONS
 from ptaudit.tables.folder import read_run
 from ptaudit.tables.samples import read_samples
 
@@ -67,15 +67,8 @@ def test_single_records_are_kept_where_that_is_asked(home):
 
 
 def test_a_resumed_run_is_as_one_that_nobody_disturbed(home, monkeypatch):
-    honest = EpochAudit.__call__
-
-    def interrupted(self, snapshot):
-        if snapshot.epoch == 30:
-            raise KeyboardInterrupt
-        honest(self, snapshot)
-
     with monkeypatch.context() as patch:
-        patch.setattr(EpochAudit, "__call__", interrupted)
+        interrupt_at(patch, 30)
         with pytest.raises(KeyboardInterrupt):
             ptaudit.audit(home / "spec.yaml", out=home / "resumed")
     again = ptaudit.audit(home / "spec.yaml", out=home / "resumed", resume=True)

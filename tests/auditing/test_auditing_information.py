@@ -8,9 +8,8 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from audit_case import ONE_VIEW, call, tables, write_spec
+from audit_case import ONE_VIEW, call, interrupt_at, tables, write_spec
 
-from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.auditing.epoch_store import EpochStore
 from ptaudit.auditing.opening import open_session
 from ptaudit.games.mutual_information.info import MutualInformationGame
@@ -131,17 +130,6 @@ def test_every_critic_runs_from_a_spec(tmp_path):
     assert joint.lo > joint.null
 
 
-def interrupt_after(monkeypatch, epoch):
-    honest = EpochAudit.__call__
-
-    def disturbed(self, moment):
-        if moment.epoch > epoch:
-            raise KeyboardInterrupt
-        honest(self, moment)
-
-    monkeypatch.setattr(EpochAudit, "__call__", disturbed)
-
-
 def interrupt_while_kept(monkeypatch, epoch):
     """When the encoders of an epoch are on disk, and its rows are not."""
     honest = EpochStore.save
@@ -192,7 +180,7 @@ def test_a_damaged_encoder_is_named(tmp_path, monkeypatch):
     changes = {"audit__epochs": [0, 1, 2], "audit__views": ONE_VIEW, "audit__games": ["usable-information"]}
     path = write_spec(tmp_path, audit__tokens={"dim": 16, "encoder": "autoencoder"}, **changes)
     with monkeypatch.context() as patch:
-        interrupt_after(patch, 1)
+        interrupt_at(patch, 2)
         assert call("run", path, "--out", tmp_path / "run", "-q").exit_code == 130
     (state,) = (tmp_path / "run" / ".resume" / "seed-0").glob("encoder-000001-*")
     state.write_bytes(b"nothing")

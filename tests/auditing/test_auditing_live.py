@@ -9,12 +9,11 @@ import re
 import numpy as np
 import pytest
 import torch
-from audit_case import ONE_VIEW, call, tables, write_spec
+from audit_case import ONE_VIEW, call, interrupt_at, tables, write_spec
 from torch import nn
 from torch.nn import functional as F
 
 from ptaudit.auditing import live
-from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.auditing.live import COLUMNS, MIXED, LiveLog, LiveRow, LiveWatch, publish
 from ptaudit.auditing.overhead_budget import OverheadBudget
 from ptaudit.auditing.recent_tokens import Window
@@ -236,14 +235,7 @@ def test_what_is_wrong_with_the_key_is_said(tmp_path, changes, message):
 def test_an_interrupted_run_goes_on_with_its_log(tmp_path, monkeypatch):
     changes = {"audit__views": ONE_VIEW, "audit__games": ["label"], "audit__epochs": [0, 20, 40], "train__epochs": 40}
     path, run = write_spec(tmp_path, data__limit=500, audit__live=LIVE, **changes), tmp_path / "run"
-    audit = EpochAudit.__call__
-
-    def interrupted(self, moment):
-        if moment.epoch == 40:
-            raise KeyboardInterrupt
-        audit(self, moment)
-
-    monkeypatch.setattr(EpochAudit, "__call__", interrupted)
+    interrupt_at(monkeypatch, 40)
     assert call("run", path, "--out", run).exit_code == 130
     monkeypatch.undo()
     log = run / RESUME / "seed-0" / live.LIVE

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from audit_case import ONE_VIEW, write_spec
+from audit_case import ONE_VIEW, interrupt_at, write_spec
 from scipy.special import log_softmax
 from scipy.stats import rankdata
 
 import ptaudit
-from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.auditing.opening import open_session
 from ptaudit.context.session import Session
 from ptaudit.errors import SpecError
@@ -71,15 +70,9 @@ def test_modified_entropy_and_the_tail_of_the_loss_have_rows(run):
 
 
 def test_a_resumed_run_has_the_losses_of_the_epochs_before(run, tmp_path, monkeypatch):
-    spec, honest = write_spec(tmp_path, **ASKED), EpochAudit.__call__
-
-    def interrupted(self, snapshot):
-        if snapshot.epoch == 3:
-            raise KeyboardInterrupt
-        honest(self, snapshot)
-
+    spec = write_spec(tmp_path, **ASKED)
     with monkeypatch.context() as patch:
-        patch.setattr(EpochAudit, "__call__", interrupted)
+        interrupt_at(patch, 3)
         with pytest.raises(KeyboardInterrupt):
             ptaudit.audit(spec, out=tmp_path / "run")
     again = ptaudit.audit(spec, out=tmp_path / "run", resume=True)

@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from audit_case import MODELS, ONE_VIEW, call, start, tables, write_spec
+from audit_case import MODELS, ONE_VIEW, call, interrupt_at, start, tables, write_spec
 
 from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.tables.folder import read_run
@@ -31,18 +31,6 @@ def home(tmp_path_factory):
 
 def run(home, out, *flags):
     return call("run", home / "spec.yaml", "--out", out, "-q", *flags)
-
-
-def interrupt_at(monkeypatch, epoch):
-    """Ctrl-C while an epoch is audited."""
-    honest = EpochAudit.__call__
-
-    def disturbed(self, moment):
-        if moment.epoch == epoch:
-            raise KeyboardInterrupt
-        honest(self, moment)
-
-    monkeypatch.setattr(EpochAudit, "__call__", disturbed)
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from audit_case import ONE_VIEW, call, tables, write_spec
-
-from ptaudit.auditing.epoch import EpochAudit
+from audit_case import ONE_VIEW, call, interrupt_at, tables, write_spec
 
 QUICK = {"audit__views": ONE_VIEW, "audit__games": ["label"], "data__limit": 160}
 SAID = {
@@ -57,15 +55,8 @@ def test_labels_that_are_never_named_are_pointed_out(tmp_path):
 
 
 def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch, spec: Path) -> None:
-    audit = EpochAudit.__call__
-
-    def stop(self, moment):
-        if moment.epoch == 2:
-            raise KeyboardInterrupt
-        audit(self, moment)
-
     with monkeypatch.context() as patch:
-        patch.setattr(EpochAudit, "__call__", stop)
+        interrupt_at(patch, 2)
         assert call("run", spec, "--out", folder).exit_code == 130
 
 

@@ -10,9 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from audit_case import ONE_VIEW, call, tables, write_spec
-
-from ptaudit.auditing.epoch import EpochAudit
+from audit_case import ONE_VIEW, call, interrupt_at, tables, write_spec
 
 DP = {"name": "dp_sgd", "clip": 1.0, "noise_multiplier": 1.0}
 QUICK = {"audit__views": ONE_VIEW, "audit__games": ["label"], "data__limit": 160}
@@ -135,15 +133,8 @@ def test_interrupted_and_resumed_is_as_undisturbed(tmp_path, monkeypatch, train)
     settings = {f"train__{name}": value for name, value in {"epochs": 3, **train}.items()}
     spec = write_spec(tmp_path, **QUICK, audit__epochs="all", **settings)
     assert call("run", spec, "--out", tmp_path / "undisturbed").exit_code == 0
-    honest = EpochAudit.__call__
-
-    def disturbed(self, moment):
-        if moment.epoch == 2:
-            raise KeyboardInterrupt
-        honest(self, moment)
-
     with monkeypatch.context() as patch:
-        patch.setattr(EpochAudit, "__call__", disturbed)
+        interrupt_at(patch, 2)
         assert call("run", spec, "--out", tmp_path / "cut").exit_code == 130
     assert call("run", spec, "--out", tmp_path / "cut", "--resume").exit_code == 0
     assert tables(tmp_path / "cut") == tables(tmp_path / "undisturbed")

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from audit_case import ONE_VIEW, call, tables, write_spec
+from audit_case import ONE_VIEW, call, interrupt_at, tables, write_spec
 
-from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.tables.folder import read_run
 from ptaudit.training.trainer import Replay
 
@@ -168,15 +167,8 @@ def test_check_notices_weights_that_are_no_numbers(copy):
 
 
 def interrupted(home, monkeypatch):
-    honest = EpochAudit.__call__
-
-    def disturbed(self, moment):
-        if moment.epoch == 2:
-            raise KeyboardInterrupt
-        honest(self, moment)
-
     with monkeypatch.context() as patch:
-        patch.setattr(EpochAudit, "__call__", disturbed)
+        interrupt_at(patch, 2)
         assert run(home, home / "run").exit_code == 130
 
 

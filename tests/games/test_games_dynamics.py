@@ -12,13 +12,16 @@ from ptaudit.auditing.opening import open_session
 from ptaudit.context.epoch_context import EpochContext, RecordsAtEpoch
 from ptaudit.context.reference import ReferenceModels
 from ptaudit.errors import SpecError
+from ptaudit.games.dynamics import info
 from ptaudit.games.dynamics.course import course_of
-from ptaudit.games.dynamics.info import OF_FLEET, OF_RUN, TRANSITIONS, DynamicsGame
+from ptaudit.games.dynamics.info import OF_FLEET, OF_RUN, DynamicsGame
 from ptaudit.games.dynamics.play import PLAY
-from ptaudit.spec.catalog import REGIONS
+from ptaudit.spec.catalog import REGIONS, TRANSITIONS
 from ptaudit.spec.load import load
 from ptaudit.spec.metrics import METRICS
-from ptaudit.stats.dynamics.regions import quarters
+from ptaudit.stats.dynamics.movement import LEAST_EPOCHS
+from ptaudit.stats.dynamics.plane import COUNTED
+from ptaudit.stats.dynamics.regions import LEAST_MODELS, quarters
 from ptaudit.training.device import pick_device
 from ptaudit.training.fleet.assignment import assignment
 from ptaudit.training.fleet.fleet import ReferenceSignals
@@ -113,6 +116,7 @@ def test_what_it_cannot_be_played_on_is_refused(tmp_path, changes, what):
 def test_names_are_those_of_the_statistics():
     assert quarters(16).names == REGIONS
     assert set(TRANSITIONS) <= set(METRICS)
+    assert (info.COUNTED, info.LEAST_MODELS, info.LEAST_EPOCHS) == (COUNTED, LEAST_MODELS, LEAST_EPOCHS)
     assert set(DynamicsGame.metrics) <= set(METRICS)
     assert len({*OF_FLEET, *OF_RUN}) == len(OF_FLEET) + len(OF_RUN)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ptaudit.attacks.registry import load
 
 if TYPE_CHECKING:
     from ptaudit.attacks.membership.signals import Array, References, Signals
@@ -105,8 +105,7 @@ class MembershipAttack:
         """
         if reason := self.missing(target, references):
             raise ValueError(reason)
-        module, _, function = self.place.partition(":")
-        scores: Array = attrgetter(function)(importlib.import_module(module))(target, references)
+        scores: Array = load(self.place)(target, references)
         return scores
 
 

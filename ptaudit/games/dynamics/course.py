@@ -107,10 +107,13 @@ def _trajectory(said: _Said, attack: str, models: NDArray[np.int64] | slice) -> 
 
 
 def _in_the_end(said: _Said, trajectory: FleetTrajectory) -> dict[str, Array]:
-    found, losses = {"risk": effect(trajectory)[-1]}, said.signals[-1].losses
-    if losses is not None:
-        found["loss_without"] = np.where(said.included, 0.0, losses).sum(0) / (~said.included).sum(0)
-    return found
+    return {"risk": effect(trajectory)[-1], **_loss_without(said, slice(None))}
+
+
+def _loss_without(said: _Said, models: NDArray[np.int64] | slice) -> dict[str, Array]:
+    """Mean loss in the end of each record in those of some models that are without it; empty where losses are none."""
+    losses = [one.losses[models] for one in said.signals if one.losses is not None]
+    return {"loss_without": held_out_losses(np.stack(losses), ~said.included[models])[-1]} if losses else {}
 
 
 def _warned(said: _Said, attack: str, seed: int) -> Warned:
@@ -121,7 +124,5 @@ def _warned(said: _Said, attack: str, seed: int) -> Warned:
     early = early_warning(fleet_features(mine), vulnerable, own_risk, seed=seed)
     outside = ~said.included[known]
     hard = {} if said.right is None else difficulty(said.right[:, known], outside, mine.epochs).by_name()
-    if all(one.losses is not None for one in said.signals):
-        losses = np.stack([one.losses[known] for one in said.signals if one.losses is not None])
-        hard["loss_without"] = held_out_losses(losses, outside)[-1]
+    hard |= _loss_without(said, known)
     return Warned(early, vulnerable, {name: rank_correlation(x, risk, seed=seed) for name, x in hard.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ptaudit.spec.base import fault
-from ptaudit.spec.catalog import REGIONS
+from ptaudit.spec.catalog import TRANSITIONS
 from ptaudit.spec.game import GameSpec, Loc
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ FORECAST = "forecast"
 """All of them together."""
 
 DIFFICULTIES = ("iteration_learned", "never_learned", "wrong", "loss_without")
-
-TRANSITIONS = tuple(f"{start}_to_{end}" for start in REGIONS for end in REGIONS)
-
 
 Source = Literal["fleet", "run"]
 """Half of the fleet, or the audited run alone."""

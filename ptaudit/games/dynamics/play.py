@@ -18,13 +18,12 @@ from ptaudit.games.dynamics.course import FleetCourse, Warned, course_of
 from ptaudit.games.dynamics.info import (
     FORECAST,
     LEAST_TO_FORETELL,
-    TRANSITIONS,
     DynamicsGame,
     Source,
     who,
 )
 from ptaudit.games.game_play import GamePlay
-from ptaudit.spec.catalog import JOINT
+from ptaudit.spec.catalog import JOINT, TRANSITIONS
 from ptaudit.stats.dynamics.features import Features, run_features
 from ptaudit.stats.dynamics.forecast import Forecast, forecast
 from ptaudit.stats.dynamics.movement import Movement
