@@ -10,7 +10,7 @@ Spec = dict[str, Any]
 ROOT = Path(__file__).parents[1]
 MLP, LENET = f"{ROOT / 'sample_models' / 'mlp.py'}:mlp", f"{ROOT / 'sample_models' / 'lenet.py'}:lenet"
 
-SIZES, ROUNDS, ROUNDS_OF = (1, 8, 64, 512), (1, 2, 4, 8), 32
+SIZES, ROUNDS, ROUNDS_OF = (1, 8, 64, 512), (1, 8), 32
 """Batch sizes m; rounds r, and the batch size they are watched at."""
 
 SIGMAS, RATIOS, RATES = (0.25, 0.5, 1, 2, 4), (0.9, 0.99), (0.25, 0.5)
