@@ -155,7 +155,7 @@ def test_a_cluster_that_fails_costs_nothing_that_is_finished(tmp_path, monkeypat
     trained = []
     monkeypatch.setattr(reference, "OverRay", lambda *_: lambda *what: trained.extend(what[1]) or local(*what))
     ptaudit.audit(spec, out=out, overrides=ON_RAY, resume=True)
-    assert trained == [[2, 3]]
+    assert [chunk.models for chunk in trained] == [(2, 3)]
     ptaudit.audit(spec, out=tmp_path / "here")
     assert tables(out) == tables(tmp_path / "here")
 

@@ -10,7 +10,7 @@ import torch
 
 from ptaudit.progress import Progress, Silent, Task
 from ptaudit.training.cluster import Cluster, Job, Recipe, made_alike
-from ptaudit.training.fleet.chunk import named, train_chunk
+from ptaudit.training.fleet.chunk import Chunk, train_chunk
 from ptaudit.training.fleet.context import FleetContext
 from ptaudit.training.fleet.engines import Trained
 from ptaudit.training.fleet.signals import ModelSignals
@@ -34,7 +34,7 @@ class OverRay:
     address: str | None
     progress: Progress
 
-    def __call__(self, context: FleetContext, chunks: Sequence[Sequence[int]], task: Task) -> Trained:
+    def __call__(self, context: FleetContext, chunks: Sequence[Chunk], task: Task) -> Trained:
         """Train chunks side by side, as many as the cluster has room for; they come as they finish.
 
         Raises:
@@ -44,7 +44,7 @@ class OverRay:
         if not chunks:
             return
         what = self.recipe, self.key, torch.get_num_threads()
-        jobs = [Job(f"reference {named(models)}", (*what, list(models))) for models in chunks]
+        jobs = [Job(f"reference {chunk.name}", (*what, chunk)) for chunk in chunks]
         cluster = Cluster(self.address, context.device, self.progress, _REMEDY)
         task.advance(0, f"in {len(chunks)} parts")
         with closing(cluster.done(_train, jobs)) as trained:
@@ -55,7 +55,7 @@ class OverRay:
 
 
 def _train(
-    recipe: Recipe[FleetContext], key: Mapping[str, str], threads: int, models: Sequence[int]
+    recipe: Recipe[FleetContext], key: Mapping[str, str], threads: int, chunk: Chunk
 ) -> list[tuple[int, ModelSignals]]:
     """What a worker does: trains a chunk; the models and what they say."""
-    return list(train_chunk(made_alike(recipe, key, threads), models, Silent().task("")))
+    return list(train_chunk(made_alike(recipe, key, threads), chunk, Silent().task("")))

@@ -18,6 +18,7 @@ from ptaudit.errors import ClusterError, DataError, PtauditError, TrainingDiverg
 from ptaudit.progress import Silent
 from ptaudit.spec.fleet import FleetSpec
 from ptaudit.training import cluster
+from ptaudit.training.fleet.chunk import Chunk
 from ptaudit.training.fleet.engines.ray import OverRay, _train
 from ptaudit.training.fleet.fleet import train_fleet
 
@@ -66,7 +67,7 @@ def test_a_worker_trains_what_this_process_would_with_as_many_threads():
     here = train_fleet(context, FleetSpec(models=2, at_once=2), KEY, Silent())
     before = torch.get_num_threads()
     try:
-        found = _train(Blobs(), key, 2, [0, 1])
+        found = _train(Blobs(), key, 2, Chunk((0, 1)))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -88,7 +89,7 @@ def test_a_machine_with_other_code_or_data_trains_nothing_and_is_named(recipe, c
     key = {**Blobs()()[1], **change}
     where = f"machine {socket.gethostname()} of the Ray cluster"
     with pytest.raises(ClusterError, match=rf"{where}: .*{told}.*all machines must have the same") as error:
-        _train(recipe, key, torch.get_num_threads(), [0])
+        _train(recipe, key, torch.get_num_threads(), Chunk((0,)))
     assert error.value.exit_code == 2
 
 
@@ -104,6 +105,11 @@ def fake(monkeypatch):
     return install
 
 
+def models(ray):
+    """Of the chunks that were begun."""
+    return [list(chunk.models) for chunk in ray.asked]
+
+
 def trained(progress=None):
     """A fleet of 3 chunks, over Ray where there is a progress to tell."""
     context, key = Blobs()()
@@ -113,7 +119,7 @@ def trained(progress=None):
 
 def test_signals_are_those_of_this_machine_in_whatever_order_chunks_finish(fake):
     ray, here, far = fake(), trained(), trained(Silent())
-    assert ray.asked == [[0, 1], [2, 3], [4, 5]]
+    assert models(ray) == [[0, 1], [2, 3], [4, 5]]
     for name in ("outputs", "losses", "included"):
         assert np.array_equal(getattr(here, name), getattr(far, name))
     assert here.training == far.training
@@ -122,7 +128,7 @@ def test_signals_are_those_of_this_machine_in_whatever_order_chunks_finish(fake)
 def test_a_chunk_whose_worker_dies_is_trained_again_and_said(fake):
     ray, heard = fake(Gone("killed\nat some place"), Gone("killed")), Heard()
     far = trained(heard)
-    assert ray.asked == [[0, 1], [2, 3], [4, 5], [4, 5], [4, 5]]
+    assert models(ray) == [[0, 1], [2, 3], [4, 5], [4, 5], [4, 5]]
     said = "the worker that trained reference models 4 to 5 is gone (Gone: killed); another one takes over"
     assert heard.lines == [said] * 2
     assert np.array_equal(far.outputs, trained().outputs)
@@ -133,7 +139,7 @@ def test_tries_end_with_what_failed_and_how_to_go_on(fake):
     told = r"reference models 4 to 5 is gone \(Gone: killed\), and so are those of 2 tries before .*--resume"
     with pytest.raises(ClusterError, match=told):
         trained(Silent())
-    assert ray.asked == [[0, 1], [2, 3], [4, 5], [4, 5], [4, 5]]
+    assert models(ray) == [[0, 1], [2, 3], [4, 5], [4, 5], [4, 5]]
 
 
 @pytest.mark.parametrize(
@@ -147,4 +153,4 @@ def test_what_a_training_raises_is_not_tried_again(cause, told, fake):
     ray = fake(Raised(cause))
     with pytest.raises(PtauditError, match=told):
         trained(Silent())
-    assert ray.asked == [[0, 1], [2, 3], [4, 5]]
+    assert models(ray) == [[0, 1], [2, 3], [4, 5]]
