@@ -22,6 +22,7 @@ Plot = Callable[["Run", "pd.DataFrame"], "altair.TopLevelMixin | None"]
 _HERE = "ptaudit.plots"
 PLOTS: dict[str, str] = {
     "membership": f"{_HERE}.membership:by_epoch",
+    "roc": f"{_HERE}.roc:low_rates",
     "regions": f"{_HERE}.regions:shares",
     "transitions": f"{_HERE}.regions:transitions",
     "movement": f"{_HERE}.movement:course",
