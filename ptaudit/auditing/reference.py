@@ -28,6 +28,9 @@ FOLDER = "reference"
 _LOOKED_AT = 3 * 8
 """Bytes for a number while attacks look at it: as float64, and what is made of it."""
 
+_FOLLOWED = 6 * 8
+"""Bytes for a record at an epoch that is followed: its signals, and scores by all models and by two halves of them."""
+
 
 @dataclass(frozen=True)
 class FleetRecipe:
@@ -100,11 +103,17 @@ def pool_of(session: Session) -> NDArray[np.int64]:
 
 
 def reference_bytes(session: Session, model: nn.Module) -> int:
-    """Memory for what reference models say: of all epochs as it is kept, of the one that is looked at as float64."""
-    fleet = session.spec.fleet
+    """Memory for what reference models say: of all epochs as it is kept, with each defense that is held beside the
+    training as it is; of the one that is looked at as float64, and of all where a game follows them."""
+    spec, fleet = session.spec, session.spec.fleet
     if fleet is None:
         return 0
     outputs, _ = observed_alone(model, session.loss, session.batch, session.members[:2])
     numbers, audited = 1 + outputs[0].size, len(session.members) + len(session.others)
-    kept = len(session.spec.audited_epochs) * len(pool_of(session)) * numbers * outputs.itemsize
-    return int(fleet.models * (kept + audited * numbers * _LOOKED_AT))
+    epochs, defenses = len(spec.audited_epochs), len(spec.defenses)
+    held = 1 + (defenses if fleet.engine == "ray" else min(1, defenses))
+    kept = held * epochs * len(pool_of(session)) * numbers * outputs.itemsize
+    looked_at = audited * numbers * _LOOKED_AT
+    if any(game.follows_fleet for game in spec.audit.games):
+        looked_at += epochs * audited * (numbers * outputs.itemsize + _FOLLOWED)
+    return int(fleet.models * (kept + looked_at))

@@ -125,11 +125,11 @@ def test_over_a_cluster_that_is_there_the_tables_are_the_same(home, cluster):
 def test_seeds_and_a_defense_side_by_side_one_of_whom_dies(tmp_path, cluster):
     """Reference models are trained here, and travel to those who play with them."""
     spec = mortal_spec(tmp_path, fleet={"models": 4}, train__seeds=[0, 1])
-    ptaudit.audit(spec, out=tmp_path / "here")
     (tmp_path / "once").touch()
     with start("run", spec, "--out", tmp_path / "far", "--address", cluster) as process:
         _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
+    ptaudit.audit(spec, out=tmp_path / "here")
     assert tables(tmp_path / "far") == tables(tmp_path / "here")
     assert len({*tmp_path.glob("worker-*")}) >= 2
     assert not (tmp_path / "once").exists()
