@@ -9,8 +9,12 @@ does falls out; the figure is the median (and quartiles) over rounds, of the bes
 of the ready specs: Adult 128, Location30 32 with Adam; `adult-16` shows what small steps gain. Memory is the peak of a
 step over what lies there before, plus weights and what the optimizer remembers.
 
+`--compiled` compiles the program too (`torch.compile`), and says what that takes and what a step takes then, beside the
+plain one before and after.
+
 `--json FILE` writes a list of {case, device, models, at_once, ratio, ratio_q1, ratio_q3, seconds_alone,
-seconds_stacked, memory_mib, estimate_mib, n}: seconds of an epoch of all models, n rounds.
+seconds_stacked, memory_mib, estimate_mib, n}: seconds of an epoch of all models, n rounds; with `--compiled` also
+{step_plain, step_compiled, compiling}, seconds of a step of all models at once.
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ from ptaudit.data import Records  # noqa: E402
 from ptaudit.spec.model import TrainSpec  # noqa: E402
 from ptaudit.training.device import pick_device  # noqa: E402
 from ptaudit.training.fleet.alone import Alone  # noqa: E402
+from ptaudit.training.fleet.compiled import trial  # noqa: E402
 from ptaudit.training.fleet.context import FleetContext  # noqa: E402
 from ptaudit.training.fleet.memory import model_bytes  # noqa: E402
 from ptaudit.training.fleet.stack import Stack  # noqa: E402
@@ -123,6 +128,18 @@ def measured(name: str, models: int, steps: int, rounds: int, device: torch.devi
     }
 
 
+def compiled(name: str, size: int, steps: int, device: torch.device) -> Row:
+    """Seconds of a step of `size` models as a plain program and as a compiled one, and of compiling it."""
+    context = CASES[name].context(steps, device)
+    models, plain = list(range(0, 2 * size, 2)), _stack(context, size)
+    before = plain.time_steps(5 * steps)
+    found = trial(context, models, [context.build(0)] * size, 5 * steps)
+    if isinstance(found, str):
+        raise RuntimeError(found)
+    after = plain.time_steps(5 * steps)
+    return {"step_plain": (before + after) / 2, "step_compiled": found.step, "compiling": found.compiling}
+
+
 def _stack(context: FleetContext, size: int) -> Stack:
     models = range(0, 2 * size, 2)  # equally many members
     return Stack(context, models, [context.build(context.training_seed(model)) for model in models])
@@ -156,6 +173,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     parser.add_argument("--quick", action="store_true", help="few models, steps and rounds")
+    parser.add_argument("--compiled", action="store_true", help="compile the program too")
     parser.add_argument("--profile", action="store_true", help="also print the operations of a step")
     return parser.parse_args()
 
@@ -178,6 +196,13 @@ def main() -> int:
             f"{row['memory_mib']:.0f} MiB (estimate {row['estimate_mib']:.0f})",
             flush=True,
         )
+        if chosen.compiled:
+            row |= compiled(name, row["at_once"], steps, device)
+            print(
+                f"    a step of {row['at_once']}: {1000 * row['step_plain']:.2f} ms, compiled "
+                f"{1000 * row['step_compiled']:.2f} ms, after {row['compiling']:.0f} s of compiling",
+                flush=True,
+            )
         if chosen.profile:
             print(profile(name, row["at_once"], device), flush=True)
     if chosen.json:

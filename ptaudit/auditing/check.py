@@ -17,10 +17,10 @@ from ptaudit.auditing.checkpoint_alarm import alarm_of
 from ptaudit.auditing.columns import column_entries
 from ptaudit.auditing.cost_estimate import games_seconds, once
 from ptaudit.auditing.cost_probe import CostProbe
-from ptaudit.auditing.defended_runs import defended_sessions
 from ptaudit.auditing.gradient_memory import gradient_bytes
-from ptaudit.auditing.opening import layer_entries, open_session
-from ptaudit.auditing.reference import check_engine, reference_bytes
+from ptaudit.auditing.opening import defended_sessions, layer_entries, open_session
+from ptaudit.auditing.over_ray import check_engine
+from ptaudit.auditing.reference import reference_bytes
 from ptaudit.auditing.seed import prove, trajectory
 from ptaudit.auditing.warnings import of_check
 from ptaudit.auditing.warnings.epochs import unreliable

@@ -15,7 +15,7 @@ import torch
 
 from ptaudit.attacks.whole import noisy_cells, root_of
 from ptaudit.auditing.cost_probe import CostProbe
-from ptaudit.auditing.defended_runs import defended_sessions
+from ptaudit.auditing.opening import defended_sessions
 from ptaudit.context.epoch_context import EpochContext, RecordsAtEpoch
 from ptaudit.context.observations import undefended
 from ptaudit.context.reference import ReferenceModels

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ptaudit.auditing.folder import Workplace
+from ptaudit.auditing.opening import defended_session
+from ptaudit.auditing.recipe import SessionRecipe, part_of
 from ptaudit.auditing.reference import with_reference_models
 from ptaudit.auditing.seed import SeedRun, run_seeds
 from ptaudit.context.session import Session
 from ptaudit.errors import TrainingDivergedError
 from ptaudit.progress import Progress
 from ptaudit.spec.defenses import DefenseSpec
-from ptaudit.spec.model import Spec
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import DefenseEntry, GroupEntry
-from ptaudit.training.loss import train_loss
-from ptaudit.views import View
 
 
 @dataclass(frozen=True)
@@ -53,34 +52,32 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def run_defended(
+def with_defenses(
     session: Session, place: Workplace, progress: Progress, address: str | None = None
-) -> list[DefendedRun]:
-    """Train and audit with every defense of the spec, with reference models that were trained with it where there are
-    any. One that diverges keeps the epochs before."""
-    found = []
+) -> Iterator[tuple[DefenseSpec, Session]]:
+    """Every defense of the spec and its session, with reference models trained with it where there are any."""
     for defense in session.spec.defenses:
         progress.log(f"defense {defense.title}")
-        part = f"defenses/{defense.title}"
         mine = defended_session(session, session.spec.with_defense(defense))
+        recipe = replace(SessionRecipe.of(session), defense=defense.title)
         try:
-            mine = with_reference_models(mine, place.state, progress, part, address)
+            mine = with_reference_models(mine, place.state, progress, recipe, address)
         except TrainingDivergedError as error:
             mine = replace(mine, reference=None)  # what was found by now must not be lost with them
             progress.log(f"warning: with {defense.title} there are no reference models: {error.what}")
+        yield defense, mine
+
+
+def run_defended(
+    sessions: Iterable[tuple[DefenseSpec, Session]], place: Workplace, progress: Progress
+) -> list[DefendedRun]:
+    """Train and audit with every defense. One that diverges keeps the epochs before."""
+    found = []
+    for defense, mine in sessions:
         seconds = 0.0 if mine.reference is None else mine.reference.seconds
-        found.append(DefendedRun(defense, tuple(run_seeds(mine, replace(place, part=part), progress)), seconds))
+        seeds = run_seeds(mine, replace(place, part=part_of(defense.title)), progress)
+        found.append(DefendedRun(defense, tuple(seeds), seconds))
     return found
-
-
-def defended_sessions(session: Session) -> Iterator[Session]:
-    """The sessions of all defenses."""
-    return (defended_session(session, spec) for spec in session.spec.defended.values())
-
-
-def defended_session(session: Session, spec: Spec) -> Session:
-    """The session of a defense: the same records and split."""
-    return replace(session, spec=spec, loss=train_loss(spec.train), views=tuple(map(View.of, spec.audit.views)))
 
 
 def groups_of_all(base: Sequence[SeedRun], defended: Sequence[DefendedRun]) -> tuple[GroupEntry, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +61,16 @@ def open_session(spec: Spec, device: torch.device) -> Session:
     session = Session(spec, device, records, split, members, others, loss, views, saved, augment, key=key)
     check_secrets(session)
     return with_canaries(session)
+
+
+def defended_sessions(session: Session) -> Iterator[Session]:
+    """The sessions of all defenses."""
+    return (defended_session(session, spec) for spec in session.spec.defended.values())
+
+
+def defended_session(session: Session, spec: Spec) -> Session:
+    """The session of a defense: the same records and split."""
+    return replace(session, spec=spec, loss=train_loss(spec.train), views=tuple(map(View.of, spec.audit.views)))
 
 
 def _check_stated(spec: Spec, source: Source) -> None:

@@ -8,70 +8,54 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ptaudit.auditing.opening import open_session
+from ptaudit.auditing.recipe import SessionRecipe
 from ptaudit.auditing.run_key import fleet_key
 from ptaudit.context.reference import ReferenceModels
 from ptaudit.context.session import Session
-from ptaudit.errors import SpecError
 from ptaudit.progress import Progress
-from ptaudit.spec.load import dump, restore
-from ptaudit.spec.model import Spec
 from ptaudit.training.fleet.context import FleetContext
 from ptaudit.training.fleet.engines import Engine, local
-from ptaudit.training.fleet.engines.ray import OverRay, check_cluster, need_ray
+from ptaudit.training.fleet.engines.ray import OverRay
 from ptaudit.training.fleet.fleet import train_fleet
 from ptaudit.training.fleet.signals import observed_alone
+from ptaudit.training.trainer import resident
 
 FOLDER = "reference"
 
 _LOOKED_AT = 3 * 8
 """Bytes for a number while attacks look at it: as float64, and what is made of it."""
 
+_FOLLOWED = 6 * 8
+"""Bytes for a record at an epoch that is followed: its signals, and scores by all models and by two halves of them."""
+
 
 @dataclass(frozen=True)
-class SpecRecipe:
-    """What the reference models of a spec are trained on and with, made from the spec and the files that it names.
+class FleetRecipe:
+    """What the reference models of a session are trained on and with, made on any machine.
 
     Attributes:
-        spec_text: the resolved spec.
-        device: where to train: `cpu` or `cuda`.
+        session: makes the session.
     """
 
-    spec_text: str
-    device: str
+    session: SessionRecipe
 
     def __call__(self) -> tuple[FleetContext, Mapping[str, str]]:
-        """The context, and what models depend on beside it."""
-        session = open_session(restore(self.spec_text), torch.device(self.device))
-        return context_of(session), fleet_key(session.spec)
-
-
-def check_engine(spec: Spec, address: str | None = None) -> None:
-    """Find what the spec's reference models are trained on, before anything else is done.
-
-    Raises:
-        PtauditError: Ray is not installed, or no cluster answers at the address.
-        SpecError: an address, and nothing that is done there.
-    """
-    on_ray = spec.fleet is not None and spec.fleet.engine == "ray"
-    if on_ray:
-        need_ray()
-    if address is not None and not on_ray:
-        raise SpecError(
-            "nothing in this spec is done on a Ray cluster",
-            where="--address",
-            remedy="add `fleet: {engine: ray}` for reference models, or leave it out",
-        )
-    if address is not None:
-        check_cluster(address)
+        """The context, its records on the device if they fit, and what models depend on."""
+        session = self.session.opened()
+        context = context_of(session)
+        key = {**fleet_key(session.spec), **context.key}
+        return replace(context, records=resident(context.records, context.device)), key
 
 
 def with_reference_models(
-    session: Session, state: Path, progress: Progress, part: str = "", address: str | None = None
+    session: Session,
+    state: Path,
+    progress: Progress,
+    recipe: SessionRecipe | None = None,
+    address: str | None = None,
 ) -> Session:
     """The session with its reference models, where the spec asks for them.
 
@@ -79,7 +63,7 @@ def with_reference_models(
         session: what is audited.
         state: where a run keeps what it goes on from: models are kept there, unless `fleet.folder` says where.
         progress: where to report.
-        part: of several trainings, the folder of one among the models.
+        recipe: makes the session on other machines; default from its spec alone.
         address: of a Ray cluster that trains them; default a Ray of this machine, where the spec asks for Ray.
 
     Raises:
@@ -87,14 +71,14 @@ def with_reference_models(
         ClusterError: machines of the cluster failed.
         PtauditError: a training diverged or failed.
     """
-    spec = session.spec
+    spec, recipe = session.spec, recipe or SessionRecipe.of(session)
     if spec.fleet is None:
         return session
     context, key = context_of(session), fleet_key(spec)
     engine: Engine = local
     if spec.fleet.engine == "ray":
-        engine = OverRay(SpecRecipe(dump(spec), session.device.type), key, address, progress)
-    folder = Path(spec.fleet.folder or state / FOLDER) / part
+        engine = OverRay(FleetRecipe(recipe), {**key, **context.key}, address, progress)
+    folder = Path(spec.fleet.folder or state / FOLDER) / recipe.part
     fleet = spec.fleet.model_copy(update={"folder": str(folder)})
     began = time.perf_counter()
     said = train_fleet(context, fleet, key, progress, engine)
@@ -119,11 +103,17 @@ def pool_of(session: Session) -> NDArray[np.int64]:
 
 
 def reference_bytes(session: Session, model: nn.Module) -> int:
-    """Memory for what reference models say: of all epochs as it is kept, of the one that is looked at as float64."""
-    fleet = session.spec.fleet
+    """Memory for what reference models say: of all epochs as it is kept, with each defense that is held beside the
+    training as it is; of the one that is looked at as float64, and of all where a game follows them."""
+    spec, fleet = session.spec, session.spec.fleet
     if fleet is None:
         return 0
     outputs, _ = observed_alone(model, session.loss, session.batch, session.members[:2])
     numbers, audited = 1 + outputs[0].size, len(session.members) + len(session.others)
-    kept = len(session.spec.audited_epochs) * len(pool_of(session)) * numbers * outputs.itemsize
-    return int(fleet.models * (kept + audited * numbers * _LOOKED_AT))
+    epochs, defenses = len(spec.audited_epochs), len(spec.defenses)
+    held = 1 + (defenses if fleet.engine == "ray" else min(1, defenses))
+    kept = held * epochs * len(pool_of(session)) * numbers * outputs.itemsize
+    looked_at = audited * numbers * _LOOKED_AT
+    if any(game.follows_fleet for game in spec.audit.games):
+        looked_at += epochs * audited * (numbers * outputs.itemsize + _FOLLOWED)
+    return int(fleet.models * (kept + looked_at))

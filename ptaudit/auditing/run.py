@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +14,12 @@ import pandas as pd
 from ptaudit.auditing import folder as places
 from ptaudit.auditing import samples
 from ptaudit.auditing.assemble import assemble, now
-from ptaudit.auditing.defended_runs import defended_sessions, run_defended
+from ptaudit.auditing.defended_runs import run_defended, with_defenses
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, publish
-from ptaudit.auditing.opening import open_session
-from ptaudit.auditing.reference import check_engine, with_reference_models
+from ptaudit.auditing.opening import defended_sessions, open_session
+from ptaudit.auditing.over_ray import check_engine, cluster_of, goes_over_ray, train_over_ray
+from ptaudit.auditing.reference import with_reference_models
 from ptaudit.auditing.run_key import key, settings, versions
 from ptaudit.auditing.seed import SeedRun, prove, run_seeds
 from ptaudit.context.session import Session
@@ -28,6 +29,7 @@ from ptaudit.files import write_whole
 from ptaudit.gate import decide, exit_code
 from ptaudit.progress import Progress, Silent
 from ptaudit.report import Page, open_format
+from ptaudit.spec.defenses import DefenseSpec
 from ptaudit.spec.load import dump, load
 from ptaudit.spec.model import Spec
 from ptaudit.tables.folder import ENCODERS, SPEC, read_run, write_run
@@ -70,8 +72,9 @@ def audit(
         inconclusive: count inconclusive gates as passed or failed.
         keep_records: write scores of single records to `samples.csv`, under hashed names, and how the columns of a
             table became inputs, with levels and medians of members, to `preprocess.json`.
-        address: of the Ray cluster that trains reference models, where `fleet.engine` is `ray`: `HOST:PORT`, or `auto`
-            for the one that this machine is part of; default a Ray of this machine.
+        address: of the Ray cluster that trains several `train.seeds` and `defenses` side by side, and reference models
+            where `fleet.engine` is `ray`: `HOST:PORT`, or `auto` for the one that this machine is part of; default a
+            Ray of this machine, where `fleet.engine` is `ray`, else none.
 
     Returns:
         The tables as DataFrames, the run folder and the exit code.
@@ -97,11 +100,14 @@ def audit(
     check_engine(spec, address)
     for one in (session, *defended_sessions(session)):
         prove(one)
-    started = now()
     with places.working(target, fresh=fresh) as place:
         session = with_reference_models(session, place.state, asked.progress, address=asked.address)
+        defended: Iterable[tuple[DefenseSpec, Session]] = with_defenses(session, place, asked.progress, address)
+        if goes_over_ray(spec, address):
+            defended = list(defended)
+            train_over_ray(session, defended, place, cluster_of(session, asked.progress, address), scored)
         seeds = run_seeds(session, place, asked.progress, scored)
-        run, error = _concluded(session, seeds, place, asked, started)
+        run, error = _concluded(session, seeds, defended, place, asked)
         place.confirm()
         _publish_states(session, seeds, place)
         if keep_records:
@@ -113,13 +119,14 @@ def audit(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is asked of an audit beside its spec; see `audit`."""
+    """What is asked of an audit beside its spec, see `audit`; and when."""
 
     target: Path
     gate: bool
     inconclusive: Literal["pass", "fail"] | None
     progress: Progress
     address: str | None = None
+    started: str = field(default_factory=now)
 
     def result(self, run: Run, error: PtauditError | None) -> AuditResult:
         """The run, which has been written; or what was wrong with it all the same."""
@@ -139,12 +146,16 @@ class _Asked:
 
 
 def _concluded(
-    session: Session, seeds: Sequence[SeedRun], place: Workplace, asked: _Asked, started: str
+    session: Session,
+    seeds: Sequence[SeedRun],
+    defended: Iterable[tuple[DefenseSpec, Session]],
+    place: Workplace,
+    asked: _Asked,
 ) -> tuple[Run, PtauditError | None]:
     """The run of seeds with those under defenses and its gates; the error to end with, once it is written."""
     diverged, target = seeds[-1].diverged, asked.target
     if diverged is None:
-        run = assemble(session, seeds, run_defended(session, place, asked.progress, asked.address), started)
+        run = assemble(session, seeds, run_defended(defended, place, asked.progress), asked.started)
         for gate in session.spec.gates if asked.gate else ():
             if gate.max is None:
                 asked.progress.log(f"gate {gate.id} needs a baseline: ptaudit gate {target} --baseline RUN")
@@ -153,7 +164,7 @@ def _concluded(
         raise diverged  # not even the model as it was built: there is nothing to keep
     if places.is_whole(target):
         raise _told(diverged, f"the run that was in {target} before is still there")
-    return assemble(session, seeds, [], started), _told(diverged, f"the epochs before it are in {target}")
+    return assemble(session, seeds, [], asked.started), _told(diverged, f"the epochs before it are in {target}")
 
 
 def _publish_states(session: Session, seeds: Sequence[SeedRun], place: Workplace) -> None:

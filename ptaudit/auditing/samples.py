@@ -6,6 +6,7 @@ A record goes by a hash with a key that is made from the data: who has the data 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ _OF_SEED = COLUMNS[1:]
 
 
 class Samples:
-    """Scores of the audited members of one seed, epoch by epoch.
+    """Scores of the audited records of one seed, epoch by epoch.
 
     Args:
         folder: where they wait until the run is whole.
@@ -31,13 +32,24 @@ class Samples:
 
     def __init__(self, folder: Path, session: Session) -> None:
         self._folder = folder
-        self._names = [session.name_of(record) for record in session.members.tolist()]
+        self._members, self._others = (
+            [session.name_of(record) for record in side.tolist()] for side in (session.members, session.others)
+        )
         self._rows: dict[int, list[tuple[object, ...]]] = {}
 
     def add(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
         """Keep one score of every audited member, `(N,)`."""
+        self._add(self._members, epoch, (layer, game, metric), values)
+
+    def add_held_out(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
+        """Keep one score of every audited held-out record, `(N,)`."""
+        self._add(self._others, epoch, (layer, game, metric), values)
+
+    def _add(self, names: Sequence[str], epoch: int, what: tuple[str, str, str], values: Tensor) -> None:
+        """But for those that are no number: such a record was not scored."""
         rows = self._rows.setdefault(epoch, [])
-        rows += [(epoch, name, layer, game, metric, value) for name, value in zip(self._names, values.tolist())]
+        scored = zip(names, values.tolist(), strict=True)
+        rows += [(epoch, name, *what, value) for name, value in scored if not math.isnan(value)]
 
     def confirm(self, epochs: Sequence[int]) -> None:
         """Find the scores of epochs that were audited before.

@@ -89,29 +89,41 @@ def run_seeds(session: Session, place: Workplace, progress: Progress, keep_recor
         progress: where to report.
         keep_records: whether to keep scores of single records.
     """
-    spec, found = session.spec, list[SeedRun]()
-    for seed in spec.train.all_seeds:
-        one, diverged = _SeedUnderWay.begun(session, seed, place.of_seed(seed), progress, keep_records), None
-        with progress.task(_title(session, seed), _ticks_left(session, one.saved)) as task:
-            ticker = _ticker(task, spec.last_epoch, one.live)
-            epochs = one.trajectory.snapshots(
-                spec.audited_epochs, checkpoint=one.store, progress=ticker, watch=one.live
-            )
-            try:
-                for snapshot in epochs:
-                    one.audit(snapshot)
-                    place.confirm()
-                    one.keep(snapshot)
-            except TrainingDivergedError as error:
-                diverged = error
+    found = list[SeedRun]()
+    for seed in session.spec.train.all_seeds:
+        one, diverged = go_through(session, seed, place, progress, keep_records)
         found.append(one.ended(diverged))
         if diverged:
             break
     return found
 
 
+def go_through(
+    session: Session, seed: int, place: Workplace, progress: Progress, keep_records: bool
+) -> tuple[SeedUnderWay, TrainingDivergedError | None]:
+    """Go through the epochs of a seed, from where it was left, and audit on the way; how it diverged, if it did.
+
+    All that is found is kept in the seed's folder, from where the same call takes it up without training again.
+    """
+    spec, one = session.spec, SeedUnderWay.begun(session, seed, place.of_seed(seed), progress, keep_records)
+    with progress.task(_title(session, seed), _ticks_left(session, one.saved)) as task:
+        ticker = _ticker(task, spec.last_epoch, one.live)
+        epochs = one.trajectory.snapshots(spec.audited_epochs, checkpoint=one.store, progress=ticker, watch=one.live)
+        try:
+            for snapshot in epochs:
+                one.audit(snapshot)
+                place.confirm()
+                one.keep(snapshot)
+        except TrainingDivergedError as error:
+            return one, error
+        finally:
+            if one.live is not None and one.live.passes:
+                progress.log(one.live.summary())
+    return one, None
+
+
 @dataclass(frozen=True)
-class _SeedUnderWay:
+class SeedUnderWay:
     """The training of one seed: its epochs, who audits them, and what is kept of both.
 
     Attributes:
@@ -129,7 +141,7 @@ class _SeedUnderWay:
     seconds: Callable[[], float]
 
     @classmethod
-    def begun(cls, session: Session, seed: int, state: Path, progress: Progress, keep_records: bool) -> _SeedUnderWay:
+    def begun(cls, session: Session, seed: int, state: Path, progress: Progress, keep_records: bool) -> SeedUnderWay:
         """With a model as the seed builds it, and all that the folder has of audited epochs."""
         spec = session.spec
         model = session.model(seed)
@@ -154,8 +166,6 @@ class _SeedUnderWay:
         """What the audit found; seconds of training are told apart from its own."""
         audit, stats, training = self.audit, tuple(self.trajectory.stats), self.seconds()
         session, reader, learned, log = audit.session, audit.reader, audit.encoders, audit.progress.log
-        if self.live is not None:
-            log(self.live.summary())
         shown = _captured(session, reader)
         subject = Subject(session, reader.source.model, audit.unreliable, learned=learned, shown=shown)
         rows = compared(session, self.seed, [row for epoch in sorted(audit.rows) for row in audit.rows[epoch]])

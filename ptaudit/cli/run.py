@@ -38,7 +38,8 @@ def run(
         str | None,
         typer.Option(
             metavar="HOST:PORT|auto",
-            help="The Ray cluster that trains reference models (fleet.engine: ray). Default: a Ray of this machine.",
+            help="The Ray cluster that trains several seeds and defenses side by side, and reference models "
+            "(fleet.engine: ray). Default: a Ray of this machine, where fleet.engine is ray.",
         ),
     ] = None,
     overrides: Overrides = None,

@@ -67,6 +67,9 @@ class ScoreSink(Protocol):
     def add(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
         """Keep one score of every audited member, `(N,)`."""
 
+    def add_held_out(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
+        """Keep one score of every audited held-out record, `(N,)`."""
+
 
 @dataclass(frozen=True)
 class EpochContext:

@@ -21,6 +21,7 @@ FEWEST_NAMED = 5
 
 CLASS, USER = "class", "user"
 _QUARTERS = (0.25, 0.5, 0.75)
+_DIGITS, _ALL_DIGITS = 6, 17
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,20 @@ def _values(column: NDArray[Any]) -> tuple[Sequence[str], Codes]:
     if secret.names is not None:
         return secret.names, np.where(secret.known, secret.values, -1)
     cuts = np.unique(np.quantile(secret.values[secret.known], _QUARTERS))
-    ends = [f"{cut:g}" for cut in cuts.tolist()]
+    ends = _called(cuts, secret.values[secret.known])
     between = [f"above {low}, at most {high}" for low, high in pairwise(ends)]
     names = [f"at most {ends[0]}", *between, f"above {ends[-1]}"]
     return names, np.where(secret.known, np.searchsorted(cuts, secret.values), -1)
+
+
+def _called(cuts: NDArray[np.float64], values: NDArray[Any]) -> list[str]:
+    """Cuts in as few digits, 6 at least, as say of every value on which side of them it is."""
+    code = np.searchsorted(cuts, values)
+    for digits in range(_DIGITS, _ALL_DIGITS):
+        called = [f"{cut:.{digits}g}" for cut in cuts.tolist()]
+        if np.array_equal(np.searchsorted(np.array([*map(float, called)]), values), code):
+            return called
+    return [repr(cut) for cut in cuts.tolist()]
 
 
 def _grouping(title: str, names: Sequence[str], codes: Codes, members: int) -> Grouping:

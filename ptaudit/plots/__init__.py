@@ -11,7 +11,7 @@ import pandas as pd
 import vl_convert
 
 from ptaudit.files import write_whole
-from ptaudit.plots import forecast, membership, movement, plane, regions
+from ptaudit.plots import forecast, membership, movement, plane, regions, roc
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -21,6 +21,7 @@ Plot = Callable[["Run", pd.DataFrame], alt.TopLevelMixin | None]
 
 PLOTS: dict[str, Plot] = {
     "membership": membership.by_epoch,
+    "roc": roc.low_rates,
     "regions": regions.shares,
     "transitions": regions.transitions,
     "movement": movement.course,

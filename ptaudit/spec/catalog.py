@@ -24,3 +24,6 @@ NO_DEFENSE = "none"
 
 CHANNEL = "gaussian-channel"
 """The upper bound on mutual information that known noise gives."""
+
+OF_MEMBERS, OF_OTHERS = ", member", ", held out"
+"""What follows an attack in the name of its scores: of records that were trained on, and of those that were not."""

@@ -18,7 +18,8 @@ class FleetSpec(Part):
     """Where their outputs and losses are kept, for another audit of the same data to use; default nowhere."""
     engine: Literal["local", "ray"] = "local"
     """Where they are trained: on this machine, or over a Ray cluster (`pip install 'ptaudit[ray]'`), which
-    `ptaudit run --address` names; without it over a Ray of this machine alone."""
+    `ptaudit run --address` names; without it over a Ray of this machine alone. With `ray` several `train.seeds` and
+    `defenses` are trained side by side there too."""
     at_once: Count | None = None
     """How many are trained as one program, at most; 1 for one after the other. By default 16 on a CPU, 1 where there
     are convolutions, and elsewhere what is fastest, which first steps tell."""

@@ -47,6 +47,8 @@ class GameSpec(Part):
     """Whether it tells members from held-out records, so that the untrained model is its control."""
     uses_fleet: ClassVar[bool] = False
     """Whether it is played with reference models where the spec has a fleet."""
+    follows_fleet: ClassVar[bool] = False
+    """Whether it looks at what reference models say at all audited epochs at once."""
     names_records: ClassVar[bool] = False
     """Whether its bits are about the record itself: information about the record is then at least as much."""
     has_static: ClassVar[bool] = False

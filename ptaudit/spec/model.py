@@ -220,9 +220,6 @@ class Spec(Part, json_schema_extra=_train_may_be_over):
         if self.replay is not None:
             what = "reference models are trained as the audited model is, and `replay` does not say how it was"
             raise fault(what, at=("fleet",), remedy="remove one of them, or describe the training in `train`")
-        if self.fleet.engine == "ray" and self.defenses and self.canaries is not None and self.canaries.train:
-            what = "reference models of `defenses` are not trained over Ray where canaries are planted in the training"
-            raise fault(what, at=("fleet", "engine"), remedy="use engine: local, or leave out one of them")
         return self
 
     @model_validator(mode="after")

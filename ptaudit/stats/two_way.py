@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ptaudit.stats.binomial import clopper_pearson, rule_of_three
+from ptaudit.stats.binomial import clopper_pearson
 from ptaudit.stats.bootstrap import DRAWS, resample_weights
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import (
     auc_influence,
-    best_cut,
     logit_interval,
     null_tpr,
     score_problem,
@@ -41,7 +40,6 @@ MIN_RECORDS = 20
 """Fewest records that are a member in some model, and that are not in some."""
 
 _MODELS = 2
-_HALVES = 3
 _FIRST = 64
 _ROUNDING = 1e-12
 
@@ -124,31 +122,6 @@ def tpr_at_fpr_estimate(fleet: FleetScores, fpr: float, *, seed: int, draws: int
     n = fleet.records if fpr else len(outside)
     found = Estimate(value, min(exact_lo, low), max(exact_hi, high), null_tpr(len(outside), fpr), 1.0, n, draws=drawn)
     return found.clipped(0.0, 1.0)
-
-
-def accuracy_estimate(fleet: FleetScores, *, seed: int, draws: int = DRAWS) -> Estimate:
-    """Balanced accuracy over all pairs, the threshold for each half of the records from the other; n = records."""
-    if problem := _problem(fleet):
-        return inconclusive(problem, ceiling=1.0, n=fleet.records)
-    order = np.random.default_rng([seed, fleet.records, _HALVES]).permutation(fleet.records)
-    halves = order[: fleet.records // 2], order[fleet.records // 2 :]
-    if any(fleet.included[:, half].all() or not fleet.included[:, half].any() for half in halves):
-        return inconclusive("half of the records has no members or no non-members", ceiling=1.0, n=fleet.records)
-    right = np.empty(fleet.scores.shape)
-    for own, other in (halves, halves[::-1]):
-        cut = best_cut(fleet.scores[:, other].ravel(), fleet.included[:, other].ravel())
-        right[:, own] = (fleet.scores[:, own] > cut) == fleet.included[:, own]
-    right_in, right_out = right[fleet.included], right[~fleet.included]
-    value = float(right_in.mean() + right_out.mean()) / 2.0
-
-    def statistic(weights: Array, one: Units, zero: Units) -> Array:
-        return (_means(weights, one, right_in) + _means(weights, zero, right_out)) / 2.0
-
-    drawn = _drawn(fleet, value, statistic, seed, draws)
-    lo, hi = _ends(value, drawn)
-    if value == 1.0:
-        lo = min(lo, rule_of_three(1.0, min(_distinct(fleet))))
-    return Estimate(value, lo, hi, 0.5, 1.0, fleet.records, draws=drawn).clipped(0.0, 1.0)
 
 
 def _problem(fleet: FleetScores) -> str | None:

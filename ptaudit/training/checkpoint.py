@@ -17,7 +17,6 @@ from ptaudit.files import write_whole
 from ptaudit.training.epoch_snapshot import EpochStats
 
 _REMEDY = "use --fresh to start again"
-_FILE = "checkpoint.pt"
 _NAMED = 4
 
 
@@ -47,8 +46,10 @@ class CheckpointStore:
             refused, never mixed in.
     """
 
+    FILE = "checkpoint.pt"
+
     def __init__(self, folder: Path, key: Mapping[str, str]) -> None:
-        self.path = folder / _FILE
+        self.path = folder / self.FILE
         self.key = {name: str(value) for name, value in key.items()}
 
     def save(self, checkpoint: Checkpoint) -> None:

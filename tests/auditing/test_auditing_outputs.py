@@ -14,6 +14,7 @@ from ptaudit.auditing.opening import open_session
 from ptaudit.context.session import Session
 from ptaudit.errors import SpecError
 from ptaudit.spec.load import load
+from ptaudit.stats.roc import auc
 from ptaudit.training.device import pick_device
 from ptaudit.training.trainer import Replay
 
@@ -67,6 +68,17 @@ def test_modified_entropy_and_the_tail_of_the_loss_have_rows(run):
     assert ("loss", "tnr_at_fnr_0.01") in joint.index
     assert ("modified-entropy", "tnr_at_fnr_0.01") not in joint.index
     assert joint.loc[("loss", "tpr_at_fpr_0"), "null"] < 0.05
+
+
+def test_scores_of_both_sides_are_kept_where_that_is_asked_and_rates_are_of_them(run, tmp_path):
+    ptaudit.audit(write_spec(tmp_path, **ASKED), out=tmp_path / "run", keep_records=True)
+    kept = pd.read_csv(tmp_path / "run" / "samples.csv")
+    assert set(kept.epoch) == {4}
+    rows = run.leakage[(run.leakage.epoch == 4) & (run.leakage.metric == "auc")].set_index("adversary")
+    for attack in ("loss", "modified-entropy", "loss-trace"):
+        members, others = (kept[kept.metric == f"{attack}, {side}"] for side in ("member", "held out"))
+        assert auc(members.value.to_numpy(), others.value.to_numpy()) == pytest.approx(rows.value[attack], abs=1e-5)
+        assert not set(members.record) & set(others.record)
 
 
 def test_a_resumed_run_has_the_losses_of_the_epochs_before(run, tmp_path, monkeypatch):

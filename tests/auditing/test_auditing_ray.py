@@ -1,4 +1,4 @@
-"""Reference models over a Ray cluster: the same tables as here, whoever dies on the way."""
+"""Reference models, seeds and defenses over a Ray cluster: the same tables as here, whoever dies on the way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from audit_case import MODELS, ONE_VIEW, call, start, tables, write_spec
 
 import ptaudit
-from ptaudit.auditing import reference
+from ptaudit.auditing import over_ray, reference
 from ptaudit.errors import ClusterError
 from ptaudit.training.fleet.engines import local
 
@@ -104,7 +104,7 @@ def test_a_worker_dies_and_the_tables_are_the_same(home, tmp_path, monkeypatch):
     assert tables(home / "over") == tables(home / "here")
     assert not (home / "once").exists()
     assert err.count("the worker that trained reference models ") == 1  # what Ray says may stand on the same line
-    assert err.count("another one trains them") == 1
+    assert err.count("another one takes over") == 1
     assert "reference models: done after" in err
     assert "\x1b" not in err
     assert not (tmp_path / ".ray").exists()
@@ -121,6 +121,22 @@ def test_over_a_cluster_that_is_there_the_tables_are_the_same(home, cluster):
     assert len({*home.glob("worker-*")} - before) >= 2
 
 
+@with_ray
+def test_seeds_and_a_defense_side_by_side_one_of_whom_dies(tmp_path, cluster):
+    """Reference models are trained here, and travel to those who play with them."""
+    spec = mortal_spec(tmp_path, fleet={"models": 4}, train__seeds=[0, 1])
+    (tmp_path / "once").touch()
+    with start("run", spec, "--out", tmp_path / "far", "--address", cluster) as process:
+        _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    ptaudit.audit(spec, out=tmp_path / "here")
+    assert tables(tmp_path / "far") == tables(tmp_path / "here")
+    assert len({*tmp_path.glob("worker-*")}) >= 2
+    assert not (tmp_path / "once").exists()
+    assert err.count("another one takes over") == 1
+    assert err.count("seed 1, epoch 2: loss") == 2  # with the defense and without
+
+
 def test_a_cluster_that_fails_costs_nothing_that_is_finished(tmp_path, monkeypatch):
     def fails(*_):
         def engine(context, chunks, task):
@@ -129,7 +145,7 @@ def test_a_cluster_that_fails_costs_nothing_that_is_finished(tmp_path, monkeypat
 
         return engine
 
-    monkeypatch.setattr(reference, "need_ray", lambda: None)
+    monkeypatch.setattr(over_ray, "need_ray", lambda: None)
     monkeypatch.setattr(reference, "OverRay", fails)
     spec, out = mortal_spec(tmp_path, defenses=None), tmp_path / "run"
     with pytest.raises(ClusterError):
@@ -139,16 +155,9 @@ def test_a_cluster_that_fails_costs_nothing_that_is_finished(tmp_path, monkeypat
     trained = []
     monkeypatch.setattr(reference, "OverRay", lambda *_: lambda *what: trained.extend(what[1]) or local(*what))
     ptaudit.audit(spec, out=out, overrides=ON_RAY, resume=True)
-    assert trained == [[2, 3]]
+    assert [chunk.models for chunk in trained] == [(2, 3)]
     ptaudit.audit(spec, out=tmp_path / "here")
     assert tables(out) == tables(tmp_path / "here")
-
-
-def test_an_address_that_nothing_uses_is_refused(tmp_path):
-    result = call("run", write_spec(tmp_path), "--out", tmp_path / "run", "--address", "auto")
-    assert result.exit_code == 2
-    assert "--address: nothing in this spec is done on a Ray cluster (add `fleet: {engine: ray}`" in result.stderr
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("verb", ["run", "check"])

@@ -1,5 +1,8 @@
 """Reference models in an audit: trained, kept, played with."""
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,10 +14,14 @@ from ptaudit.attacks.membership.registry import ATTACKS, MembershipAttack
 from ptaudit.auditing import defended_runs
 from ptaudit.auditing.opening import open_session
 from ptaudit.auditing.reference import pool_of, reference_bytes
+from ptaudit.context.reference import ReferenceModels
 from ptaudit.errors import RunFolderError, SpecError, TrainingDivergedError
+from ptaudit.games.dynamics.course import course_of
 from ptaudit.games.membership.info import OF_EACH_RECORD, likelihood_ratios, with_references
 from ptaudit.spec.load import load
 from ptaudit.training.device import pick_device
+from ptaudit.training.fleet.assignment import assignment
+from ptaudit.training.fleet.fleet import ReferenceSignals
 
 FLEET = {"audit__games": ["membership"], "audit__views": ONE_VIEW, "audit__epochs": [0, 2], "fleet": {"models": 4}}
 
@@ -172,6 +179,41 @@ def test_check_counts_what_reference_models_say(tmp_path):
     session = open_session(load(write_spec(tmp_path, **{**FLEET, "audit__epochs": [0, 1, 2]})), pick_device("cpu"))
     looked_at = 4 * (len(session.members) + len(session.others)) * 11 * 24
     assert reference_bytes(session, session.model(0)) == 4 * 3 * len(pool_of(session)) * 11 * 4 + looked_at
+
+
+@pytest.mark.parametrize(("engine", "held"), [("local", 2), ("ray", 3)])
+def test_check_counts_what_those_of_defenses_say(engine, held, tmp_path):
+    """Here that of one defense at a time lies beside that of the run; over Ray all of them do."""
+    changes = {**FLEET, "fleet": {"models": 4, "engine": engine}}
+    few, more = (
+        open_session(load(write_spec(tmp_path, **changes, defenses=defenses)), pick_device("cpu"))
+        for defenses in ([], [{"name": "sign"}, {"name": "prune", "ratio": 0.9}])
+    )
+    kept = 4 * len(few.spec.audited_epochs) * len(pool_of(few)) * 11 * 4
+    assert reference_bytes(more, more.model(0)) - reference_bytes(few, few.model(0)) == (held - 1) * kept
+
+
+def test_check_counts_what_is_followed_over_the_epochs(tmp_path):
+    """By what numpy takes at its peak, of which most is of this size with many models and epochs."""
+    changes = {"fleet": {"models": 16}, "audit__games": ["dynamics"], "train__epochs": 10, "audit__epochs": "all"}
+    session = open_session(load(write_spec(tmp_path, **{**FLEET, **changes})), pick_device("cpu"))
+    pool, spec, models, generator = pool_of(session), session.spec, 16, np.random.default_rng(0)
+    shape = models, len(spec.audited_epochs), len(pool)
+    said = ReferenceSignals(
+        spec.audited_epochs,
+        generator.standard_normal((*shape, 10), dtype=np.float32),
+        generator.random(shape, dtype=np.float32),
+        assignment(models, len(pool), 0),
+        ("",) * models,
+    )
+    session = replace(session, reference=ReferenceModels(said, pool))
+    audited, attack = np.concatenate([session.members, session.others]), spec.audit.games[0].attack
+    tracemalloc.start()
+    course_of(session, attack, audited)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    foretold = reference_bytes(session, session.model(0)) - said.outputs.nbytes - said.losses.nbytes
+    assert 0.5 * peak < foretold < 2 * peak
 
 
 def test_reference_models_that_diverge_with_a_defense_cost_no_table(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptaudit.context.groups import groupings, users
+from ptaudit.context.groups import _values, groupings, users
 from ptaudit.games.membership.groups import group_scores, strongest
 from ptaudit.games.membership.measure import Measured
 from ptaudit.stats.estimate import inconclusive
@@ -137,3 +137,22 @@ def test_who_learns_from_the_other_half_has_wider_intervals(adversary):
     )
     ratio = [(two.value - two.lo) / (one.value - one.lo) for one, two in zip(plain, this, strict=True)]
     assert ratio == pytest.approx([1.0 if adversary == "loss" else 2.0**0.5] * len(ratio))
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (np.arange(1, 101) / 4, "at most 6.4375"),
+        (1_000_000 + np.arange(1, 101) / 4, "at most 1000006.4"),
+        (1_000_000 * np.arange(1, 101), "at most 2.575e+07"),
+        (1.0 + np.arange(1, 101) * 1e-14, None),
+    ],
+)
+def test_quarters_are_called_so_that_every_value_is_where_its_name_says(values, named):
+    """In six digits the quarters of a million and a bit are all called alike."""
+    names, codes = _values(values)
+    assert len(set(names)) == 4
+    assert np.bincount(codes).tolist() == [25] * 4
+    assert named is None or names[0] == named
+    ends = [float(name.split()[-1]) for name in names[:-1]]
+    np.testing.assert_array_equal(np.searchsorted(ends, values), codes)

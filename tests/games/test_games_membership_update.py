@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,6 +126,21 @@ def test_scores_do_not_depend_on_how_many_records_are_read_at_once(session, monk
             np.testing.assert_allclose(some, all_of_them, rtol=1e-4, atol=1e-6)
 
 
+def test_where_a_layer_has_no_product_all_layers_jointly_have_none_and_say_why(session, monkeypatch):
+    """The sum of the others would be called the whole model's, and is not."""
+    honest = update.products
+
+    def lacks_one(*asked):
+        found = honest(*asked)
+        return replace(found, failed={**found.failed, LAYERS[1]: "no rule"})
+
+    monkeypatch.setattr(update, "products", lacks_one)
+    found = auc(after_a_step(session, LAYERS))
+    assert found[LAYERS[0]].conclusive
+    assert found[LAYERS[1]].status == "inconclusive: no rule"
+    assert found["*"].status == f"inconclusive: 1 of 3 layers have no product, layer {LAYERS[1]}: no rule"
+
+
 def test_without_weights_before_it_says_so(session):
     context = after_a_step(session, LAYERS)
     lost = {one.scopes[0].name: one.found["auc"][0] for one in run_game(
@@ -154,5 +170,5 @@ def test_a_model_without_a_second_derivative_is_inconclusive_with_the_reason(ses
     context.model[3] = Rigid()
     found = auc(context)
     assert found["4"].conclusive
-    assert found["*"].conclusive
+    assert found["*"].status.startswith("inconclusive: 2 of 3 layers have no product, layer 0: no second derivative")
     assert all("inconclusive: no second derivative" in found[name].status for name in ("0", "2"))

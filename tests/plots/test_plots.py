@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,6 +19,8 @@ from ptaudit.errors import RunFolderError
 from ptaudit.plots import write_plots
 from ptaudit.plots.membership import by_epoch
 from ptaudit.plots.plane import places, risk
+from ptaudit.plots.roc import low_rates
+from ptaudit.stats.roc import tpr_at_fpr
 from ptaudit.tables.samples import COLUMNS, read_samples
 from ptaudit.tables.table import Table
 
@@ -76,6 +79,51 @@ def test_more_members_than_fit_are_shown_in_part_and_it_says_so(tmp_path):
     chart = risk(example_run(), records)
     assert chart is not None
     assert "2,000 of 5,200" in chart.to_json()
+
+
+def scored(attacks, members=1000, others=800):
+    """Scores of records by some attacks, a name and how far members lie above."""
+    normal = np.random.default_rng(0).standard_normal
+    return pd.DataFrame(
+        [
+            (0, epoch, f"{side}{i}", "*", "membership", f"{name}, {side}", value)
+            for name, gap in attacks.items()
+            for side, n, shift in (("member", members, gap), ("held out", others, 0.0))
+            for epoch in (0, 3)
+            for i, value in enumerate(normal(n) + shift * (epoch == 3))
+        ],
+        columns=list(COLUMNS),
+    )
+
+
+def test_the_curve_at_few_false_positives_is_that_of_the_scores():
+    records = scored({"weak": 0.1, "strong": 3.0})
+    chart = low_rates(example_run(), records)
+    assert chart is not None
+    drawn = [values for values in chart.to_dict()["datasets"].values() if "attack" in values[0]]
+    curve = pd.DataFrame(drawn[0])
+    here = records[records.epoch == 3]
+    for name in ("weak", "strong"):
+        own = curve[curve.attack == name]
+        members, others = (here[here.metric == f"{name}, {side}"].value.to_numpy() for side in ("member", "held out"))
+        for fpr, tpr in zip(own.fpr, own.tpr):
+            assert tpr == tpr_at_fpr(members, others, fpr)
+        assert (own.fpr.min(), own.fpr.max(), own.tpr.max()) == (1 / 800, 1.0, 1.0)
+    assert "800 records" in chart.to_json()
+
+
+def test_six_attacks_that_find_most_are_drawn():
+    chart = low_rates(example_run(), scored({f"attack-{k}": 0.5 * k for k in range(8)}, 200, 200))
+    assert chart is not None
+    told = chart.to_json()
+    assert "attack-2" in told
+    assert "attack-1" not in told
+
+
+def test_without_scores_of_records_there_is_no_curve():
+    assert low_rates(example_run(), NOBODY) is None
+    others = pd.DataFrame([(0, 1, "ab", "*", "dynamics", "fpr", 0.5)], columns=list(COLUMNS))
+    assert low_rates(example_run(), others) is None
 
 
 def test_scores_that_stand_twice_are_refused_with_their_line(tmp_path):

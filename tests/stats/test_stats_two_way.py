@@ -7,7 +7,6 @@ from ptaudit.stats.roc import auc, tpr_at_fpr
 from ptaudit.stats.two_way import (
     FleetScores,
     _true_positive_rates,
-    accuracy_estimate,
     auc_estimate,
     tpr_at_fpr_estimate,
 )
@@ -24,8 +23,6 @@ def test_values_are_those_of_all_pairs():
     scores = fleet(np.random.default_rng(0), 6, 200)
     assert auc_estimate(scores, seed=0, draws=20).value == auc(scores.inside, scores.outside)
     assert tpr_at_fpr_estimate(scores, 0.05, seed=0, draws=20).value == tpr_at_fpr(scores.inside, scores.outside, 0.05)
-    best = stats.norm.cdf(0.5)
-    assert accuracy_estimate(scores, seed=0, draws=20).value == pytest.approx(best, abs=0.03)
 
 
 def test_draws_are_the_numbers_of_resampled_records_with_all_their_models():
@@ -74,13 +71,12 @@ def test_intervals_cover_new_models_and_new_records(models, of_models, of_record
 
 def test_without_signal_every_number_reads_its_null():
     generator = np.random.default_rng(0)
-    inside = dict.fromkeys(("auc", "tpr", "accuracy"), 0)
+    inside = dict.fromkeys(("auc", "tpr"), 0)
     for _ in range(60):
         drawn = fleet(generator, 8, 150, shift=0.0)
         for name, found, null in (
             ("auc", auc_estimate(drawn, seed=0, draws=200), 0.5),
             ("tpr", tpr_at_fpr_estimate(drawn, 0.05, seed=0, draws=200), 0.05),
-            ("accuracy", accuracy_estimate(drawn, seed=0, draws=200), 0.5),
         ):
             assert found.null == null
             inside[name] += found.lo <= null <= found.hi
@@ -107,8 +103,8 @@ def test_too_few_pairs_for_a_low_rate_say_how_many_are_needed():
 def test_perfect_scores_keep_room_below():
     included = np.random.default_rng(0).random((4, 50)) < 0.5
     scores = FleetScores(included + 0.0, included)
-    for found in (auc_estimate(scores, seed=0), accuracy_estimate(scores, seed=0)):
-        assert (found.value, found.lo, found.hi) == (1.0, pytest.approx(1 - 3 / min(included.any(0).sum(), 50)), 1.0)
+    found = auc_estimate(scores, seed=0)
+    assert (found.value, found.lo, found.hi) == (1.0, pytest.approx(1 - 3 / min(included.any(0).sum(), 50)), 1.0)
     assert tpr_at_fpr_estimate(scores, 0.05, seed=0).lo < 0.95
 
 
@@ -117,7 +113,7 @@ def test_scores_that_cannot_be_judged_are_inconclusive():
     broken = FleetScores(np.where(scores.scores > 2.0, np.nan, scores.scores), scores.included)
     alone = scores.included.copy()
     alone[0] = True
-    for estimate in (auc_estimate, accuracy_estimate, lambda some, seed: tpr_at_fpr_estimate(some, 0.5, seed=seed)):
+    for estimate in (auc_estimate, lambda some, seed: tpr_at_fpr_estimate(some, 0.5, seed=seed)):
         assert "not numbers" in estimate(broken, seed=0).status
         assert "a model has no members, or no non-members" in estimate(FleetScores(scores.scores, alone), seed=0).status
         few = FleetScores(scores.scores[:, :19], scores.included[:, :19])

@@ -61,8 +61,7 @@ class MembershipAttack:
         """Models of a fleet that are enough, where every record is in half of them.
 
         Args:
-            left_out: pairs that are no references: 0 for another target, 1 for `fleet_scores` and `calibrated_scores`,
-                2 for `calibrated_fleet_scores`.
+            left_out: pairs that are no references: 0 for another target, 1 for `fleet_scores`.
         """
         return 2 * (max(self.inside, self.outside, 1) + left_out)
 

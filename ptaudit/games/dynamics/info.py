@@ -67,6 +67,7 @@ class DynamicsGame(GameSpec):
         *(name.replace("_", "-") for name in DIFFICULTIES),
     )
     uses_fleet: ClassVar[bool] = True
+    follows_fleet: ClassVar[bool] = True
     uses_held_out: ClassVar[bool] = True
     scores_records: ClassVar[bool] = True
     gated_over: ClassVar[str] = "joint"

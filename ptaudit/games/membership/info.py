@@ -75,6 +75,7 @@ class MembershipGame(GameSpec):
     metrics: ClassVar[tuple[str, ...]] = (*POOLED, TAIL, *OF_EACH_RECORD, *OF_FLEET)
     uses_held_out: ClassVar[bool] = True
     about_members: ClassVar[bool] = True
+    scores_records: ClassVar[bool] = True
     gated_over: ClassVar[str] = "joint"
 
     @classmethod

@@ -22,6 +22,7 @@ from ptaudit.games.membership.measure import MIN_RECORDS, Measured, RecordSignal
 from ptaudit.games.membership.outputs import by_outputs
 from ptaudit.games.membership.update import by_update
 from ptaudit.sketches.tokens import Tokens
+from ptaudit.spec.catalog import JOINT, OF_MEMBERS, OF_OTHERS
 from ptaudit.spec.model import Spec
 from ptaudit.stats.estimate import inconclusive
 from ptaudit.stats.roc import LOW_FPRS, MIN_FALSE_POSITIVES, tpr_name
@@ -36,7 +37,9 @@ class MembershipPlay(GamePlay[MembershipGame]):
     def on_model(self, context: EpochContext, game: MembershipGame) -> list[Scores]:
         """Scores of an epoch, all layers jointly first."""
         sheet = ScoreSheet.of(context, game)
-        joint, found = len(sheet.places), _measured(context, sheet, game).lines
+        joint, measured = len(sheet.places), _measured(context, sheet, game)
+        _keep(context, game, measured, joint)
+        found = measured.lines
         scopes, scores = sheet.scopes, []
         for adversary, place in sorted(found, key=lambda key: (key[1] != joint, key[1])):
             one = {metric: [estimate] for metric, estimate in found[adversary, place].items()}
@@ -118,6 +121,17 @@ def _play(context: EpochContext, sheet: ScoreSheet, game: MembershipGame) -> Mea
         unknown = dict.fromkeys(POOLED, inconclusive(why))
         found = {key: unknown if key[0] in OF_LAYERS else estimates for key, estimates in found.items()}
     return replace(played, lines=found)
+
+
+def _keep(context: EpochContext, game: MembershipGame, measured: Measured, joint: int) -> None:
+    """The scores at the last epoch that rates are of, by all layers jointly, where those of single records are kept."""
+    if context.samples is None or context.epoch != context.session.spec.audited_epochs[-1]:
+        return
+    for (adversary, place), (members, others) in sorted(measured.normal.items()):
+        if place == joint and measured.lines[adversary, place]["auc"].conclusive:
+            what = context.epoch, JOINT, game.title
+            context.samples.add(*what, f"{adversary}{OF_MEMBERS}", torch.from_numpy(members))
+            context.samples.add_held_out(*what, f"{adversary}{OF_OTHERS}", torch.from_numpy(others))
 
 
 def _side(tokens: Tokens) -> RecordSignals:

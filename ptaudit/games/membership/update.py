@@ -7,10 +7,11 @@ Gradients are those at the weights before: there the sum began, and after it tho
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ptaudit.attacks.membership.gradient import update_product
 from ptaudit.attacks.membership.signals import Signals
@@ -31,7 +32,7 @@ _CHUNK = 256
 def by_update(context: EpochContext) -> tuple[dict[Key, Sides], dict[Key, str]]:
     """Scores of members and of others for each captured layer, then for all jointly; why there are none.
 
-    Before training there is no update, and neither of the two.
+    Before training there is no update, and neither of the two. Where a layer has none, all layers jointly have none.
     """
     names = [layer.name for layer in context.inside.layers]
     keys: list[Key] = [(UPDATE, row) for row in range(len(names) + 1)]
@@ -46,12 +47,21 @@ def by_update(context: EpochContext) -> tuple[dict[Key, Sides], dict[Key, str]]:
     tokens = [one.of(context.inside.layers) for one in (earlier.inside, outside)]
     found = [products_of(earlier, names, index, directions) for index in (session.members, session.others)]
     failed = {name: why for one in found for name, why in one.failed.items()}
-    known = torch.tensor([name not in failed for name in names], dtype=torch.bool)
-    inside, others = (_scores(*side, known) for side in zip(found, tokens))
+    inside, others = (_scores(*side) for side in zip(found, tokens))
     lost = {(UPDATE, row): failed[name] for row, name in enumerate(names) if name in failed}
-    if not known.any():
-        lost[UPDATE, len(names)] = next(iter(failed.values()), "no layer is captured")
+    if why := _why_not_jointly(names, failed):
+        lost[UPDATE, len(names)] = why
     return {key: (inside[key[1]], others[key[1]]) for key in keys if key not in lost}, lost
+
+
+def _why_not_jointly(names: Sequence[str], failed: Mapping[str, str]) -> str:
+    """Why all layers jointly have no product: the sum of the others would be of another model."""
+    if not names:
+        return "no layer is captured"
+    lacking = [name for name in names if name in failed]
+    if not lacking:
+        return ""
+    return f"{len(lacking)} of {len(names)} layers have no product, layer {lacking[0]}: {failed[lacking[0]]}"
 
 
 def last_update(now: SketchedModel, before: SketchedModel) -> Directions:
@@ -74,11 +84,10 @@ def products_of(context: EpochContext, names: list[str], index: NDArray[np.int64
     return Products(torch.cat(parts, 1), failed)
 
 
-def _scores(found: Products, tokens: Tokens, known: Tensor) -> NDArray[np.float64]:
-    """Scores of each layer, and of all that are known jointly, `(L + 1, n)`; those of others are NaN."""
+def _scores(found: Products, tokens: Tokens) -> NDArray[np.float64]:
+    """Scores of each layer, and of all jointly, `(L + 1, n)`; NaN where there are none."""
     values, norm_sq = (
-        torch.cat([rows, rows[known].sum(0, keepdim=True)]).numpy()
-        for rows in (found.values, tokens.norm_sq.double().cpu())
+        torch.cat([rows, rows.sum(0, keepdim=True)]).numpy() for rows in (found.values, tokens.norm_sq.double().cpu())
     )
     confidence = np.broadcast_to(-tokens.loss.double().cpu().numpy(), values.shape)
     return update_product(Signals(confidence, gradient_norms=np.sqrt(norm_sq), update_products=values), None)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptaudit.progress import Progress
+from ptaudit.training.fleet.chunk import Chunk
 from ptaudit.training.fleet.context import FleetContext
 from ptaudit.training.fleet.engines import Engine, local
 from ptaudit.training.fleet.plan import make_plan
@@ -66,11 +67,11 @@ def train_fleet(
         store.try_to_write()
     context = replace(context, records=resident(context.records, context.device))
     with progress.task("reference models", total=len(missing)) as task:
-        chunks, training = list[list[int]](), dict[int, str]()
+        chunks, training = list[Chunk](), dict[int, str]()
         for models in _equally_large(context, missing):
             plan = make_plan(context, models, fleet.at_once)
             progress.log("; ".join(filter(None, [f"{len(models)} reference models {plan}", plan.measured])))
-            chunks += [models[start : start + plan.at_once] for start in range(0, len(models), plan.at_once)]
+            chunks += plan.chunks(models)
             training |= dict.fromkeys(models, str(plan))
         with closing(engine(context, chunks, task)) as trained:
             for model, signals in trained:

@@ -7,19 +7,24 @@ of one, and what is fastest differs from run to run. On other devices first step
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch.nn.modules.conv import _ConvNd
 
 from ptaudit.training.fleet.alone import Alone
+from ptaudit.training.fleet.chunk import Chunk
+from ptaudit.training.fleet.compiled import CompiledStack, trial
 from ptaudit.training.fleet.context import FleetContext
 from ptaudit.training.fleet.memory import free_memory, lacks_memory, model_bytes
 from ptaudit.training.fleet.stack import Stack
 from ptaudit.training.fleet.stackable import why_not_stacked
+from ptaudit.training.sampling import steps_per_epoch
 
 _SHARE = 0.5
 """Of the free memory, for models that train as one program: others want some, and an estimate is one."""
 _STEPS = 3
+WORTH_COMPILING = 600.0
+"""Seconds that all models must take before it is tried whether a compiled program is faster: to compile takes tens."""
 AT_ONCE = 16
 """Models at once on a CPU: more gain nothing there (benchmarks/fleet.py)."""
 
@@ -32,15 +37,23 @@ class Plan:
         at_once: how many as one program, at most; 1 for one after the other.
         reason: why, in words.
         measured: what first steps took, where that decided.
+        program: what several are trained as.
     """
 
     at_once: int
     reason: str
     measured: str = ""
+    program: type[Stack] = Stack
 
     def __str__(self) -> str:
-        how = "one after the other" if self.at_once == 1 else f"up to {self.at_once} as one program"
+        kind = "one compiled program" if self.program is CompiledStack else "one program"
+        how = "one after the other" if self.at_once == 1 else f"up to {self.at_once} as {kind}"
         return f"{how}: {self.reason}"
+
+    def chunks(self, models: Sequence[int]) -> list[Chunk]:
+        """The models in parts that are trained at once."""
+        starts = range(0, len(models), self.at_once)
+        return [Chunk(tuple(models[start : start + self.at_once]), self.program) for start in starts]
 
 
 def make_plan(context: FleetContext, models: Sequence[int], at_once: int | None = None) -> Plan:
@@ -84,7 +97,32 @@ def fastest(context: FleetContext, models: Sequence[int], most: int) -> Plan:
                 raise
     best = min(seconds, key=lambda at_once: seconds[at_once])
     told = ", ".join(f"{1000 * seconds[at_once]:.2f} ms with {at_once} at once" for at_once in sorted(seconds))
-    return Plan(best, "the fastest here", f"a step of a model takes {told}")
+    plan = Plan(best, "the fastest here", f"a step of a model takes {told}")
+    return _compiled_if_faster(context, models, plan, seconds[best])
+
+
+def _compiled_if_faster(context: FleetContext, models: Sequence[int], plan: Plan, step: float) -> Plan:
+    """The plan, with a compiled program where that is faster, though each of its programs is compiled anew.
+
+    Args:
+        context: what they are trained on and with.
+        models: which ones.
+        plan: the fastest without.
+        step: seconds that a step of a model takes by it.
+    """
+    own, steps = models[: plan.at_once], context.train.epochs * _steps(context, models[0])
+    if plan.at_once == 1 or len(models) * steps * step < WORTH_COMPILING:
+        return plan
+    found = trial(context, own, [context.build(context.training_seed(own[0]))] * len(own), _STEPS)
+    if isinstance(found, str):
+        return replace(plan, measured=f"{plan.measured}; {found}")
+    told = f"{1000 * found.step / len(own):.2f} ms compiled, for which {found.compiling:.0f} s are needed"
+    faster = found.compiling + steps * found.step < len(own) * steps * step
+    return replace(plan, measured=f"{plan.measured}, {told}", program=CompiledStack if faster else plan.program)
+
+
+def _steps(context: FleetContext, model: int) -> int:
+    return steps_per_epoch(context.train, len(context.split(model).members))
 
 
 def _stack(context: FleetContext, models: Sequence[int]) -> Stack:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Stack:
         modules: the models with their initial weights, which are copied.
 
     Attributes:
+        trained: (weights and buffers by path, inputs `(S, b, ...)`) -> outputs of a pass in training, `(S, b, ...)`.
         weights: parameters of all models by path, `(S, ...)`.
         buffers: buffers of all models by path, `(S, ...)`.
     """
@@ -51,6 +52,7 @@ class Stack:
         self.models = tuple(models)
         self._context, self._module = context, modules[0].train()
         self._output = functional(self._module)
+        self.trained: Callable[[Mapping[str, Tensor], Inputs], Any] = vmap(self._output, in_dims=(0, 0))
         self._seeds = [context.training_seed(model) for model in models]
         self._members = [context.split(model).members for model in models]
         self.weights = _stacked([dict(module.named_parameters()) for module in modules])
@@ -83,7 +85,9 @@ class Stack:
         at_once = max(micro_batch(self._context.train), _BATCH // len(self.models))
 
         def observe(inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
-            return self._said(inputs, targets.expand(len(self.models), *targets.shape), None)
+            with batched():
+                outputs = vmap(self._output, in_dims=(0, None))({**self.weights, **self.buffers}, inputs)
+            return self._said(outputs, targets.expand(len(self.models), *targets.shape))
 
         with frozen_state(self._module, self._context.device):
             return observed(self._context.batch, self._context.pool, observe, at_once)
@@ -134,21 +138,20 @@ class Stack:
         found = torch.zeros(len(self.models), device=targets.device)
         for start in range(0, records, size):
             part = slice(None), slice(start, start + size)
-            _, losses = self._said(_at(inputs, part), targets[part], 0)
+            with batched():
+                outputs = self.trained({**self.weights, **self.buffers}, _at(inputs, part))
+            _, losses = self._said(outputs, targets[part])
             torch.autograd.backward(losses.sum() / records)
             found += losses.detach().sum(1)
         return found
 
-    def _said(self, inputs: Inputs, targets: Tensor, models_at: int | None) -> tuple[Tensor, Tensor]:
-        """Outputs `(S, b, ...)` and losses `(S, b)`; the loss takes the records of all models in one.
+    def _said(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and losses `(S, b)`; the loss takes the records of all models in one.
 
         Args:
-            inputs: `(S, b, ...)`, or the same `(b, ...)` for all models.
+            outputs: of the models, `(S, b, ...)`.
             targets: `(S, b, ...)`.
-            models_at: which dimension of the inputs counts the models, if any.
         """
-        with batched():
-            outputs = vmap(self._output, in_dims=(0, models_at))({**self.weights, **self.buffers}, inputs)
         flat, losses = said(self._context.loss, _flat(outputs), _flat(targets))
         return flat.unflatten(0, targets.shape[:2]), losses.unflatten(0, targets.shape[:2])  # type: ignore[no-untyped-call]
 

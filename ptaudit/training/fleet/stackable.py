@@ -77,14 +77,14 @@ def _different(stack: Stack, place: int, module: nn.Module) -> str:
     grads = {name: stack.weights[name].grad for name, _ in module.named_parameters()}
     stacked = [None if grad is None else grad[place] for grad in grads.values()]
     alone = [parameter.grad for parameter in module.parameters()]
-    if [grad is None for grad in stacked] != [grad is None for grad in alone] or not _close(stacked, alone):
+    if [grad is None for grad in stacked] != [grad is None for grad in alone] or not close(stacked, alone):
         return "the gradient"
     buffers = dict(module.named_buffers())
-    moved = (name for name, buffer in buffers.items() if not _close([stack.buffers[name][place]], [buffer]))
+    moved = (name for name, buffer in buffers.items() if not close([stack.buffers[name][place]], [buffer]))
     return next((f"buffer {name}" for name in moved), "")
 
 
-def _close(some: Sequence[Tensor | None], others: Sequence[Tensor | None]) -> bool:
+def close(some: Sequence[Tensor | None], others: Sequence[Tensor | None]) -> bool:
     """Whether tensors are the same, by the norm of all together."""
     one, other = (
         torch.cat([torch.zeros(1), *(as_real(t.detach()).flatten().double().cpu() for t in ts if t is not None)])

@@ -5,14 +5,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ptaudit.data import Records
+from ptaudit.progress import Silent
 from ptaudit.training.fleet import memory
 from ptaudit.training.fleet import plan as planning
 from ptaudit.training.fleet.alone import Alone
+from ptaudit.training.fleet.chunk import Chunk, train_chunk
+from ptaudit.training.fleet.compiled import CompiledStack, Trial, trial
 from ptaudit.training.fleet.memory import free_memory, lacks_memory, model_bytes
 from ptaudit.training.fleet.plan import fastest, make_plan
 from ptaudit.training.fleet.stack import Stack
@@ -98,6 +102,57 @@ def test_timing_is_real_and_leaves_the_models_to_come_alone(fleet_context):
     plan = fastest(fleet_context(), EIGHT, 8)
     assert plan.at_once in (1, 2, 4, 8)
     assert plan.measured.count(" at once") == 4
+
+
+@pytest.mark.parametrize(
+    ("found", "program", "told"),
+    [
+        (Trial(step=4.0, compiling=10.0), CompiledStack, "500.00 ms compiled, for which 10 s are needed"),
+        (Trial(step=7.9, compiling=10.0), Stack, "987.50 ms compiled, for which 10 s are needed"),
+        ("it does not compile: no", Stack, "with 8 at once; it does not compile: no"),
+    ],
+)
+def test_compiled_where_that_pays_for_the_compiling(found, program, told, fleet_context, monkeypatch):
+    """8 models at once, 2 epochs of 2 steps of 8 seconds: 32 seconds for which a compiler may have some."""
+    context = fleet_context(pool=64)
+    monkeypatch.setattr(Alone, "time_steps", lambda self, steps: 2.0)
+    monkeypatch.setattr(Stack, "time_steps", lambda self, steps: 8.0 if len(self.models) == 8 else 100.0)
+    monkeypatch.setattr(planning, "trial", lambda *_: found)
+    assert fastest(context, EIGHT, 8).program is Stack  # of half a minute nothing is to be gained
+    monkeypatch.setattr(planning, "WORTH_COMPILING", 30.0)
+    plan = fastest(context, EIGHT, 8)
+    assert (plan.at_once, plan.program) == (8, program)
+    assert plan.measured.endswith(told)
+    assert [chunk.program for chunk in plan.chunks(EIGHT)] == [program]
+
+
+def test_what_does_not_compile_is_told(fleet_context, monkeypatch):
+    def breaks(*_, **__):
+        raise RuntimeError("no compiler\nat all")
+
+    monkeypatch.setattr(torch, "compile", lambda function, **_: breaks)
+    context = fleet_context()
+    assert trial(context, EIGHT, [context.build(0)] * 8, 1) == "it does not compile: RuntimeError: no compiler"
+
+
+@pytest.mark.parametrize(("slip", "told"), [(1.1, "compiled, its gradients are not what they were"), (1.0, None)])
+def test_what_is_compiled_to_something_else_is_not_taken(slip, told, fleet_context, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: lambda *given: slip * function(*given))
+    context = fleet_context()
+    found = trial(context, EIGHT, [context.build(0)] * 8, 1)
+    assert found == told if told else isinstance(found, Trial)
+
+
+@pytest.mark.slow
+def test_a_compiled_program_trains_what_a_plain_one_does(fleet_context, monkeypatch):
+    """With g++, and batches of two sizes."""
+    context = fleet_context(pool=50)
+    monkeypatch.setattr(planning, "WORTH_COMPILING", 0.0)
+    monkeypatch.setattr(Alone, "time_steps", lambda self, steps: 1e9)
+    assert " ms compiled, for which " in fastest(context, EIGHT, 8).measured
+    found = [dict(train_chunk(context, Chunk((0, 2), kind), Silent().task(""))) for kind in (Stack, CompiledStack)]
+    for model in (0, 2):
+        np.testing.assert_allclose(found[0][model].losses, found[1][model].losses, rtol=1e-3, atol=1e-5)
 
 
 def test_the_users_number_goes_first(fleet_context):
