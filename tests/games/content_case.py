@@ -16,7 +16,6 @@ from ptaudit.views.joint import Joint
 from ptaudit.views.observation import TokenObservation
 from ptaudit.views.view import View
 
-
 ALONE = View("one")
 
 
