@@ -116,11 +116,10 @@ def scored(
         found = []
         for version, of_scopes in enumerate(best):
             target = shown.targets[version]
-            values = [
-                _values(one, content, (target[tried], target[played]), prior, reference) if one.finite else None
-                for one in of_scopes
-            ]
-            found.append(Scored(played, values, _ceilings(content, target[played], prior, reference)))
+            truth = reference.rows(target[tried]), reference.rows(target[played])
+            known = Known(prior, reference, predictive.blind(truth[0], reference))
+            values = [_values(one, content, truth, known) if one.finite else None for one in of_scopes]
+            found.append(Scored(played, values, _ceilings(content, target[played], known)))
         yield found
 
 
@@ -206,20 +205,31 @@ def _lost(best: Sequence[Rebuilt], places: Sequence[int]) -> list[Rebuilt]:
     return [Rebuilt(one.error, one.trial, one.played, False) if i in places else one for i, one in enumerate(best)]
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of records without looking: for what is rebuilt, for its bits, and who sees nothing."""
+
+    prior: Prior
+    reference: predictive.Reference
+    blind: predictive.Predictive
+
+
 def _values(
-    one: Rebuilt, content: Content, truth: tuple[Tensor, Tensor], prior: Prior, reference: predictive.Reference
+    one: Rebuilt, content: Content, truth: tuple[predictive.Rows, predictive.Rows], known: Known
 ) -> dict[str, Array]:
     """Metric by metric, `(p,)` each."""
     tried, played = truth
-    told = predictive.fit(one.trial, tried, reference)
-    answer = content.answer(one.trial, tried, one.played, prior)
-    return {"bits": told.bits(one.played, played).cpu().numpy(), **content.scores(answer, played, prior)}
+    rows = known.reference.rows
+    told = predictive.fit(rows(one.trial), tried, known.reference, known.blind)
+    answer = content.answer(one.trial, tried.values, one.played, known.prior)
+    bits = told.bits(rows(one.played), played).cpu().numpy()
+    return {"bits": bits, **content.scores(answer, played.values, known.prior)}
 
 
-def _ceilings(content: Content, played: Tensor, prior: Prior, reference: predictive.Reference) -> dict[str, float]:
+def _ceilings(content: Content, played: Tensor, known: Known) -> dict[str, float]:
     """The most that could be found: what the truth itself scores, and the bits that the prior leaves open."""
-    exact = {name: float(values.mean()) for name, values in content.scores(played, played, prior).items()}
-    return {"bits": predictive.entropy(played, reference), **exact}
+    exact = {name: float(values.mean()) for name, values in content.scores(played, played, known.prior).items()}
+    return {"bits": predictive.entropy(played, known.reference), **exact}
 
 
 def _first_of_each(record: Tensor) -> Tensor:

@@ -162,7 +162,8 @@ def _of_layer(matrices: Sequence[Tensor], form: LayerForm, alignment: Alignment)
         found["used rows"] = (size > _USED * most).float()
         found["row sizes"] = (size / most).clamp_min(_USED).log10() / 9.0 + 1.0
     if form.bias and weight.shape[2] > 2:
-        found |= inputs_of(weight)
+        aligned = weight.shape[2] - 1 == alignment.width
+        found |= inputs_of(weight) if aligned else {"shares": shares_of(weight)}
     return found
 
 
@@ -174,16 +175,20 @@ def inputs_of(weight: Tensor) -> dict[str, Tensor]:
     `magnitudes`: the sizes of the columns in units of that of the bias, 0 where no record uses the input.
     """
     bias = weight[:, :, -1]
-    shares = (bias[:, None] @ weight)[:, 0]
     place = bias.abs().argmax(1)
     largest = weight[torch.arange(len(weight), device=weight.device), place]
-    leading = shares
+    leading = (bias[:, None] @ weight)[:, 0]
     for _ in range(POWER_STEPS):
         leading = torch.nn.functional.normalize(leading, dim=1)
         leading = (weight.mT @ (weight @ leading[..., None]))[..., 0]
     size = torch.linalg.vector_norm(weight, dim=1)
-    found = {"shares": shares, "largest": largest, "leading": leading, "magnitudes": size}
-    return {name: _by_last(values) for name, values in found.items()}
+    found = {"largest": largest, "leading": leading, "magnitudes": size}
+    return {"shares": shares_of(weight), **{name: _by_last(values) for name, values in found.items()}}
+
+
+def shares_of(weight: Tensor) -> Tensor:
+    """Every column as a multiple of the bias column, by least squares, `(g, rows, 1 + d)` -> `(g, d)`."""
+    return _by_last((weight[:, :, -1][:, None] @ weight)[:, 0])
 
 
 def _by_last(values: Tensor) -> Tensor:

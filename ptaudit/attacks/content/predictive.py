@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,8 +34,22 @@ POWERS = (0.0, 0.5, 1.0)
 _LEFT_BY_MEDIAN = 0.4549
 """Median of the square of a standard normal number."""
 
-LogRatio = Callable[[Tensor, Tensor], Tensor]
-"""Predictions and truths `(n, D)` -> natural log-likelihood ratio of each truth to the prior, `(n,)`, float64."""
+
+@dataclass(frozen=True)
+class Rows:
+    """Records, or predictions of them.
+
+    Attributes:
+        values: `(n, D)` float64.
+        along: their numbers in the principal axes of the prior, `(n, r)` float64.
+    """
+
+    values: Tensor
+    along: Tensor
+
+
+LogRatio = Callable[[Rows, Rows], Tensor]
+"""Predictions and truths -> natural log-likelihood ratio of each truth to the prior, `(n,)`, float64."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +57,25 @@ class Predictive:
     """A fitted predictive distribution.
 
     Attributes:
-        ratio: its log-likelihood ratio to the prior.
+        ratio: its log-likelihood ratio to the Gaussian prior and the prior's frequencies.
         share: of the prior that is mixed in; 1 where it says nothing.
         gained: mean bits on the records that it was chosen on.
+        mean: the prior's mean record, one row.
+        blind: the best of the family that is shown the mean record alone; None where this is it.
     """
 
     ratio: LogRatio
     share: float
     gained: float
+    mean: Rows
+    blind: Predictive | None = None
 
-    def bits(self, predicted: Tensor, truth: Tensor) -> Tensor:
-        """Bits of every row over the prior, `(n, D)`, `(n, D)` -> `(n,)` float64."""
-        return mixed_bits(self.ratio(predicted, truth), self.share)
+    def bits(self, predicted: Rows, truth: Rows) -> Tensor:
+        """Bits of every row over the best that sees nothing, `(n,)` float64."""
+        if self.blind is None or self.gained <= self.blind.gained:
+            return torch.zeros(len(truth.values), dtype=torch.float64, device=truth.values.device)
+        unseeing = mixed_bits(self.blind.ratio(self.mean, truth), self.blind.share)
+        return mixed_bits(self.ratio(predicted, truth), self.share) - unseeing
 
 
 @dataclass(frozen=True)
@@ -81,31 +102,46 @@ class Reference:
         mean, axes = _principal(numbers) if len(parts.numbers) else (numbers.new_zeros(0), numbers.new_zeros(0, 0))
         return cls(values, parts, mean, axes)
 
-    def along(self, values: Tensor) -> Tensor:
-        """Numbers of records `(n, D)` in the principal axes, `(n, r)`."""
-        found: Tensor = (values.double()[:, self.parts.numbers] - self.mean) @ self.axes
-        return found
+    def rows(self, values: Tensor) -> Rows:
+        """Records or predictions `(n, D)`."""
+        numbers = values if len(self.parts.numbers) == values.shape[1] else values[:, self.parts.numbers]
+        along = (numbers - self.mean.to(values)) @ self.axes.to(values)
+        return Rows(values.double(), along.double())
+
+    def average(self) -> Rows:
+        """The mean record, as one row."""
+        return Rows(self.values.mean(0, keepdim=True), self.axes.new_zeros(1, self.axes.shape[1]))
 
 
-def fit(trial: Tensor, truth: Tensor, reference: Reference) -> Predictive:
+def blind(truth: Rows, reference: Reference) -> Predictive:
+    """The best that sees nothing, chosen on some records: what a shape of the prior other than Gaussian gains."""
+    return _fitted(reference.average(), truth, reference)
+
+
+def fit(trial: Rows, truth: Rows, reference: Reference, unseeing: Predictive) -> Predictive:
     """The predictive that says most on trial predictions.
 
     Args:
-        trial: predictions for records that the decoder was not fitted on, `(c, D)`.
-        truth: those records, `(c, D)`.
+        trial: predictions for records that the decoder was not fitted on.
+        truth: those records.
         reference: the prior.
+        unseeing: the best that sees nothing, see `blind`: bits are counted over it.
     """
-    trial, truth, parts = trial.double(), truth.double(), reference.parts
+    return replace(_fitted(trial, truth, reference), blind=unseeing)
+
+
+def _fitted(trial: Rows, truth: Rows, reference: Reference) -> Predictive:
+    parts = reference.parts
     others = [_tilted(trial, truth, reference, place, _categories) for place in parts.groups]
     if len(parts.binary):
         others.append(_tilted(trial, truth, reference, torch.from_numpy(parts.binary), _bernoulli))
     found = []
     for robust in (False, True) if len(parts.numbers) else (False,):
-        ratio = _summed([*others, *([_normal(trial, truth, reference, robust)] if len(parts.numbers) else [])])
+        ratio = _summed([*others, *([_normal(trial, truth, robust)] if len(parts.numbers) else [])])
         told = ratio(trial, truth)
         gains = [float(mixed_bits(told, share).mean()) for share in SHARES]
         best = max(range(len(SHARES)), key=gains.__getitem__)
-        found.append(Predictive(ratio, SHARES[best], gains[best]))
+        found.append(Predictive(ratio, SHARES[best], gains[best], reference.average()))
     return max(found, key=lambda one: one.gained)
 
 
@@ -137,20 +173,18 @@ def _summed(terms: Sequence[LogRatio]) -> LogRatio:
     return lambda predicted, truth: torch.stack([term(predicted, truth) for term in terms]).sum(0)
 
 
-def _normal(trial: Tensor, truth: Tensor, reference: Reference, robust: bool) -> LogRatio:
-    along = reference.along
-    guess, own = along(trial), along(truth)
-    kept = ((guess * own).sum(0) / guess.square().sum(0).clamp_min(1e-300)).clamp(0.0, 1.0)
+def _normal(trial: Rows, truth: Rows, robust: bool) -> LogRatio:
+    guess, own = trial.along, truth.along
+    kept = ((guess * own).sum(0) / guess.expand_as(own).square().sum(0).clamp_min(1e-300)).clamp(0.0, 1.0)
     rest = (own - kept * guess).square()
     left = (rest.median(0).values / _LEFT_BY_MEDIAN if robust else rest.mean(0)).clamp_min(LEAST_VARIANCE)
     worth = 0.5 * (own.square() - rest / left).mean(0) - 0.5 * left.log()
     if not robust:  # as much as two parameters gain by chance (Akaike)
         kept, left = (torch.where(worth > 2.0 / len(own), some, none) for some, none in ((kept, 0.0), (left, 1.0)))
 
-    def ratio(predicted: Tensor, truth: Tensor) -> Tensor:
-        own = along(truth)
-        rest = (own - kept * along(predicted)).square()
-        return (0.5 * (own.square() - rest / left) - 0.5 * left.log()).sum(1)
+    def ratio(predicted: Rows, truth: Rows) -> Tensor:
+        rest = (truth.along - kept * predicted.along).square()
+        return (0.5 * (truth.along.square() - rest / left) - 0.5 * left.log()).sum(1)
 
     return ratio
 
@@ -177,21 +211,21 @@ def _bernoulli(p: Tensor, tilt: Tensor, truth: Tensor) -> Tensor:
     return (truth * tilt - torch.logaddexp((-p).log1p().expand_as(tilt), p.log() + tilt)).sum(1)
 
 
-def _tilted(trial: Tensor, truth: Tensor, reference: Reference, places: Tensor | slice, kind: Tilt) -> LogRatio:
+def _tilted(trial: Rows, truth: Rows, reference: Reference, places: Tensor | slice, kind: Tilt) -> LogRatio:
     known = reference.values[:, places]
     p, mean = _frequency(known, kind is _categories), known.mean(0)
 
     def at(slope: float, power: float) -> LogRatio:
-        def ratio(predicted: Tensor, truth: Tensor) -> Tensor:
-            tilt = slope * (predicted.double()[:, places] - mean) / (p * (1.0 - p)) ** power
-            return kind(p, tilt.clamp(-40.0, 40.0), truth.double()[:, places])
+        def ratio(predicted: Rows, truth: Rows) -> Tensor:
+            tilt = slope * (predicted.values[:, places] - mean) / (p * (1.0 - p)) ** power
+            return kind(p, tilt.clamp(-40.0, 40.0), truth.values[:, places])
 
         return ratio
 
     ways = [at(slope, power) for slope in SLOPES for power in POWERS]
     best = max(ways, key=lambda way: float(way(trial, truth).mean()))
-    if float(best(trial, truth).mean()) * len(truth) <= 2.0:
-        return lambda predicted, truth: torch.zeros(len(truth), dtype=torch.float64, device=truth.device)
+    if float(best(trial, truth).mean()) * len(truth.values) <= 2.0:
+        return lambda predicted, truth: torch.zeros_like(truth.values[:, 0])
     return best
 
 
