@@ -18,7 +18,7 @@ from ptaudit.attacks.content.features import Block
 from ptaudit.attacks.content.linear import ridge
 from ptaudit.attacks.usable.family import FeatureMap, mapped
 from ptaudit.data.contents import Content, Prior
-from ptaudit.data.contents.base import Array
+from ptaudit.data.contents.base import Array, explained, flat
 
 FOLDS = 4
 
@@ -223,7 +223,10 @@ def _values(
     told = predictive.fit(rows(one.trial), tried, known.reference, known.blind)
     answer = content.answer(one.trial, tried.values, one.played, known.prior)
     bits = told.bits(rows(one.played), played).cpu().numpy()
-    return {"bits": bits, **content.scores(answer, played.values, known.prior)}
+    scores = content.scores(answer, played.values, known.prior)
+    # Who guesses fields hands in other numbers than those of least squares, which explain the variance.
+    squares = explained(flat(one.played), flat(played.values), known.prior)
+    return {**scores, "bits": bits, "explained_variance": squares}
 
 
 def _ceilings(content: Content, played: Tensor, known: Known) -> dict[str, float]:

@@ -94,8 +94,8 @@ class Table:
         known, found = flat(truth), flat(rebuilt).copy()
         right = self._recovered(flat(trial), known, prior).mean(0)
         guessed = self._recovered(np.broadcast_to(prior.guess, known.shape), known, prior).mean(0)
-        for column, better in zip(self.fields, right > guessed):
-            if not better:
+        for column, worse in zip(self.fields, right < guessed):
+            if worse:
                 found[:, column.places] = prior.guess[column.places]
         return torch.from_numpy(found)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Family = Annotated[str, NameIn(OF_CONTENT)]
 
-_GROWTH = {"linear": 1.5, "mlp": 0.6, "conv": 0.4}
+_GROWTH = {"linear": 1.0, "mlp": 0.5, "conv": 0.4}
 """Power of the records with which the time of each grows: of networks the steps are given."""
 
 
