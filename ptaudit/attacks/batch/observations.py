@@ -34,6 +34,7 @@ class FitObservations:
         share: probability of every value given who is in the batch, `(G, K)`, float32; None where the secret is that.
         random: whether sketches and matrices are two observations, of what is drawn for each anew.
         records: how many records its games hold, of which the share of the prior depends.
+        size: records of each batch, of whose values the shares are whole counts; 0 where they are none.
     """
 
     views: Tensor
@@ -43,6 +44,7 @@ class FitObservations:
     share: Tensor | None = None
     random: bool = False
     records: int = 1000
+    size: int = 0
 
     @property
     def shares(self) -> Tensor:

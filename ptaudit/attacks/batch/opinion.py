@@ -12,14 +12,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.batch.counts import MOST as MOST_COUNTED
+from ptaudit.attacks.batch.counts import REPEATS, KnownBatches, decoded
 from ptaudit.attacks.batch.observations import FitObservations, PlayedObservations
+from ptaudit.attacks.calibration import log_prior
 from ptaudit.attacks.stacking import FittedStack, fit_stack
 
 MOST = 24
 """Most opinions in a stack, the best ones."""
 
-REPEATS = 4
-"""Members of a batch whose values stand for its secret when opinions are weighed, where all members are alike."""
+COUNTED = 4
+"""Opinions that whole counts are read from, beside their stack: the best ones."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def stacked(
 
     Where a view is random, numbers and the sketches of layers and of all of them are drawn apart from one batch, and
     several together would be as many observations where the adversary had one: it takes what does best on the games to
-    choose on.
+    choose on. Where the secret is the value of one of several records, whole counts are read from the stack if that
+    tells more.
 
     Args:
         opinions: all of one line.
@@ -86,9 +90,40 @@ def stacked(
     for version in range(len(asked.secret)):
         told = [_stack(side, asked, choose, version, rounds) for side in sides]
         stack, mine = max(told, key=lambda one: one[0].bits)
-        shown = torch.stack([one.shown[version] for one in mine])
-        found.append(stack.log_posterior(shown, played.prior))
+        log_q = stack.log_posterior(torch.stack([one.shown[version] for one in mine]), played.prior)
+        if stack.share < 1.0 and rounds == 1 and _counted(choose, played):
+            q = _posteriors(stack, mine, (choose, played), version)
+            secrets = asked.share[version].double(), asked.secret[version]
+            counts = decoded(q[0], KnownBatches(*secrets, choose.prior[0].double(), choose.size, _least(choose)))
+            log_q = log_q if counts is None else counts.log_posterior(q[1])
+        found.append(log_q)
     return torch.stack(found)
+
+
+def _counted(choose: FitObservations, played: PlayedObservations | FitObservations) -> bool:
+    """Whether the secret is the value of any of a few records, none of which is known to differ from the others."""
+    alike = all(bool((some == choose.prior[0]).all()) for some in (choose.prior, played.prior))
+    return 1 < choose.size <= MOST_COUNTED and alike
+
+
+def _posteriors(
+    stack: FittedStack,
+    opinions: Sequence[Opinion],
+    games: tuple[FitObservations, PlayedObservations | FitObservations],
+    version: int,
+) -> tuple[Tensor, Tensor]:
+    """Of the stack and of its first opinions alone, `(J, G, K)` float64: of the games to choose on, and the played."""
+    tried, shown = (torch.stack([getattr(one, name)[version] for one in opinions]) for name in ("tried", "shown"))
+    found = []
+    for ratios, some in zip((tried, shown), games):
+        alone = torch.softmax(ratios[:COUNTED].double() + log_prior(some.prior), -1)
+        found.append(torch.cat([stack.log_posterior(ratios, some.prior).exp()[None], alone]))
+    return found[0], found[1]
+
+
+def _least(choose: FitObservations) -> float:
+    """Smallest share of the prior, see `calibration.unseen`."""
+    return 1.0 / (choose.records + 1.0)
 
 
 def _drawn_at_once(opinions: Sequence[Opinion]) -> list[list[Opinion]]:
@@ -112,4 +147,4 @@ def _stack(
         others = torch.multinomial(asked.share[version].cpu(), REPEATS - 1, replacement=True, generator=generator)
         secret = torch.cat([secret, *others.T.to(secret.device)])
         tried, prior = tried.repeat(1, REPEATS, 1), prior.repeat(REPEATS, 1)
-    return fit_stack(tried, secret, prior, 1.0 / (choose.records + 1.0)), mine
+    return fit_stack(tried, secret, prior, _least(choose)), mine

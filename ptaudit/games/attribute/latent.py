@@ -55,8 +55,9 @@ def drawing(codes: Tensor, prior: Tensor, view: View) -> DrawBatches:
     def draw(records: Tensor, games: int, generator: torch.Generator) -> Batches:
         targets = cycled(records[codes[records] >= 0], games, view, generator)
         members = with_others(targets, records, view, generator)
-        share = shares(codes[members[0]], prior.shape[1])
-        return Batches(members, codes[targets], prior[targets], targets, share=share)
+        shown = codes[members[0]]
+        size = shown.shape[1] if bool((shown >= 0).all()) else 0
+        return Batches(members, codes[targets], prior[targets], targets, None, shares(shown, prior.shape[1]), size)
 
     return draw
 

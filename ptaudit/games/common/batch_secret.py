@@ -226,7 +226,7 @@ def _fit_observations(
     blocks = read(observation, batches.members, view, kept, generator)
     records = len(torch.unique(batches.members))
     secret, prior = batches.secret.to(views.device), batches.prior.to(views.device)
-    return FitObservations(views, secret, prior, blocks, share, observation.random, records)
+    return FitObservations(views, secret, prior, blocks, share, observation.random, records, batches.size)
 
 
 def _at(values: Tensor, secret: Tensor) -> Tensor:

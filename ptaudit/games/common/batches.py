@@ -4,7 +4,7 @@ whom."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class Batches:
         share: probability of every value given the records of the first round's batch, `(G, K)`: where the secret is
             the value of one of them, the share of the batch that has it. An adversary knows who is in its own batches,
             and what it learns from such shares is less noisy than from the secrets. None where the batch says all.
+        size: records of the batch, of whose values these shares are whole counts; 0 where they are none.
     """
 
     members: Tensor
@@ -34,11 +35,15 @@ class Batches:
     unit: Tensor
     rivals: Tensor | None = None
     share: Tensor | None = None
+    size: int = 0
 
     def first(self, most: int) -> Batches:
         """The first games, at most so many."""
         rivals, share = (None if one is None else one[:most] for one in (self.rivals, self.share))
-        return Batches(self.members[:, :most], self.secret[:most], self.prior[:most], self.unit[:most], rivals, share)
+        return replace(
+            self, members=self.members[:, :most], secret=self.secret[:most], prior=self.prior[:most],
+            unit=self.unit[:most], rivals=rivals, share=share,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
