@@ -6,6 +6,7 @@ from ptaudit.games.attribute.info import AttributeGame
 from ptaudit.games.canary.info import CanaryGame
 from ptaudit.games.distribution.info import DistributionGame
 from ptaudit.games.dynamics.info import DynamicsGame
+from ptaudit.games.fisher_information.info import FisherInformationGame
 from ptaudit.games.identity.info import IdentityGame
 from ptaudit.games.label.info import LabelGame
 from ptaudit.games.localisation.info import LocalisationGame
@@ -24,6 +25,7 @@ GAMES.register(DynamicsGame)
 GAMES.register(MutualInformationGame)
 GAMES.register(UsableInformationGame)
 GAMES.register(UniquenessGame)
+GAMES.register(FisherInformationGame)
 GAMES.register(AttributeGame)
 GAMES.register(PropertyGame)
 GAMES.register(DistributionGame)

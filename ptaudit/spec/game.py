@@ -62,6 +62,10 @@ class GameSpec(Part):
     reads_model: ClassVar[bool] = False
     """Whether it takes gradients through the whole model, whatever layers are audited."""
 
+    is_of_noise: ClassVar[bool] = False
+    """Whether it is about noise of known size: of views without it there is nothing to compute, and those that clip
+    alike share its work, however large their batches and their noise are."""
+
     @classmethod
     def all_players(cls) -> tuple[str, ...]:
         """Every adversary, or estimator, that can play it."""
@@ -109,6 +113,14 @@ class GameSpec(Part):
     def alone(self) -> list[tuple[GameSpec, float]]:
         """The game with each of its estimators alone, and the power of the records that their time grows with."""
         return [(self, self.growth)]
+
+    def sample(self, members: int) -> tuple[GameSpec, float]:
+        """What is played to see how long it takes, and how many times as long the whole is.
+
+        Args:
+            members: audited members that there are.
+        """
+        return self, 1.0
 
     def at_least_identity(self, bare: bool) -> bool:
         """Whether its bits are about something of which the identity game of the same view tells a lower bound.

@@ -1,0 +1,100 @@
+"""Bounds on what the noise of a view lets anybody know of a record, from singular values of Jacobians."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptaudit.gradients.input_jacobian import SingularValues
+from ptaudit.gradients.lanczos import relative_gap
+from ptaudit.model_input import Inputs, leaves
+from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.fisher import fisher_loss, least_mse, mean_information
+from ptaudit.stats.median import median
+from ptaudit.views import View
+
+ERROR = 0.01
+"""Probability that one of the largest singular values of a row is above the end of its interval."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """The inputs that records come from, their numbers all taken together.
+
+    Attributes:
+        spread: root mean square distance of a number from its mean over the records.
+        extent: largest number less the smallest, what a PSNR is measured by.
+    """
+
+    spread: float
+    extent: float
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> Population:
+        """That of some records; inputs that are whole numbers do not count."""
+        numbers = torch.cat([_flat(leaf) for leaf in leaves(inputs) if leaf.is_floating_point()], 1)
+        spread = float((numbers - numbers.mean(0)).square().mean().sqrt())
+        return cls(spread, float(numbers.max() - numbers.min()))
+
+    def psnr(self, mse: float) -> float:
+        """Peak signal-to-noise ratio in decibels of a mean squared error above 0."""
+        return float(10.0 * np.log10(self.extent**2 / mse))
+
+
+def _flat(leaf: Tensor) -> Tensor:
+    return leaf.double().flatten(1)
+
+
+def bounds(found: SingularValues, view: View, population: Population, seed: int) -> dict[str, list[Estimate]]:
+    """Metrics of a view with noise, for all layers jointly and for each.
+
+    Args:
+        found: of N records, at the view's clipping norm.
+        view: the view.
+        population: where records come from.
+        seed: of resamples.
+
+    Returns:
+        `fisher_loss`: the median record. `fisher_loss_max`: the largest of these N records; one drawn from the same
+        source is above it with a probability of 1 / (N + 1). `psnr_hi_db`: of the median record, what nobody's estimate
+        exceeds on average over a Gaussian prior as wide as the population, whose own guess is the null.
+    """
+    gap = relative_gap(found.steps, found.columns, ERROR / found.largest_sq.shape[1])
+    told: dict[str, list[Estimate]] = {"fisher_loss": [], "fisher_loss_max": [], "psnr_hi_db": []}
+    for largest, total, doubt in zip(found.largest_sq.numpy(), found.sum_sq.numpy(), found.doubts, strict=True):
+        if doubt:
+            for estimates in told.values():
+                estimates.append(inconclusive(doubt, n=len(largest)))
+            continue
+        loss = fisher_loss(largest, view.noise_std, view.rounds)
+        most = np.sqrt(1.0 / (1.0 - gap)) * loss if gap < 1.0 else np.full_like(loss, np.inf)
+        told["fisher_loss"].append(median(loss, most, null=0.0, seed=seed))
+        told["fisher_loss_max"].append(_largest(loss, most))
+        information = mean_information(total, found.columns, view.noise_std, view.rounds)
+        told["psnr_hi_db"].append(_psnr(median(information, information, null=0.0, seed=seed), population))
+    return told
+
+
+def _largest(loss: np.ndarray, most: np.ndarray) -> Estimate:
+    """The largest of these very records: the interval is that of its own error alone."""
+    if not np.isfinite(loss).all():
+        return inconclusive("values that are not finite", n=len(loss))
+    top = float(loss.max())
+    return Estimate(top, top, float(most.max()), 0.0, np.nan, len(loss))
+
+
+def _psnr(information: Estimate, population: Population) -> Estimate:
+    """The same in decibels; both are monotone."""
+    if not information.conclusive:
+        return information
+
+    def decibels(number: float) -> float:
+        return population.psnr(float(least_mse(number, population.spread)))
+
+    assert information.draws is not None
+    draws = np.array([decibels(number) for number in information.draws])
+    value, lo, hi, null = map(decibels, (information.value, information.lo, information.hi, information.null))
+    return replace(information, value=value, lo=lo, hi=hi, null=null, draws=draws)
