@@ -169,7 +169,7 @@ def _played(probe: CostProbe, kind: GameOnView, layers: int) -> float:
     for game, growth in _alone(kind.game, view):
         if game.needs_encoder:
             seconds += _encoder_seconds(context, kind, view)
-        some, times = game.sample(len(kind.session.members))
+        some, times = play_of(game).sample(kind.session, game)
         seconds += once(partial(run_game, context, some, view))[1] * times * more**growth
     return seconds * kind.view.records / view.records
 

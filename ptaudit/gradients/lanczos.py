@@ -25,10 +25,11 @@ def largest_ritz_value(product: Callable[[Tensor], Tensor], start: Tensor, steps
     Returns:
         `(n,)`, float64.
     """
-    n, d = start.shape
-    steps = min(steps, d)
+    steps = min(steps, start.shape[1])
     v = start.double() / start.double().norm(dim=1, keepdim=True)
-    basis, diagonal, beside = [v], [], []
+    basis = [v]
+    diagonal: list[Tensor] = []
+    beside: list[Tensor] = []
     for k in range(steps):
         w = product(basis[k].to(start.dtype)).double()
         diagonal.append((w * basis[k]).sum(1))
@@ -44,7 +45,8 @@ def largest_ritz_value(product: Callable[[Tensor], Tensor], start: Tensor, steps
     if steps > 1:
         off = torch.diag_embed(torch.stack(beside[:-1], 1), offset=1)
         tridiagonal = tridiagonal + off + off.mT
-    return torch.linalg.eigvalsh(tridiagonal)[:, -1].clamp_min(0.0)
+    values: Tensor = torch.linalg.eigvalsh(tridiagonal)
+    return values[:, -1].clamp_min(0.0)
 
 
 def relative_gap(steps: int, d: int, error: float) -> float:

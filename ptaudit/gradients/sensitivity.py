@@ -26,7 +26,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ptaudit.errors import ModelError
 from ptaudit.gradients.agreement import ERRORS
 from ptaudit.gradients.differentiable_inputs import (
     Differentiable,

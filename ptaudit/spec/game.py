@@ -114,14 +114,6 @@ class GameSpec(Part):
         """The game with each of its estimators alone, and the power of the records that their time grows with."""
         return [(self, self.growth)]
 
-    def sample(self, members: int) -> tuple[GameSpec, float]:
-        """What is played to see how long it takes, and how many times as long the whole is.
-
-        Args:
-            members: audited members that there are.
-        """
-        return self, 1.0
-
     def at_least_identity(self, bare: bool) -> bool:
         """Whether its bits are about something of which the identity game of the same view tells a lower bound.
 

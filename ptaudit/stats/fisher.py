@@ -62,7 +62,7 @@ def least_mse(information: ArrayLike, spread: float = np.inf) -> Array:
         information: trace of the Fisher information over d, any shape.
         spread: standard deviation of what an estimator knows of each number beforehand; infinite for unbiased ones.
     """
-    return 1.0 / (np.asarray(information, np.float64) + spread**-2.0)
+    return np.asarray(1.0 / (np.asarray(information, np.float64) + spread**-2.0))
 
 
 def influence_rmse(pulled: ArrayLike, largest_sq: ArrayLike, d: int) -> Array:
@@ -73,4 +73,4 @@ def influence_rmse(pulled: ArrayLike, largest_sq: ArrayLike, d: int) -> Array:
         largest_sq: square of the largest singular value of J.
         d: numbers of the input.
     """
-    return np.asarray(pulled, np.float64) / (np.asarray(largest_sq, np.float64) * np.sqrt(d))
+    return np.asarray(np.asarray(pulled, np.float64) / (np.asarray(largest_sq, np.float64) * np.sqrt(d)))

@@ -13,16 +13,13 @@ if TYPE_CHECKING:
     from ptaudit.spec.audit import GateSpec, ViewSpec
     from ptaudit.spec.model import Spec
 
-SAMPLE = 8
-"""Records on which `check` tries it."""
-
 
 class FisherInformationGame(GameSpec):
     """`fisher-information`: how much of a record's input can be told through the noise of a view, by any estimator?"""
 
     name: Literal["fisher-information"]
     """Which game."""
-    records: Annotated[Count, Field(ge=8)] = 64
+    records: Annotated[Count, Field(ge=8)] = 32
     """Records whose Fisher information is taken."""
     steps: Annotated[Count, Field(ge=8)] = 16
     """Lanczos steps for the largest singular value of a Jacobian; inputs of at most 64 numbers need none."""
@@ -45,11 +42,6 @@ class FisherInformationGame(GameSpec):
             "Fisher-information: bounds on whoever estimates the input of a record, and knows the weights, its label "
             "and all other records of the batch."
         )
-
-    def sample(self, members: int) -> tuple[GameSpec, float]:
-        """On few records: every record takes as long."""
-        few = min(SAMPLE, self.records, members)
-        return self.model_copy(update={"records": few}), min(self.records, members) / few
 
     def check_gate(self, gate: GateSpec, at: Loc, view: ViewSpec | None, spec: Spec) -> None:
         """Refuses views without noise, of which there is no bound."""

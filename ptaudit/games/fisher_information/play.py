@@ -12,13 +12,17 @@ from ptaudit.errors import ModelError
 from ptaudit.games.fisher_information.info import FisherInformationGame
 from ptaudit.games.fisher_information.measure import Population, bounds
 from ptaudit.games.game_play import GamePlay
-from ptaudit.gradients.input_jacobian import Precision, SingularValues, singular_values
+from ptaudit.gradients.input_jacobian import EXACT, Precision, SingularValues, singular_values
+from ptaudit.model_input import leaves
 from ptaudit.stats.median import LEAST_RECORDS
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked
 
 (ADVERSARY,) = FisherInformationGame.players
 WHO = Asked(ADVERSARY, knows="others")
+
+_FEW_RECORDS, _FEW_STEPS = 32, 2
+"""What `check` tries it with."""
 
 NO_NOISE = "no noise of known size hides anything here: without it no bound but that of an attack's own skill is known"
 
@@ -44,6 +48,15 @@ class FisherInformationPlay(GamePlay[FisherInformationGame]):
         population = session.memo.once(POPULATION, (), lambda: Population.of(session.batch(session.members)[0]))
         return [sheet.scores(WHO, bounds(found, view, population, context.seed)), *sheet.not_captured([WHO])]
 
+    def sample(self, session: Session, game: FisherInformationGame) -> tuple[FisherInformationGame, float]:
+        """Few records where Jacobians are built, else few steps: passes of few records take longer for each."""
+        if sum(leaf.numel() for leaf in leaves(session.batch(session.members[:1])[0])) > EXACT:
+            few = {"steps": _FEW_STEPS, "probes": _FEW_STEPS}
+            return game.model_copy(update=few), game.steps / _FEW_STEPS
+        records = min(game.records, len(session.members))
+        some = min(_FEW_RECORDS, records)
+        return game.model_copy(update={"records": some}), records / some
+
     def inconclusive(self, session: Session, game: FisherInformationGame) -> Iterator[str]:
         """Views without noise, and too few records."""
         for view in session.views:
@@ -53,9 +66,7 @@ class FisherInformationPlay(GamePlay[FisherInformationGame]):
             yield f"Game {game.title} needs {LEAST_RECORDS} audited records, there are {len(session.members)}."
 
 
-def _singular(
-    context: EpochContext, game: FisherInformationGame, view: View, names: Sequence[str]
-) -> SingularValues:
+def _singular(context: EpochContext, game: FisherInformationGame, view: View, names: Sequence[str]) -> SingularValues:
     """Those of some members at the clipping norm of a view, the same for all views that clip and share alike."""
     session = context.session
 
