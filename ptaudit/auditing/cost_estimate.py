@@ -115,7 +115,7 @@ def _kinds(session: Session) -> Iterator[GameOnView]:
     every = (GameOnView(session, game, view) for view in session.views for game in session.spec.games if game.on_views)
     shared = set()
     for kind in every:
-        if kind.game.is_of_noise and (not kind.view.noise_std or kind.key in shared):
+        if kind.game.is_of_noise and ((kind.view.linear and not kind.view.noise_std) or kind.key in shared):
             continue
         shared.add(kind.key)
         yield kind

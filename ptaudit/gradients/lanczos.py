@@ -13,7 +13,7 @@ _NOTHING = 1e-10
 
 
 def largest_ritz_value(product: Callable[[Tensor], Tensor], start: Tensor, steps: int) -> Tensor:
-    """The largest Ritz value of n matrices after some steps of Lanczos' method: a lower bound on the largest eigenvalue.
+    """The largest Ritz values of n matrices after some steps of Lanczos' method: lower bounds on their eigenvalues.
 
     With full reorthogonalisation, in float64, which for a few steps costs little and keeps rounding out.
 

@@ -63,8 +63,8 @@ class GameSpec(Part):
     """Whether it takes gradients through the whole model, whatever layers are audited."""
 
     is_of_noise: ClassVar[bool] = False
-    """Whether it is about noise of known size: of views without it there is nothing to compute, and those that clip
-    alike share its work, however large their batches and their noise are."""
+    """Whether it is about noise of known size: of plain sums there is nothing to compute, and views that clip alike
+    share its work, however large their batches and their noise are."""
 
     @classmethod
     def all_players(cls) -> tuple[str, ...]:

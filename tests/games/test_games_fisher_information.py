@@ -152,9 +152,13 @@ def test_decibels_are_those_of_the_least_error_and_of_a_guess_where_nothing_is_t
     assert silent.value == silent.null == told.null == pytest.approx(10.0 * math.log10(4.0 / 0.25))
 
 
-def test_a_population_is_its_spread_and_extent():
-    found = Population.of((torch.tensor([[0.0, 2.0], [2.0, 2.0]]), torch.tensor([[7], [9]])))
-    assert (found.spread, found.extent) == pytest.approx((math.sqrt(0.5), 2.0))
+def test_a_population_is_its_spread_within_classes_and_its_extent():
+    inputs = (torch.tensor([[0.0, 2.0], [2.0, 2.0], [7.0, 2.0], [7.0, 8.0]]), torch.tensor([[7], [9], [9], [9]]))
+    found = Population.of(inputs, torch.tensor([0, 0, 1, 1]))
+    # Of each class the sum of squares, as it would be of another record: 2 * 2 and 18 * 2, of 8 numbers.
+    assert (found.spread, found.extent) == pytest.approx((math.sqrt(40.0 / 8.0), 8.0))
+    whole = Population.of(inputs, torch.zeros(4))
+    assert whole.spread == pytest.approx(math.sqrt(inputs[0].double().var(0).mean()))
 
 
 def test_a_doubtful_layer_is_inconclusive():
@@ -170,6 +174,10 @@ def audited(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fisher")
     views = [
         {"name": "bare", "batch_size": 2},
+        *(
+            {"name": f"pruned-{share}", "batch_size": 1, "defense": {"name": "prune", "ratio": share}}
+            for share in (0.1, 0.9)
+        ),
         *(
             {"name": f"dp-{m}-{s:g}", "batch_size": m, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": s}}
             for m, s in ((2, 1.0), (4, 1.0), (2, 4.0))
@@ -196,6 +204,21 @@ def test_every_layer_and_epoch_has_a_row_for_each_metric(audited):
         assert all(row.status == "ok" and row.n == 24 and row.knows == "others" for row in rows)
         assert all(row.lo <= row.value <= row.hi for row in rows)
     assert all(row.status.startswith("inconclusive: no noise") for row in find(audited.rows, view="bare"))
+
+
+def test_who_matches_a_pruned_gradient_as_if_it_were_plain_is_led_astray(audited):
+    """The more is pruned, the further; it is a static adversary, and no bound on others."""
+    little, much = (
+        {(row.epoch, row.layer): row for row in find(audited.rows, view=f"pruned-{share}", metric="psnr_hi_db")
+         if row.adversary == "inversion-influence"}
+        for share in (0.1, 0.9)
+    )  # fmt: skip
+    assert len(little) == len(much) == 6
+    assert all(row.knowledge == "static" and row.knows == "others" for row in (*little.values(), *much.values()))
+    assert all(much[place].value < little[place].value for place in much)
+    assert all(row.value >= row.null for row in much.values())
+    bounds = find(audited.rows, view="pruned-0.9", adversary="cramer-rao")
+    assert all(row.status.startswith("inconclusive: no noise") for row in bounds)
 
 
 def test_batches_tell_no_less_and_four_times_the_noise_a_quarter(audited):

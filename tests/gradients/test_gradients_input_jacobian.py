@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from ptaudit.errors import ModelError
 from ptaudit.gradients import input_jacobian, input_products
-from ptaudit.gradients.input_jacobian import Precision, singular_values
+from ptaudit.gradients.input_jacobian import Precision, pulled_back, singular_values
 from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.training.loss import cross_entropy, mse
 
@@ -116,6 +116,16 @@ def test_by_products_the_largest_is_found_and_the_sum_has_no_bias(make, shape, c
     torch.testing.assert_close(found.largest_sq, largest, rtol=2e-2, atol=1e-9)
     # 100 probes of ten records: the mean over the records has an error of about two per cent.
     torch.testing.assert_close(found.sum_sq.mean(1), total.mean(1), rtol=0.08, atol=0.0)
+
+
+def test_what_moves_a_gradient_is_pulled_back_through_each_layer():
+    losses = records(small(), 7, 12)
+    jacobian, places = whole_jacobians(losses)
+    delta = torch.randn(7, jacobian.shape[1], generator=torch.Generator().manual_seed(3))
+    found = pulled_back(losses, ["0", "4"], delta)
+    each = [torch.einsum("npd,np->nd", jacobian[:, places[n]], delta[:, places[n]].double()) for n in ("0", "4")]
+    truth = torch.stack([(each[0] + each[1]).norm(dim=1), *(x.norm(dim=1) for x in each)])
+    torch.testing.assert_close(found, truth, rtol=1e-3, atol=1e-9)
 
 
 def test_one_record_at_a_time_gives_the_same(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +26,8 @@ class Population:
     """The inputs that records come from, their numbers all taken together.
 
     Attributes:
-        spread: root mean square distance of a number from its mean over the records.
+        spread: root mean square distance of a number from its mean over the records; of the same class, where there are
+            classes.
         extent: largest number less the smallest, what a PSNR is measured by.
     """
 
@@ -33,15 +35,27 @@ class Population:
     extent: float
 
     @classmethod
-    def of(cls, inputs: Inputs) -> Population:
-        """That of some records; inputs that are whole numbers do not count."""
+    def of(cls, inputs: Inputs, classes: Tensor) -> Population:
+        """That of some records; inputs that are whole numbers do not count.
+
+        Args:
+            inputs: of n records.
+            classes: of each record, `(n,)`; all the same where there are none.
+        """
         numbers = torch.cat([_flat(leaf) for leaf in leaves(inputs) if leaf.is_floating_point()], 1)
-        spread = float((numbers - numbers.mean(0)).square().mean().sqrt())
+        squares = sum(_squares(numbers[classes == one]) for one in classes.unique())
+        spread = math.sqrt(float(squares) / numbers.numel())
         return cls(spread, float(numbers.max() - numbers.min()))
 
     def psnr(self, mse: float) -> float:
         """Peak signal-to-noise ratio in decibels of a mean squared error above 0."""
         return float(10.0 * np.log10(self.extent**2 / mse))
+
+
+def _squares(numbers: Tensor) -> Tensor:
+    """Summed squared distances from the mean, as those of another record would be; 0 of one record alone."""
+    n = len(numbers)
+    return (numbers - numbers.mean(0)).square().sum() * (n / max(n - 1, 1))
 
 
 def _flat(leaf: Tensor) -> Tensor:
@@ -60,7 +74,7 @@ def bounds(found: SingularValues, view: View, population: Population, seed: int)
     Returns:
         `fisher_loss`: the median record. `fisher_loss_max`: the largest of these N records; one drawn from the same
         source is above it with a probability of 1 / (N + 1). `psnr_hi_db`: of the median record, what nobody's estimate
-        exceeds on average over a Gaussian prior as wide as the population, whose own guess is the null.
+        exceeds on average over a Gaussian prior as wide as the population, whose mean as a guess is the null.
     """
     gap = relative_gap(found.steps, found.columns, ERROR / found.largest_sq.shape[1])
     told: dict[str, list[Estimate]] = {"fisher_loss": [], "fisher_loss_max": [], "psnr_hi_db": []}
@@ -74,7 +88,7 @@ def bounds(found: SingularValues, view: View, population: Population, seed: int)
         told["fisher_loss"].append(median(loss, most, null=0.0, seed=seed))
         told["fisher_loss_max"].append(_largest(loss, most))
         information = mean_information(total, found.columns, view.noise_std, view.rounds)
-        told["psnr_hi_db"].append(_psnr(median(information, information, null=0.0, seed=seed), population))
+        told["psnr_hi_db"].append(in_decibels(median(information, information, null=0.0, seed=seed), population))
     return told
 
 
@@ -86,8 +100,8 @@ def _largest(loss: np.ndarray, most: np.ndarray) -> Estimate:
     return Estimate(top, top, float(most.max()), 0.0, np.nan, len(loss))
 
 
-def _psnr(information: Estimate, population: Population) -> Estimate:
-    """The same in decibels; both are monotone."""
+def in_decibels(information: Estimate, population: Population) -> Estimate:
+    """`psnr_hi_db` of the median information (trace over d): decibels are monotone in it."""
     if not information.conclusive:
         return information
 
