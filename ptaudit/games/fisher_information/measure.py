@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ptaudit.gradients.input_jacobian import SingularValues
@@ -43,8 +44,9 @@ class Population:
             classes: of each record, `(n,)`; all the same where there are none.
         """
         numbers = torch.cat([_flat(leaf) for leaf in leaves(inputs) if leaf.is_floating_point()], 1)
-        squares = sum(_squares(numbers[classes == one]) for one in classes.unique())
-        spread = math.sqrt(float(squares) / numbers.numel())
+        groups = np.unique(classes.cpu().numpy(), return_inverse=True)[1]
+        squares = sum(_squares(numbers[groups == one].numpy()) for one in range(groups.max() + 1))
+        spread = math.sqrt(squares / numbers.numel())
         return cls(spread, float(numbers.max() - numbers.min()))
 
     def psnr(self, mse: float) -> float:
@@ -52,14 +54,14 @@ class Population:
         return float(10.0 * np.log10(self.extent**2 / mse))
 
 
-def _squares(numbers: Tensor) -> Tensor:
+def _squares(numbers: NDArray[np.float64]) -> float:
     """Summed squared distances from the mean, as those of another record would be; 0 of one record alone."""
     n = len(numbers)
-    return (numbers - numbers.mean(0)).square().sum() * (n / max(n - 1, 1))
+    return float(np.square(numbers - numbers.mean(0)).sum()) * n / max(n - 1, 1)
 
 
 def _flat(leaf: Tensor) -> Tensor:
-    return leaf.double().flatten(1)
+    return leaf.double().flatten(1).cpu()
 
 
 def bounds(found: SingularValues, view: View, population: Population, seed: int) -> dict[str, list[Estimate]]:
@@ -92,7 +94,7 @@ def bounds(found: SingularValues, view: View, population: Population, seed: int)
     return told
 
 
-def _largest(loss: np.ndarray, most: np.ndarray) -> Estimate:
+def _largest(loss: NDArray[np.float64], most: NDArray[np.float64]) -> Estimate:
     """The largest of these very records: the interval is that of its own error alone."""
     if not np.isfinite(loss).all():
         return inconclusive("values that are not finite", n=len(loss))
