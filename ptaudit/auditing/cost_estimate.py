@@ -139,7 +139,11 @@ def _needs_other_model(probe: CostProbe, kind: GameOnView) -> bool:
 
 def _looking(kind: GameOnView, probe: CostProbe) -> float:
     """Seconds of taking the gradients of batches, where a view does not add up."""
-    return 0.0 if kind.view.linear else kind.players * BATCHES * kind.view.records * probe.read_seconds
+    return (
+        0.0
+        if kind.view.linear or kind.game.is_of_noise
+        else kind.players * BATCHES * kind.view.records * probe.read_seconds
+    )
 
 
 def _kind_seconds(probe: CostProbe, kind: GameOnView) -> float:

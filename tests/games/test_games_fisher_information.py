@@ -12,6 +12,7 @@ from audit_case import call, write_spec
 from torch import nn
 from torch.func import functional_call, grad, jacrev, vmap
 
+from ptaudit.auditing import check
 from ptaudit.games.fisher_information.measure import Population, bounds
 from ptaudit.gradients.input_jacobian import Precision, SingularValues, singular_values
 from ptaudit.gradients.record_losses import RecordLosses
@@ -241,3 +242,13 @@ def test_layers_and_epochs_are_told_apart(audited):
 def test_a_gate_that_needs_a_mechanism_passes_on_the_bound(audited):
     (verdict,) = audited.verdicts
     assert (verdict.outcome, verdict.rows, verdict.warning) == ("pass", 3, "")
+
+
+def test_check_asks_for_no_more_records_than_the_game_looks_at(tmp_path):
+    """It draws no batches, however large those of a view are."""
+    views = [{"name": "dp", "batch_size": 64, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": 1.0}}]
+    path = write_spec(tmp_path, audit__views=views, audit__games=["fisher-information"])
+    assert not [text for text in check(path).warnings if "audited records" in text]
+    path = write_spec(tmp_path, audit__views=views, audit__games=["fisher-information", "identity"])
+    (text,) = [text for text in check(path).warnings if "audited records" in text]
+    assert text.startswith("View dp will be inconclusive for identity")

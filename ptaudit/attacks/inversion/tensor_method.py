@@ -61,8 +61,8 @@ def reconstruct(
         `(B, d)`; of an odd activation each up to its sign, which nothing tells: f is the same for -x and -r.
 
     Raises:
-        NotIdentifiableError: more records than input numbers; an activation whose third Hermite coefficient is 0, as that of
-            ReLU; records that do not span as many directions as there are of them, or whose loss has no derivative.
+        NotIdentifiableError: more records than input numbers; an activation whose third Hermite coefficient is 0, as
+            that of ReLU; records that span fewer directions than there are of them, or whose loss has no derivative.
     """
     d = weights.shape[1]
     if batch_size > d:
