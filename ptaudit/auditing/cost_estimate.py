@@ -62,7 +62,8 @@ class GameOnView:
     def key(self) -> tuple[object, ...]:
         """Equal where the cost is: names and strengths of defenses make no difference."""
         view = self.view
-        shape = (view.records, view.batches, view.rounds, view.layers, view.noise_std > 0.0, view.clip is not None)
+        sizes = (0, 0, 0) if self.game.is_of_noise else (view.records, view.batches, view.rounds)
+        shape = (*sizes, view.layers, view.noise_std > 0.0, view.clip if self.game.is_of_noise else view.clip is None)
         return self.game.title, *shape, type(view.defense), type(view.update)
 
     @property
@@ -111,7 +112,13 @@ def games_seconds(probe: CostProbe) -> float:
 
 
 def _kinds(session: Session) -> Iterator[GameOnView]:
-    return (GameOnView(session, game, view) for view in session.views for game in session.spec.games if game.on_views)
+    every = (GameOnView(session, game, view) for view in session.views for game in session.spec.games if game.on_views)
+    shared = set()
+    for kind in every:
+        if kind.game.is_of_noise and ((kind.view.linear and not kind.view.noise_std) or kind.key in shared):
+            continue
+        shared.add(kind.key)
+        yield kind
 
 
 def _in_order(every: Sequence[GameOnView], count: Counter[tuple[object, ...]]) -> list[GameOnView]:
@@ -132,7 +139,11 @@ def _needs_other_model(probe: CostProbe, kind: GameOnView) -> bool:
 
 def _looking(kind: GameOnView, probe: CostProbe) -> float:
     """Seconds of taking the gradients of batches, where a view does not add up."""
-    return 0.0 if kind.view.linear else kind.players * BATCHES * kind.view.records * probe.read_seconds
+    return (
+        0.0
+        if kind.view.linear or kind.game.is_of_noise
+        else kind.players * BATCHES * kind.view.records * probe.read_seconds
+    )
 
 
 def _kind_seconds(probe: CostProbe, kind: GameOnView) -> float:
@@ -155,14 +166,15 @@ def _kind_seconds(probe: CostProbe, kind: GameOnView) -> float:
 
 def _played(probe: CostProbe, kind: GameOnView, layers: int) -> float:
     """With some of the layers, and all records; larger batches than were read for take as much longer."""
-    view = probe.smaller(kind.view)
+    view = kind.view if kind.game.is_of_noise else probe.smaller(kind.view)
     context = probe.context(kind.session, view, layers)
     more = len(kind.session.members) / len(context.session.members)
     seconds = 0.0
     for game, growth in _alone(kind.game, view):
         if game.needs_encoder:
             seconds += _encoder_seconds(context, kind, view)
-        seconds += once(partial(run_game, context, game, view))[1] * more**growth
+        some, times = play_of(game).sample(kind.session, game)
+        seconds += once(partial(run_game, context, some, view))[1] * times * more**growth
     return seconds * kind.view.records / view.records
 
 
@@ -182,7 +194,7 @@ def _alone(game: GameSpec, view: View) -> list[tuple[GameSpec, float]]:
     """The game with each of its estimators alone, and the power of the records that their time grows with."""
     parts = game.alone()
     # Of a game without estimators records alone are played one by one.
-    whole = view.records == 1 and parts[0][0] is game
+    whole = view.records == 1 and parts[0][0] is game and not game.is_of_noise
     return [(game, 1.0)] if whole else parts
 
 

@@ -7,6 +7,7 @@ from ptaudit.games.canary.info import CanaryGame
 from ptaudit.games.content.info import ContentGame
 from ptaudit.games.distribution.info import DistributionGame
 from ptaudit.games.dynamics.info import DynamicsGame
+from ptaudit.games.fisher_information.info import FisherInformationGame
 from ptaudit.games.identity.info import IdentityGame
 from ptaudit.games.label.info import LabelGame
 from ptaudit.games.localisation.info import LocalisationGame
@@ -25,6 +26,7 @@ GAMES.register(DynamicsGame)
 GAMES.register(MutualInformationGame)
 GAMES.register(UsableInformationGame)
 GAMES.register(UniquenessGame)
+GAMES.register(FisherInformationGame)
 GAMES.register(AttributeGame)
 GAMES.register(PropertyGame)
 GAMES.register(DistributionGame)

@@ -25,14 +25,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.func import grad
 
-from ptaudit.errors import ModelError, in_one_line
-from ptaudit.gradients.agreement import ERRORS, agrees
+from ptaudit.gradients.agreement import ERRORS
 from ptaudit.gradients.differentiable_inputs import (
     Differentiable,
     DifferentiableLosses,
-    along,
     cut,
     direction,
     floats,
@@ -41,10 +38,11 @@ from ptaudit.gradients.differentiable_inputs import (
     tangents,
 )
 from ptaudit.gradients.frozen_state import frozen_state
+from ptaudit.gradients.input_products import fastest_forward
 from ptaudit.gradients.layers import Layer, find_layers
-from ptaudit.gradients.record_losses import RecordLosses, loss_at, over_records
+from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.gradients.rules.base import pieces
-from ptaudit.model_input import Inputs, batched, mapped
+from ptaudit.model_input import batched, mapped
 
 _AT_ONCE = 64
 """Records of a pass: more are no faster on a CPU."""
@@ -127,61 +125,21 @@ def jacobian_norms(
         width = columns.stop - columns.start
         exact = width <= 2 * probes
         u = direction(moving, columns, exact, 0, seed)
-        probe = _fastest(losses, u)
+        forward = fastest_forward(losses, u)
         step = min(_AT_ONCE, next(pieces(len(records), 3 * sum(layer.size for layer in chosen))).stop)
         slices = [slice(start, start + step) for start in range(0, len(records), step)]
         squares = []
         for k in range(width if exact else probes):
             u = direction(moving, columns, exact, k, seed)
-            squares.append(torch.cat([probe(losses.some(s), cut(u, s)) for s in slices], 1).double().cpu())
-        doubts = _doubts(losses, u)
+            moved = [losses.squares(forward(losses.some(s), cut(u, s))) for s in slices]
+            squares.append(torch.cat(moved, 1).double().cpu())
+        doubts = hidden_derivatives(losses, u)
     return Norms(torch.stack(squares, -1), tuple(layer.size for layer in chosen), width, exact, doubts)
 
 
-_Probe = Callable[[DifferentiableLosses, Differentiable], Tensor]
-"""Squared norms of J u of every record and layer, `(L, n)`."""
-
-
-def _fastest(losses: DifferentiableLosses, u: Differentiable) -> _Probe:
-    """All records side by side, where `torch.func` gives on a few what plain autograd gives; else one by one."""
-    few, u = losses.some(slice(_TRIED)), cut(u, slice(_TRIED))
-    try:
-        reference = _one_by_one(few, u)
-    except ERRORS as error:
-        raise ModelError(f"no second derivative: {in_one_line(error)}") from error
-    return _side_by_side if agrees(lambda: [_side_by_side(few, u)], [reference], _AGREE) else _one_by_one
-
-
-def _side_by_side(losses: DifferentiableLosses, u: Differentiable) -> Tensor:
-    """By `torch.func`."""
-    loss = loss_at(losses.model, losses.loss)
-
-    def at(weights: dict[str, Tensor], private: Differentiable, inputs: Inputs, target: Tensor) -> Tensor:
-        return loss(weights, *losses.put(private, inputs, target))
-
-    def slope(
-        weights: dict[str, Tensor], private: Differentiable, inputs: Inputs, target: Tensor, u: Differentiable
-    ) -> Tensor:
-        return along(grad(at, argnums=1)(weights, private, inputs, target), u)
-
-    weights = {path: p.detach() for path, p in losses.parameters.items()}
-    with torch.no_grad():
-        return losses.squares(over_records(grad(slope), weights, losses.private, losses.inputs, losses.targets, u))
-
-
-def _one_by_one(losses: DifferentiableLosses, u: Differentiable) -> Tensor:
-    """By plain autograd."""
-    found = []
-    for i in range(len(losses)):
-        s = slice(i, i + 1)
-        one = losses.some(s)
-        moved = tangents(one.moved([leaf.detach().clone().requires_grad_() for leaf in one.private]), cut(u, s))
-        found.append(losses.squares({path: g.unsqueeze(0) for path, g in moved.items()}))
-    return torch.cat(found, 1)
-
-
-def _doubts(losses: DifferentiableLosses, u: Differentiable) -> tuple[str, ...]:
-    """Layers whose derivatives are not those of a difference quotient, or of two: the first may have met a kink.
+def hidden_derivatives(losses: DifferentiableLosses, u: Differentiable) -> tuple[str, ...]:
+    """For each layer, why its J u says nothing: it is not that of a difference quotient, or of two (the first may have
+    met a kink); empty where it is.
 
     A backward pass may be written without regard for its own derivative, which then is wrong without an error.
     """

@@ -145,7 +145,10 @@ def conclude(run: Run) -> Conclusion:
 
 
 def course(best: Table, epochs: Sequence[int]) -> tuple[float | None, ...]:
-    """The share of the ceiling at each epoch, of a row an epoch at most."""
+    """The share of the ceiling at each epoch, of a row an epoch at most; nothing of numbers that have no ceiling."""
+    there = best.measured
+    if there.any() and not np.isfinite(best.number("ceiling")[there]).any():
+        return ()
     found = dict(zip(best.number("epoch").tolist(), shares(best)))
     return tuple(map(found.get, epochs))
 

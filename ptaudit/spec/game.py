@@ -64,6 +64,10 @@ class GameSpec(Part):
     reads_model: ClassVar[bool] = False
     """Whether it takes gradients through the whole model, whatever layers are audited."""
 
+    is_of_noise: ClassVar[bool] = False
+    """Whether it is about noise of known size: of plain sums there is nothing to compute, and views that clip alike
+    share its work, however large their batches and their noise are."""
+
     @classmethod
     def all_players(cls) -> tuple[str, ...]:
         """Every adversary, or estimator, that can play it."""

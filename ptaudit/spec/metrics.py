@@ -65,6 +65,11 @@ METRICS: dict[str, Metric] = {
     "tokens_gain": Metric("share of the tokens, less that of the most frequent ones", least=-1.0),
     "sensitivity": Metric("root mean square of the entries of a Jacobian", most=math.inf),
     "input_sensitivity": Metric("root mean square of the entries of a Jacobian", most=math.inf),
+    "fisher_loss": Metric(
+        "Fisher information loss, 1 / unit of the input", most=math.inf, score=False, headline=True, by_layer=True
+    ),
+    "fisher_loss_max": Metric("Fisher information loss, 1 / unit of the input", most=math.inf, score=False),
+    "psnr_hi_db": Metric("decibels", -math.inf, math.inf, score=False, digits=1, headline=True),
     "subspace_distance": Metric("distance"),
     "js_distance": Metric("distance"),
     "exposed": Metric("share of the records", headline=True),

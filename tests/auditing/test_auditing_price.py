@@ -15,6 +15,8 @@ from ptaudit.auditing import check
 from ptaudit.auditing import cost_estimate as price
 from ptaudit.auditing.cost_probe import ENOUGH, CostProbe
 from ptaudit.auditing.opening import open_session
+from ptaudit.games.fisher_information import play as fisher
+from ptaudit.gradients import input_jacobian
 from ptaudit.spec.load import load
 from ptaudit.spec.registry import GAMES
 from ptaudit.views import View
@@ -97,6 +99,7 @@ def test_what_is_not_played_costs_what_the_most_similar_kind_did(tmp_path, monke
     assert price.games_seconds(probe_of(path)) == pytest.approx(3 * 4.0, abs=0.5)
 
 
+NOISY = [{"name": "dp", "batch_size": 2, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": 1.0}}]
 NEEDS = {
     "attribute": {"attribute": "kind"},
     "property": {"attribute": "colour", "values": ["red"]},
@@ -112,7 +115,8 @@ def test_no_game_is_without_a_price(name, tmp_path, monkeypatch):
     asked = {"name": name, **NEEDS.get(name, {})}
     canaries = {"canaries": {"kinds": ["natural"], "count": 8}} if GAMES[name].of_part == "canaries" else {}
     fleet = {"fleet": {"models": 8}} if GAMES[name].uses_fleet is True else {}
-    audit = {"games": ["membership" if canaries else asked], "epochs": [0, 1]}
+    views = {"views": NOISY} if GAMES[name].is_of_noise else {}
+    audit = {"games": ["membership" if canaries else asked], "epochs": [0, 1], **views}
     path = spec(tmp_path, audit=audit, **canaries, **fleet)
     probe, played = probe_of(path), []
     monkeypatch.setattr(price, "run_game", lambda context, game, *view: played.append(game.name))
@@ -120,6 +124,23 @@ def test_no_game_is_without_a_price(name, tmp_path, monkeypatch):
     seconds = price.games_seconds(probe)
     assert name in played
     assert seconds >= len(set(played))
+
+
+@pytest.mark.parametrize("limit", [64, 16])
+def test_views_that_clip_alike_pay_for_fisher_information_once(limit, tmp_path, monkeypatch):
+    """With inputs of which Jacobians are built, and by products alone."""
+    monkeypatch.setattr(input_jacobian, "EXACT", limit)
+    monkeypatch.setattr(fisher, "EXACT", limit)
+    noisy = [
+        {"name": f"dp-{m}-{s:g}", "batch_size": m, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": s}}
+        for m, s in ((2, 0.5), (2, 2.0), (4, 1.0))
+    ]
+    changes = {"audit__views": [*ONE_VIEW, *noisy], "audit__games": ["fisher-information"], "audit__epochs": [1]}
+    path = deep(tmp_path, train__epochs=1, **changes)
+    foretold = check(path).estimate_seconds["games"]
+    assert call("run", path, "--out", tmp_path / "run", "-q").exit_code == 0
+    took = json.loads((tmp_path / "run" / "timings.json").read_text(encoding="utf-8"))["games"]
+    assert took / 2 < foretold < 2 * took
 
 
 SMALL = ["train.epochs=1", "audit.epochs=[1]"]

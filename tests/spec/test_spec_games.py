@@ -44,6 +44,7 @@ RIGHT = [
     ("content", "noisy", "linear"),
     ("{name: content, id: pictures, family: [conv, mlp]}", "one", "mlp"),
     ("uniqueness", "model", "leave-one-out"),
+    ("fisher-information", "noisy", "cramer-rao"),
 ]  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def test_a_game_survives_dump_fits_the_schema_and_can_be_gated(
 ) -> None:
     name = yaml.safe_load(f"[{game}]")[0]
     name = name if isinstance(name, str) else name.get("id", name["name"])
-    metric = "top_share" if name == "uniqueness" else "bits"
+    metric = {"uniqueness": "top_share", "fisher-information": "fisher_loss"}.get(name, "bits")
     path = spec(game, f"metric: {name}.{metric}, view: {view}, adversary: {adversary}, max: 1")
     loaded, schema = load(path), json_schema()
     assert fits(yaml.safe_load(path.read_text()), schema, schema)
@@ -88,6 +89,9 @@ WRONG = [
     ("mutual-information", "metric: mutual-information.upper_bits, view: one, max: 1", "gate `g`: metric `mutual-information.upper_bits` needs noise, which view `one` has none of"),
     ("mutual-information", "metric: mutual-information.upper_bits, view: noisy, adversary: infonce, max: 1", "adversary `infonce` reports no `upper_bits` (only `gaussian-channel` does)"),
     ("mutual-information", "metric: mutual-information.bits, view: noisy, adversary: gaussian-channel, max: 1", "adversary `gaussian-channel` does not report `bits`"),
+    ("fisher-information", "metric: fisher-information.fisher_loss, view: one, max: 1", "gate `g`: metric `fisher-information.fisher_loss` needs noise, which view `one` has none of"),
+    ("fisher-information", "metric: fisher-information.bits, view: noisy, max: 1", "unknown metric `fisher-information.bits`"),
+    ("{name: fisher-information, steps: 2}", "", "expected at least 8"),
     ("{name: identity, id: id.8}", "", "the id `id.8` of a game has a dot in it"),
     ("{name: usable-information, id: identity}", "", "the id `identity` is the name of another game (choose another)"),
     ("{name: identity, knows: pool, fit_batches: 2048}", "", "`fit_batches` is not used by `knows: pool`"),

@@ -86,14 +86,15 @@ def records_per_view(about: Subject) -> Iterator[str]:
     """Views that have few records for the games on them; those that look through an encoder have half of all."""
     session = about.session
     n, audit = len(session.members), session.spec.audit
-    games = [game for game in audit.games if game.on_views]
+    every = [game for game in audit.games if game.on_views]
+    games = [game for game in every if not game.is_of_noise]  # of which some records are enough
     halved = [game for game in games if game.needs_encoder and audit.tokens.encoder != "sketch"]
     kinds = [(1, [game for game in games if game not in halved]), (2, halved)]
     for view in session.views:
         for times, some in kinds:
             taken = times * view.records * view.batches
             needed, advised = RECORDS_PER_MEMBER * taken, ADVISED_PER_MEMBER * taken
-            of = "" if len(some) == len(games) else f" for {' and '.join(game.title for game in some)}"
+            of = "" if len(some) == len(every) else f" for {' and '.join(game.title for game in some)}"
             why = "" if times == 1 else " (half of them train the encoder)"
             if some and n < needed:
                 text = f"will be inconclusive{of}: it needs {needed} audited records{why}, there are {n}."

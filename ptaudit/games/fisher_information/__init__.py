@@ -1,0 +1,1 @@
+"""What can noise of known size let an adversary know of a record, whoever it is?"""
