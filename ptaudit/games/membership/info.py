@@ -30,6 +30,9 @@ OF_LAYERS = (*OF_TOKENS, UPDATE)
 OF_OUTPUTS = ("modified-entropy", "loss-trace")
 """Attacks on what the model says of records, now or at all audited epochs so far; they need no reference models."""
 
+LEARNED = "quantile-regression"
+"""The attack that learns from held-out records how members would be without training."""
+
 POOLED = ("auc", "bits", "accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001", "tpr_at_fpr_0")
 TAIL = "tnr_at_fnr_0.01"
 """Of the loss alone: what it foretells of attacks with reference models (arXiv 2510.19773)."""
@@ -70,7 +73,8 @@ class MembershipGame(GameSpec):
         | None
     ) = None
     """Which attacks are played, one or several; default `loss`, `gradient-norm` and `gradient-likelihood`, and with a
-    `fleet` all but `update-product`, which also has the weights of the epoch before, and reads all gradients again."""
+    `fleet` all but those that have to be asked for: `update-product`, which also has the weights of the epoch before,
+    and reads all gradients again; and `quantile-regression`, which needs no fleet."""
 
     metrics: ClassVar[tuple[str, ...]] = (*POOLED, TAIL, *OF_EACH_RECORD, *OF_FLEET)
     uses_held_out: ClassVar[bool] = True
@@ -80,7 +84,7 @@ class MembershipGame(GameSpec):
     @classmethod
     def all_players(cls) -> tuple[str, ...]:
         """Every attack; those with reference models play where the spec has a fleet."""
-        return (*OWN, *OF_OUTPUTS, UPDATE, *with_references())
+        return (*OWN, *OF_OUTPUTS, LEARNED, UPDATE, *with_references())
 
     def asked(self, spec: Spec) -> tuple[str, ...]:
         """The attacks that are played."""

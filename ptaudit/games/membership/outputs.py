@@ -6,16 +6,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from ptaudit.attacks.membership.registry import ATTACKS
+from ptaudit.attacks.membership.registry import ATTACKS, MembershipAttack
 from ptaudit.attacks.membership.signals import References, Signals, references
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.reference import Said, signals_of
+from ptaudit.errors import DataError
 from ptaudit.games.membership.fleet_rates import FleetAttack, rates_of_each_record, rates_of_fleet
-from ptaudit.games.membership.info import OF_FLEET, OF_OUTPUTS, likelihood_ratios, metrics_of, with_references
-from ptaudit.games.membership.measure import MIN_RECORDS, Key, Lines, Sides
+from ptaudit.games.membership.info import LEARNED, OF_FLEET, OF_OUTPUTS, likelihood_ratios, metrics_of, with_references
+from ptaudit.games.membership.measure import MIN_RECORDS, Key, Lines, Sides, halves_of
+from ptaudit.sketches.features import features
 from ptaudit.training.fleet.signals import observed_alone
+
+_FEATURES, _MOST_LABELS = 64, 256
+"""Numbers that are kept of an input, and of a label."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,14 @@ def by_outputs(context: EpochContext, asked: Collection[str], row: int) -> FromO
     session = context.session
     index, members = np.concatenate([session.members, session.others]), len(session.members)
     there = _references(context, index)
-    names = [name for name in OF_OUTPUTS if name in asked]
+    names = [name for name in (*OF_OUTPUTS, LEARNED) if name in asked]
     names += [name for name in with_references() if name in asked]
     if not names:
         return FromOutputs()
     target = _target(context, index)
+    if LEARNED in names:
+        nobody = np.zeros(len(index), dtype=np.bool_)
+        target = replace(target, features=_features(context, index), known_outside=nobody)
     lost = {(name, row): why for name in names if (why := ATTACKS[name].missing(target, there))}
     scores: dict[Key, Sides] = {}
     beyond: dict[Key, Lines] = {}
@@ -50,7 +59,9 @@ def by_outputs(context: EpochContext, asked: Collection[str], row: int) -> FromO
         key = (name, row)
         if key in lost:
             continue
-        if there is None or not ATTACKS[name].outside:
+        if ATTACKS[name].learns_of_records:
+            found = _cross_fitted(ATTACKS[name], target, members, context.seed)
+        elif there is None or not ATTACKS[name].outside:
             found = ATTACKS[name](target)
         else:
             played = FleetAttack.of(ATTACKS[name], target, there)
@@ -59,6 +70,36 @@ def by_outputs(context: EpochContext, asked: Collection[str], row: int) -> FromO
                 beyond[key] = _beyond(name, played, members, context.seed)
         scores[key] = found[:members], found[members:]
     return FromOutputs(scores, lost, beyond)
+
+
+def _cross_fitted(attack: MembershipAttack, target: Signals, members: int, seed: int) -> NDArray[np.float64]:
+    """Scores of each half by who learned on the held-out records of the other; NaN for a record in neither."""
+    n = target.records
+    scores = np.full(n, np.nan)
+    if min(members, n - members) < MIN_RECORDS:
+        return scores  # too few for the game, which says so
+    inside, outside = halves_of((members, n - members), seed)
+    for half in range(2):
+        known = np.zeros(n, dtype=np.bool_)
+        known[members + outside[1 - half]] = True
+        asked = np.concatenate([inside[half], members + outside[half]])
+        scores[asked] = attack(replace(target, known_outside=known))[asked]
+    return scores
+
+
+def _features(context: EpochContext, index: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """Inputs, projected, and label of some records, `(n, F)`; None where inputs are no numbers to begin with."""
+    classes = context.session.records.classes
+    records = context.reader.source.losses(*context.session.batch(index))
+    try:
+        seen = features("input", records, classes, dim=_FEATURES, seed=context.seed)
+    except DataError:
+        return None
+    labels = records.targets.cpu()
+    if classes is not None and labels.dim() == 1:
+        labels = torch.nn.functional.one_hot(labels.long(), classes)
+    told = labels.double().reshape(len(labels), -1)[:, :_MOST_LABELS]
+    return np.concatenate([seen.double().cpu().numpy(), told.numpy()], axis=1)
 
 
 def _beyond(name: str, played: FleetAttack, members: int, seed: int) -> Lines:
