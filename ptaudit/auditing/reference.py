@@ -24,6 +24,7 @@ from ptaudit.training.fleet.context import FleetContext
 from ptaudit.training.fleet.engines import Engine, local
 from ptaudit.training.fleet.engines.ray import OverRay, check_cluster, need_ray
 from ptaudit.training.fleet.fleet import train_fleet
+from ptaudit.training.fleet.queries import Queries
 from ptaudit.training.fleet.signals import observed_alone
 
 FOLDER = "reference"
@@ -105,7 +106,13 @@ def context_of(session: Session) -> FleetContext:
     """What the reference models of a session are trained on and with."""
     spec = session.spec
     what = (session.records, pool_of(session), spec.train, session.loss, session.model, spec.audited_epochs)
-    return FleetContext(*what, spec.train.all_seeds[0], session.device, session.augment)
+    queries = Queries.of(queries_of(spec), session.records)
+    return FleetContext(*what, spec.train.all_seeds[0], session.device, session.augment, queries)
+
+
+def queries_of(spec: Spec) -> int:
+    """How many views of each record reference models are asked about: as many as the game that wants most."""
+    return max((game.queries_each for game in spec.games), default=1)
 
 
 def pool_of(session: Session) -> NDArray[np.int64]:
@@ -125,5 +132,5 @@ def reference_bytes(session: Session, model: nn.Module) -> int:
         return 0
     outputs, _ = observed_alone(model, session.loss, session.batch, session.members[:2])
     numbers, audited = 1 + outputs[0].size, len(session.members) + len(session.others)
-    kept = len(session.spec.audited_epochs) * len(pool_of(session)) * numbers * outputs.itemsize
-    return int(fleet.models * (kept + audited * numbers * _LOOKED_AT))
+    queries, kept = queries_of(session.spec), len(session.spec.audited_epochs) * len(pool_of(session)) * numbers
+    return int(fleet.models * queries * (kept * outputs.itemsize + audited * numbers * _LOOKED_AT))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -91,6 +91,13 @@ class Signals:
 
 def given(value: T | None) -> T:
     """A signal, or the reference models, that an attack needs.
+def mean_of(queries: Sequence[Signals]) -> Signals:
+    """Signals of the same models and records, asked in several ways: the mean of each signal over the queries."""
+    names = [name for name, _ in queries[0]._by_model()]
+    found: dict[str, Array] = {name: np.mean([getattr(one, name) for one in queries], axis=0) for name in names}
+    return replace(queries[0], **found)  # type: ignore[arg-type]
+
+
 
     Raises:
         ValueError: where they are not there; `registry.MembershipAttack.missing` says beforehand which.

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ptaudit.attacks.membership.registry import ATTACKS
 from ptaudit.games.common.settings import listed
-from ptaudit.spec.base import Text, fault, nearest, unique
+from ptaudit.spec.base import Text, Whole, fault, nearest, unique
 from ptaudit.spec.game import GameSpec, Loc, cannot_play
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ OF_OUTPUTS = ("modified-entropy", "loss-trace")
 
 LEARNED = "quantile-regression"
 """The attack that learns from held-out records how members would be without training."""
+
+OF_CONFIDENCE = ("modified-entropy", LEARNED)
+"""Attacks without reference models that may ask about several views of a record."""
 
 POOLED = ("auc", "bits", "accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001", "tpr_at_fpr_0")
 TAIL = "tnr_at_fnr_0.01"
@@ -76,6 +79,10 @@ class MembershipGame(GameSpec):
     `fleet` all but those that have to be asked for: `update-product`, which also has the weights of the epoch before,
     and reads all gradients again; and `quantile-regression`, which needs no fleet."""
 
+    queries: Annotated[Whole, Field(ge=1, le=18)] = 1
+    """How many views of each record the model and the reference models are asked about: the record, then pictures
+    mirrored and shifted by a pixel, or rows of numbers with a little noise. Attacks on outputs take the mean."""
+
     metrics: ClassVar[tuple[str, ...]] = (*POOLED, TAIL, *OF_EACH_RECORD, *OF_FLEET)
     uses_held_out: ClassVar[bool] = True
     about_members: ClassVar[bool] = True
@@ -113,6 +120,11 @@ class MembershipGame(GameSpec):
         return OWN
 
     @property
+    def queries_each(self) -> int:
+        """How many views of each record models are asked about."""
+        return self.queries
+
+    @property
     def on_views(self) -> bool:
         """It is played on the trained model."""
         return False
@@ -126,7 +138,12 @@ class MembershipGame(GameSpec):
         return f"{said}, and {spec.fleet.models} models trained alike on random halves of all records."
 
     def check_spec(self, at: Loc, spec: Spec) -> None:
-        """Refuses attacks with reference models that are not there."""
+        """Refuses attacks with reference models that are not there, and queries that no attack asks."""
+        asking = (*OF_CONFIDENCE, *with_references())
+        if self.queries > 1 and set(self.asked(spec)).isdisjoint(asking):
+            what = f"`queries: {self.queries}` is used by no attack of the game"
+            remedy = f"add `fleet: {{models: 16}}`, or name one of {', '.join(asking)} in `attacks`"
+            raise fault(what, at=(*at, "queries"), remedy=remedy)
         for index, name in enumerate(self.attacks or ()):
             if name in with_references() and spec.fleet is None:
                 what = f"attack `{name}` needs reference models"

@@ -34,6 +34,7 @@ class MembershipPlay(GamePlay[MembershipGame]):
     """All layers jointly and each, by every adversary."""
 
     def on_model(self, context: EpochContext, game: MembershipGame) -> list[Scores]:
+from ptaudit.training.fleet.queries import Queries
         """Scores of an epoch, all layers jointly first."""
         sheet = ScoreSheet.of(context, game)
         joint, found = len(sheet.places), _measured(context, sheet, game).lines
@@ -58,6 +59,10 @@ class MembershipPlay(GamePlay[MembershipGame]):
         if n < MIN_RECORDS:
             yield (
                 f"Game {game.title} will be inconclusive: it needs {MIN_RECORDS} members and as many held-out records, "
+    def check(self, session: Session, game: MembershipGame) -> None:
+        """Refuses records that there are not several views of."""
+        Queries.of(game.queries, session.records)
+
                 f"there are {len(session.members)} and {outside}."
             )
             return
@@ -104,7 +109,7 @@ def _play(context: EpochContext, sheet: ScoreSheet, game: MembershipGame) -> Mea
     assert context.outside is not None
     asked, joint = game.asked(context.session.spec), len(sheet.places)
     sides = [_side(tokens) for tokens in (context.inside, context.outside)]
-    held = by_outputs(context, asked, joint)
+    held = by_outputs(context, asked, joint, game.queries)
     scored, lost = by_update(context) if UPDATE in asked else ({}, {})
     played = measure(sides[0], sides[1], context.seed, {**held.scores, **scored}, asked)
     found = dict(played.lines)
