@@ -20,6 +20,7 @@ SIGNALS = {
     "loss_trace": "losses of several epochs",
     "gradient_norms": "gradient norms",
     "update_products": "products of gradients with the weights' update",
+    "boundary_distances": "distances from the decision boundary",
     "features": "inputs as numbers",
     "known_outside": "records known not to be members",
 }
@@ -175,6 +176,11 @@ ATTACKS: dict[str, MembershipAttack] = {
         f"{_HERE}.quantile_regression:score",
         "Confidence above what held-out records like it have, foretold from inputs and label.",
         ("features", "known_outside", "confidence"),
+    ),
+    "adversarial-distance": MembershipAttack(
+        f"{_HERE}.adversarial_distance:score",
+        "Members are far from the boundary of their class.",
+        ("boundary_distances",),
     ),
     "gradient-norm": MembershipAttack(
         f"{_HERE}.gradient:norm", "Short gradients are members'.", ("gradient_norms",)

@@ -42,6 +42,7 @@ class Signals:
         loss_trace: `(..., E, n)`, losses after E epochs.
         gradient_norms: `(..., n)`, norms of the gradient of the loss.
         update_products: `(..., n)`, inner products of the gradient with the weights' last update.
+        boundary_distances: `(..., n)`, signed distances of the inputs from the boundary of their class.
         features: `(n, F)`, what anybody knows of a record: its inputs and label.
         known_outside: `(n,)`, the records that the adversary knows not to be members and may learn from.
     """
@@ -53,6 +54,7 @@ class Signals:
     loss_trace: Array | None = None
     gradient_norms: Array | None = None
     update_products: Array | None = None
+    boundary_distances: Array | None = None
     features: Array | None = None
     known_outside: Mask | None = None
 
@@ -89,8 +91,6 @@ class Signals:
         return [(name, value) for name, value in named if value is not None]
 
 
-def given(value: T | None) -> T:
-    """A signal, or the reference models, that an attack needs.
 def mean_of(queries: Sequence[Signals]) -> Signals:
     """Signals of the same models and records, asked in several ways: the mean of each signal over the queries."""
     names = [name for name, _ in queries[0]._by_model()]
@@ -98,6 +98,8 @@ def mean_of(queries: Sequence[Signals]) -> Signals:
     return replace(queries[0], **found)  # type: ignore[arg-type]
 
 
+def given(value: T | None) -> T:
+    """A signal, or the reference models, that an attack needs.
 
     Raises:
         ValueError: where they are not there; `registry.MembershipAttack.missing` says beforehand which.

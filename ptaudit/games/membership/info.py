@@ -33,6 +33,9 @@ OF_OUTPUTS = ("modified-entropy", "loss-trace")
 LEARNED = "quantile-regression"
 """The attack that learns from held-out records how members would be without training."""
 
+DISTANCE = "adversarial-distance"
+"""The attack that moves inputs until the model says another class."""
+
 OF_CONFIDENCE = ("modified-entropy", LEARNED)
 """Attacks without reference models that may ask about several views of a record."""
 
@@ -77,7 +80,7 @@ class MembershipGame(GameSpec):
     ) = None
     """Which attacks are played, one or several; default `loss`, `gradient-norm` and `gradient-likelihood`, and with a
     `fleet` all but those that have to be asked for: `update-product`, which also has the weights of the epoch before,
-    and reads all gradients again; and `quantile-regression`, which needs no fleet."""
+    and reads all gradients again; `quantile-regression`; and `adversarial-distance`, which takes some thirty passes."""
 
     queries: Annotated[Whole, Field(ge=1, le=18)] = 1
     """How many views of each record the model and the reference models are asked about: the record, then pictures
@@ -91,7 +94,7 @@ class MembershipGame(GameSpec):
     @classmethod
     def all_players(cls) -> tuple[str, ...]:
         """Every attack; those with reference models play where the spec has a fleet."""
-        return (*OWN, *OF_OUTPUTS, LEARNED, UPDATE, *with_references())
+        return (*OWN, *OF_OUTPUTS, LEARNED, DISTANCE, UPDATE, *with_references())
 
     def asked(self, spec: Spec) -> tuple[str, ...]:
         """The attacks that are played."""

@@ -265,6 +265,10 @@ def ridge(x, y, asked):
     return fitted(z, y, min([0.1, 1.0, 10.0, 1e2, 1e3, 1e4, 1e5], key=error), z_asked)
 
 
+def adversarial_distance(target, known, inside, outside):
+    return list(target.boundary_distances)
+
+
 def gradient_norm(target, known, inside, outside):
     return [-math.log(value) for value in target.gradient_norms]
 

@@ -61,7 +61,7 @@ def test_reference_models_may_come_in_any_order(name):
     np.testing.assert_allclose(ATTACKS[name](target, moved), ATTACKS[name](target, known), rtol=1e-9, atol=1e-12)
 
 
-FURTHER = ("loss-trace", "quantile-regression", "gradient-norm", "update-product")
+FURTHER = ("loss-trace", "quantile-regression", "adversarial-distance", "gradient-norm", "update-product")
 OF_OUTPUTS = [name for name in ATTACKS if name not in FURTHER]
 
 
