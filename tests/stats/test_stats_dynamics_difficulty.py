@@ -2,12 +2,10 @@ import math
 
 import numpy as np
 import pytest
-from fleets_in_motion import exposed_from, fleet, memberships
+from fleets_in_motion import memberships
 from scipy import stats
 
-from ptaudit.stats.dynamics.clusters import clusters
 from ptaudit.stats.dynamics.difficulty import difficulty, held_out_losses
-from ptaudit.stats.dynamics.plane import points
 from ptaudit.stats.dynamics.rank_correlation import rank_correlation
 from ptaudit.stats.dynamics.size_law import size_law
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -70,22 +68,6 @@ def test_a_rank_correlation_is_scipys_and_its_draws_spread_as_its_interval():
     assert "needs 20 records" in rank_correlation(np.arange(5.0), np.arange(5.0), seed=0).status
     assert "same value" in rank_correlation(np.zeros(30), np.arange(30.0), seed=0).status
     assert "not finite" in rank_correlation(np.full(30, np.nan), np.arange(30.0), seed=0).status
-
-
-def test_records_exposed_at_different_epochs_are_different_groups():
-    when = np.repeat([-1, 0, 2], 40)
-    at = points(fleet(np.random.default_rng(0), 32, 120, exposed_from(4, 120, when, 8.0)))
-    found = clusters(at, 3, seed=0)
-    assert sorted(found.sizes) == [40, 40, 40]
-    groups = [set(found.label[when == place]) for place in (-1, 0, 2)]
-    assert groups[0] == {0}
-    assert groups[1] | groups[2] == {1, 2}
-    assert found.explained > 0.8
-    late = int(found.label[when == 2][0])
-    assert found.centres[late, 1, 1] < 0.3 < 0.7 < found.centres[late, 2, 1]
-    assert clusters(at, 1, seed=0).explained == pytest.approx(0.0)
-    with pytest.raises(ValueError, match="3 groups of 1 different"):
-        clusters(np.zeros((2, 9, 2)), 3, seed=0)
 
 
 def measured(value, error):
