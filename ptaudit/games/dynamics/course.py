@@ -35,11 +35,13 @@ class Warned:
     Attributes:
         early: forecasts of every epoch.
         vulnerable: `(n,)` labels.
+        risk: `(n,)`, how far apart models with and without each record are in the end.
         difficulty: rank correlation of final risk with how hard records are to learn, by measure.
     """
 
     early: EarlyWarning
     vulnerable: Mask
+    risk: Array
     difficulty: dict[str, Estimate]
 
 
@@ -124,4 +126,4 @@ def _warned(said: _Said, attack: str, seed: int) -> Warned:
     if all(one.losses is not None for one in said.signals):
         losses = np.stack([one.losses[known] for one in said.signals if one.losses is not None])
         hard["loss_without"] = held_out_losses(losses, outside)[-1]
-    return Warned(early, vulnerable, {name: rank_correlation(x, risk, seed=seed) for name, x in hard.items()})
+    return Warned(early, vulnerable, risk, {name: rank_correlation(x, risk, seed=seed) for name, x in hard.items()})
