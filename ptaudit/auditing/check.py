@@ -142,8 +142,10 @@ def _fleet_seconds(spec: Spec, training: float) -> dict[str, float]:
 def _further_queries(session: Session, model: nn.Module) -> float:
     """Of the views of each record that one reference model is asked about beside the record itself."""
     further = queries_of(session.spec) - 1
-    looked_at = len(session.spec.audited_epochs) * len(pool_of(session)) if further else 0
-    return further * looked_at * _evaluation_seconds(session, model) if further else 0.0
+    if not further:
+        return 0.0
+    looked_at = len(session.spec.audited_epochs) * len(pool_of(session))
+    return further * looked_at * _evaluation_seconds(session, model)
 
 
 def _alarm(session: Session, model: torch.nn.Module, seed: int) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from audit_case import ONE_VIEW, write_spec
 
 import ptaudit
 from ptaudit.auditing import cost_estimate
 from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.opening import open_session
+from ptaudit.context.epoch_context import EpochContext
+from ptaudit.games.membership.distance import by_distance
 from ptaudit.spec.load import load
 from ptaudit.training.device import pick_device
 
@@ -45,6 +48,22 @@ def test_it_is_played_where_it_is_asked_for_and_priced(tmp_path, monkeypatch):
     monkeypatch.setattr(cost_estimate, "run_game", lambda *asked: played.extend(honest(*asked)))
     cost_estimate.games_seconds(probe)
     assert {one.adversary.adversary for one in played} == {"loss", "adversarial-distance"}
+
+
+def test_distances_that_are_no_numbers_are_said(tmp_path):
+    (tmp_path / "noise.py").write_text(NOISE)
+    session = open_session(load(write_spec(tmp_path, **ASKED)), pick_device("cpu"))
+    model = session.model(0)
+    reader = session.reader(model)
+    inside, outside = (reader.read(*session.batch(index)) for index in (session.members, session.others))
+    context = EpochContext(session, 1, 1, model, reader.layers, inside, outside, reader)
+    found, lost = by_distance(context, 2)
+    assert (set(found), lost) == ({("adversarial-distance", 2)}, {})
+    with torch.no_grad():
+        model[1].weight[0, 0] = float("nan")
+    found, lost = by_distance(context, 2)
+    assert found == {}
+    assert "distances from the decision boundary that are finite numbers" in lost["adversarial-distance", 2]
 
 
 def test_numbers_to_be_foretold_have_no_class_and_no_boundary(tmp_path):

@@ -31,7 +31,10 @@ def by_distance(context: EpochContext, row: int) -> tuple[dict[Key, Sides], dict
     except ModelError as error:
         return {}, {key: str(error)}
     # The attack looks at nothing else, and no confidence is at hand.
-    scores = ATTACKS[DISTANCE](Signals(np.zeros(len(index)), boundary_distances=found))
+    signals = Signals(np.zeros(len(index)), boundary_distances=found)
+    if why := ATTACKS[DISTANCE].missing(signals, None):
+        return {}, {key: why}
+    scores = ATTACKS[DISTANCE](signals)
     members = len(session.members)
     return {key: (scores[:members], scores[members:])}, {}
 
