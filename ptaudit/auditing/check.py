@@ -20,7 +20,7 @@ from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.gradient_memory import gradient_bytes
 from ptaudit.auditing.opening import defended_sessions, layer_entries, open_session
 from ptaudit.auditing.over_ray import check_engine
-from ptaudit.auditing.reference import reference_bytes
+from ptaudit.auditing.reference import pool_of, queries_of, reference_bytes
 from ptaudit.auditing.seed import prove, trajectory
 from ptaudit.auditing.warnings import of_check
 from ptaudit.auditing.warnings.epochs import unreliable
@@ -87,7 +87,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         step_seconds=step,
         estimate_seconds={
             "training": seeds * trainings * training,
-            **_fleet_seconds(spec, trainings * training),
+            **_fleet_seconds(spec, trainings * (training + _further_queries(session, model))),
             "capture": seeds * trainings * epochs * records * probe.read_seconds,
             "games": seeds * epochs * games,
         },
@@ -137,6 +137,15 @@ def _fleet_seconds(spec: Spec, training: float) -> dict[str, float]:
         return {}
     name = "reference models" + (" on one machine" if spec.fleet.engine == "ray" else "")
     return {name: spec.fleet.models * training}
+
+
+def _further_queries(session: Session, model: nn.Module) -> float:
+    """Of the views of each record that one reference model is asked about beside the record itself."""
+    further = queries_of(session.spec) - 1
+    if not further:
+        return 0.0
+    looked_at = len(session.spec.audited_epochs) * len(pool_of(session))
+    return further * looked_at * _evaluation_seconds(session, model)
 
 
 def _alarm(session: Session, model: torch.nn.Module, seed: int) -> str:

@@ -16,6 +16,7 @@ import torch
 from ptaudit.attacks.whole import noisy_cells, root_of
 from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.opening import defended_sessions
+from ptaudit.auditing.reference import queries_of
 from ptaudit.context.epoch_context import EpochContext, RecordsAtEpoch
 from ptaudit.context.observations import undefended
 from ptaudit.context.reference import ReferenceModels
@@ -238,7 +239,8 @@ def _reference(probe: CostProbe, session: Session) -> ReferenceModels | None:
         return None
     models, index = session.spec.fleet.models, np.sort(np.concatenate([session.members, session.others]))
     outputs, losses = observed_alone(probe.model, session.loss, session.batch, index)
-    noise = np.random.default_rng(0)
+    noise, queries = np.random.default_rng(0), queries_of(session.spec)
+    outputs, losses = (np.concatenate([part] * queries) for part in (outputs, losses))
     said = ReferenceSignals(
         (0, 1),
         outputs + noise.standard_normal((models, 2, *outputs.shape), dtype=np.float32),

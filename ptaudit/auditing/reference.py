@@ -16,10 +16,12 @@ from ptaudit.auditing.run_key import fleet_key
 from ptaudit.context.reference import ReferenceModels
 from ptaudit.context.session import Session
 from ptaudit.progress import Progress
+from ptaudit.spec.model import Spec
 from ptaudit.training.fleet.context import FleetContext
 from ptaudit.training.fleet.engines import Engine, local
 from ptaudit.training.fleet.engines.ray import OverRay
 from ptaudit.training.fleet.fleet import train_fleet
+from ptaudit.training.fleet.queries import Queries
 from ptaudit.training.fleet.signals import observed_alone
 from ptaudit.training.trainer import resident
 
@@ -89,7 +91,13 @@ def context_of(session: Session) -> FleetContext:
     """What the reference models of a session are trained on and with."""
     spec = session.spec
     what = (session.records, pool_of(session), spec.train, session.loss, session.model, spec.audited_epochs)
-    return FleetContext(*what, spec.train.all_seeds[0], session.device, session.augment)
+    queries = Queries.of(queries_of(spec), session.records)
+    return FleetContext(*what, spec.train.all_seeds[0], session.device, session.augment, queries)
+
+
+def queries_of(spec: Spec) -> int:
+    """How many views of each record reference models are asked about: as many as the game that wants most."""
+    return max((game.queries_each for game in spec.games), default=1)
 
 
 def pool_of(session: Session) -> NDArray[np.int64]:
@@ -116,4 +124,4 @@ def reference_bytes(session: Session, model: nn.Module) -> int:
     looked_at = audited * numbers * _LOOKED_AT
     if any(game.follows_fleet for game in spec.audit.games):
         looked_at += epochs * audited * (numbers * outputs.itemsize + _FOLLOWED)
-    return int(fleet.models * (kept + looked_at))
+    return int(fleet.models * queries_of(spec) * (kept + looked_at))

@@ -61,8 +61,15 @@ class ReferenceModels:
     pool: NDArray[np.int64]
     seconds: float = 0.0
 
-    def at(self, epoch: int, index: NDArray[np.int64]) -> tuple[Said, NDArray[np.bool_]]:
-        """What all of them say of some records of the pool at an epoch, and which were trained on which, `(N, n)`."""
+    def at(self, epoch: int, index: NDArray[np.int64], query: int = 0) -> tuple[Said, NDArray[np.bool_]]:
+        """What all of them say of some records of the pool at an epoch, and which were trained on which, `(N, n)`.
+
+        Args:
+            epoch: at which they were looked at.
+            index: records of the pool.
+            query: in which of the queries; the first is the record as it is.
+        """
         place, rows = self.said.epochs.index(epoch), np.searchsorted(self.pool, index)
-        said = Said(self.said.outputs[:, place, rows], self.said.losses[:, place, rows])
+        asked = query * len(self.pool) + rows
+        said = Said(self.said.outputs[:, place, asked], self.said.losses[:, place, asked])
         return said, self.said.included[:, rows]

@@ -108,10 +108,24 @@ def plant(session: Session) -> Session:
             members.append(places if about == "attribute" else places[secret == 1])
             left = left[~np.isin(left, fits)]
             used.append(fits)
+    if spec.run_test == "one-run-gaussian":
+        _check_all_in_every_step(session, sum(map(len, members)))
     gone = np.concatenate([np.empty(0, np.int64), *used])
     held_out, others = (index[~np.isin(index, gone)] for index in (session.split.held_out, session.others))
     split = replace(session.split, members=np.concatenate(members), held_out=held_out)
     return replace(session, records=records, split=split, others=others, training_canaries=tuple(planted))
+
+
+def _check_all_in_every_step(session: Session, members: int) -> None:
+    """Refuses sampled batches, whose trade-off curve is not Gaussian.
+
+    Raises:
+        DataError: a step has not all members.
+    """
+    if sample_rate(session.spec.train, members) < 1.0:
+        what = f"`one-run-gaussian` holds where every step takes all members: there are {members}"
+        remedy = f"set train.batch_size: {members} or more, or use one-run"
+        raise DataError(what, where="canaries.run_test", remedy=remedy)
 
 
 def _spare(session: Session, generator: np.random.Generator) -> NDArray[np.int64]:

@@ -71,6 +71,24 @@ def features(kind: Kind, records: RecordLosses, classes: int | None, dim: int = 
     raise ValueError(f"no features {kind!r}; there are {', '.join(KINDS)}")
 
 
+def of_each_layer(records: RecordLosses, dim: int = 64, seed: int = 0) -> list[Tensor]:
+    """What every trainable module returns for each record alone, in evaluation mode, in the order of their calls.
+
+    Args:
+        records: on the device of their model, which is left as found.
+        dim: numbers kept of each, a random projection where there are more.
+        seed: of the projections.
+
+    Returns:
+        Of L outputs, `(N, dim)` float32 each, where the records are.
+
+    Raises:
+        DataError: too few records.
+        ModelError: the model cannot be run on these records, or its activations are not finite.
+    """
+    return _projected_calls(records.model, records.inputs, dim, seed)
+
+
 def projected(x: Tensor, dim: int, *key: object) -> Tensor:
     """Random projection of real numbers, in slabs of bounded size: (n, d) -> (n, dim), float32.
 
@@ -124,6 +142,11 @@ def _of_input(leaf: Tensor, dim: int, seed: int) -> list[Tensor]:
 
 
 def _activations(model: nn.Module, inputs: Inputs, dim: int, seed: int) -> Tensor:
+    return _sum(_projected_calls(model, inputs, dim, seed))
+
+
+def _projected_calls(model: nn.Module, inputs: Inputs, dim: int, seed: int) -> list[Tensor]:
+    """Of each call of a trainable module, and each tensor that it returns, `(n, dim)`."""
     n = count(inputs)
     if n < _FEW:
         raise DataError(f"{n} records; at least {_FEW} are needed", where="features: activations")
@@ -134,7 +157,7 @@ def _activations(model: nn.Module, inputs: Inputs, dim: int, seed: int) -> Tenso
     found = [torch.cat([part[key] for part in parts]) for key in batch_dims]
     for (name, _, _), part in zip(batch_dims, found):
         _finite(part, ModelError, "activations", name)
-    return _sum(found)
+    return found
 
 
 def _batch_dims(model: nn.Module, inputs: Inputs) -> dict[_Key, int]:

@@ -104,6 +104,11 @@ class GameSpec(Part):
         return not self.on_views
 
     @property
+    def queries_each(self) -> int:
+        """How many views of each record reference models are asked about."""
+        return 1
+
+    @property
     def sees(self) -> str:
         """What its adversary sees and knows, where that is what others do too: a sentence of the threat model."""
         return KNOWS_HALF if self.on_views else ""

@@ -22,7 +22,7 @@ from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.session import Session
 from ptaudit.context.training_canaries import notes, scores, spent
 from ptaudit.defenses.dp.accounting import epsilon
-from ptaudit.errors import DataError
+from ptaudit.errors import DataError, SpecError
 from ptaudit.games.canary.info import CanaryGame
 from ptaudit.games.game_play import run_game
 from ptaudit.spec.load import load
@@ -217,6 +217,25 @@ def test_bounds_are_held_against_what_was_spent(tmp_path: Path) -> None:
     rows = rows_after(session, 13)
     assert rows["natural/one-run/replace-one", "epsilon_lo"].ceiling == limits["attribute"]
     assert rows["natural/one-run/add-remove", "epsilon_lo"].ceiling == limits["membership"]
+
+
+def test_the_bound_for_gaussian_mechanisms_is_for_steps_of_all_members_with_noise(tmp_path: Path) -> None:
+    asked = {"canaries__run_test": "one-run-gaussian", "train__defense": DP}
+    with pytest.raises(DataError, match="every step takes all members"):
+        opened(write(tmp_path, **asked))
+    session = opened(write(tmp_path, **asked, train__batch_size=1000))
+    rows = rows_after(session, 10)
+    bounds = {name: row for (name, metric), row in rows.items() if metric == "epsilon_lo"}
+    assert set(bounds) == set(session.spec.canaries.run_adversaries)
+    assert all("/one-run-gaussian/" in name for name in bounds)
+    assert max(row.value for row in bounds.values()) > 0.0
+    for wrong, said in (
+        ({"train__defense": None}, "Gaussian noise on clipped sums alone"),
+        ({"train__defense": {**DP, "noise_multiplier": 0}}, "Gaussian noise on clipped sums alone"),
+        ({"canaries__train": False}, "is of a training"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            load(write(tmp_path, **{**asked, **wrong}))
 
 
 def test_scores_point_at_the_secret(tmp_path: Path) -> None:

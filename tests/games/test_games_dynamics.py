@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from audit_case import ONE_VIEW, write_spec
 
 from ptaudit.auditing.opening import open_session
@@ -14,11 +15,13 @@ from ptaudit.context.reference import ReferenceModels
 from ptaudit.errors import SpecError
 from ptaudit.games.dynamics import info
 from ptaudit.games.dynamics.course import course_of
+from ptaudit.games.dynamics.depth import depth_and_risk
 from ptaudit.games.dynamics.info import OF_FLEET, OF_RUN, DynamicsGame
 from ptaudit.games.dynamics.play import PLAY
 from ptaudit.spec.catalog import REGIONS, TRANSITIONS
 from ptaudit.spec.load import load
 from ptaudit.spec.metrics import METRICS
+from ptaudit.stats.dynamics.difficulty import Probed, prediction_depth
 from ptaudit.stats.dynamics.movement import LEAST_EPOCHS
 from ptaudit.stats.dynamics.plane import COUNTED
 from ptaudit.stats.dynamics.regions import LEAST_MODELS, quarters
@@ -119,6 +122,27 @@ def test_names_are_those_of_the_statistics():
     assert (info.COUNTED, info.LEAST_MODELS, info.LEAST_EPOCHS) == (COUNTED, LEAST_MODELS, LEAST_EPOCHS)
     assert set(DynamicsGame.metrics) <= set(METRICS)
     assert len({*OF_FLEET, *OF_RUN}) == len(OF_FLEET) + len(OF_RUN)
+
+
+def test_prediction_depth_is_of_held_out_records_and_told_in_the_end(tmp_path):
+    """Risk that follows the depth of these records in the audited model is found to."""
+    session, _ = session_of(tmp_path, known)
+    model = session.model(0)
+    reader = session.reader(model)
+    inside, outside = (reader.read(*session.batch(index)) for index in (session.members, session.others))
+    context = EpochContext(session, 8, 0, model, reader.layers, inside, outside, reader)
+    inputs, labels = session.batch(session.members)
+    asked, _ = session.batch(session.others)
+    with torch.no_grad():
+        hidden = [[model[:stop](x).double().numpy() for stop in (2, 4)] for x in (inputs, asked)]
+        said = model(asked).argmax(1).numpy()
+    depth = prediction_depth(Probed(hidden[0], labels.numpy(), hidden[1]), said)
+    assert len(set(depth.tolist())) > 1
+    found = depth_and_risk(context, depth.astype(float))
+    assert (found.n, found.value) == (len(session.others), pytest.approx(1.0))
+    assert depth_and_risk(context, -depth.astype(float)).value == pytest.approx(-1.0)
+    few = replace(context, session=replace(session, members=session.members[:20]))
+    assert "needs 30 audited members" in depth_and_risk(few, depth.astype(float)).status
 
 
 @pytest.mark.parametrize("broken", ["losses", "gradient_norms"])

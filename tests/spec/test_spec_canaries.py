@@ -175,4 +175,6 @@ def test_gates_on_canaries(spec: Callable[..., Path], gate: str, expected: str) 
 
 def test_the_catalog_knows_all_adversaries(spec: Callable[..., Path]) -> None:
     canaries = load(spec("{about: [attribute, membership], attribute: a, train: true}")).canaries
-    assert {*canaries.step_adversaries, *canaries.run_adversaries} == set(GAMES["canary"].players)
+    gaussian = canaries.model_copy(update={"run_test": "one-run-gaussian"})
+    found = {*canaries.step_adversaries, *canaries.run_adversaries, *gaussian.run_adversaries}
+    assert found == set(GAMES["canary"].players)

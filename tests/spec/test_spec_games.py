@@ -168,7 +168,7 @@ def test_attacks_that_are_asked_are_played_and_gated(spec: Callable[..., Path]) 
     path = spec("{name: membership, attacks: [update-product, loss]}", gate)
     loaded = load(path)
     (game,) = loaded.audit.games
-    assert game.plain() == {"name": "membership", "attacks": ["update-product", "loss"]}
+    assert game.plain() == {"name": "membership", "attacks": ["update-product", "loss"], "queries": 1}
     assert game.needs_earlier_weights
     path.write_text(dump(loaded))
     assert load(path) == loaded
@@ -177,4 +177,4 @@ def test_attacks_that_are_asked_are_played_and_gated(spec: Callable[..., Path]) 
 def test_without_asking_nobody_has_the_weights_of_the_epoch_before(spec: Callable[..., Path]) -> None:
     (game,) = load(spec("membership")).audit.games
     assert not game.needs_earlier_weights
-    assert game.plain() == {"name": "membership"}
+    assert game.plain() == {"name": "membership", "queries": 1}

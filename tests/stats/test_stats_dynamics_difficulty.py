@@ -2,12 +2,10 @@ import math
 
 import numpy as np
 import pytest
-from fleets_in_motion import exposed_from, fleet, memberships
+from fleets_in_motion import memberships
 from scipy import stats
 
-from ptaudit.stats.dynamics.clusters import clusters
-from ptaudit.stats.dynamics.difficulty import difficulty, held_out_losses
-from ptaudit.stats.dynamics.plane import points
+from ptaudit.stats.dynamics.difficulty import Probed, difficulty, held_out_losses, prediction_depth
 from ptaudit.stats.dynamics.rank_correlation import rank_correlation
 from ptaudit.stats.dynamics.size_law import size_law
 from ptaudit.stats.estimate import Estimate, inconclusive
@@ -36,6 +34,41 @@ def test_losses_are_those_of_models_without_the_record():
     outside = memberships(np.random.default_rng(0), 6, 10)
     losses = np.where(outside, 2.0, 1e9) * np.array([1.0, 0.5])[:, None, None]
     np.testing.assert_allclose(held_out_losses(losses, outside), [[2.0] * 10, [1.0] * 10])
+
+
+def slow_depth(layers, said, neighbours):
+    """Layer by layer from the end, record by record, while the probe still agrees."""
+    found = []
+    for record, own in enumerate(said):
+        depth = len(layers.known)
+        for known, asked in reversed(list(zip(layers.known, layers.asked))):
+            near = sorted(range(len(known)), key=lambda i: sum((known[i] - asked[record]) ** 2))[:neighbours]
+            classes = [int(layers.labels[i]) for i in near]
+            if min(set(classes), key=lambda c: (-classes.count(c), c)) != own:
+                break
+            depth -= 1
+        found.append(depth)
+    return found
+
+
+def test_prediction_depth_is_where_the_probe_begins_to_agree():
+    """Classes come apart at the second layer; a third of the records crosses over at the third."""
+    generator = np.random.default_rng(0)
+    labels, truth = np.arange(60) % 2, np.arange(30) % 2
+    crossing = np.arange(30) % 3 == 0
+    noise = generator.standard_normal((4, 90, 3))
+    apart = np.array([0.0, 8.0, 8.0, 8.0])
+    sign = 2.0 * np.concatenate([labels, truth]) - 1.0
+    late = np.where(np.concatenate([np.zeros(60, bool), crossing]), -sign, sign)
+    hidden = [n + a * (late if place == 1 else sign)[:, None] for place, (n, a) in enumerate(zip(noise, apart))]
+    layers = Probed([one[:60] for one in hidden], labels, [one[60:] for one in hidden])
+    found = prediction_depth(layers, truth, 5)
+    assert found.tolist() == slow_depth(layers, truth, 5)
+    assert (found[crossing] == 2).all()
+    assert (found[~crossing] <= 1).all()
+    assert (prediction_depth(layers, 1 - truth, 5) == 4).all()
+    with pytest.raises(ValueError, match="4 layers and 60 known records, needs 61"):
+        prediction_depth(layers, truth, 61)
 
 
 def test_what_does_not_fit_is_refused():
@@ -70,22 +103,6 @@ def test_a_rank_correlation_is_scipys_and_its_draws_spread_as_its_interval():
     assert "needs 20 records" in rank_correlation(np.arange(5.0), np.arange(5.0), seed=0).status
     assert "same value" in rank_correlation(np.zeros(30), np.arange(30.0), seed=0).status
     assert "not finite" in rank_correlation(np.full(30, np.nan), np.arange(30.0), seed=0).status
-
-
-def test_records_exposed_at_different_epochs_are_different_groups():
-    when = np.repeat([-1, 0, 2], 40)
-    at = points(fleet(np.random.default_rng(0), 32, 120, exposed_from(4, 120, when, 8.0)))
-    found = clusters(at, 3, seed=0)
-    assert sorted(found.sizes) == [40, 40, 40]
-    groups = [set(found.label[when == place]) for place in (-1, 0, 2)]
-    assert groups[0] == {0}
-    assert groups[1] | groups[2] == {1, 2}
-    assert found.explained > 0.8
-    late = int(found.label[when == 2][0])
-    assert found.centres[late, 1, 1] < 0.3 < 0.7 < found.centres[late, 2, 1]
-    assert clusters(at, 1, seed=0).explained == pytest.approx(0.0)
-    with pytest.raises(ValueError, match="3 groups of 1 different"):
-        clusters(np.zeros((2, 9, 2)), 3, seed=0)
 
 
 def measured(value, error):

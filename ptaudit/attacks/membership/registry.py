@@ -20,6 +20,9 @@ SIGNALS = {
     "loss_trace": "losses of several epochs",
     "gradient_norms": "gradient norms",
     "update_products": "products of gradients with the weights' update",
+    "boundary_distances": "distances from the decision boundary",
+    "features": "inputs as numbers",
+    "known_outside": "records known not to be members",
 }
 """Fields of `Signals` that an attack may need, in users' words."""
 
@@ -49,6 +52,11 @@ class MembershipAttack:
     outside: int = 0
     epochs: int = 0
     learns: bool = False
+
+    @property
+    def learns_of_records(self) -> bool:
+        """Whether it learns from records that are no members, and is to be scored on others."""
+        return "known_outside" in self.needs
 
     @property
     def cost(self) -> str:
@@ -161,6 +169,16 @@ ATTACKS: dict[str, MembershipAttack] = {
     ),
     "loss-trace": MembershipAttack(
         f"{_HERE}.loss_trace:score", "Records whose loss moved most while the model trained.", ("loss_trace",), epochs=4
+    ),
+    "quantile-regression": MembershipAttack(
+        f"{_HERE}.quantile_regression:score",
+        "Confidence above what held-out records like it have, foretold from inputs and label.",
+        ("features", "known_outside", "confidence"),
+    ),
+    "adversarial-distance": MembershipAttack(
+        f"{_HERE}.adversarial_distance:score",
+        "Members are far from the boundary of their class.",
+        ("boundary_distances",),
     ),
     "gradient-norm": MembershipAttack(
         f"{_HERE}.gradient:norm", "Short gradients are members'.", ("gradient_norms",)

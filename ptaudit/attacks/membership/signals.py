@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 T = TypeVar("T")
 
+_OF_RECORDS = ("labels", "features", "known_outside")
+"""Signals that are the same in every model."""
+
 
 @dataclass(frozen=True)
 class Signals:
@@ -39,6 +42,9 @@ class Signals:
         loss_trace: `(..., E, n)`, losses after E epochs.
         gradient_norms: `(..., n)`, norms of the gradient of the loss.
         update_products: `(..., n)`, inner products of the gradient with the weights' last update.
+        boundary_distances: `(..., n)`, signed distances of the inputs from the boundary of their class.
+        features: `(n, F)`, what anybody knows of a record: its inputs and label.
+        known_outside: `(n,)`, the records that the adversary knows not to be members and may learn from.
     """
 
     confidence: Array
@@ -48,6 +54,9 @@ class Signals:
     loss_trace: Array | None = None
     gradient_norms: Array | None = None
     update_products: Array | None = None
+    boundary_distances: Array | None = None
+    features: Array | None = None
+    known_outside: Mask | None = None
 
     def __post_init__(self) -> None:
         """Raises: ValueError: for signals of different models or records, all of them named."""
@@ -57,8 +66,12 @@ class Signals:
             for name, value in self._by_model()
             if (value.shape[:-2] + value.shape[-1:] if name == "loss_trace" else value.shape) != expected
         ]
-        if self.labels is not None and self.labels.shape != expected[-1:]:
-            wrong.append(f"labels {self.labels.shape}")
+        of_records = {name: getattr(self, name) for name in _OF_RECORDS}
+        wrong += [
+            f"{name} {value.shape}"
+            for name, value in of_records.items()
+            if value is not None and value.shape[:1] != expected[-1:]
+        ]
         if wrong:
             raise ValueError(f"signals of different models or records: confidence {expected}, {', '.join(wrong)}")
 
@@ -74,8 +87,15 @@ class Signals:
 
     def _by_model(self) -> list[tuple[str, Array]]:
         """Signals that differ between models, by name."""
-        named = ((field.name, getattr(self, field.name)) for field in fields(self) if field.name != "labels")
+        named = ((field.name, getattr(self, field.name)) for field in fields(self) if field.name not in _OF_RECORDS)
         return [(name, value) for name, value in named if value is not None]
+
+
+def mean_of(queries: Sequence[Signals]) -> Signals:
+    """Signals of the same models and records, asked in several ways: the mean of each signal over the queries."""
+    names = [name for name, _ in queries[0]._by_model()]
+    found: dict[str, Array] = {name: np.mean([getattr(one, name) for one in queries], axis=0) for name in names}
+    return replace(queries[0], **found)  # type: ignore[arg-type]
 
 
 def given(value: T | None) -> T:

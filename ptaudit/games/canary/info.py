@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ptaudit.spec.base import fault, nearest
-from ptaudit.spec.canaries import ATTACK, KINDS, ONE_RUN, REPORTS, STEP_TESTS, About, CanarySpec, adversary
+from ptaudit.spec.canaries import ATTACK, KINDS, REPORTS, RUN_TESTS, STEP_TESTS, About, CanarySpec, adversary
 from ptaudit.spec.game import GameSpec, Loc, no_noise
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class CanaryGame(GameSpec):
 
     metrics: ClassVar[tuple[str, ...]] = ("epsilon_lo", "auc", "bits")
     players: ClassVar[tuple[str, ...]] = tuple(
-        adversary(kind, test, about) for kind in KINDS for test in (*STEP_TESTS, ATTACK, ONE_RUN) for about in _ABOUT
+        adversary(kind, test, about) for kind in KINDS for test in (*STEP_TESTS, ATTACK, *RUN_TESTS) for about in _ABOUT
     )
     of_part: ClassVar[str] = "canaries"
     gated_over: ClassVar[str] = "joint"

@@ -18,10 +18,11 @@ from ptaudit.context.memo import Key
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.training_canaries import TrainingCanaries, scores, spent
 from ptaudit.games.canary.info import CanaryGame
+from ptaudit.games.canary.one_run import of_training
 from ptaudit.games.canary.scores import NO_NOISE, CanaryTokens, Metrics, known_others, unknown_others
 from ptaudit.games.game_play import GamePlay
-from ptaudit.spec.canaries import ATTACK, ONE_RUN, STEP_TESTS, About, CanarySpec, adversary
-from ptaudit.stats.epsilon import Adjacency, Guesses, count_correct, one_run
+from ptaudit.spec.canaries import ATTACK, STEP_TESTS, About, CanarySpec, adversary
+from ptaudit.stats.epsilon import Adjacency
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.roc import auc_estimate
 from ptaudit.views import View
@@ -30,8 +31,6 @@ from ptaudit.views.knowledge import Asked, Knows
 from ptaudit.views.records_needed import why_too_few
 
 _CHANGES: dict[About, Adjacency] = {"attribute": "replace-one", "membership": "add/remove"}
-_SHARE = 0.25
-"""Of the canaries of a training, the share guessed to have one secret, and the share guessed to have the other."""
 
 
 class CanaryPlay(GamePlay[CanaryGame]):
@@ -67,8 +66,8 @@ class CanaryPlay(GamePlay[CanaryGame]):
             for planted in session.training_canaries:
                 if planted.kind == kind:
                     about = planted.question.about
-                    one = _one_run(context, planted, limits[about], spec.delta)
-                    found += _scores(sheet, kind, about, {ONE_RUN: one})
+                    one = _one_run(context, planted, limits[about], spec)
+                    found += _scores(sheet, kind, about, {spec.run_test: one})
         return found
 
 
@@ -145,7 +144,7 @@ def _without_noise(
     return {**_lost(NO_NOISE, len(canaries)), ATTACK: found}
 
 
-def _one_run(context: EpochContext, planted: TrainingCanaries, limit: float, delta: float) -> Metrics:
+def _one_run(context: EpochContext, planted: TrainingCanaries, limit: float, spec: CanarySpec) -> Metrics:
     """Bound on epsilon from guesses about the canaries of one training; `limit` is the epsilon it is held against."""
     names, n = ("epsilon_lo", "auc"), len(planted.secret)
     if planted.why_not:
@@ -155,9 +154,7 @@ def _one_run(context: EpochContext, planted: TrainingCanaries, limit: float, del
     found = scores(planted, moved)
     if not np.isfinite(found).all():
         return dict.fromkeys(names, replace(inconclusive("losses that are not finite"), n=n))
-    guesses = Guesses(math.floor(n * _SHARE), math.floor(n * _SHARE))
-    right = count_correct(guesses, found, planted.secret, context.seed)
-    bound = one_run(guesses, right, n, delta=delta, adjacency=_CHANGES[about])
+    bound = of_training(spec, found, planted.secret, _CHANGES[about], context.seed)
     status = "saturated" if bound.value >= bound.ceiling > 0.0 else "ok"
     ceiling = limit if math.isfinite(limit) else math.nan
     most = bound.ceiling if math.isnan(ceiling) else min(bound.ceiling, ceiling)

@@ -35,11 +35,13 @@ class Warned:
     Attributes:
         early: forecasts of every epoch.
         vulnerable: `(n,)` labels.
+        risk: `(n,)`, how far apart models with and without each record are in the end.
         difficulty: rank correlation of final risk with how hard records are to learn, by measure.
     """
 
     early: EarlyWarning
     vulnerable: Mask
+    risk: Array
     difficulty: dict[str, Estimate]
 
 
@@ -125,4 +127,4 @@ def _warned(said: _Said, attack: str, seed: int) -> Warned:
     outside = ~said.included[known]
     hard = {} if said.right is None else difficulty(said.right[:, known], outside, mine.epochs).by_name()
     hard |= _loss_without(said, known)
-    return Warned(early, vulnerable, {name: rank_correlation(x, risk, seed=seed) for name, x in hard.items()})
+    return Warned(early, vulnerable, risk, {name: rank_correlation(x, risk, seed=seed) for name, x in hard.items()})

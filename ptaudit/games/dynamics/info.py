@@ -35,7 +35,10 @@ OF_RUN = (
 FORECAST = "forecast"
 """All of them together."""
 
-DIFFICULTIES = ("iteration_learned", "never_learned", "wrong", "loss_without")
+DEPTH = "prediction_depth"
+"""How deep in the audited model a held-out record is decided."""
+
+DIFFICULTIES = ("iteration_learned", "never_learned", "wrong", "loss_without", DEPTH)
 
 Source = Literal["fleet", "run"]
 """Half of the fleet, or the audited run alone."""

@@ -15,7 +15,9 @@ from ptaudit.context.scores import Found, Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.estimators.uniqueness import leverage
 from ptaudit.games.dynamics.course import FleetCourse, Warned, course_of
+from ptaudit.games.dynamics.depth import depth_and_risk
 from ptaudit.games.dynamics.info import (
+    DEPTH,
     FORECAST,
     LEAST_TO_FORETELL,
     DynamicsGame,
@@ -56,11 +58,11 @@ class DynamicsPlay(GamePlay[DynamicsGame]):
             return [sheet.scores(game.attack, {game.metrics[0]: [inconclusive(course.why)]}, scope)]
         if context.epoch not in course.epochs:
             return []
-        place = course.epochs.index(context.epoch)
+        place, last = course.epochs.index(context.epoch), len(course.epochs) - 1
         told: list[Told] = [(game.attack, _moved(course.movement, place))]
         if course.warned is not None:
             told += _foretold(context, course.warned, place)
-            told += _in_the_end(course.warned) if place == len(course.epochs) - 1 else []
+            told += [*_in_the_end(course.warned), *_decided(context, course.warned)] if place == last else []
         _keep(context, game, course, place)
         return [sheet.scores(name, found, scope) for name, found in told]
 
@@ -145,6 +147,13 @@ def _in_the_end(warned: Warned) -> Iterator[Told]:
     yield who("fleet", FORECAST), {"forecast_from": [_since(early.first_of_attainable, early.agreement_auc.n)]}
     for name, estimate in warned.difficulty.items():
         yield name.replace("_", "-"), {"rank_correlation": [estimate]}
+
+
+def _decided(context: EpochContext, warned: Warned) -> Iterator[Told]:
+    """Whether held-out records that the audited model decides late are at risk in models that are trained on them."""
+    risk = warned.risk[len(context.session.members) :]
+    if (found := depth_and_risk(context, risk)) is not None:
+        yield DEPTH.replace("_", "-"), {"rank_correlation": [found]}
 
 
 def _of_forecast(source: Source, found: Forecast) -> Iterator[Told]:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ptaudit.attacks.membership.registry import ATTACKS
 from ptaudit.games.common.settings import listed
-from ptaudit.spec.base import Text, fault, nearest, unique
+from ptaudit.spec.base import Text, Whole, fault, nearest, unique
 from ptaudit.spec.game import GameSpec, Loc, cannot_play
 
 if TYPE_CHECKING:
@@ -29,6 +29,15 @@ OF_LAYERS = (*OF_TOKENS, UPDATE)
 
 OF_OUTPUTS = ("modified-entropy", "loss-trace")
 """Attacks on what the model says of records, now or at all audited epochs so far; they need no reference models."""
+
+LEARNED = "quantile-regression"
+"""The attack that learns from held-out records how members would be without training."""
+
+DISTANCE = "adversarial-distance"
+"""The attack that moves inputs until the model says another class."""
+
+OF_CONFIDENCE = ("modified-entropy", LEARNED)
+"""Attacks without reference models that may ask about several views of a record."""
 
 POOLED = ("auc", "bits", "accuracy", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001", "tpr_at_fpr_0")
 TAIL = "tnr_at_fnr_0.01"
@@ -70,7 +79,12 @@ class MembershipGame(GameSpec):
         | None
     ) = None
     """Which attacks are played, one or several; default `loss`, `gradient-norm` and `gradient-likelihood`, and with a
-    `fleet` all but `update-product`, which also has the weights of the epoch before, and reads all gradients again."""
+    `fleet` all but those that have to be asked for: `update-product`, which also has the weights of the epoch before,
+    and reads all gradients again; `quantile-regression`; and `adversarial-distance`, which takes some thirty passes."""
+
+    queries: Annotated[Whole, Field(ge=1, le=18)] = 1
+    """How many views of each record the model and the reference models are asked about: the record, then pictures
+    mirrored and shifted by a pixel, or rows of numbers with a little noise. Attacks on outputs take the mean."""
 
     metrics: ClassVar[tuple[str, ...]] = (*POOLED, TAIL, *OF_EACH_RECORD, *OF_FLEET)
     uses_held_out: ClassVar[bool] = True
@@ -81,7 +95,7 @@ class MembershipGame(GameSpec):
     @classmethod
     def all_players(cls) -> tuple[str, ...]:
         """Every attack; those with reference models play where the spec has a fleet."""
-        return (*OWN, *OF_OUTPUTS, UPDATE, *with_references())
+        return (*OWN, *OF_OUTPUTS, LEARNED, DISTANCE, UPDATE, *with_references())
 
     def asked(self, spec: Spec) -> tuple[str, ...]:
         """The attacks that are played."""
@@ -110,6 +124,11 @@ class MembershipGame(GameSpec):
         return OWN
 
     @property
+    def queries_each(self) -> int:
+        """How many views of each record models are asked about."""
+        return self.queries
+
+    @property
     def on_views(self) -> bool:
         """It is played on the trained model."""
         return False
@@ -123,7 +142,12 @@ class MembershipGame(GameSpec):
         return f"{said}, and {spec.fleet.models} models trained alike on random halves of all records."
 
     def check_spec(self, at: Loc, spec: Spec) -> None:
-        """Refuses attacks with reference models that are not there."""
+        """Refuses attacks with reference models that are not there, and queries that no attack asks."""
+        asking = (*OF_CONFIDENCE, *with_references())
+        if self.queries > 1 and set(self.asked(spec)).isdisjoint(asking):
+            what = f"`queries: {self.queries}` is used by no attack of the game"
+            remedy = f"add `fleet: {{models: 16}}`, or name one of {', '.join(asking)} in `attacks`"
+            raise fault(what, at=(*at, "queries"), remedy=remedy)
         for index, name in enumerate(self.attacks or ()):
             if name in with_references() and spec.fleet is None:
                 what = f"attack `{name}` needs reference models"

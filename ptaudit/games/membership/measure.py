@@ -94,12 +94,13 @@ def measure(
     if n < MIN_RECORDS:
         why = f"needs {MIN_RECORDS} members and as many non-members, has {n}"
         return Measured({key: unmeasured(key[0], why, n) for key in keys}, {})
-    halves = [_halves(side, seed + i) for i, side in enumerate((members, others))]
+    halves = halves_of((len(members.loss), len(others.loss)), seed)
     return _estimates({**_scores((members, others), halves, attacks), **more}, halves, seed)
 
 
-def _halves(side: RecordSignals, seed: int) -> Halves:
-    return shuffled_halves(len(side.loss), torch.Generator().manual_seed(seed))
+def halves_of(records: tuple[int, int], seed: int) -> list[Halves]:
+    """Halves of so many members, and of so many others: what is learned on one half is reported on the other."""
+    return [shuffled_halves(n, torch.Generator().manual_seed(seed + i)) for i, n in enumerate(records)]
 
 
 def _scores(

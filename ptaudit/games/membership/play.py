@@ -15,9 +15,18 @@ from ptaudit.context.memo import Key
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.games.game_play import GamePlay
+from ptaudit.games.membership.distance import by_distance
 from ptaudit.games.membership.fleet_rates import FPRS, models_needed
 from ptaudit.games.membership.groups import group_scores
-from ptaudit.games.membership.info import OF_LAYERS, POOLED, UPDATE, MembershipGame, likelihood_ratios, with_references
+from ptaudit.games.membership.info import (
+    DISTANCE,
+    OF_LAYERS,
+    POOLED,
+    UPDATE,
+    MembershipGame,
+    likelihood_ratios,
+    with_references,
+)
 from ptaudit.games.membership.measure import MIN_RECORDS, Measured, RecordSignals, measure, unmeasured
 from ptaudit.games.membership.outputs import by_outputs
 from ptaudit.games.membership.update import by_update
@@ -26,6 +35,7 @@ from ptaudit.spec.catalog import JOINT, OF_MEMBERS, OF_OTHERS
 from ptaudit.spec.model import Spec
 from ptaudit.stats.estimate import inconclusive
 from ptaudit.stats.roc import LOW_FPRS, MIN_FALSE_POSITIVES, tpr_name
+from ptaudit.training.fleet.queries import Queries
 from ptaudit.views.joint import mixed
 
 _MEASURED: Key[Measured] = Key("membership")
@@ -51,6 +61,10 @@ class MembershipPlay(GamePlay[MembershipGame]):
         """Numbers of every group by the attack that the summary shows."""
         sheet = ScoreSheet.of(context, game)
         return group_scores(context.session, _measured(context, sheet, game), len(sheet.places))
+
+    def check(self, session: Session, game: MembershipGame) -> None:
+        """Refuses records that there are not several views of."""
+        Queries.of(game.queries, session.records)
 
     def inconclusive(self, session: Session, game: MembershipGame) -> Iterator[str]:
         """Whether it is known who was trained on, and whether there are enough on both sides."""
@@ -107,13 +121,14 @@ def _play(context: EpochContext, sheet: ScoreSheet, game: MembershipGame) -> Mea
     assert context.outside is not None
     asked, joint = game.asked(context.session.spec), len(sheet.places)
     sides = [_side(tokens) for tokens in (context.inside, context.outside)]
-    held = by_outputs(context, asked, joint)
+    held = by_outputs(context, asked, joint, game.queries)
     scored, lost = by_update(context) if UPDATE in asked else ({}, {})
-    played = measure(sides[0], sides[1], context.seed, {**held.scores, **scored}, asked)
+    near, nowhere = by_distance(context, joint) if DISTANCE in asked else ({}, {})
+    played = measure(sides[0], sides[1], context.seed, {**held.scores, **scored, **near}, asked)
     found = dict(played.lines)
     for key, more in held.beyond.items():
         found[key] = found[key] | more
-    for key, why in {**held.lost, **lost}.items():
+    for key, why in {**held.lost, **lost, **nowhere}.items():
         found[key] = unmeasured(key[0], why)
     if reason := who_is_unknown(context.session.spec):
         found = {key: dict.fromkeys(one, inconclusive(reason)) for key, one in found.items()}

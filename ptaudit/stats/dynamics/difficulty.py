@@ -1,15 +1,16 @@
 """How hard a record is to learn, from models that never saw it.
 
-Of models WITH the record difficulty would be mixed up with what they remember of it. Prediction depth (Baldock et al.,
-arXiv 2106.09647) needs outputs of inner layers and is not here.
+Of models WITH the record difficulty would be mixed up with what they remember of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -74,6 +75,58 @@ def held_out_losses(losses: Array, outside: Mask) -> Array:
     """
     _refuse(losses, outside, np.arange(len(losses), dtype=np.float64))
     return np.stack([_mean(one, outside) for one in losses])
+
+
+NEIGHBOURS = 30
+"""Of a probe, as in the paper."""
+
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Hidden features of the same layers, the first ones first.
+
+    Attributes:
+        known: of k records whose class is known, `(k, d)` for each layer.
+        labels: their classes, `(k,)`.
+        asked: of n other records, `(n, d)` for each layer.
+    """
+
+    known: Sequence[Array]
+    labels: NDArray[np.int64]
+    asked: Sequence[Array]
+
+
+def prediction_depth(layers: Probed, said: NDArray[np.int64], neighbours: int = NEIGHBOURS) -> NDArray[np.int64]:
+    """Layer from which on a k-nearest-neighbours probe says what the model says in the end (arXiv 2106.09647, 2.2).
+
+    Args:
+        layers: of a model that was not trained on the records that are asked about.
+        said: classes that the model says of these, `(n,)`.
+        neighbours: of the probe; ties go to the smaller class.
+
+    Returns:
+        `(n,)`, 0 for the first layer; as many as there are layers where not even the last one agrees.
+
+    Raises:
+        ValueError: no layers, or fewer known records than neighbours.
+    """
+    if not layers.known or len(layers.labels) < neighbours:
+        raise ValueError(f"{len(layers.known)} layers and {len(layers.labels)} known records, needs {neighbours}")
+    agrees = np.stack([_probe(*pair, layers.labels, neighbours) == said for pair in zip(layers.asked, layers.known)])
+    return np.asarray(len(agrees) - np.logical_and.accumulate(agrees[::-1]).sum(0), dtype=np.int64)
+
+
+def _probe(asked: Array, known: Array, labels: NDArray[np.int64], neighbours: int) -> NDArray[np.int64]:
+    """The most frequent class among the nearest known records, `(n,)`."""
+    found = []
+    for start in range(0, len(asked), _ROWS):
+        distance = cdist(asked[start : start + _ROWS], known, "sqeuclidean")
+        near = labels[np.argsort(distance, axis=1, kind="stable")[:, :neighbours]]
+        votes = (near[:, :, None] == np.arange(labels.max() + 1)).sum(1)
+        found.append(votes.argmax(1))
+    return np.concatenate(found)
 
 
 def _mean(values: Array | Mask | NDArray[np.int64], outside: Mask) -> Array:

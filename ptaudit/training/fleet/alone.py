@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ptaudit.errors import TrainingDivergedError
 from ptaudit.training.fleet.context import FleetContext
-from ptaudit.training.fleet.signals import observed_alone
+from ptaudit.training.fleet.signals import Batch, observed_alone
 from ptaudit.training.seeding import PROBE, derived_seed, seeded
 from ptaudit.training.trainer import Replay
 
@@ -39,10 +39,13 @@ class Alone:
             raise TrainingDivergedError(what, where=error.where, remedy=error.remedy) from error
 
     def signals(self, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Outputs `(1, n, ...)` and losses `(1, n)` on the pool."""
+        """Outputs `(1, Q n, ...)` and losses `(1, Q n)` on the pool in Q queries."""
         context = self._context
         with seeded(derived_seed(self._seed, PROBE, epoch), context.device):
-            outputs, losses = observed_alone(self.replay.model, context.loss, context.batch, context.pool)
+            return context.looked_at(self._observe)
+
+    def _observe(self, batch: Batch, index: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        outputs, losses = observed_alone(self.replay.model, self._context.loss, batch, index)
         return outputs[None], losses[None]
 
     def time_steps(self, steps: int) -> float:

@@ -21,6 +21,8 @@ from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.model_input import Inputs, to_device
 from ptaudit.training.augment import Augment
 from ptaudit.training.fleet.assignment import members
+from ptaudit.training.fleet.queries import ONE, Queries
+from ptaudit.training.fleet.signals import Batch, in_all_queries
 from ptaudit.training.seeding import REFERENCE, derived_seed
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class FleetContext:
         seed: of halves, weights and orders.
         device: where to train.
         augment: what changes the inputs of a training batch.
+        queries: how records are looked at.
 
     Raises:
         DataError: the pool cannot be halved.
@@ -56,6 +59,7 @@ class FleetContext:
     seed: int
     device: torch.device
     augment: Augment | None = None
+    queries: Queries = ONE
 
     def __post_init__(self) -> None:
         if len(self.pool) < 2:
@@ -88,6 +92,16 @@ class FleetContext:
         inputs, targets = self.records.batch(torch.from_numpy(index))
         return to_device(inputs, self.device), targets.to(self.device)
 
+    def looked_at(
+        self, observe: Callable[[Batch, NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What models say of the pool in each query: outputs `(S, Q n, ...)` and losses `(S, Q n)`, query by query.
+
+        Args:
+            observe: (reads records, which ones) -> outputs `(S, n, ...)` and losses `(S, n)`.
+        """
+        return in_all_queries(self.batch, self.queries, lambda batch: observe(batch, self.pool))
+
     @cached_property
     def key(self) -> dict[str, str]:
         """What the signals of a model depend on, but for the code of model, loss and augmentation, and for versions."""
@@ -99,4 +113,5 @@ class FleetContext:
             "epochs": ", ".join(map(str, self.epochs)),
             "seed of the fleet": str(self.seed),
             "device": self.device.type,
+            **self.queries.key,
         }

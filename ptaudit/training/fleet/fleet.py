@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReferenceSignals:
-    """What N reference models say of the n records of a pool at E epochs.
+    """What N reference models say of the n records of a pool at E epochs, in Q queries, one query after the other.
 
     Attributes:
         epochs: the epochs; 0 is before training.
-        outputs: `(N, E, n, ...)`, float32: class scores before softmax, or whatever else the model returns.
-        losses: `(N, E, n)`, float32.
+        outputs: `(N, E, Q n, ...)`, float32: class scores before softmax, or whatever else the model returns.
+        losses: `(N, E, Q n)`, float32.
         included: `(N, n)`, which records a model was trained on.
         training: how the models were trained and why so, in words; of each `(N,)`.
     """

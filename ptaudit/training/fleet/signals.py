@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from ptaudit.gradients.frozen_state import frozen_state
 from ptaudit.gradients.record_losses import PerRecordLoss, per_record
 from ptaudit.model_input import Inputs, call, to_device
+from ptaudit.training.fleet.queries import Queries
 from ptaudit.training.loss import scores_in
 
 _BATCH = 512
@@ -26,11 +28,11 @@ Observe = Callable[[Inputs, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class ModelSignals:
-    """What one model says of the n records of the pool at E epochs.
+    """What one model says of the n records of the pool at E epochs, in Q queries, one query after the other.
 
     Attributes:
-        outputs: `(E, n, ...)`, float32: class scores before softmax, or whatever else the model returns.
-        losses: `(E, n)`, float32.
+        outputs: `(E, Q n, ...)`, float32: class scores before softmax, or whatever else the model returns.
+        losses: `(E, Q n)`, float32.
         included: `(n,)`, whether the model was trained on the record.
         training: how it was trained and why so, in words.
     """
@@ -58,6 +60,26 @@ def observed(
             found = observe(*batch(index[start : start + at_once]))
             parts.append([part.to("cpu", torch.float32) for part in found])
     outputs, losses = (torch.cat(of_one, dim=1).numpy() for of_one in zip(*parts))
+    return outputs, losses
+
+
+def in_all_queries(
+    batch: Batch, queries: Queries, observe: Callable[[Batch], tuple[NDArray[np.float32], NDArray[np.float32]]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Outputs `(S, Q n, ...)` and losses `(S, Q n)` of S models on n records in Q queries, query by query.
+
+    Args:
+        batch: reads records as they are.
+        queries: what they are changed to.
+        observe: reads records -> outputs `(S, n, ...)` and losses `(S, n)`.
+    """
+
+    def asked(query: int, index: NDArray[np.int64]) -> tuple[Inputs, Tensor]:
+        inputs, targets = batch(index)
+        return queries.ask(inputs, query), targets
+
+    found = [observe(partial(asked, query)) for query in range(queries.count)]
+    outputs, losses = (np.concatenate(of_one, axis=1) for of_one in zip(*found))
     return outputs, losses
 
 

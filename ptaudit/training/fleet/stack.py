@@ -81,7 +81,7 @@ class Stack:
                 )
 
     def signals(self, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Outputs `(S, n, ...)` and losses `(S, n)` on the pool."""
+        """Outputs `(S, Q n, ...)` and losses `(S, Q n)` on the pool in Q queries."""
         at_once = max(micro_batch(self._context.train), _BATCH // len(self.models))
 
         def observe(inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +90,7 @@ class Stack:
             return self._said(outputs, targets.expand(len(self.models), *targets.shape))
 
         with frozen_state(self._module, self._context.device):
-            return observed(self._context.batch, self._context.pool, observe, at_once)
+            return self._context.looked_at(lambda batch, index: observed(batch, index, observe, at_once))
 
     def time_steps(self, steps: int) -> float:
         """Median seconds of a step, after one to warm up. Changes the weights: for models to throw away."""

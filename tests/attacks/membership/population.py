@@ -59,11 +59,14 @@ def one(signals):
 
 
 def with_gradients(signals, generator):
-    """Signals with norms, products and loss traces that have nothing to do with membership."""
+    """Signals with norms, products, loss traces and features that have nothing to do with membership."""
     shape = signals.confidence.shape
     return replace(
         signals,
         gradient_norms=generator.exponential(size=shape),
         update_products=generator.standard_normal(shape),
+        boundary_distances=np.random.default_rng(shape[-1]).standard_normal(shape),
         loss_trace=generator.exponential(size=(*shape[:-1], 6, shape[-1])),
+        features=np.random.default_rng(shape[-1]).standard_normal((shape[-1], 3)),
+        known_outside=np.arange(shape[-1]) % 2 == 0,
     )

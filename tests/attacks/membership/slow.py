@@ -221,6 +221,54 @@ def loss_trace(target, known, inside, outside):
     return [np.subtract(*np.percentile(target.loss_trace[:, record], [75, 25])) for record in range(target.records)]
 
 
+def quantile_regression(target, known, inside, outside):
+    """With so few records that trees have one leaf: each fold's mean, or a ridge regression."""
+    own = sorted(np.flatnonzero(target.known_outside), key=lambda record: target.confidence[record])
+    x = target.features[own]
+    mean, apart = best_line(x, target.confidence[own], target.features)
+    squares = [(value - guess) ** 2 for value, guess in zip(target.confidence[own], apart)]
+    squares = [max(square, 1e-3 * statistics.mean(squares)) for square in squares]
+    logs, apart = best_line(x, np.log(squares), target.features)
+    unit = statistics.mean(square / math.exp(guess) for square, guess in zip(squares, apart))
+    return [
+        (value - m) / math.sqrt(unit * math.exp(log))
+        for value, m, log in zip(target.confidence, mean, logs, strict=True)
+    ]
+
+
+def best_line(x, y, asked):
+    apart = {"mean": np.zeros(len(y)), "ridge": np.zeros(len(y))}
+    for fold in range(5):
+        out = np.arange(len(y)) % 5 == fold
+        apart["mean"][out] = y[~out].mean()
+        apart["ridge"][out] = ridge(x[~out], y[~out], x[out])
+    errors = {name: ((y - guess) ** 2).mean() for name, guess in apart.items()}
+    if errors["mean"] <= errors["ridge"]:
+        return np.full(len(asked), y.mean()), apart["mean"]
+    return ridge(x, y, asked), apart["ridge"]
+
+
+def ridge(x, y, asked):
+    """The penalty is that of the least squared error of records left out one by one, of standardised features."""
+    centre, scale = x.mean(0), x.std(0)
+    z, z_asked = (x - centre) / scale, (asked - centre) / scale
+
+    def fitted(z, y, penalty, at):
+        middle = z.mean(0)
+        squares = (z - middle).T @ (z - middle) + penalty * np.eye(z.shape[1])
+        return y.mean() + (at - middle) @ np.linalg.solve(squares, (z - middle).T @ (y - y.mean()))
+
+    def error(penalty):
+        rest = [np.arange(len(y)) != i for i in range(len(y))]
+        return sum((y[i] - fitted(z[keep], y[keep], penalty, z[i])) ** 2 for i, keep in enumerate(rest))
+
+    return fitted(z, y, min([0.1, 1.0, 10.0, 1e2, 1e3, 1e4, 1e5], key=error), z_asked)
+
+
+def adversarial_distance(target, known, inside, outside):
+    return list(target.boundary_distances)
+
+
 def gradient_norm(target, known, inside, outside):
     return [-math.log(value) for value in target.gradient_norms]
 

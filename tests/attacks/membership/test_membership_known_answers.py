@@ -43,6 +43,7 @@ def leaky(target, member, people):
         target,
         gradient_norms=target.gradient_norms * np.exp(-gap),
         update_products=target.update_products - gap,
+        boundary_distances=target.boundary_distances + gap,
         loss_trace=target.loss_trace * np.exp(gap),
     )
 
