@@ -1,4 +1,4 @@
-"""The SMS Spam Collection (Almeida et al. 2011) as sequences of words, for `transformer.py` beside this file.
+"""The SMS Spam Collection (Almeida et al. 2011) as sequences of words, for `transformer.py` and the like.
 
 Copy this file for texts of your own. In a spec:
 

@@ -40,12 +40,25 @@ def test_ridge_is_the_solution_of_its_normal_equations(d):
         torch.testing.assert_close(found[version].double(), best, rtol=2e-3, atol=2e-3)
 
 
-def test_number_by_number_is_a_line_for_each():
+def test_number_by_number_is_a_line_for_each_drawn_to_a_common_slope():
     known, targets, unseen = normal(30, 4), normal(1, 30, 4, seed=1), normal(9, 4, seed=2)
+    known[:, 3] *= 1e-4
     found = coordinatewise(known, targets, unseen)[0]
+    x, y = known.numpy().astype(float), targets[0].numpy().astype(float)
+    spread = ((x - x.mean(0)) ** 2).sum(0)
+    lines = [np.polyfit(x[:, j], y[:, j], 1)[0] for j in range(4)]
+    common = float(np.average(lines, weights=spread))
+    weight = 10 * spread.mean() / 30
     for j in range(4):
-        line = np.polyfit(known[:, j].numpy(), targets[0, :, j].numpy(), 1)
-        np.testing.assert_allclose(found[:, j].numpy(), np.polyval(line, unseen[:, j].numpy()), rtol=1e-3, atol=1e-4)
+        slope = (spread[j] * lines[j] + weight * common) / (spread[j] + weight)
+        expected = y[:, j].mean() + slope * (unseen[:, j].numpy() - x[:, j].mean())
+        np.testing.assert_allclose(found[:, j].numpy(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_number_by_number_copies_what_it_has_not_seen_vary():
+    known = (torch.rand(50, 6, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    known[:, 5] = 0.0
+    torch.testing.assert_close(coordinatewise(known, known[None], torch.eye(6))[0], torch.eye(6))
 
 
 def test_each_version_has_its_own_best_setting():

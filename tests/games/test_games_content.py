@@ -119,7 +119,7 @@ def test_fields_of_a_table_and_tokens_of_a_text_are_read_off_one_gradient():
     ids = (torch.rand(N, 6, generator=generator) ** 3 * 60).long() * 11
     played = game(Bag(), ids, labels, records=Records(ids, labels, 2))
     seen = found(played)
-    assert seen["tokens"][1].value > 0.99
+    assert seen["tokens"][1].value > 0.999  # those too that no other message has
     assert seen["bits"][1].value > 0.95 * seen["bits"][1].ceiling
     assert seen["tokens_gain"][1].lo > 0.3
     assert seen["tokens"][2].value < 0.9  # the head sees the mean embedding alone

@@ -27,7 +27,7 @@ LEAST_VARIANCE = 1e-6
 SHARES = (1.0, 0.7, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.003, 0.001)
 """Of the prior."""
 
-SLOPES = (0.03, 0.1, 0.2, 0.4, 0.7, 1.0, 2.0, 5.0, 20.0)
+SLOPES = (0.1, 0.3, 0.7, 1.0, 3.0, 20.0)
 POWERS = (0.0, 0.5, 1.0)
 """A difference from the prior's frequency counts so many times, divided by such a power of the prior's variance."""
 
