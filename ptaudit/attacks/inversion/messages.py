@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.gradients.whole_gradients import trainable
 from ptaudit.model_input import Inputs
 from ptaudit.progress import Progress
+from ptaudit.spec.defenses import UNDEFENDED, DefenseSpec
 from ptaudit.views.view import Update
 
 Weights = Mapping[str, Tensor]
@@ -77,7 +78,7 @@ class InputSpace:
 
     Attributes:
         shape: of the input of one record, without the dimension of records.
-        kind: `picture` (channels, height, width), `table` (columns), `text` (token ids), `tensor` (anything else).
+        kind: `picture` (channels, height, width), `table` (rows of numbers) or `tokens` (ids), see `data.contents`.
         low: smallest value of every number, of a shape that broadcasts to `shape`, as the model is given it; minus
             infinity where nobody knows.
         high: the largest, likewise.
@@ -85,7 +86,7 @@ class InputSpace:
         std: their standard deviation, likewise.
         classes: number of classes of the targets; None where targets are numbers.
         groups: of tables, places of the columns that encode one category each, one-hot.
-        vocabulary: of text, the number of token ids.
+        vocabulary: of tokens, the number of ids.
     """
 
     shape: tuple[int, ...]
@@ -114,8 +115,9 @@ class Granted:
         labels: targets of the records of every target batch, `(B, R, ...)`; None: they have to be recovered.
         batch_norm: statistics of each target's batches, `(B, r, C)`; None where they are not shared.
         prior: what to guess without a gradient, `(*shape)`: the mean of records that the adversary has; None for none.
-        shown: what is known to be done to mean gradients `(g, d)` of the shared parameters, side by side in the order
-            of `SharedGradients.gradients`, before they are seen; None where nothing is known (or done).
+        defense: what is known to be done during the passes, or to the mean gradient of all trainable parameters, before
+            it is seen; `UNDEFENDED` where nothing is known, or done.
+        clip: norm that each record's whole gradient is known to be clipped to; None where none is known.
     """
 
     model: nn.Module = field(repr=False)
@@ -124,12 +126,19 @@ class Granted:
     labels: Tensor | None = None
     batch_norm: Statistics | None = None
     prior: Tensor | None = None
-    shown: Callable[[Tensor], Tensor] | None = None
+    defense: DefenseSpec = UNDEFENDED
+    clip: float | None = None
 
     @property
     def weights(self) -> dict[str, Tensor]:
         """Trainable parameters by path."""
         return {path: p.detach() for path, p in trainable(self.model).items()}
+
+    @property
+    def guess(self) -> Tensor:
+        """What to say of a record of which nothing is known, `(*shape)`: the prior, or else the middle of all."""
+        middle = self.space.mean if self.prior is None else self.prior
+        return middle.to(self.device).expand(self.space.shape)
 
     @property
     def device(self) -> torch.device:
@@ -167,17 +176,19 @@ class Reconstruction:
     """What an attack says of B targets.
 
     Attributes:
-        records: the R records of every target, in no particular order, `(B, R, *shape)`.
+        records: the R records of every target, in no particular order, `(B, R, *shape)`; None where the attack is about
+            labels alone.
         labels: their targets, `(B, R, ...)`.
         objective: how far what is seen is from what these records would show, `(B,)` float64; in a unit of the attack's
             own, 0 for a perfect match.
         iterations: steps that each search took.
         seconds: that it took for all targets.
         ran_out: whether the seconds of the budget ended it.
-        unsolved: targets of which the attack says nothing (their records are NaN), `(B,)` bool; None for none of them.
+        unsolved: records of which the attack says nothing, `(B, R)` bool: in their place is what it would guess without
+            a gradient. None for none of them.
     """
 
-    records: Inputs
+    records: Inputs | None
     labels: Tensor
     objective: Tensor
     iterations: int

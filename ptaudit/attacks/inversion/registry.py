@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
     from ptaudit.progress import Progress
 
-EVERY_KIND = ("picture", "table", "text", "tensor")
-NUMBERS = ("picture", "table", "tensor")
+EVERY_KIND = ("picture", "table", "tokens")
+NUMBERS = ("picture", "table")
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ class InversionAttack:
             found.append(f"rebuilds batches of at most {self.most_records}, not {seen.batch_size}")
         if seen.update is not None and seen.update.local_steps > 1 and not self.updates:
             found.append("rebuilds from gradients, not from updates of several steps")
+
         if not found and (own := getattr(self._module, "why_not", None)) is not None:
-            found += [reason] if (reason := own(seen, granted)) else []
+            with _undisturbed(granted):
+                found += [reason] if (reason := own(seen, granted)) else []
         return "; ".join(found)
 
     def rebuild(
@@ -74,7 +77,8 @@ class InversionAttack:
         """
         if reason := self.why_not(seen, granted):
             raise ValueError(reason)
-        found: Reconstruction = self._module.rebuild(seen, granted, budget, generator, progress or Silent())
+        with _undisturbed(granted):
+            found: Reconstruction = self._module.rebuild(seen, granted, budget, generator, progress or Silent())
         return found
 
     @property
@@ -82,7 +86,27 @@ class InversionAttack:
         return importlib.import_module(self.module)
 
 
+def _undisturbed(granted: Granted) -> AbstractContextManager[None]:
+    """The model in evaluation mode, and as it was afterwards."""
+    from ptaudit.gradients.frozen_state import frozen_state
+
+    return frozen_state(granted.model, granted.device)
+
+
 _HERE = "ptaudit.attacks.inversion"
 
-ATTACKS: dict[str, InversionAttack] = {}
+ATTACKS: dict[str, InversionAttack] = {
+    "labels": InversionAttack(
+        f"{_HERE}.labels", "Reads the classes of a batch from the gradient of the last layer.", EVERY_KIND, updates=True
+    ),
+    "dlg": InversionAttack(
+        f"{_HERE}.dlg", "Moves dummy records by L-BFGS until their gradient is the one seen.", passes=2, updates=True
+    ),
+    "inverting-gradients": InversionAttack(
+        f"{_HERE}.inverting_gradients",
+        "Turns the gradient of dummy records into the direction of the one seen, and keeps pictures smooth.",
+        passes=2,
+        updates=True,
+    ),
+}
 """The order is that of every listing: those in closed form first, then by what they cost."""

@@ -43,7 +43,7 @@ def seen(targets=3, rounds=2, m=4, **more):
     return SharedGradients(some, m, **more)
 
 
-def granted(prior=None, kind="tensor"):
+def granted(prior=None, kind="table"):
     low, high = torch.tensor(-1.0), torch.tensor(1.0)
     space = InputSpace((5,), kind, low, high, torch.tensor(0.0), torch.tensor(1.0), classes=2)
     return Granted(nn.Linear(5, 2), cross_entropy, space, prior=prior)
@@ -60,8 +60,8 @@ def test_all_that_keeps_it_from_applying_is_said(guess):
     assert guess.why_not(seen(), granted()) == "needs a prior"
     with pytest.raises(ValueError, match="needs a prior"):
         guess.rebuild(seen(), granted(), Budget(), torch.Generator())
-    reason = guess.why_not(seen(m=8, update=Update(2, 0.1)), granted(torch.ones(5), kind="text"))
-    assert [word in reason for word in ("text", "at most 4", "several steps")] == [True] * 3
+    reason = guess.why_not(seen(m=8, update=Update(2, 0.1)), granted(torch.ones(5), kind="tokens"))
+    assert [word in reason for word in ("tokens", "at most 4", "several steps")] == [True] * 3
 
 
 def test_slots_say_which_records_a_round_holds():
