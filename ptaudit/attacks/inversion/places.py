@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.attacks.inversion.messages import Granted, InputSpace
+from ptaudit.gradients.record_losses import per_record
 
 _TRIED = 2
 
@@ -63,3 +64,20 @@ def _first(granted: Granted, fits: Callable[[Tensor, Tensor, Tensor, Tensor], bo
     if not isinstance(last, Tensor):
         return None
     return next((path for path, one in calls.items() if len(one) == 1 and fits(x, *one[0], last)), None)
+
+
+def slopes_of(granted: Granted, path: str, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Gradient of each record's loss by what a layer gives for it, `(n, ...)`."""
+    found: list[Tensor] = []
+
+    def keep(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        found.append(output)
+        return output.clone()  # what comes next may write into it
+
+    hook = granted.model.get_submodule(path).register_forward_hook(keep)
+    try:
+        losses = per_record(granted.loss, granted.model(inputs), targets)
+    finally:
+        hook.remove()
+    slopes: Tensor = torch.autograd.grad(losses.sum(), found)[0]
+    return slopes

@@ -99,6 +99,9 @@ ATTACKS: dict[str, InversionAttack] = {
     "labels": InversionAttack(
         f"{_HERE}.labels", "Reads the classes of a batch from the gradient of the last layer.", EVERY_KIND, updates=True
     ),
+    "analytic": InversionAttack(
+        f"{_HERE}.analytic", "Divides the gradient of the first linear layer by that of its bias.", updates=True
+    ),
     "dlg": InversionAttack(
         f"{_HERE}.dlg", "Moves dummy records by L-BFGS until their gradient is the one seen.", passes=2, updates=True
     ),
