@@ -45,7 +45,7 @@ def rebuild(
         matching = replace(matching, penalty=lambda records, _: SMOOTHNESS * total_variation(records, granted))
     start = [matching.within_bounds(variable) for variable in matching.start(generator, seen.records)]
     with Clock(budget, progress, "rebuilding by inverting-gradients", budget.iterations) as clock:
-        values, variables = DESCENT.minimise(matching, start, budget.iterations, clock)
+        values, variables = DESCENT.minimise(matching, start, budget.iterations, clock, generator)
         return chosen(matching, values, variables, clock)
 
 

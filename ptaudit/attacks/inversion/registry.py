@@ -111,5 +111,11 @@ ATTACKS: dict[str, InversionAttack] = {
         passes=2,
         updates=True,
     ),
+    "grad-inversion": InversionAttack(
+        f"{_HERE}.grad_inversion",
+        "Several searches for plausible records, which are pulled towards their mean.",
+        passes=2,
+        updates=True,
+    ),
 }
 """The order is that of every listing: those in closed form first, then by what they cost."""
