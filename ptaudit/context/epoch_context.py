@@ -17,6 +17,7 @@ from ptaudit.context.session import Session
 from ptaudit.gradients import RecordGradients
 from ptaudit.gradients.layers import LayerInfo
 from ptaudit.gradients.matrices import CELLS
+from ptaudit.progress import Progress, Silent
 from ptaudit.sketches.features import Kind, features
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Tokens
@@ -86,6 +87,7 @@ class EpochContext:
         samples: where scores of single records go, if they are to be kept.
         course: losses and gradient norms at the audited epochs up to this one.
         cells: numbers of the matrices of batches that are looked at together.
+        progress: where a game reports that takes long by itself.
         memo: what was made for one view or game of this epoch and serves others.
     """
 
@@ -102,6 +104,7 @@ class EpochContext:
     samples: ScoreSink | None = None
     course: Sequence[RecordsAtEpoch] = ()
     cells: int = CELLS
+    progress: Progress = field(default_factory=Silent, repr=False, compare=False)
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 
     @property

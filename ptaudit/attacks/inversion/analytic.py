@@ -68,6 +68,7 @@ def rebuild(
     began, path = time.monotonic(), input_layer(granted)
     assert path is not None
     layer, m = _Layer(granted, path), seen.batch_size
+    noise = (seen.noise_std or 0.0) / seen.rounds**0.5
     weight, bias = (seen.gradients[name].double().mean(1) for name in _names(path))
     records = granted.guess.expand(len(seen), m, *granted.space.shape).clone()
     labels = torch.zeros(len(seen), m, dtype=torch.long, device=granted.device)
@@ -81,7 +82,7 @@ def rebuild(
                 break
             pool = None if granted.labels is None else list(granted.labels[target])
             sums = _Sums(weight[target], bias[target])
-            found = list(_one(sums, layer, pool) if m == 1 else _several(sums, layer, pool, m))
+            found = list(_one(sums, layer, pool, noise) if m == 1 else _several(sums, layer, pool, m))
             for place, (record, label) in enumerate(found):
                 records[target, place], labels[target, place] = record.to(records).view(granted.space.shape), label
             unsolved[target, : len(found)] = False
@@ -131,6 +132,23 @@ class _Layer:
         slack = 1e-3 * space.std.to(records).expand(space.shape).flatten()
         return ((records >= low - slack) & (records <= high + slack)).all(1)
 
+    def likely(self, sums: _Sums, record: Tensor, noise: float) -> Tensor:
+        """The mean of the posterior of a record `(D,)`, where entries carry noise of this standard deviation.
+
+        Of a Gaussian prior with the mean and the spread of inputs. Without noise the record itself.
+        """
+        if noise == 0.0:
+            return record
+        space, guess = self.granted.space, self.granted.guess.flatten().to(record)
+        spread, low, high = (x.to(record).expand(space.shape).flatten() for x in (space.std, space.low, space.high))
+        total = float(sums.bias.square().sum())
+        # Noise adds to the squares of the bias entries, by which the sum of rows was divided.
+        slope = max(total - len(sums.bias) * noise**2, 0.0)
+        if slope == 0.0:
+            return guess
+        trust = spread.square() / (spread.square() + noise**2 / slope)
+        return (guess + trust * (record * total / slope - guess)).clamp(low, high)
+
     def every_label(self, pool: list[Tensor] | None) -> Tensor:
         """Labels that a record may have, `(L, ...)`."""
         if pool is not None:
@@ -138,12 +156,12 @@ class _Layer:
         return torch.arange(self.granted.space.classes or 1, device=self.granted.device)
 
 
-def _one(sums: _Sums, layer: _Layer, pool: list[Tensor] | None) -> Iterator[tuple[Tensor, Tensor]]:
+def _one(sums: _Sums, layer: _Layer, pool: list[Tensor] | None, noise: float) -> Iterator[tuple[Tensor, Tensor]]:
     """The record of a batch of one; none where no unit has a slope."""
     active = torch.nonzero(sums.bias != 0.0).flatten()
     if not len(active):
         return
-    record, labels = sums.record(active), layer.every_label(pool)
+    record, labels = layer.likely(sums, sums.record(active), noise), layer.every_label(pool)
     if layer.granted.space.classes is None:
         yield record, labels[0]
         return

@@ -20,6 +20,14 @@ Weights = Mapping[str, Tensor]
 """Parameters by their path in the model."""
 
 
+def slots_of(batch_size: int, rounds: int, fixed_batch: bool) -> Tensor:
+    """Which of the records of a target are in the batch of each round, `(r, m)`; see `SharedGradients.fixed_batch`."""
+    if fixed_batch:
+        return torch.arange(batch_size).expand(rounds, batch_size)
+    others = 1 + torch.arange(rounds * (batch_size - 1)).view(rounds, batch_size - 1)
+    return torch.cat([torch.zeros(rounds, 1, dtype=torch.long), others], 1)
+
+
 @dataclass(frozen=True)
 class SharedGradients:
     """What the adversary sees: the gradients of B targets, each of a batch of m records, in r rounds.
@@ -56,11 +64,7 @@ class SharedGradients:
     @property
     def slots(self) -> Tensor:
         """Which of the R records of a target are in the batch of each round, `(r, m)`."""
-        m, rounds = self.batch_size, self.rounds
-        if self.fixed_batch:
-            return torch.arange(m).expand(rounds, m)
-        others = 1 + torch.arange(rounds * (m - 1)).view(rounds, m - 1)
-        return torch.cat([torch.zeros(rounds, 1, dtype=torch.long), others], 1)
+        return slots_of(self.batch_size, self.rounds, self.fixed_batch)
 
     @property
     def records(self) -> int:

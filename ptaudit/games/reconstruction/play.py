@@ -1,0 +1,144 @@
+"""Which records can be rebuilt from the gradient of their batch?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
+from ptaudit.attacks.inversion.registry import ATTACKS
+from ptaudit.context.epoch_context import EpochContext, Scope
+from ptaudit.context.observations import prepared, undefended, why_not_seen
+from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
+from ptaudit.data.contents import content_of
+from ptaudit.games.game_play import GamePlay
+from ptaudit.games.reconstruction.granted import granted, reference_of, unaware
+from ptaudit.games.reconstruction.info import LABELS, ReconstructionGame
+from ptaudit.games.reconstruction.measure import Truth, measure
+from ptaudit.games.reconstruction.shown import draw, layers_of, shown, too_few
+from ptaudit.spec.catalog import JOINT
+from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.views import View
+from ptaudit.views.knowledge import Asked, Knowledge, Knows
+
+_CANDIDATES = 256
+"""Most records among which a rebuilt one is to be told, the targets among them."""
+
+
+class ReconstructionPlay(GamePlay[ReconstructionGame]):
+    """All layers that the view shares jointly, by every attack, with the view's defense known and unknown."""
+
+    def on_view(self, context: EpochContext, game: ReconstructionGame, view: View) -> list[Scores]:
+        """Scores on a view."""
+        sheet, session = ScoreSheet.of(context, game, view), context.session
+        scopes = [_scope(context, view)]
+        if why := _why_not(context, game, view):
+            return [sheet.scores(who, _lost(who.adversary, why), scopes) for who in asked(game, view)]
+        content = content_of(session.records)
+        reference, ready = reference_of(context, content), prepared(context, view)
+        batches = draw(context, view, game.records)
+        seen = shown(context, ready, batches)
+        aware = granted(context, game, ready, batches, reference)
+        every = content.targets(batches.inputs).cpu()
+        truth = Truth(
+            content,
+            reference.prior,
+            every[batches.index],
+            batches.targets.cpu()[batches.index],
+            _candidates(context, every[batches.index[:, 0]]),
+            game.threshold,
+        )
+        found = []
+        for who in asked(game, view):
+            known = aware if who.knowledge == "adaptive" else unaware(aware, batches, game)
+            estimates = _estimates(context, game, who.adversary, seen, known, truth)
+            found.append(sheet.scores(who, {name: [one] for name, one in estimates.items()}, scopes))
+        return found
+
+    def check(self, session: Session, game: ReconstructionGame) -> None:
+        """Refuses records of which nobody knows what their content is."""
+        content_of(session.records)
+
+    def inconclusive(self, session: Session, game: ReconstructionGame) -> Iterator[str]:
+        """Views that need more records."""
+        for view in session.views:
+            if why := too_few(len(session.members), view, game.records):
+                yield f"Game {game.title} on view {view.name} {why}."
+
+
+def asked(game: ReconstructionGame, view: View) -> list[Asked]:
+    """Who plays: every attack with the defense known, and where there is one every attack that takes it for none."""
+    ways: list[Knowledge] = ["adaptive"] if undefended(view) == view else ["adaptive", "static"]
+    knows: Knows = "batch_norm" if game.batch_norm else "none"
+    return [Asked(attack, way, knows) for way in ways for attack in game.attacks]
+
+
+def _scope(context: EpochContext, view: View) -> Scope:
+    return Scope(JOINT, -1, "joint", sum(layer.size for layer in layers_of(context, view)))
+
+
+def _why_not(context: EpochContext, game: ReconstructionGame, view: View) -> str:
+    """Why nothing can be said of a view; empty if something can."""
+    session = context.session
+    if not isinstance(session.records.inputs, Tensor):
+        return "inputs of several parts, which no attack rebuilds"
+    if not len(session.others):
+        return "there are no held-out records, from which the adversary would know what inputs look like"
+    if not layers_of(context, view):
+        return "no layer is shared"
+    if view.users > 1 and not view.linear:
+        return "the defended gradients of several users are summed, which no attack takes apart"
+    return too_few(len(session.members), view, game.records) or why_not_seen(context, view)
+
+
+def _estimates(
+    context: EpochContext,
+    game: ReconstructionGame,
+    name: str,
+    seen: SharedGradients,
+    known: Granted,
+    truth: Truth,
+) -> dict[str, Estimate]:
+    """The metrics of one attack; a budget that ran out is no measurement."""
+    attack = ATTACKS[name]
+    if why := attack.why_not(seen, known):
+        return _inconclusive(name, why, len(seen))
+    budget = Budget(game.budget.seconds, game.budget.iterations, game.budget.restarts)
+    generator = torch.Generator().manual_seed(context.seed)
+    found = attack.rebuild(seen, known, budget, generator, context.progress)
+    if found.ran_out:
+        return _inconclusive(name, _ran_out(found, game), len(seen))
+    return measure(truth, found, known.labels is None and known.space.classes is not None, context.seed)
+
+
+def _ran_out(found: Reconstruction, game: ReconstructionGame) -> str:
+    spent, budget = game.budget.seconds, game.budget
+    return (
+        f"the {spent:g} seconds of the budget were over after {found.iterations} of {budget.iterations} iterations; "
+        "give it more seconds or fewer records"
+    )
+
+
+def _lost(name: str, why: str) -> dict[str, Sequence[Estimate]]:
+    return {metric: [one] for metric, one in _inconclusive(name, why, 0).items()}
+
+
+def _inconclusive(name: str, why: str, n: int) -> dict[str, Estimate]:
+    """Of a game that could not be played: what the attack is about."""
+    metrics = (LABELS,) if name == "labels" else ("explained_variance", "identified")
+    return dict.fromkeys(metrics, inconclusive(why, n=n))
+
+
+def _candidates(context: EpochContext, targets: Tensor) -> Tensor:
+    """The targets, and further members, `(K, D)`."""
+    session = context.session
+    generator = torch.Generator().manual_seed(context.seed)
+    order = torch.randperm(len(session.members), generator=generator)[len(targets) : _CANDIDATES]
+    inputs, _ = session.batch(session.members[order.numpy()])
+    return torch.cat([targets, content_of(session.records).targets(inputs).cpu()])
+
+
+PLAY = ReconstructionPlay()
