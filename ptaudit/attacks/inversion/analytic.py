@@ -39,6 +39,9 @@ _PROVED_ALONE = 1e-4
 _MOST_ROWS = 1024
 """Rows that are looked at, those of the largest bias entries."""
 
+_CLEAR = 2.0
+"""Standard deviations by which the squares of bias entries stand out of noise before they are believed."""
+
 _AT_ONCE = 64
 """Candidates that are computed again together, the ones that most rows agree on first."""
 
@@ -143,8 +146,9 @@ class _Layer:
         spread, low, high = (x.to(record).expand(space.shape).flatten() for x in (space.std, space.low, space.high))
         total = float(sums.bias.square().sum())
         # Noise adds to the squares of the bias entries, by which the sum of rows was divided.
-        slope = max(total - len(sums.bias) * noise**2, 0.0)
-        if slope == 0.0:
+        units = len(sums.bias)
+        slope = total - units * noise**2
+        if slope <= _CLEAR * noise**2 * (2.0 * units) ** 0.5:
             return guess
         trust = spread.square() / (spread.square() + noise**2 / slope)
         return (guess + trust * (record * total / slope - guess)).clamp(low, high)
