@@ -51,7 +51,7 @@ def draw(
     """
     views, record, part, half = [], [], [], []
     for number, (members, times) in enumerate(zip(parts, per_target, strict=True)):
-        for side, (targets, fillers) in enumerate(_sides(members, view)):
+        for side, (targets, fillers) in enumerate(sides(members, view)):
             games = draw_games(len(targets), len(fillers), times, view, generator)
             views.append(torch.stack(records.games(targets, fillers, games, generator)).mean(0))
             record.append(targets[games.secret])
@@ -93,8 +93,8 @@ class Encoded:
         return replace(drawn, views=self.encode(drawn.views).float())
 
 
-def _sides(members: Tensor, view: View) -> Iterator[tuple[Tensor, Tensor]]:
-    """Targets and those that hide them: each half of a part with the other half."""
+def sides(members: Tensor, view: View) -> Iterator[tuple[Tensor, Tensor]]:
+    """Targets and those that hide them: each half of a part with the other half; alone, all of the part."""
     if view.others == 0:
         yield members, members
         return

@@ -25,6 +25,13 @@ OF_TOKENS: dict[str, str] = {
 }
 """Predictors of a record's secret, each a `Family`, whose usable information is measured."""
 
+OF_CONTENT: dict[str, str] = {
+    "linear": "ptaudit.attacks.content.linear:FAMILY",
+    "mlp": "ptaudit.attacks.content.mlp:FAMILY",
+    "conv": "ptaudit.attacks.content.conv:FAMILY",
+}
+"""Decoders of a record's content, each a `content.family.Family`."""
+
 
 def load(place: str) -> Any:
     """What stands at `module:attribute`."""

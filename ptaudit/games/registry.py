@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ptaudit.games.attribute.info import AttributeGame
 from ptaudit.games.canary.info import CanaryGame
+from ptaudit.games.content.info import ContentGame
 from ptaudit.games.distribution.info import DistributionGame
 from ptaudit.games.dynamics.info import DynamicsGame
 from ptaudit.games.identity.info import IdentityGame
@@ -30,5 +31,6 @@ GAMES.register(PropertyGame)
 GAMES.register(DistributionGame)
 GAMES.register(UserGame)
 GAMES.register(LocalisationGame)
+GAMES.register(ContentGame)
 GAMES.register(ReconstructionGame)
 GAMES.register(CanaryGame)

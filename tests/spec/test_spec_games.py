@@ -41,6 +41,8 @@ RIGHT = [
     ("{name: mutual-information, features: label, estimator: [ksg, infonce, smile], critic: joint, neighbours: 1}", "one", "smile"),
     ("usable-information", "noisy", "linear"),
     ("{name: usable-information, secret: attribute, attribute: b, family: [mlp, knn]}", "one", "knn"),
+    ("content", "noisy", "linear"),
+    ("{name: content, id: pictures, family: [conv, mlp]}", "one", "mlp"),
     ("uniqueness", "model", "leave-one-out"),
 ]  # fmt: skip
 
@@ -50,7 +52,7 @@ def test_a_game_survives_dump_fits_the_schema_and_can_be_gated(
     spec: Callable[..., Path], game: str, view: str, adversary: str
 ) -> None:
     name = yaml.safe_load(f"[{game}]")[0]
-    name = name if isinstance(name, str) else name["name"]
+    name = name if isinstance(name, str) else name.get("id", name["name"])
     metric = "top_share" if name == "uniqueness" else "bits"
     path = spec(game, f"metric: {name}.{metric}, view: {view}, adversary: {adversary}, max: 1")
     loaded, schema = load(path), json_schema()
@@ -75,6 +77,8 @@ WRONG = [
     ("{name: usable-information, attribute: a}", "", "`attribute` is not used by `secret: label`"),
     ("{name: usable-information, secret: attribute}", "", "does not say which attribute is secret (add attribute: one of a, b)"),
     ("{name: usable-information, secret: attribute, attribute: c}", "", "`c` is not among data.attributes"),
+    ("{name: content, family: tree}", "", "expected 'linear', 'mlp' or 'conv'"),
+    ("{name: content, family: [mlp, mlp]}", "", "family `mlp` is used twice"),
     ("{name: usable-information, family: tree}", "", "expected 'linear', 'mlp' or 'knn'"),
     ("usable-information, usable-information", "", "game `usable-information` is used twice"),
     ("{name: label, id: x}", "", "`id` is not used by game `label`"),

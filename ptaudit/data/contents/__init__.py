@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ptaudit.data.contents.base import Content, Prior
+from ptaudit.data.contents.base import Content, Parts, Prior
 from ptaudit.data.contents.picture import Picture
 from ptaudit.data.contents.table import Table, fields_of
 from ptaudit.data.contents.tokens import Tokens
@@ -16,7 +16,7 @@ from ptaudit.data.records import Records
 from ptaudit.errors import DataError
 from ptaudit.model_input import leaves, shapes
 
-__all__ = ["Content", "Picture", "Prior", "Table", "Tokens", "content_of"]
+__all__ = ["Content", "Parts", "Picture", "Prior", "Table", "Tokens", "content_of"]
 
 
 def content_of(records: Records) -> Content:

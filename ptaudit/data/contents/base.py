@@ -32,6 +32,25 @@ class Prior:
     guess: Array
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Which of a record's numbers are what.
+
+    Attributes:
+        numbers: places of real numbers, int64.
+        groups: places of each category, one of which is 1.
+        binary: places of numbers that are 0 or 1, whatever the others are, int64.
+    """
+
+    numbers: NDArray[np.int64]
+    groups: tuple[slice, ...]
+    binary: NDArray[np.int64]
+
+
+NONE: NDArray[np.int64] = np.zeros(0, np.int64)
+"""No places."""
+
+
 class Content(Protocol):
     """The content of the records of one data source, as D real numbers each."""
 
@@ -44,6 +63,14 @@ class Content(Protocol):
         """Numbers of one record (D)."""
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Their shape; of a picture channels, height and width."""
+
+    @property
+    def parts(self) -> Parts:
+        """Which of them are what."""
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """What `scores` tells of every record."""
 
@@ -52,6 +79,16 @@ class Content(Protocol):
 
     def prior(self, reference: Tensor) -> Prior:
         """What reference records `(R, D)` tell of any other."""
+
+    def answer(self, trial: Tensor, truth: Tensor, rebuilt: Tensor, prior: Prior) -> Tensor:
+        """What an adversary hands in who rebuilt `(n, D)` by least squares: it may know better than a mean.
+
+        Args:
+            trial: what it rebuilt of records that it knows, `(c, D)`.
+            truth: those records, `(c, D)`.
+            rebuilt: what it rebuilt of those that are asked for.
+            prior: what was known before.
+        """
 
     def scores(self, rebuilt: Tensor, true: Tensor, prior: Prior) -> dict[str, Array]:
         """How near rebuilt records come: of each metric a value for each record, `(n,)`, whose mean is the score.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ptaudit.data.contents.base import Array, Prior, explained, flat, moments
+from ptaudit.data.contents.base import NONE, Array, Parts, Prior, explained, flat, moments
 from ptaudit.model_input import Inputs, leaves
 from ptaudit.stats.fidelity import psnr, ssim
 
@@ -39,6 +39,11 @@ class Picture:
         """See `Content`."""
         return int(np.prod(self.shape))
 
+    @property
+    def parts(self) -> Parts:
+        """See `Content`."""
+        return Parts(np.arange(self.width), (), NONE)
+
     def targets(self, inputs: Inputs) -> Tensor:
         """See `Content`."""
         return leaves(inputs)[0].float().flatten(1)
@@ -47,6 +52,10 @@ class Picture:
         """See `Content`."""
         mean, spread = moments(reference)
         return Prior(mean, spread, mean)
+
+    def answer(self, trial: Tensor, truth: Tensor, rebuilt: Tensor, prior: Prior) -> Tensor:
+        """See `Content`: as it was rebuilt."""
+        return rebuilt
 
     def scores(self, rebuilt: Tensor, true: Tensor, prior: Prior) -> dict[str, Array]:
         """See `Content`; `psnr_db` and `ssim` as they are and over those of the mean picture."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptaudit.data.contents.base import Array, Prior, explained, flat, moments
+from ptaudit.data.contents.base import Array, Parts, Prior, explained, flat, moments
 from ptaudit.data.preprocess import LevelCode
 from ptaudit.data.records import Records
 from ptaudit.model_input import Inputs, leaves
@@ -53,6 +54,19 @@ class Table:
         """See `Content`."""
         return int(self.fields[-1].places.stop)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See `Content`."""
+        return (self.width,)
+
+    @property
+    def parts(self) -> Parts:
+        """See `Content`."""
+        numbers = [f.places.start for f in self.fields if f.number]
+        groups = [f.places for f in self.fields if not f.number and f.complete]
+        loose = [place for f in self.fields if not f.complete for place in range(f.places.start, f.places.stop)]
+        return Parts(np.array(numbers, np.int64), tuple(groups), np.array(loose, np.int64))
+
     def targets(self, inputs: Inputs) -> Tensor:
         """See `Content`."""
         return leaves(inputs)[0].float().flatten(1)
@@ -74,6 +88,16 @@ class Table:
     def recovered(self, rebuilt: Tensor, true: Tensor, prior: Prior) -> Array:
         """Which fields are recovered, 1 or 0, `(n, fields)`: the same category, or a number within the tolerance."""
         return self._recovered(flat(rebuilt), flat(true), prior)
+
+    def answer(self, trial: Tensor, truth: Tensor, rebuilt: Tensor, prior: Prior) -> Tensor:
+        """See `Content`: every field as it was rebuilt, or the guess where that is recovered more often."""
+        known, found = flat(truth), flat(rebuilt).copy()
+        right = self._recovered(flat(trial), known, prior).mean(0)
+        guessed = self._recovered(np.broadcast_to(prior.guess, known.shape), known, prior).mean(0)
+        for column, better in zip(self.fields, right > guessed):
+            if not better:
+                found[:, column.places] = prior.guess[column.places]
+        return torch.from_numpy(found)
 
     def scores(self, rebuilt: Tensor, true: Tensor, prior: Prior) -> dict[str, Array]:
         """See `Content`; `fields` is the share of a record's fields that are recovered."""

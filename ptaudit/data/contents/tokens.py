@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptaudit.data.contents.base import Array, Prior, explained, flat, moments
+from ptaudit.data.contents.base import NONE, Array, Parts, Prior, explained, flat, moments
 from ptaudit.model_input import Inputs, leaves
 
 
@@ -36,6 +36,16 @@ class Tokens:
         """See `Content`."""
         return len(self.ids)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See `Content`."""
+        return (self.width,)
+
+    @property
+    def parts(self) -> Parts:
+        """See `Content`."""
+        return Parts(NONE, (), np.arange(self.width))
+
     def targets(self, inputs: Inputs) -> Tensor:
         """See `Content`; 1 for every token of the source that occurs where the mask says that one is real."""
         return self.present(*sequences(inputs))
@@ -52,6 +62,10 @@ class Tokens:
         """See `Content`."""
         mean, spread = moments(reference)
         return Prior(mean, spread, mean)
+
+    def answer(self, trial: Tensor, truth: Tensor, rebuilt: Tensor, prior: Prior) -> Tensor:
+        """See `Content`: as it was rebuilt."""
+        return rebuilt
 
     def scores(self, rebuilt: Tensor, true: Tensor, prior: Prior) -> dict[str, Array]:
         """See `Content`; `tokens` is the share of a record's k different tokens among the k that are rated highest.

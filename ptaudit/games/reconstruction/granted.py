@@ -60,7 +60,8 @@ def _reference(context: EpochContext, content: Content) -> Reference:
     sides = (0, 2, 3) if content.kind == "picture" else (0,)
     mean, std = inputs.mean(sides, keepdim=True)[0], inputs.std(sides, keepdim=True)[0].clamp_min(1e-3)
     low, high = inputs.amin(sides, keepdim=True)[0], inputs.amax(sides, keepdim=True)[0]
-    space = InputSpace(tuple(inputs.shape[1:]), content.kind, low, high, mean, std, session.records.classes)
+    shape, classes = tuple(inputs.shape[1:]), session.records.classes
+    space = InputSpace(shape, content.kind, low, high, mean, std, classes, content.parts.groups)
     return Reference(prior, space, inputs.mean(0))
 
 

@@ -1,0 +1,77 @@
+"""How much of a record's content can a family of decoders rebuild from the gradient of its batch?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ptaudit.attacks.content.features import LayerForm
+from ptaudit.context.epoch_context import EpochContext
+from ptaudit.context.memo import Key
+from ptaudit.context.observations import observation
+from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
+from ptaudit.data.contents import Content, content_of
+from ptaudit.errors import SpecError
+from ptaudit.games.content.info import ContentGame
+from ptaudit.games.content.measure import Played, measure
+from ptaudit.games.game_play import GamePlay
+from ptaudit.games.identity.measure import noise_ceiling
+from ptaudit.views import View
+
+CONTENT: Key[Content] = Key("what the records hold")
+
+
+class ContentPlay(GamePlay[ContentGame]):
+    """All layers jointly and each, by every family."""
+
+    def on_view(self, context: EpochContext, game: ContentGame, view: View) -> list[Scores]:
+        """Scores on a view."""
+        sheet = ScoreSheet.of(context, game, view)
+        if why := sheet.why_not():
+            return sheet.lost(game.family, why)
+        content = _content(context.session)
+        targets = content.targets(context.session.batch(context.session.members)[0])
+        most = [noise_ceiling(view, scope.parameters) for scope in sheet.scopes]
+        seen = observation(context, view, sheet.places)
+        played = Played(seen, view, _forms(context, sheet.places), targets, content, most)
+        found = measure(played, game.family, context.seed)
+        told = ("bits", *content.metrics)
+        scores = [sheet.scores(family, found[family]) for family in game.family]
+        return scores + sheet.not_captured(game.family, told)
+
+    def check(self, session: Session, game: ContentGame) -> None:
+        """Refuses records of which nobody knows the content, decoders that are for others, and gates that match no
+        row."""
+        content = _content(session)
+        if "conv" in game.family and content.kind != "picture":
+            raise SpecError(
+                f"the family `conv` of `{game.title}` rebuilds pictures, and the records are {content.kind}",
+                where="audit.games",
+                remedy="leave it out: `linear` and `mlp` rebuild any record",
+            )
+        told = ("bits", *content.metrics)
+        for gate in session.spec.gates:
+            if gate.game == game.title and gate.measure not in told:
+                raise SpecError(
+                    f"`{game.title}` does not report `{gate.measure}` of records that are {content.kind}",
+                    where=f"gate {gate.id}",
+                    remedy=f"it reports {', '.join(told)}",
+                )
+
+
+def _content(session: Session) -> Content:
+    return session.memo.once(CONTENT, (), lambda: content_of(session.records))
+
+
+def _forms(context: EpochContext, places: Sequence[int]) -> list[LayerForm]:
+    """What is known of each layer's matrices."""
+    owners = {layer.name: layer for layer in context.reader.source.layers}
+    found = []
+    for place in places:
+        matrices, owner = context.gradients[place], owners[context.inside.layers[place].name]
+        whole = bool(matrices) and all(one.whole for one in matrices)
+        found.append(LayerForm(whole, "bias" in owner.parameters))
+    return found
+
+
+PLAY = ContentPlay()
