@@ -15,6 +15,7 @@ from ptaudit.context.session import Session
 from ptaudit.errors import RunFolderError
 from ptaudit.escape import from_csv
 from ptaudit.files import write_whole
+from ptaudit.tables.folder import REBUILT
 from ptaudit.tables.formats import csv_text
 from ptaudit.tables.samples import SAMPLES
 
@@ -34,10 +35,17 @@ class Samples:
         self._names = [session.name_of(record) for record in session.members.tolist()]
         self._rows: dict[int, list[tuple[object, ...]]] = {}
 
-    def add(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
-        """Keep one score of every audited member, `(N,)`."""
+    def add(
+        self, epoch: int, layer: str, game: str, metric: str, values: Tensor, members: Tensor | None = None
+    ) -> None:
+        """Keep one score of every audited member, `(N,)`, or of those at some places."""
+        names = self._names if members is None else [self._names[place] for place in members.tolist()]
         rows = self._rows.setdefault(epoch, [])
-        rows += [(epoch, name, layer, game, metric, value) for name, value in zip(self._names, values.tolist())]
+        rows += [(epoch, name, layer, game, metric, value) for name, value in zip(names, values.tolist())]
+
+    def picture(self, epoch: int, name: str, png: bytes) -> None:
+        """Keep a picture of records, at once; one that is there of a run that was killed is written again."""
+        write_whole(self._folder / REBUILT / f"epoch-{epoch}-{name}.png", png)
 
     def confirm(self, epochs: Sequence[int]) -> None:
         """Find the scores of epochs that were audited before.
@@ -55,7 +63,7 @@ class Samples:
 
 
 def publish(seeds: Sequence[tuple[int, Path, Sequence[int]]], target: Path) -> None:
-    """Join the epochs of all seeds in `samples.csv` of the run folder, with the seed in front.
+    """Join the epochs of all seeds in `samples.csv` of the run folder, with the seed in front; and their pictures.
 
     Args:
         seeds: each with its folder, and its epochs: one that diverged has fewer.
@@ -72,6 +80,8 @@ def publish(seeds: Sequence[tuple[int, Path, Sequence[int]]], target: Path) -> N
                 raise _not_kept(f"epoch {epoch}", target)
             with path.open(encoding="utf-8", newline="") as file:
                 rows += [[str(seed), *map(from_csv, row)] for row in list(csv.reader(file))[1:]]
+        for picture in sorted((folder / REBUILT).glob("*.png")):
+            write_whole(target / REBUILT / f"seed-{seed}-{picture.name}", picture.read_bytes())
     write_whole(target / SAMPLES, csv_text(("seed", *COLUMNS), rows))
 
 

@@ -65,8 +65,13 @@ class RecordsAtEpoch:
 class ScoreSink(Protocol):
     """Where scores of single records go."""
 
-    def add(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
-        """Keep one score of every audited member, `(N,)`."""
+    def add(
+        self, epoch: int, layer: str, game: str, metric: str, values: Tensor, members: Tensor | None = None
+    ) -> None:
+        """Keep one score of every audited member, `(N,)`, or of those at some places."""
+
+    def picture(self, epoch: int, name: str, png: bytes) -> None:
+        """Keep a picture of records."""
 
 
 @dataclass(frozen=True)

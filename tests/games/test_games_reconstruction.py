@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from audit_case import write_spec
+from PIL import Image
 
 import ptaudit
 from ptaudit.attacks.inversion.messages import Reconstruction
@@ -25,6 +25,7 @@ from ptaudit.games.reconstruction.measure import Truth, measure
 from ptaudit.games.reconstruction.shown import draw, shown, too_few
 from ptaudit.spec.load import load
 from ptaudit.stats.fidelity import MOST_PSNR
+from ptaudit.tables.samples import read_samples
 from ptaudit.views import View
 from ptaudit.views.view import Update
 
@@ -56,7 +57,8 @@ def rows(found, **wanted):
 
 def test_records_are_rebuilt_exactly_and_noise_hides_them(tmp_path):
     gate = {"id": "told", "metric": "reconstruction.identified", "view": "record", "max": 0.2}
-    found = ptaudit.audit(write_spec(tmp_path, **QUICK, gates=[gate]), out=tmp_path / "run")
+    spec, out = write_spec(tmp_path, **QUICK, gates=[gate]), tmp_path / "run"
+    found = ptaudit.audit(spec, out=out, keep_records=True)
     exact = rows(found, view="record", adversary="analytic")
     assert exact.value["explained_variance"] == pytest.approx(1.0)
     assert exact.value["psnr_db"] == pytest.approx(MOST_PSNR)
@@ -76,6 +78,18 @@ def test_records_are_rebuilt_exactly_and_noise_hides_them(tmp_path):
     assert rows(found, view="prune", adversary="analytic", knowledge="static").value["identified"] > 0.5
     assert found.run.gates[0].outcome == "fail"
     assert "sees the gradient of one batch" in " ".join(found.run.manifest["threat_model"])
+    kept = read_samples(out)
+    assert set(kept.metric) == {f"{view['name']}/analytic/ssim" for view in VIEWS}
+    assert kept[kept.metric == "record/analytic/ssim"].value.min() == pytest.approx(1.0)
+    assert kept.groupby("metric").record.nunique().eq(8).all()
+    names = [f"seed-0-epoch-1-reconstruction-{view['name']}-analytic.png" for view in VIEWS]
+    assert sorted(path.name for path in (out / "rebuilt").iterdir()) == sorted(names)
+    assert set(found.run.manifest["files"]) >= {f"rebuilt/{name}" for name in names}
+    picture = np.asarray(Image.open(out / "rebuilt" / names[0]))
+    width = picture.shape[1] // 3
+    true, rebuilt, prior = (picture[:, i * width : (i + 1) * width].astype(int) for i in range(3))
+    assert np.abs(true - rebuilt).max() <= 1
+    assert np.abs(true - prior).max() > 50
 
 
 def test_a_budget_that_runs_out_and_an_attack_that_does_not_apply_are_inconclusive(tmp_path):
@@ -168,7 +182,7 @@ def test_exact_records_in_any_order_are_at_the_ceiling_and_others_at_the_null():
     assert found["identified"].value == found["labels_found"].value == found["rebuilt"].value == 1.0
     other = measure(known, said(known, known.records.roll(3, 0)), False, 0)
     assert "labels_found" not in other
-    assert other["identified"].value == 0.0
+    assert other["identified"].value < 0.4
     assert other["explained_variance"].value < 0.0
     prior = measure(known, said(known, torch.from_numpy(known.prior.mean).float().expand_as(known.records)), True, 0)
     assert prior["psnr_gain_db"].value == pytest.approx(0.0, abs=1e-3)
@@ -238,7 +252,5 @@ def test_check_foretells_what_it_takes(tmp_path):
     game = {"name": "reconstruction", "attacks": ["dlg", "inverting-gradients"], "budget": {"iterations": 150}}
     path = write_spec(tmp_path, **{**QUICK, "audit__games": [game], "audit__views": views})
     report = check(path)
-    found = ptaudit.audit(path, out=tmp_path / "run")
-    took = found.run.timings["games"] if hasattr(found.run, "timings") else None
-    timings = pd.read_json(tmp_path / "run" / "timings.json", typ="series") if took is None else {"games": took}
-    assert timings["games"] / 2 < report.estimate_seconds["games"] < 2 * timings["games"]
+    took = ptaudit.audit(path, out=tmp_path / "run").run.timings["games"]
+    assert took / 2 < report.estimate_seconds["games"] < 2 * took

@@ -50,6 +50,13 @@ class Truth:
     threshold: float
 
 
+def target_of(truth: Truth, rebuilt: Reconstruction) -> Tensor:
+    """What an attack says of each target itself, `(B, D)`."""
+    assert isinstance(rebuilt.records, Tensor)
+    flat = truth.content.targets(rebuilt.records.flatten(0, 1))
+    return _matched(truth, flat, torch.arange(len(truth.records)))
+
+
 def measure(truth: Truth, rebuilt: Reconstruction, labels_found: bool, seed: int) -> dict[str, Estimate]:
     """The metrics of what an attack says of B targets.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,9 +17,10 @@ from ptaudit.context.session import Session
 from ptaudit.data.contents import content_of
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.reconstruction.granted import granted, reference_of, unaware
-from ptaudit.games.reconstruction.info import LABELS, ReconstructionGame
-from ptaudit.games.reconstruction.measure import Truth, measure
-from ptaudit.games.reconstruction.shown import draw, layers_of, shown, too_few
+from ptaudit.games.reconstruction.info import LABELS, WORST, ReconstructionGame
+from ptaudit.games.reconstruction.measure import Truth, measure, target_of
+from ptaudit.games.reconstruction.pictures import side_by_side
+from ptaudit.games.reconstruction.shown import TargetBatches, draw, layers_of, shown, too_few
 from ptaudit.spec.catalog import JOINT
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views import View
@@ -53,8 +55,13 @@ class ReconstructionPlay(GamePlay[ReconstructionGame]):
         )
         found = []
         for who in asked(game, view):
-            known = aware if who.knowledge == "adaptive" else unaware(aware, batches, game)
-            estimates = _estimates(context, game, who.adversary, seen, known, truth)
+            told = seen, aware
+            if who.knowledge == "static":
+                told = replace(seen, noise_std=0.0), unaware(aware, batches, game)
+            said = _rebuilt(context, game, who.adversary, *told)
+            estimates = _estimates(said, who, told[1], truth, context.seed)
+            if who.knowledge == "adaptive" and isinstance(said, Reconstruction):
+                _keep(sheet, who.adversary, said, truth, batches)
             found.append(sheet.scores(who, {name: [one] for name, one in estimates.items()}, scopes))
         return found
 
@@ -94,24 +101,39 @@ def _why_not(context: EpochContext, game: ReconstructionGame, view: View) -> str
     return too_few(len(session.members), view, game.records) or why_not_seen(context, view)
 
 
-def _estimates(
-    context: EpochContext,
-    game: ReconstructionGame,
-    name: str,
-    seen: SharedGradients,
-    known: Granted,
-    truth: Truth,
-) -> dict[str, Estimate]:
-    """The metrics of one attack; a budget that ran out is no measurement."""
+def _rebuilt(
+    context: EpochContext, game: ReconstructionGame, name: str, seen: SharedGradients, known: Granted
+) -> Reconstruction | str:
+    """What an attack says; or why it says nothing: a budget that ran out is no measurement."""
     attack = ATTACKS[name]
     if why := attack.why_not(seen, known):
-        return _inconclusive(name, why, len(seen))
+        return why
     budget = Budget(game.budget.seconds, game.budget.iterations, game.budget.restarts)
     generator = torch.Generator().manual_seed(context.seed)
     found = attack.rebuild(seen, known, budget, generator, context.progress)
-    if found.ran_out:
-        return _inconclusive(name, _ran_out(found, game), len(seen))
-    return measure(truth, found, known.labels is None and known.space.classes is not None, context.seed)
+    return _ran_out(found, game) if found.ran_out else found
+
+
+def _estimates(said: Reconstruction | str, who: Asked, known: Granted, truth: Truth, seed: int) -> dict[str, Estimate]:
+    """The metrics of one attack."""
+    if isinstance(said, str):
+        return _inconclusive(who.adversary, said, len(truth.records))
+    return measure(truth, said, known.labels is None and known.space.classes is not None, seed)
+
+
+def _keep(sheet: ScoreSheet, attack: str, said: Reconstruction, truth: Truth, batches: TargetBatches) -> None:
+    """Scores of single records, and pictures of them beside what was rebuilt; only where these are asked for."""
+    context, sink = sheet.context, sheet.context.samples
+    if sink is None or said.records is None:
+        return
+    name, kind = f"{sheet.name}/{attack}", truth.content.kind
+    rebuilt, own = target_of(truth, said), truth.records[:, 0]
+    values = torch.from_numpy(truth.content.scores(rebuilt, own, truth.prior)[WORST[kind]])
+    sink.add(context.epoch, JOINT, sheet.game.title, f"{name}/{WORST[kind]}", values, batches.members)
+    if kind == "picture":
+        reference, shape = reference_of(context, truth.content), truth.content.shape
+        sheet_of = side_by_side(own.view(-1, *shape), rebuilt.view(-1, *shape), reference.mean, reference.space)
+        sink.picture(context.epoch, f"{sheet.game.title}-{sheet.name}-{attack}", sheet_of)
 
 
 def _ran_out(found: Reconstruction, game: ReconstructionGame) -> str:

@@ -26,11 +26,13 @@ class TargetBatches:
         inputs: all records that occur.
         targets: their targets.
         index: places of the R records of each target, itself first, `(B, R)`.
+        members: places of the targets among the audited members, `(B,)`.
     """
 
     inputs: Inputs
     targets: Tensor
     index: Tensor
+    members: Tensor
 
 
 def draw(context: EpochContext, view: View, count: int) -> TargetBatches:
@@ -44,7 +46,8 @@ def draw(context: EpochContext, view: View, count: int) -> TargetBatches:
     beside = count + draw_others(len(order) - count, count, others, generator)
     index = torch.cat([torch.arange(count)[:, None], beside], 1)
     used, places = torch.unique(index, return_inverse=True)
-    return TargetBatches(*context.session.batch(context.session.members[order[used].numpy()]), places)
+    inputs, targets = context.session.batch(context.session.members[order[used].numpy()])
+    return TargetBatches(inputs, targets, places, order[:count])
 
 
 def too_few(n: int, view: View, count: int) -> str:

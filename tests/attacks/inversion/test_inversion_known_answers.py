@@ -79,10 +79,10 @@ def test_analytic_needs_a_layer_that_is_given_the_record():
 
 
 def test_dlg_rebuilds_a_picture_of_28_pixels_and_its_label():
-    x, y, model = pictures(1, 28)[None], torch.tensor([[3]]), sigmoid_lenet(28)
-    found = rebuilt("dlg", seen_of(model, x, y), granted(model, pictures(64, 28, seed=9)), iterations=200)
+    x, y, model = pictures(1, 28)[None], torch.tensor([[1]]), sigmoid_lenet(28)
+    found = rebuilt("dlg", seen_of(model, x, y), granted(model, pictures(64, 28, seed=9)), iterations=150)
     assert psnr(found.records, x).item() > 30.0
-    assert found.labels.item() == 3
+    assert found.labels.item() == 1
     assert found.objective.item() < 1e-4
 
 
