@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_records_are_rebuilt_exactly_and_noise_hides_them(tmp_path):
     known, unknown = (rows(found, view="dp", adversary="analytic", knowledge=k) for k in ("adaptive", "static"))
     assert known.value["explained_variance"] > unknown.value["explained_variance"]
     assert rows(found, view="prune", adversary="analytic", knowledge="static").value["identified"] > 0.5
-    assert found.run.gates[0].outcome == "fail"
+    assert found.run.verdicts[0].outcome == "fail"
     assert "sees the gradient of one batch" in " ".join(found.run.manifest["threat_model"])
     kept = read_samples(out)
     assert set(kept.metric) == {f"{view['name']}/analytic/ssim" for view in VIEWS}
@@ -84,7 +85,7 @@ def test_records_are_rebuilt_exactly_and_noise_hides_them(tmp_path):
     assert kept.groupby("metric").record.nunique().eq(8).all()
     names = [f"seed-0-epoch-1-reconstruction-{view['name']}-analytic.png" for view in VIEWS]
     assert sorted(path.name for path in (out / "rebuilt").iterdir()) == sorted(names)
-    assert set(found.run.manifest["files"]) >= {f"rebuilt/{name}" for name in names}
+    assert set(json.loads((out / "manifest.json").read_text())["files"]) >= {f"rebuilt/{name}" for name in names}
     picture = np.asarray(Image.open(out / "rebuilt" / names[0]))
     width = picture.shape[1] // 3
     true, rebuilt, prior = (picture[:, i * width : (i + 1) * width].astype(int) for i in range(3))

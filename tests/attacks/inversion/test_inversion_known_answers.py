@@ -87,7 +87,7 @@ def test_dlg_rebuilds_a_picture_of_28_pixels_and_its_label():
 
 
 def test_dlg_rebuilds_from_an_update_and_from_the_gradient_of_some_layers():
-    x, y, model = pictures(2)[:, None], classes(2)[:, None], sigmoid_lenet()
+    x, y, model = pictures(1)[:, None], classes(1)[:, None], sigmoid_lenet()
     seen = shared([[update(model, a, b, 3, 0.05)] for a, b in zip(x, y)], 1, update=Update(3, 0.05))
     assert psnr(rebuilt("dlg", seen, granted(model, LIKE), iterations=150).records, x).min() > 30.0
     whole = seen_of(model, x, y)
@@ -97,13 +97,14 @@ def test_dlg_rebuilds_from_an_update_and_from_the_gradient_of_some_layers():
 
 @pytest.mark.parametrize("name", ["inverting-gradients", "grad-inversion"])
 def test_searches_beat_the_prior_and_not_on_the_gradient_of_another_record(name):
-    x, y, model = pictures(6)[:, None], classes(6)[:, None], sigmoid_lenet()
-    found = rebuilt(name, seen_of(model, x, y), granted(model, LIKE), iterations=250, restarts=2)
+    x, y, model = pictures(4)[:, None], classes(4)[:, None], sigmoid_lenet()
+    found = rebuilt(name, seen_of(model, x, y), granted(model, LIKE), iterations=200, restarts=2)
     assert torch.equal(found.labels, y)
     gain = psnr(found.records, x) - prior_psnr(x)
     assert gain.min() > 2.0
-    shuffled = psnr(found.records.roll(1, 0), x) - prior_psnr(x)
-    assert shuffled.mean() < 0.0
+    of_prior = (LIKE.mean(0) - x).square().mean()
+    for shift in (1, 2, 3):
+        assert (found.records.roll(shift, 0) - x).square().mean() > of_prior
 
 
 def test_restarts_are_searches_of_the_same_target_and_the_best_one_is_kept():
@@ -115,8 +116,8 @@ def test_restarts_are_searches_of_the_same_target_and_the_best_one_is_kept():
 
 
 def test_a_batch_is_rebuilt_by_search():
-    x, y, model = pictures(4)[None], torch.tensor([[0, 1, 2, 3]]), sigmoid_lenet()
-    found = rebuilt("dlg", seen_of(model, x, y), granted(model, LIKE, labels=y), iterations=400)
+    x, y, model = pictures(2)[None], torch.tensor([[0, 1]]), sigmoid_lenet()
+    found = rebuilt("dlg", seen_of(model, x, y), granted(model, LIKE, labels=y), iterations=150)
     assert (psnr(found.records, x) - prior_psnr(x)).mean() > 5.0
 
 

@@ -85,7 +85,7 @@ def rosenbrock(points):
 
 def test_lbfgs_solves_problems_side_by_side_as_it_does_each_alone():
     generator = torch.Generator().manual_seed(0)
-    start, scale = torch.randn(6, 2, generator=generator).double(), 10.0 ** torch.arange(-3, 3).double()
+    start, scale = torch.randn(3, 2, generator=generator).double(), torch.tensor([1e-3, 1.0, 100.0]).double()
 
     def solve(some):
         def evaluate(problems, points):
@@ -93,15 +93,15 @@ def test_lbfgs_solves_problems_side_by_side_as_it_does_each_alone():
             value = scale[some][problems] * rosenbrock(free)
             return value.detach(), torch.autograd.grad(value.sum(), free)[0]
 
-        with Clock(Budget(), Silent(), "", 200) as clock:
-            return minimise(evaluate, start[some], 200, clock)
+        with Clock(Budget(), Silent(), "", 80) as clock:
+            return minimise(evaluate, start[some], 80, clock)
 
-    points, values = solve(torch.arange(6))
-    assert torch.allclose(points, torch.ones(6, 2).double(), atol=1e-4)
-    for i in range(6):
+    points, values = solve(torch.arange(3))
+    assert torch.allclose(points, torch.ones(3, 2).double(), atol=1e-4)
+    for i in range(3):
         alone, value = solve(torch.tensor([i]))
         assert torch.allclose(alone[0], points[i], atol=1e-5)
-        assert value[0] == pytest.approx(values[i], abs=1e-6)
+        assert float(value) == pytest.approx(float(values[i]), abs=1e-6)
 
 
 def test_lbfgs_leaves_what_is_no_number_where_it_is():
