@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
+from ptaudit.attacks.inversion.places import typical
 from ptaudit.attacks.inversion.simulation import Simulation
+from ptaudit.errors import ModelError, in_one_line
+from ptaudit.gradients.agreement import ERRORS
 from ptaudit.progress import Progress
 
 _CELLS = 1 << 22
@@ -66,8 +69,13 @@ class Matching:
     def of(
         cls, seen: SharedGradients, granted: Granted, restarts: int, distance: Distance, labels: Tensor | None
     ) -> Matching:
-        """Without a penalty."""
+        """Without a penalty.
+
+        Raises:
+            ModelError: an operation of the model has no second derivative.
+        """
         simulation = Simulation(seen, granted)
+        _check_twice(simulation, seen, granted)
         return cls(simulation, simulation.seen(seen), granted, restarts, distance, labels)
 
     def __len__(self) -> int:
@@ -111,6 +119,21 @@ class Matching:
         space, device = self.granted.space, self.seen.device
         shapes = [space.shape] if self.labels is not None else [space.shape, (space.classes or 0,)]
         return [torch.randn(len(self), records, *shape, generator=generator).to(device) for shape in shapes]
+
+
+def _check_twice(simulation: Simulation, seen: SharedGradients, granted: Granted) -> None:
+    """Refuses a model whose gradient cannot be differentiated by its inputs."""
+    x = typical(granted.space, seen.records, granted.device)[None].requires_grad_()
+    if granted.labels is None:
+        y = torch.zeros(1, seen.records, dtype=torch.long, device=granted.device)
+    else:
+        y = granted.labels[:1]
+    try:
+        torch.autograd.grad(simulation(x, y).square().sum(), x)
+    except torch.OutOfMemoryError:
+        raise
+    except ERRORS as error:
+        raise ModelError(f"no second derivative: {in_one_line(error)}") from error
 
 
 class Clock:

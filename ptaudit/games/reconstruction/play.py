@@ -15,6 +15,7 @@ from ptaudit.context.observations import prepared, undefended, why_not_seen
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.data.contents import content_of
+from ptaudit.errors import ModelError
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.reconstruction.granted import granted, reference_of, unaware
 from ptaudit.games.reconstruction.info import LABELS, WORST, ReconstructionGame
@@ -96,6 +97,8 @@ def _why_not(context: EpochContext, game: ReconstructionGame, view: View) -> str
         return "there are no held-out records, from which the adversary would know what inputs look like"
     if not layers_of(context, view):
         return "no layer is shared"
+    if any(parameter.is_complex() for parameter in context.model.parameters()):
+        return "complex weights, of which no attack simulates the gradient"
     if view.users > 1 and not view.linear:
         return "the defended gradients of several users are summed, which no attack takes apart"
     return too_few(len(session.members), view, game.records) or why_not_seen(context, view)
@@ -110,7 +113,10 @@ def _rebuilt(
         return why
     budget = Budget(game.budget.seconds, game.budget.iterations, game.budget.restarts)
     generator = torch.Generator().manual_seed(context.seed)
-    found = attack.rebuild(seen, known, budget, generator, context.progress)
+    try:
+        found = attack.rebuild(seen, known, budget, generator, context.progress)
+    except ModelError as error:
+        return error.what
     return _ran_out(found, game) if found.ran_out else found
 
 

@@ -9,10 +9,11 @@ from ptaudit.attacks.inversion.batch_norm import mismatch, statistics
 from ptaudit.attacks.inversion.grad_inversion import _shifted
 from ptaudit.attacks.inversion.inverting_gradients import steps, total_variation
 from ptaudit.attacks.inversion.lbfgs import minimise
-from ptaudit.attacks.inversion.matching import Clock, cosine, squared
+from ptaudit.attacks.inversion.matching import Clock, Matching, cosine, squared
 from ptaudit.attacks.inversion.messages import Budget, SharedGradients
 from ptaudit.attacks.inversion.simulation import Simulation
 from ptaudit.defenses import PruneDefense, SignDefense
+from ptaudit.errors import ModelError
 from ptaudit.progress import Silent
 from ptaudit.views.view import Update
 
@@ -144,3 +145,31 @@ def test_pictures_are_moved_to_where_they_fit():
 
 def test_the_rate_falls_to_a_tenth_three_times():
     assert [round(steps(share), 6) for share in (0.0, 0.374, 0.375, 0.63, 0.99)] == [1.0, 1.0, 0.1, 0.01, 0.001]
+
+
+class Once(torch.autograd.Function):
+    """Doubles, and its way back cannot be gone again."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2.0 * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, slope):
+        return 2.0 * slope
+
+
+class Doubled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = dense()
+
+    def forward(self, x):
+        return Once.apply(self.inner(x))
+
+
+def test_a_model_without_second_derivatives_is_refused():
+    seen = like(Doubled(), m=1)
+    with pytest.raises(ModelError, match="no second derivative"):
+        Matching.of(seen, granted(Doubled(), LIKE), 1, cosine, None)
