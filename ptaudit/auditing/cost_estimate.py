@@ -39,9 +39,6 @@ FEW, SOME = 2, 6
 SECONDS = 8.0
 """Of a processor on playing, after which only games are played that have not been played at all."""
 
-BATCHES = 6000
-"""Batches that a game looks at: where a view does not add up, their gradients are taken one by one."""
-
 _PER_COORDINATE = 3
 
 
@@ -140,11 +137,9 @@ def _needs_other_model(probe: CostProbe, kind: GameOnView) -> bool:
 
 def _looking(kind: GameOnView, probe: CostProbe) -> float:
     """Seconds of taking the gradients of batches, where a view does not add up."""
-    return (
-        0.0
-        if kind.view.linear or kind.game.is_of_noise
-        else kind.players * BATCHES * kind.view.records * probe.read_seconds
-    )
+    if kind.view.linear or kind.game.is_of_noise:
+        return 0.0
+    return kind.players * kind.game.batches * kind.view.records * probe.read_seconds
 
 
 def _kind_seconds(probe: CostProbe, kind: GameOnView) -> float:
@@ -174,9 +169,10 @@ def _played(probe: CostProbe, kind: GameOnView, layers: int) -> float:
     for game, growth in _alone(kind.game, view):
         if game.needs_encoder:
             seconds += _encoder_seconds(context, kind, view)
-        some, times = play_of(game).sample(kind.session, game)
-        seconds += once(partial(run_game, context, some, view))[1] * times * more**growth
-    return seconds * kind.view.records / view.records
+        for trial, times in game.trials():
+            some, scale = play_of(trial).sample(kind.session, trial)
+            seconds += times * scale * once(partial(run_game, context, some, view))[1] * more**growth
+    return max(0.0, seconds) * kind.view.records / view.records
 
 
 def _encoder_seconds(context: EpochContext, kind: GameOnView, view: View) -> float:

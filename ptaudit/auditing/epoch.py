@@ -108,6 +108,7 @@ class EpochAudit:
             before=snapshot.before,
             encoders=self.encoders,
             samples=self.samples,
+            progress=self.progress,
             course=[self.course[epoch] for epoch in sorted(self.course)],
         )
 

@@ -16,6 +16,7 @@ from ptaudit.context.session import Session
 from ptaudit.errors import RunFolderError
 from ptaudit.escape import from_csv
 from ptaudit.files import write_whole
+from ptaudit.tables.folder import REBUILT
 from ptaudit.tables.formats import csv_text
 from ptaudit.tables.samples import COLUMNS, SAMPLES
 
@@ -37,9 +38,12 @@ class Samples:
         )
         self._rows: dict[int, list[tuple[object, ...]]] = {}
 
-    def add(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
-        """Keep one score of every audited member, `(N,)`."""
-        self._add(self._members, epoch, (layer, game, metric), values)
+    def add(
+        self, epoch: int, layer: str, game: str, metric: str, values: Tensor, members: Tensor | None = None
+    ) -> None:
+        """Keep one score of every audited member, `(N,)`, or of those at some places."""
+        names = self._members if members is None else [self._members[place] for place in members.tolist()]
+        self._add(names, epoch, (layer, game, metric), values)
 
     def add_held_out(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
         """Keep one score of every audited held-out record, `(N,)`."""
@@ -50,6 +54,10 @@ class Samples:
         rows = self._rows.setdefault(epoch, [])
         scored = zip(names, values.tolist(), strict=True)
         rows += [(epoch, name, *what, value) for name, value in scored if not math.isnan(value)]
+
+    def picture(self, epoch: int, name: str, png: bytes) -> None:
+        """Keep a picture of records, at once; one that is there of a run that was killed is written again."""
+        write_whole(self._folder / REBUILT / f"epoch-{epoch}-{name}.png", png)
 
     def confirm(self, epochs: Sequence[int]) -> None:
         """Find the scores of epochs that were audited before.
@@ -67,7 +75,7 @@ class Samples:
 
 
 def publish(seeds: Sequence[tuple[int, Path, Sequence[int]]], target: Path) -> None:
-    """Join the epochs of all seeds in `samples.csv` of the run folder, with the seed in front.
+    """Join the epochs of all seeds in `samples.csv` of the run folder, with the seed in front; and their pictures.
 
     Args:
         seeds: each with its folder, and its epochs: one that diverged has fewer.
@@ -84,6 +92,8 @@ def publish(seeds: Sequence[tuple[int, Path, Sequence[int]]], target: Path) -> N
                 raise _not_kept(f"epoch {epoch}", target)
             with path.open(encoding="utf-8", newline="") as file:
                 rows += [[str(seed), *map(from_csv, row)] for row in list(csv.reader(file))[1:]]
+        for picture in sorted((folder / REBUILT).glob("*.png")):
+            write_whole(target / REBUILT / f"seed-{seed}-{picture.name}", picture.read_bytes())
     write_whole(target / SAMPLES, csv_text(COLUMNS, rows))
 
 

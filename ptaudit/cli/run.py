@@ -31,7 +31,8 @@ def run(
         bool,
         typer.Option(
             "--keep-records",
-            help="Write scores of single records (samples.csv) and how columns became inputs (preprocess.json).",
+            help="Write scores of single records (samples.csv), pictures of rebuilt ones (rebuilt/) and how columns "
+            "became inputs (preprocess.json).",
         ),
     ] = False,
     address: Annotated[

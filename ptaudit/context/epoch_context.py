@@ -17,6 +17,7 @@ from ptaudit.context.session import Session
 from ptaudit.gradients import RecordGradients
 from ptaudit.gradients.layers import LayerInfo
 from ptaudit.gradients.matrices import CELLS
+from ptaudit.progress import Progress, Silent
 from ptaudit.sketches.features import Kind, features
 from ptaudit.sketches.reader import TokenReader
 from ptaudit.sketches.tokens import Tokens
@@ -64,8 +65,13 @@ class RecordsAtEpoch:
 class ScoreSink(Protocol):
     """Where scores of single records go."""
 
-    def add(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
-        """Keep one score of every audited member, `(N,)`."""
+    def add(
+        self, epoch: int, layer: str, game: str, metric: str, values: Tensor, members: Tensor | None = None
+    ) -> None:
+        """Keep one score of every audited member, `(N,)`, or of those at some places."""
+
+    def picture(self, epoch: int, name: str, png: bytes) -> None:
+        """Keep a picture of records."""
 
     def add_held_out(self, epoch: int, layer: str, game: str, metric: str, values: Tensor) -> None:
         """Keep one score of every audited held-out record, `(N,)`."""
@@ -89,6 +95,7 @@ class EpochContext:
         samples: where scores of single records go, if they are to be kept.
         course: losses and gradient norms at the audited epochs up to this one.
         cells: numbers of the matrices of batches that are looked at together.
+        progress: where a game reports that takes long by itself.
         memo: what was made for one view or game of this epoch and serves others.
     """
 
@@ -105,6 +112,7 @@ class EpochContext:
     samples: ScoreSink | None = None
     course: Sequence[RecordsAtEpoch] = ()
     cells: int = CELLS
+    progress: Progress = field(default_factory=Silent, repr=False, compare=False)
     memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
 
     @property

@@ -14,6 +14,7 @@ from ptaudit.games.localisation.info import LocalisationGame
 from ptaudit.games.membership.info import MembershipGame
 from ptaudit.games.mutual_information.info import MutualInformationGame
 from ptaudit.games.property.info import PropertyGame
+from ptaudit.games.reconstruction.info import ReconstructionGame
 from ptaudit.games.uniqueness.info import UniquenessGame
 from ptaudit.games.usable_information.info import UsableInformationGame
 from ptaudit.games.user.info import UserGame
@@ -33,4 +34,5 @@ GAMES.register(DistributionGame)
 GAMES.register(UserGame)
 GAMES.register(LocalisationGame)
 GAMES.register(ContentGame)
+GAMES.register(ReconstructionGame)
 GAMES.register(CanaryGame)

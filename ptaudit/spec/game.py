@@ -61,6 +61,8 @@ class GameSpec(Part):
     """Settings that may be lists, each value making a game, with what its `id` gets in front of the value."""
     growth: ClassVar[float] = 0.1
     """Power of the records with which its time grows on batches, whose number is held."""
+    batches: ClassVar[int] = 6000
+    """Batches that it looks at: where a view does not add up, their gradients are taken one by one."""
     reads_model: ClassVar[bool] = False
     """Whether it takes gradients through the whole model, whatever layers are audited."""
 
@@ -120,6 +122,10 @@ class GameSpec(Part):
     def alone(self) -> list[tuple[GameSpec, float]]:
         """The game with each of its estimators alone, and the power of the records that their time grows with."""
         return [(self, self.growth)]
+
+    def trials(self) -> list[tuple[GameSpec, float]]:
+        """Games that are played to tell what it costs, and how often each of them is as dear: by itself, the game."""
+        return [(self, 1.0)]
 
     def at_least_identity(self, bare: bool) -> bool:
         """Whether its bits are about something of which the identity game of the same view tells a lower bound.

@@ -31,6 +31,8 @@ DRAWS = "bootstrap.npz"
 SPEC = "spec.resolved.yaml"
 MANIFEST = "manifest.json"
 ENCODERS = "encoders"
+REBUILT = "rebuilt"
+"""Folder of pictures of records beside what was rebuilt of them."""
 RESUME = ".resume"
 """What a run that is not finished keeps in its folder."""
 
@@ -87,9 +89,13 @@ def write_run(run: Run, folder: Path, report: str | None = None) -> None:
 
 
 def _beside(folder: Path) -> dict[str, str]:
-    """Digests of what others have written before: scores of single records, what was read live, learned encoders."""
-    there = [folder / name for name in BESIDE] + sorted((folder / ENCODERS).rglob("*"))
+    """Digests of what others have written before: scores of single records, pictures, live reading, encoders."""
+    there = [folder / name for name in BESIDE] + [*_inside(folder / ENCODERS), *_inside(folder / REBUILT)]
     return {path.relative_to(folder).as_posix(): digest(path) for path in there if path.is_file()}
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
 
 
 def read_run(folder: Path) -> Run:

@@ -1,0 +1,135 @@
+"""How near rebuilt records come to the true ones: scores of every target, as estimates with their nulls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptaudit.attacks.inversion.messages import Reconstruction
+from ptaudit.data.contents import Content, Prior
+from ptaudit.games.reconstruction.info import LABELS, WORST
+from ptaudit.spec.metrics import metric
+from ptaudit.stats.bootstrap import from_values, resample_weights
+from ptaudit.stats.estimate import OK, Estimate
+from ptaudit.stats.fidelity import MOST_PSNR, assignment, identified, share_above
+
+Array = NDArray[np.float64]
+
+_NULLS = 8
+"""Other targets whose rebuilt records are held against each true one."""
+
+_CEILINGS = {"psnr_db": MOST_PSNR, "psnr_gain_db": np.nan, "ssim_gain": np.nan, "fields_gain": np.nan,
+             "tokens_gain": np.nan}  # fmt: skip
+_TAILS = (0.025, 0.975)
+DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true records.
+
+    Attributes:
+        content: of what kind they are.
+        prior: what was known beforehand.
+        records: the R records of every target, itself first, `(B, R, D)`.
+        labels: their labels, `(B, R, ...)`.
+        candidates: records among which one is to be told by its rebuilt picture, `(K, D)`: the targets first.
+        threshold: above which a record counts as rebuilt.
+    """
+
+    content: Content
+    prior: Prior
+    records: Tensor
+    labels: Tensor
+    candidates: Tensor
+    threshold: float
+
+
+def target_of(truth: Truth, rebuilt: Reconstruction) -> Tensor:
+    """What an attack says of each target itself, `(B, D)`."""
+    assert isinstance(rebuilt.records, Tensor)
+    flat = truth.content.targets(rebuilt.records.flatten(0, 1))
+    return _matched(truth, flat, torch.arange(len(truth.records)))
+
+
+def measure(truth: Truth, rebuilt: Reconstruction, labels_found: bool, seed: int) -> dict[str, Estimate]:
+    """The metrics of what an attack says of B targets.
+
+    The null is what it says of one target held against another: a gradient that is of other records.
+
+    Args:
+        truth: the true records.
+        rebuilt: what it says.
+        labels_found: whether it read labels.
+        seed: of the intervals.
+    """
+    targets = len(truth.records)
+    shifts = range(1, min(targets, _NULLS + 1))
+    own = scores(truth, rebuilt, torch.arange(targets), labels_found)
+    nulls = [scores(truth, rebuilt, torch.arange(targets).roll(shift), labels_found) for shift in shifts]
+    found = {}
+    for name, values in own.items():
+        null = float(np.mean([one[name] for one in nulls]))
+        ceiling = _CEILINGS.get(name, metric(name).most)
+        found[name] = from_values(values, null=null, ceiling=ceiling, seed=seed)
+    if rebuilt.records is not None:
+        name = WORST[truth.content.kind]
+        null = float(np.mean([one[name].max() for one in nulls]))
+        found[f"worst_{name}"] = _worst(own[name], null, seed)
+    return found
+
+
+def scores(truth: Truth, rebuilt: Reconstruction, order: Tensor, labels_found: bool) -> dict[str, Array]:
+    """By metric the score of every target, `(B,)`, where what is said of target b is taken from target `order[b]`."""
+    found: dict[str, Array] = {}
+    if rebuilt.records is not None:
+        assert isinstance(rebuilt.records, Tensor)
+        said = _matched(truth, truth.content.targets(rebuilt.records.flatten(0, 1)), order)
+        true, own = truth.records[:, 0], np.arange(len(order))
+        near = truth.content.scores(said, true, truth.prior)
+        name = WORST[truth.content.kind]
+        found |= near
+        found["identified"] = identified(_plain(said), _plain(truth.candidates), own)
+        found["rebuilt"] = share_above(near[name], truth.threshold)
+    if labels_found:
+        found[LABELS] = _labels(truth.labels, rebuilt.labels.cpu()[order])
+    return found
+
+
+def _matched(truth: Truth, flat: Tensor, order: Tensor) -> Tensor:
+    """Of the records that are said to be those of a target the one that is taken for the target itself, `(B, D)`.
+
+    All are assigned to the true ones at the least squared error in total.
+    """
+    said = flat.cpu().view(*truth.records.shape)[order]
+    if said.shape[1] == 1:
+        return said[:, 0]
+    places = [int(np.flatnonzero(assignment(_plain(s), _plain(t)) == 0)[0]) for s, t in zip(said, truth.records)]
+    return said[torch.arange(len(said)), torch.tensor(places)]
+
+
+def _labels(true: Tensor, said: Tensor) -> Array:
+    """Share of the labels of every target that were found, in whatever order, `(B,)`."""
+    classes = 1 + int(max(true.max(), said.max()))
+    counts = [torch.nn.functional.one_hot(some.long(), classes).sum(1) for some in (true, said)]
+    return np.asarray((torch.minimum(*counts).sum(1) / true.shape[1]).double().numpy())
+
+
+def _worst(values: Array, null: float, seed: int) -> Estimate:
+    """The largest of the scores: exact for the records that were attacked, with its spread over resamples of them."""
+    draws = np.array([values[weights > 0.0].max() for weights in resample_weights(len(values), DRAWS, seed)])
+    low = float(np.quantile(draws, _TAILS[0]))
+    return Estimate(float(values.max()), low, float(values.max()), null, 1.0, len(values), OK, draws)
+
+
+def _plain(values: Tensor) -> Array:
+    found: Array = values.detach().double().cpu().numpy()
+    return found
+
+
+Found = Mapping[str, Estimate]

@@ -1,0 +1,172 @@
+"""Which records can be rebuilt from the gradient of their batch?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
+from ptaudit.attacks.inversion.registry import ATTACKS
+from ptaudit.context.epoch_context import EpochContext, Scope
+from ptaudit.context.observations import prepared, undefended, why_not_seen
+from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
+from ptaudit.data.contents import content_of
+from ptaudit.errors import ModelError
+from ptaudit.games.game_play import GamePlay
+from ptaudit.games.reconstruction.granted import granted, reference_of, unaware
+from ptaudit.games.reconstruction.info import LABELS, WORST, ReconstructionGame
+from ptaudit.games.reconstruction.measure import Truth, measure, target_of
+from ptaudit.games.reconstruction.pictures import side_by_side
+from ptaudit.games.reconstruction.shown import TargetBatches, draw, layers_of, shown, too_few
+from ptaudit.spec.catalog import JOINT
+from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.views import View
+from ptaudit.views.knowledge import Asked, Knowledge, Knows
+
+_CANDIDATES = 256
+"""Most records among which a rebuilt one is to be told, the targets among them."""
+
+
+class ReconstructionPlay(GamePlay[ReconstructionGame]):
+    """All layers that the view shares jointly, by every attack, with the view's defense known and unknown."""
+
+    def on_view(self, context: EpochContext, game: ReconstructionGame, view: View) -> list[Scores]:
+        """Scores on a view."""
+        sheet, session = ScoreSheet.of(context, game, view), context.session
+        scopes = [_scope(context, view)]
+        if why := _why_not(context, game, view):
+            return [sheet.scores(who, _lost(who.adversary, why), scopes) for who in asked(game, view)]
+        content = content_of(session.records)
+        reference, ready = reference_of(context, content), prepared(context, view)
+        batches = draw(context, view, game.records)
+        seen = shown(context, ready, batches)
+        aware = granted(context, game, ready, batches, reference)
+        every = content.targets(batches.inputs).cpu()
+        truth = Truth(
+            content,
+            reference.prior,
+            every[batches.index],
+            batches.targets.cpu()[batches.index],
+            _candidates(context, every[batches.index[:, 0]]),
+            game.threshold,
+        )
+        found = []
+        for who in asked(game, view):
+            told = seen, aware
+            if who.knowledge == "static":
+                told = replace(seen, noise_std=0.0), unaware(aware, batches, game)
+            said = _rebuilt(context, game, who.adversary, *told)
+            estimates = _estimates(said, who, told[1], truth, context.seed)
+            if who.knowledge == "adaptive" and isinstance(said, Reconstruction):
+                _keep(sheet, who.adversary, said, truth, batches)
+            found.append(sheet.scores(who, {name: [one] for name, one in estimates.items()}, scopes))
+        return found
+
+    def check(self, session: Session, game: ReconstructionGame) -> None:
+        """Refuses records of which nobody knows what their content is."""
+        content_of(session.records)
+
+    def inconclusive(self, session: Session, game: ReconstructionGame) -> Iterator[str]:
+        """Views that need more records."""
+        for view in session.views:
+            if why := too_few(len(session.members), view, game.records):
+                yield f"Game {game.title} on view {view.name} {why}."
+
+
+def asked(game: ReconstructionGame, view: View) -> list[Asked]:
+    """Who plays: every attack with the defense known, and where there is one every attack that takes it for none."""
+    ways: list[Knowledge] = ["adaptive"] if undefended(view) == view else ["adaptive", "static"]
+    knows: Knows = "batch_norm" if game.batch_norm else "none"
+    return [Asked(attack, way, knows) for way in ways for attack in game.attacks]
+
+
+def _scope(context: EpochContext, view: View) -> Scope:
+    return Scope(JOINT, -1, "joint", sum(layer.size for layer in layers_of(context, view)))
+
+
+def _why_not(context: EpochContext, game: ReconstructionGame, view: View) -> str:
+    """Why nothing can be said of a view; empty if something can."""
+    session = context.session
+    if not isinstance(session.records.inputs, Tensor):
+        return "inputs of several parts, which no attack rebuilds"
+    if not len(session.others):
+        return "there are no held-out records, from which the adversary would know what inputs look like"
+    if not layers_of(context, view):
+        return "no layer is shared"
+    if any(parameter.is_complex() for parameter in context.model.parameters()):
+        return "complex weights, of which no attack simulates the gradient"
+    if view.users > 1 and not view.linear:
+        return "the defended gradients of several users are summed, which no attack takes apart"
+    return too_few(len(session.members), view, game.records) or why_not_seen(context, view)
+
+
+def _rebuilt(
+    context: EpochContext, game: ReconstructionGame, name: str, seen: SharedGradients, known: Granted
+) -> Reconstruction | str:
+    """What an attack says; or why it says nothing: a budget that ran out is no measurement."""
+    attack = ATTACKS[name]
+    if why := attack.why_not(seen, known):
+        return why
+    budget = Budget(game.budget.seconds, game.budget.iterations, game.budget.restarts)
+    generator = torch.Generator().manual_seed(context.seed)
+    try:
+        found = attack.rebuild(seen, known, budget, generator, context.progress)
+    except ModelError as error:
+        return error.what
+    return _ran_out(found, game) if found.ran_out else found
+
+
+def _estimates(said: Reconstruction | str, who: Asked, known: Granted, truth: Truth, seed: int) -> dict[str, Estimate]:
+    """The metrics of one attack."""
+    if isinstance(said, str):
+        return _inconclusive(who.adversary, said, len(truth.records))
+    return measure(truth, said, known.labels is None and known.space.classes is not None, seed)
+
+
+def _keep(sheet: ScoreSheet, attack: str, said: Reconstruction, truth: Truth, batches: TargetBatches) -> None:
+    """Scores of single records, and pictures of them beside what was rebuilt; only where these are asked for."""
+    context, sink = sheet.context, sheet.context.samples
+    if sink is None or said.records is None:
+        return
+    name, kind = f"{sheet.name}/{attack}", truth.content.kind
+    rebuilt, own = target_of(truth, said), truth.records[:, 0]
+    values = torch.from_numpy(truth.content.scores(rebuilt, own, truth.prior)[WORST[kind]])
+    sink.add(context.epoch, JOINT, sheet.game.title, f"{name}/{WORST[kind]}", values, batches.members)
+    if kind == "picture":
+        reference, shape = reference_of(context, truth.content), truth.content.shape
+        sheet_of = side_by_side(own.view(-1, *shape), rebuilt.view(-1, *shape), reference.mean, reference.space)
+        sink.picture(context.epoch, f"{sheet.game.title}-{sheet.name}-{attack}", sheet_of)
+
+
+def _ran_out(found: Reconstruction, game: ReconstructionGame) -> str:
+    spent, budget = game.budget.seconds, game.budget
+    return (
+        f"the {spent:g} seconds of the budget were over after {found.iterations} of {budget.iterations} iterations; "
+        "give it more seconds or fewer records"
+    )
+
+
+def _lost(name: str, why: str) -> dict[str, Sequence[Estimate]]:
+    return {metric: [one] for metric, one in _inconclusive(name, why, 0).items()}
+
+
+def _inconclusive(name: str, why: str, n: int) -> dict[str, Estimate]:
+    """Of a game that could not be played: what the attack is about."""
+    metrics = (LABELS,) if name == "labels" else ("explained_variance", "identified")
+    return dict.fromkeys(metrics, inconclusive(why, n=n))
+
+
+def _candidates(context: EpochContext, targets: Tensor) -> Tensor:
+    """The targets, and further members, `(K, D)`."""
+    session = context.session
+    generator = torch.Generator().manual_seed(context.seed)
+    order = torch.randperm(len(session.members), generator=generator)[len(targets) : _CANDIDATES]
+    inputs, _ = session.batch(session.members[order.numpy()])
+    return torch.cat([targets, content_of(session.records).targets(inputs).cpu()])
+
+
+PLAY = ReconstructionPlay()
