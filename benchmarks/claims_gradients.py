@@ -20,14 +20,17 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 from claims_specs import specs
 from claims_verdicts import CLAIMS, FAILS, HOLDS, UNDECIDED, Finding
+from numpy.typing import NDArray
 from page import fill
 
 from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import COLUMNS
+from ptaudit.tables.table import Table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "claims.md"
@@ -88,17 +91,29 @@ def _run(options: argparse.Namespace) -> None:
 def tables(runs: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Leakage (with its draws) and defenses of every run folder that is there, `data` says of which."""
     folders = sorted(path.parent for path in runs.glob("*/leakage.csv"))
-    rows = [
-        {"data": folder.name, **{column: getattr(row, column) for column in COLUMNS}, "draws": row.draws}
-        for folder in folders
-        for row in read_run(folder).rows
-    ]
+    rows = []
+    for folder in folders:
+        table = read_run(folder).rows
+        rows += [
+            {"data": folder.name, **{column: getattr(row, column) for column in COLUMNS}, "draws": drawn}
+            for row, drawn in zip(table, _draws(table))
+        ]
     defenses = [
         pd.read_csv(folder / "defenses.csv", keep_default_na=False, na_values=[""]).assign(data=folder.name)
         for folder in folders
         if (folder / "defenses.csv").is_file()
     ]
     return pd.DataFrame(rows), pd.concat(defenses, ignore_index=True) if defenses else pd.DataFrame()
+
+
+def _draws(table: Table) -> list[NDArray[np.float64] | None]:
+    """Of each row, None where it has none."""
+    found: list[NDArray[np.float64] | None] = [None] * len(table)
+    if table.draws is not None:
+        stored = np.flatnonzero(table.draws.places >= 0)
+        for place, drawn in zip(stored.tolist(), table.draws.read(table.draws.places[stored])):
+            found[place] = drawn
+    return found
 
 
 # Tables

@@ -73,10 +73,10 @@ def specs(data: Path, quick: bool = False) -> dict[str, Spec]:
         data: folder with the data sets.
         quick: one of them, with few epochs and models.
     """
-    location, cifar, digits = (_config(name) for name in ("location30", "cifar10-4k", "quickstart"))
+    location, cifar, digits = (config(name) for name in ("location30", "cifar10-4k", "quickstart"))
     adam = {"name": "adam", "lr": 0.001}
     fashion = {
-        "model": _model("lenet.py:lenet", num_classes=10, channels=1, size=28),
+        "model": model("lenet.py:lenet", num_classes=10, channels=1, size=28),
         "data": {
             "source": f"{SAMPLES / 'fashion_mnist.py'}:records", "args": {"root": str(data / "fashion_mnist")},
             "held_out": 0.5, "limit": 4000,
@@ -84,7 +84,7 @@ def specs(data: Path, quick: bool = False) -> dict[str, Spec]:
         "train": {"epochs": 15, "batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.02, "momentum": 0.9}},
     }  # fmt: skip
     adult = {
-        "model": _model("mlp.py:mlp", features=91, hidden=[256, 128]),
+        "model": model("mlp.py:mlp", features=91, hidden=[256, 128]),
         "data": {
             "source": f"csv:{data / 'adult.csv.gz'}", "missing": ["?"], "label": "income", "attributes": ["sex"],
             "drop": ["fnlwgt", "education", "split"], "held_out": 0.5, "limit": 8000,
@@ -92,7 +92,7 @@ def specs(data: Path, quick: bool = False) -> dict[str, Spec]:
         "train": {"epochs": 20, "batch_size": 32, "optimizer": adam},
     }  # fmt: skip
     sms = {
-        "model": _model("transformer.py:transformer", vocab=1000, length=24, width=32, layers=1),
+        "model": model("transformer.py:transformer", vocab=1000, length=24, width=32, layers=1),
         "data": {
             "source": f"{HERE / 'redteam_models.py'}:messages", "attributes": ["digits"], "held_out": 0.5,
             "args": {"path": str(data / "sms_spam.tsv.gz"), "vocab": 1000},
@@ -114,7 +114,8 @@ def specs(data: Path, quick: bool = False) -> dict[str, Spec]:
     return {name: {"version": 1, "name": name, **spec} for name, spec in made.items()}
 
 
-def _config(name: str) -> Spec:
+def config(name: str) -> Spec:
+    """Model, data and training of a ready config, with paths that hold anywhere."""
     spec = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))
     file = Path(spec["model"]["entry"].split(":")[0]).name
     entry = f"{SAMPLES / file}:{spec['model']['entry'].split(':')[1]}"
@@ -123,7 +124,8 @@ def _config(name: str) -> Spec:
             "train": spec["train"]}  # fmt: skip
 
 
-def _model(entry: str, **args: Any) -> Spec:
+def model(entry: str, **args: Any) -> Spec:
+    """One of the sample models."""
     return {"entry": f"{SAMPLES / entry}", "args": args}
 
 

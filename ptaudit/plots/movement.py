@@ -34,6 +34,6 @@ def course(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     caption = (
         "On the plane of false-positive and true-positive rates, of models trained alike. The advantage is the true-"
         "positive rate less the false-positive rate. Bands are 95 % intervals over records and models; dashed is what "
-        "the same models show where membership is shuffled."
+        "the same models show where membership is shuffled: up to there nothing is known of it."
     )
     return titled(alt.hconcat(*panels), "How far records move in training", caption)

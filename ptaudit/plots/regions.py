@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 _COLOURS = (GREY, RED, BLUE, ORANGE)
 _MEANING = (
     "Exposed: at least half of the models that were trained on the record call it a member, and fewer than a quarter "
-    "of the others. Hidden: seldom called one. Inverted: where it is none. Conspicuous: whether it is or not."
+    "of the others. Inverted: the others do, those trained on it do not. Conspicuous: both do. Hidden: neither does."
 )
+_CONTROL = " At epoch 0 nothing is learned: what is not hidden there is chance."
+_SUM = " Shares are of all records, 100 % a panel; steps of more epochs have room for more."
 _STEPS = 12
 
 
@@ -29,13 +31,16 @@ def _steps(run: Run) -> pd.DataFrame:
     return pd.concat([rows, ends], axis=1)
 
 
+def _first_epoch(run: Run) -> int:
+    return run.rows.as_trained.where(metric="exposed")[0].epoch
+
+
 def regions(run: Run) -> pd.DataFrame:
     """Share (`value`) of the records in each `region` at each `epoch`; empty where the game was not played."""
     steps = _steps(run)
     if steps.empty:
         return steps
-    first = run.rows.as_trained.where(metric="exposed")[0].epoch
-    left = steps[steps.epoch == steps.epoch.min()].assign(epoch=first).rename(columns={"start": "region"})
+    left = steps[steps.epoch == steps.epoch.min()].assign(epoch=_first_epoch(run)).rename(columns={"start": "region"})
     reached = pd.concat([left, steps.rename(columns={"end": "region"})])
     found: pd.DataFrame = reached.groupby(["epoch", "region"], as_index=False)["value"].sum()
     return found
@@ -60,7 +65,8 @@ def shares(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
         )
         .properties(width=WIDTH, height=HEIGHT)
     )
-    return titled(chart, "How many records become exposed", _MEANING)
+    caption = _MEANING + _CONTROL * bool(data.epoch.min() == 0)
+    return titled(chart, "How many records become exposed", caption)
 
 
 def transitions(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
@@ -72,9 +78,10 @@ def transitions(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     shown = every[evenly(len(every), _STEPS)]
     steps = steps[steps.epoch.isin(shown)].copy()
     cut = f" Shown are {len(shown)} of {len(every)} steps." if len(shown) < len(every) else ""
-    steps["step"] = "to epoch " + steps.epoch.astype(str)
+    began = dict(zip(every.tolist(), [_first_epoch(run), *every[:-1].tolist()]))
+    steps["step"] = [f"epoch {began[epoch]} to {epoch}" for epoch in steps.epoch]
     steps["percent"] = (100 * steps.value).round().astype(int).astype(str) + " %"
-    order = [f"to epoch {epoch}" for epoch in sorted(steps.epoch.unique())]
+    order = [f"epoch {began[epoch]} to {epoch}" for epoch in sorted(steps.epoch.unique())]
     base = alt.Chart(steps).encode(
         x=alt.X("end:N", sort=list(REGIONS), title="to", axis=alt.Axis(labelAngle=-40)),
         y=alt.Y("start:N", sort=list(REGIONS), title="from"),
@@ -86,4 +93,4 @@ def transitions(run: Run, records: pd.DataFrame) -> alt.TopLevelMixin | None:
     numbers = base.mark_text(fontSize=10).encode(text="percent:N", color=ink)
     drawn = alt.layer(boxes, numbers).properties(width=150, height=130)
     grid = drawn.facet(alt.Facet("step:N", sort=order, title=None), columns=4)
-    return titled(grid, "From which region to which records go between audited epochs", _MEANING + cut)
+    return titled(grid, "From which region to which records go between audited epochs", _MEANING + _SUM + cut)

@@ -23,7 +23,7 @@ def titled(chart: alt.TopLevelMixin, title: str, caption: str) -> alt.TopLevelMi
 
 def epochs(title: str = "epoch") -> alt.X:
     """The epochs from left to right."""
-    return alt.X("epoch:Q", title=title, axis=alt.Axis(tickMinStep=1))
+    return alt.X("epoch:Q", title=title, axis=alt.Axis(tickMinStep=1), scale=alt.Scale(nice=False))
 
 
 def with_band(

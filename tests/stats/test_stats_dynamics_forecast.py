@@ -3,6 +3,7 @@ import pytest
 from fleets_in_motion import fleet
 from scipy import stats
 
+from ptaudit.stats.dynamics import forecast as forecast_module
 from ptaudit.stats.dynamics.apart import effect
 from ptaudit.stats.dynamics.attainable import attainable_auc
 from ptaudit.stats.dynamics.features import fleet_features, run_features
@@ -221,3 +222,32 @@ def test_halves_that_do_not_agree_let_nothing_be_attained():
     assert "few" in attainable_auc(inconclusive("few"), 0.1).status
     with pytest.raises(ValueError, match="between 0 and 1, not 1"):
         attainable_auc(found, 1.0)
+
+
+@pytest.mark.slow
+def test_without_a_signal_a_forecast_from_few_records_is_neither_above_nor_below_a_guess():
+    """Odds of regressions fitted on different folds, put together, are below it: each has seen the other's records."""
+    generator, found, together = np.random.default_rng(1), [], []
+    for seed in range(400):
+        vulnerable = generator.permutation(200) < 20
+        features = {"x": generator.standard_normal(200)}
+        found.append(forecast(features, vulnerable, seed=seed, draws=2).auc.value)
+        odds = cross_fitted(features, vulnerable, seed=seed)
+        together.append(auc(odds[vulnerable], odds[~vulnerable]))
+    assert np.mean(found) == pytest.approx(0.5, abs=0.013)  # 2.7 standard errors
+    assert np.mean(found) > np.mean(together) + 0.01
+
+
+def test_records_are_compared_as_their_own_regression_orders_them(monkeypatch):
+    """What a fold's regression adds to all its records says nothing of any of them."""
+    generator = np.random.default_rng(0)
+    vulnerable = generator.permutation(500) < 100
+    odds = generator.standard_normal(500) + 2.0 * vulnerable
+    folds = forecast_module._folds(vulnerable, 0)
+    found = []
+    for shift in (0.0, 5.0):
+        monkeypatch.setattr(forecast_module, "cross_fitted", lambda *_, shift=shift, **__: odds + shift * folds)
+        found.append(forecast({"x": odds}, vulnerable, seed=0, draws=20))
+    assert found[0].auc.value == found[1].auc.value
+    assert found[0].precision.value == found[1].precision.value
+    assert found[0].auc.value == pytest.approx(auc(odds[vulnerable], odds[~vulnerable]), abs=0.01)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,3 +179,23 @@ def test_scores_made_with_memberships_are_made_anew_for_each_shuffle():
             alarms[name] += study.numbers[""].p_values().min() <= 0.05
     assert alarms["kept"] > 15
     assert alarms["made anew"] <= 4
+
+
+def test_intervals_end_where_numbers_do():
+    """Models that differ in level leave wide intervals: a distance is still not below 0, nor an entropy."""
+    generator = np.random.default_rng(0)
+    drawn = fleet(generator, 8, 60, np.zeros((2, 60)))
+    drawn = replace(drawn, scores=drawn.scores + 3.0 * generator.standard_normal((2, 8, 1)))
+    found = movement(drawn, Sampling(0, 200, 2))
+    bits = math.log2(even(8).count)
+    ends = {
+        "displacement": (0.0, math.sqrt(2.0)),
+        "entropy": (0.0, bits),
+        "entropy_change": (-bits, bits),
+        "exposed": (0, 1),
+    }
+    for name, (least, most) in ends.items():
+        for one in getattr(found, name).estimates:
+            assert least <= one.lo <= one.value <= one.hi <= most
+    beyond = [np.quantile(one.draws, 0.025) for one in (found.displacement.estimates[0], found.entropy.estimates[0])]
+    assert max(beyond) < -0.01  # of the draws alone the ends would be there

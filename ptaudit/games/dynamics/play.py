@@ -88,7 +88,7 @@ def _audited(session: Session) -> NDArray[np.int64]:
 def _moved(movement: Movement, place: int) -> dict[str, list[Estimate]]:
     """What the plane shows at an epoch, and of the step to it."""
     found = {
-        "exposed": movement.exposed.estimates[place].clipped(0.0, 1.0),
+        "exposed": movement.exposed.estimates[place],
         "entropy": movement.entropy.estimates[place],
         "already_exposed": movement.already_exposed[place],
     }

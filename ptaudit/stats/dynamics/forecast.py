@@ -10,8 +10,10 @@ agree by 0.79, with BaVarIA's, which spread less by chance, 0.93 and 0.91). So w
 (`attainable`).
 
 The combined forecast is a logistic regression on the normal scores of the features' ranks, fitted on four fifths of the
-records and reported on the fifth. Beside it stands each feature alone, on the side that
-does better in the other folds. Intervals are over records: features, labels and what was fitted are given.
+records and reported on the fifth, as ranks within it: regressions of different folds have each seen what the other is
+asked of, so that without a signal their odds compare below a guess (mean AUC 0.48 with one feature and 320 records, of
+which 32 are vulnerable; ranks give 0.50). Beside it stands each feature alone, on the side that does better in the
+other folds. Intervals are over records: features, labels and what was fitted are given.
 """
 
 from __future__ import annotations
@@ -161,7 +163,8 @@ def forecast(features: Features, vulnerable: Mask, *, seed: int, draws: int = DR
     judged = {
         name: _judged(_on_its_better_side(x, vulnerable, seed), vulnerable, seed, draws) for name, x in features.items()
     }
-    combined, precision = _judged(cross_fitted(features, vulnerable, seed=seed), vulnerable, seed, draws)
+    odds = cross_fitted(features, vulnerable, seed=seed)
+    combined, precision = _judged(_within_folds(odds, _folds(vulnerable, seed)), vulnerable, seed, draws)
     single_auc = {name: one for name, (one, _) in judged.items()}
     single_precision = {name: one for name, (_, one) in judged.items()}
     return Forecast(combined, precision, single_auc, single_precision, _gain(combined, list(single_auc.values())))
@@ -193,6 +196,15 @@ def _folds(vulnerable: Mask, seed: int) -> NDArray[np.int64]:
         own = np.flatnonzero(vulnerable == label)
         folds[generator.permutation(own)] = np.arange(len(own)) % _FOLDS
     return folds
+
+
+def _within_folds(scores: Array, folds: NDArray[np.int64]) -> Array:
+    """Place of each score among those of its fold, from 0 to 1."""
+    placed = np.empty(len(scores))
+    for fold in np.unique(folds):
+        own = folds == fold
+        placed[own] = (stats.rankdata(scores[own]) - 0.5) / own.sum()
+    return placed
 
 
 def _too_few(vulnerable: Mask) -> str | None:

@@ -20,7 +20,7 @@ paper's figures could not be found, so that numbers here are not in its units:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,10 +122,10 @@ def movement(trajectory: FleetTrajectory, sampling: Sampling, rescore: Rescore |
     return Movement(
         trajectory.epochs,
         _course(found["speed"], math.nan),
-        _course(found["displacement"], math.sqrt(2.0)),
-        _course(found["entropy"], bits),
-        _course(found["entropy change"], bits),
-        _course(found["exposed"], 1.0),
+        _within(_course(found["displacement"], math.sqrt(2.0)), 0.0),
+        _within(_course(found["entropy"], bits), 0.0),
+        _within(_course(found["entropy change"], bits), -bits),
+        _within(_course(found["exposed"], 1.0), 0.0),
         transitions_of(found["transitions"], found["peak"], regions),
         already_of(found["already"], last),
         exposure_of(trajectory, study.largest_t),
@@ -155,7 +155,7 @@ def entropy(squares: Regions) -> Measure:
 
     def of_means(means: Array) -> Array:
         share = means.reshape(len(means), -1, squares.count)
-        return np.asarray(-(share * np.log2(np.where(share > 0.0, share, 1.0))).sum(-1))
+        return np.asarray(0.0 - (share * np.log2(np.where(share > 0.0, share, 1.0))).sum(-1))
 
     return Measure(of_record, of_means)
 
@@ -173,3 +173,8 @@ def entropy_change(squares: Regions) -> Measure:
 
 def _course(found: Resampled, ceiling: float) -> Course:
     return Course(tuple(found.estimates(ceiling)), found.p_values())
+
+
+def _within(course: Course, least: float) -> Course:
+    """Intervals end where numbers do: at `least` and at the ceiling."""
+    return replace(course, estimates=tuple(one.clipped(least, one.ceiling) for one in course.estimates))
