@@ -78,11 +78,17 @@ class ScoreSheet:
         who = adversary if isinstance(adversary, Asked) else Asked(adversary)
         return Scores(self.name, who, self.scopes if scopes is None else scopes, found)
 
-    def lost(self, adversaries: Iterable[str | Asked], why: str) -> list[Scores]:
-        """Scores of a game that could not be played at all, those of layers that are not captured included."""
+    def lost(self, adversaries: Iterable[str | Asked], why: str, metrics: Sequence[str] | None = None) -> list[Scores]:
+        """Scores of a game that could not be played at all, those of layers that are not captured included.
+
+        Args:
+            adversaries: who would play.
+            why: why nobody can.
+            metrics: what they would report; default the first two of the game.
+        """
         players, unknown = list(adversaries), inconclusive(why)
-        found = {metric: [unknown] * len(self.scopes) for metric in self.game.metrics[:2]}
-        return [self.scores(adversary, found) for adversary in players] + self.not_captured(players)
+        found = {metric: [unknown] * len(self.scopes) for metric in metrics or self.game.metrics[:2]}
+        return [self.scores(adversary, found) for adversary in players] + self.not_captured(players, metrics)
 
     def not_captured(self, adversaries: Iterable[str | Asked], metrics: Sequence[str] | None = None) -> list[Scores]:
         """Scores for each layer whose gradient could not be read: it leaks, nobody knows how much.

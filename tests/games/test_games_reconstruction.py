@@ -18,6 +18,7 @@ from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.opening import open_session
 from ptaudit.context.observations import prepared
 from ptaudit.data.contents import content_of
+from ptaudit.data.contents.picture import Picture
 from ptaudit.data.records import Records
 from ptaudit.errors import SpecError
 from ptaudit.games.reconstruction.granted import granted, reference_of, unaware
@@ -101,7 +102,20 @@ def test_a_budget_that_runs_out_and_an_attack_that_does_not_apply_are_inconclusi
     assert found.leakage.value.isna().all()
     assert found.leakage.status.str.startswith("inconclusive: ").all()
     assert rows(found, adversary="dlg").status.str.contains("seconds of the budget were over").all()
-    assert rows(found, adversary="analytic").status.str.contains("not from updates").all()
+    lost = rows(found, adversary="analytic")
+    assert lost.status.str.contains("not from updates").all()
+    # All that they would have told, so that no gate is decided on the others alone.
+    every = {
+        "explained_variance",
+        "psnr_db",
+        "psnr_gain_db",
+        "ssim",
+        "ssim_gain",
+        "identified",
+        "rebuilt",
+        "worst_ssim",
+    }
+    assert set(lost.index) == set(rows(found, adversary="dlg").index) == every | {"labels_found"}
 
 
 def test_what_is_shown_is_the_mean_gradient_of_each_batch(tmp_path):
@@ -201,6 +215,15 @@ def test_one_record_among_many_is_the_worst():
     assert found["rebuilt"].value == pytest.approx(1 / 12)
 
 
+def test_none_of_few_records_is_not_none_at_all():
+    known = truth(m=1)
+    found = measure(known, said(known, torch.rand(12, 1, 64, generator=torch.Generator().manual_seed(1))), False, 0)
+    none = found["rebuilt"]
+    assert none.value == none.lo == 0.0
+    assert none.hi == pytest.approx(1.0 - 0.025 ** (1 / 12))
+    assert none.detectable > 0.2
+
+
 def test_labels_are_counted_in_whatever_order():
     known = truth(m=4)
     wrong = known.labels.clone()
@@ -226,6 +249,7 @@ def test_members_that_are_too_few_are_told():
         ({"attacks": ["labels"], "labels": "known"}, {}, "reads labels, which `labels: known` grants"),
         ({"budget": {"iterations": 0}}, {}, "budget.iterations"),
         ({"records": 1}, {}, "records"),
+        ({"batch_norm": True}, {}, "no attack makes use of batch_norm but `grad-inversion`"),
         ({}, {"over": "layers"}, "from all layers jointly"),
         ({}, {"adversary": "dlg"}, "is not asked in its game"),
         ({"attacks": ["dlg"], "labels": "known"}, {"metric": "reconstruction.labels_found"}, "knows the labels"),
@@ -236,6 +260,22 @@ def test_mistakes_are_told(tmp_path, game, gate, line):
     path = write_spec(tmp_path, **{**QUICK, "audit__games": [{"name": "reconstruction", **game}], "gates": gates})
     with pytest.raises(SpecError) as error:
         load(path)
+    assert line in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("game", "gate", "line"),
+    [
+        ({"attacks": ["grad-inversion"], "batch_norm": True}, {}, "BatchNorm layers, and the model has none"),
+        ({}, {"metric": "reconstruction.fields"}, "does not report `fields`"),
+        ({}, {"adversary": "labels"}, "labels report labels_found"),
+    ],
+)
+def test_what_these_records_and_this_model_do_not_have_is_told_before_training(tmp_path, game, gate, line):
+    gates = [{"id": "it", "metric": "reconstruction.rebuilt", "view": "record", "max": 0.5, **gate}]
+    path = write_spec(tmp_path, **{**QUICK, "audit__games": [{"name": "reconstruction", **game}], "gates": gates})
+    with pytest.raises(SpecError) as error:
+        open_session(load(path), torch.device("cpu"))
     assert line in str(error.value)
 
 

@@ -59,6 +59,8 @@ def why_not(seen: SharedGradients, granted: Granted) -> str:
         return "of several records it rebuilds from gradients, not from updates of several steps"
     if seen.rounds > 1 and not seen.fixed_batch:
         return "of several records it rebuilds where all rounds show the same ones"
+    if granted.clip is not None or seen.noise_std != 0.0 or granted.defense.acts_on == "pass":
+        return "several records are taken apart by proofs, which clipping, noise or chance in the pass upset"
     if granted.labels is None and granted.space.classes is None:
         return "the targets are numbers, which have to be known"
     return ""

@@ -34,7 +34,26 @@ def why_not(seen: SharedGradients, granted: Granted) -> str:
         return "the class scores are not those of one linear layer, from which labels would be read"
     if not _entries(seen, path):
         return f"the last layer ({path}) is not shared, from which labels would be read"
+    if not _is_cross_entropy(granted):
+        return "labels are read from the slope of cross-entropy of one score for each class, which the loss is not"
     return ""
+
+
+def _is_cross_entropy(granted: Granted) -> bool:
+    """Whether the loss of scores of classes is cross-entropy as it stands, without smoothing or weights."""
+    classes = granted.space.classes
+    assert classes is not None
+    with torch.no_grad():
+        scores = granted.model(typical(granted.space, classes, granted.device))
+        if scores.shape != (classes, classes):
+            return False
+        targets = torch.arange(classes, device=granted.device)
+        try:
+            losses = granted.loss(scores, targets)
+        except (RuntimeError, ValueError, TypeError, IndexError):  # a loss of other targets
+            return False
+        plain = nn.functional.cross_entropy(scores, targets, reduction="none")
+    return losses.shape == plain.shape and torch.allclose(losses, plain, rtol=1e-4, atol=1e-5)
 
 
 def rebuild(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ptaudit.attacks.content.features import LayerForm
 from ptaudit.context.epoch_context import EpochContext
@@ -13,10 +13,11 @@ from ptaudit.context.session import Session
 from ptaudit.data.contents import Content, content_of
 from ptaudit.errors import SpecError
 from ptaudit.games.content.info import ContentGame
-from ptaudit.games.content.measure import Played, measure
+from ptaudit.games.content.measure import LEAST_RECORDS, Played, measure
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.views import View
+from ptaudit.views.records_needed import too_few
 
 CONTENT: Key[Content] = Key("what the records hold")
 
@@ -26,16 +27,15 @@ class ContentPlay(GamePlay[ContentGame]):
 
     def on_view(self, context: EpochContext, game: ContentGame, view: View) -> list[Scores]:
         """Scores on a view."""
-        sheet = ScoreSheet.of(context, game, view)
+        sheet, content = ScoreSheet.of(context, game, view), _content(context.session)
+        told = told_of(content)
         if why := sheet.why_not():
-            return sheet.lost(game.family, why)
-        content = _content(context.session)
+            return sheet.lost(game.family, why, told)
         targets = content.targets(context.session.batch(context.session.members)[0])
         most = [noise_ceiling(view, scope.parameters) for scope in sheet.scopes]
         seen = observation(context, view, sheet.places)
         played = Played(seen, view, _forms(context, sheet.places), targets, content, most)
         found = measure(played, game.family, context.seed)
-        told = ("bits", *content.metrics)
         scores = [sheet.scores(family, found[family]) for family in game.family]
         return scores + sheet.not_captured(game.family, told)
 
@@ -49,7 +49,7 @@ class ContentPlay(GamePlay[ContentGame]):
                 where="audit.games",
                 remedy="leave it out: `linear` and `mlp` rebuild any record",
             )
-        told = ("bits", *content.metrics)
+        told = told_of(content)
         for gate in session.spec.gates:
             if gate.game == game.title and gate.measure not in told:
                 raise SpecError(
@@ -57,6 +57,17 @@ class ContentPlay(GamePlay[ContentGame]):
                     where=f"gate {gate.id}",
                     remedy=f"it reports {', '.join(told)}",
                 )
+
+    def inconclusive(self, session: Session, game: ContentGame) -> Iterator[str]:
+        """Views that need more records."""
+        for view in session.views:
+            if why := too_few(len(session.members), view, LEAST_RECORDS):
+                yield f"Game {game.title} on view {view.name} {why}."
+
+
+def told_of(content: Content) -> tuple[str, ...]:
+    """The metrics of records of a kind."""
+    return "bits", *content.metrics
 
 
 def _content(session: Session) -> Content:

@@ -43,12 +43,12 @@ class FisherInformationPlay(GamePlay[FisherInformationGame]):
         sheet = ScoreSheet.of(context, game, view)
         why = sheet.why_not() or ("" if view.noise_std > 0.0 else NO_NOISE)
         if why:
-            return [*sheet.lost([WHO], why), *_matching(context, game, view, sheet)]
+            return [*sheet.lost([WHO], why, game.metrics), *_matching(context, game, view, sheet)]
         names = [context.inside.layers[place].name for place in sheet.places]
         try:
             found = _singular(context, game, view, names)
         except ModelError as error:
-            return sheet.lost([WHO], error.what)
+            return sheet.lost([WHO], error.what, game.metrics)
         session = context.session
         population = session.memo.once(POPULATION, (), lambda: _population(session))
         return [sheet.scores(WHO, bounds(found, view, population, context.seed)), *sheet.not_captured([WHO])]

@@ -21,6 +21,9 @@ Attack = Annotated[str, NameIn(ATTACKS)]
 
 LABELS = "labels_found"
 
+LABELS_ALONE, LOOKS_AT_BATCH_NORM = "labels", "grad-inversion"
+"""The attack that rebuilds labels only, and the one that makes use of the statistics of a batch."""
+
 OF_CONTENT = (
     "explained_variance", "psnr_db", "psnr_gain_db", "ssim", "ssim_gain", "fields", "fields_gain", "tokens",
     "tokens_gain",
@@ -131,4 +134,7 @@ class ReconstructionGame(Titled):
         if self.labels == "known" and "labels" in self.attacks:
             what = "attack `labels` reads labels, which `labels: known` grants"
             raise fault(what, at=("attacks",), remedy="set labels: recovered, or leave the attack out")
+        if self.batch_norm and LOOKS_AT_BATCH_NORM not in self.attacks:
+            what = f"no attack makes use of batch_norm but `{LOOKS_AT_BATCH_NORM}`"
+            raise fault(what, at=("batch_norm",), remedy=f"add `{LOOKS_AT_BATCH_NORM}` to the attacks, or leave it out")
         return self

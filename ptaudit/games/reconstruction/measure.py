@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from ptaudit.attacks.inversion.messages import Reconstruction
 from ptaudit.data.contents import Content, Prior
 from ptaudit.games.reconstruction.info import LABELS, WORST
 from ptaudit.spec.metrics import metric
-from ptaudit.stats.bootstrap import from_values, resample_weights
+from ptaudit.stats.binomial import clopper_pearson
+from ptaudit.stats.bootstrap import DRAWS, from_values, resample_weights
 from ptaudit.stats.estimate import OK, Estimate
 from ptaudit.stats.fidelity import MOST_PSNR, assignment, identified, share_above
 
@@ -26,7 +28,9 @@ _NULLS = 8
 _CEILINGS = {"psnr_db": MOST_PSNR, "psnr_gain_db": np.nan, "ssim_gain": np.nan, "fields_gain": np.nan,
              "tokens_gain": np.nan}  # fmt: skip
 _TAILS = (0.025, 0.975)
-DRAWS = 1000
+_SHARES = ("identified", "rebuilt", LABELS)
+"""Of which a record has all or nothing, or little in between."""
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def measure(truth: Truth, rebuilt: Reconstruction, labels_found: bool, seed: int
     for name, values in own.items():
         null = float(np.mean([one[name] for one in nulls]))
         ceiling = _CEILINGS.get(name, metric(name).most)
-        found[name] = from_values(values, null=null, ceiling=ceiling, seed=seed)
+        one = from_values(values, null=null, ceiling=ceiling, seed=seed)
+        found[name] = _of_share(one) if name in _SHARES else one
     if rebuilt.records is not None:
         name = WORST[truth.content.kind]
         null = float(np.mean([one[name].max() for one in nulls]))
@@ -118,6 +123,16 @@ def _labels(true: Tensor, said: Tensor) -> Array:
     classes = 1 + int(max(true.max(), said.max()))
     counts = [torch.nn.functional.one_hot(some.long(), classes).sum(1) for some in (true, said)]
     return np.asarray((torch.minimum(*counts).sum(1) / true.shape[1]).double().numpy())
+
+
+def _of_share(share: Estimate) -> Estimate:
+    """With an interval that holds what so few records can hide: none of 16 is not 0."""
+    if not share.conclusive:
+        return share
+    hits = share.value * share.n
+    low, _ = clopper_pearson(math.floor(hits + _ROUNDING), share.n)
+    _, high = clopper_pearson(math.ceil(hits - _ROUNDING), share.n)
+    return replace(share, lo=min(max(share.lo, 0.0), low), hi=max(min(share.hi, 1.0), high))
 
 
 def _worst(values: Array, null: float, seed: int) -> Estimate:

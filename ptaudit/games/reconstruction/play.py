@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.inversion.batch_norm import has_batch_norm
 from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
 from ptaudit.attacks.inversion.registry import ATTACKS
 from ptaudit.context.epoch_context import EpochContext, Scope
@@ -15,10 +16,10 @@ from ptaudit.context.observations import prepared, undefended, why_not_seen
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.data.contents import content_of
-from ptaudit.errors import ModelError
+from ptaudit.errors import ModelError, SpecError
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.reconstruction.granted import granted, reference_of, unaware
-from ptaudit.games.reconstruction.info import LABELS, WORST, ReconstructionGame
+from ptaudit.games.reconstruction.info import LABELS, LABELS_ALONE, LOOKS_AT_BATCH_NORM, WORST, ReconstructionGame
 from ptaudit.games.reconstruction.measure import Truth, measure, target_of
 from ptaudit.games.reconstruction.pictures import side_by_side
 from ptaudit.games.reconstruction.shown import TargetBatches, draw, layers_of, shown, too_few
@@ -39,7 +40,7 @@ class ReconstructionPlay(GamePlay[ReconstructionGame]):
         sheet, session = ScoreSheet.of(context, game, view), context.session
         scopes = [_scope(context, view)]
         if why := _why_not(context, game, view):
-            return [sheet.scores(who, _lost(who.adversary, why), scopes) for who in asked(game, view)]
+            return [sheet.scores(who, _lost(session, game, who, why), scopes) for who in asked(game, view)]
         content = content_of(session.records)
         reference, ready = reference_of(context, content), prepared(context, view)
         batches = draw(context, view, game.records)
@@ -60,15 +61,31 @@ class ReconstructionPlay(GamePlay[ReconstructionGame]):
             if who.knowledge == "static":
                 told = replace(seen, noise_std=0.0), unaware(aware, batches, game)
             said = _rebuilt(context, game, who.adversary, *told)
-            estimates = _estimates(said, who, told[1], truth, context.seed)
-            if who.knowledge == "adaptive" and isinstance(said, Reconstruction):
+            if isinstance(said, str):
+                found.append(sheet.scores(who, _lost(session, game, who, said, len(truth.records)), scopes))
+                continue
+            estimates = measure(truth, said, told[1].labels is None and told[1].space.classes is not None, context.seed)
+            if who.knowledge == "adaptive":
                 _keep(sheet, who.adversary, said, truth, batches)
             found.append(sheet.scores(who, {name: [one] for name, one in estimates.items()}, scopes))
         return found
 
     def check(self, session: Session, game: ReconstructionGame) -> None:
-        """Refuses records of which nobody knows what their content is."""
+        """Refuses records of which nobody knows what their content is, statistics that the model does not have, and
+        gates that match no row."""
         content_of(session.records)
+        if game.batch_norm and not has_batch_norm(session.model(session.spec.train.all_seeds[0])):
+            what = f"`{game.title}` grants statistics of BatchNorm layers, and the model has none"
+            raise SpecError(what, where="audit.games", remedy="leave batch_norm out")
+        for gate in session.spec.gates:
+            attacks = game.attacks if gate.adversary is None else [gate.adversary]
+            told = {metric: None for attack in attacks for metric in told_of(session, game, attack)}
+            if gate.game == game.title and gate.measure not in told:
+                raise SpecError(
+                    f"`{game.title}` does not report `{gate.measure}` of these records",
+                    where=f"gate {gate.id}",
+                    remedy=f"{' and '.join(attacks)} report {', '.join(told)}",
+                )
 
     def inconclusive(self, session: Session, game: ReconstructionGame) -> Iterator[str]:
         """Views that need more records."""
@@ -80,8 +97,20 @@ class ReconstructionPlay(GamePlay[ReconstructionGame]):
 def asked(game: ReconstructionGame, view: View) -> list[Asked]:
     """Who plays: every attack with the defense known, and where there is one every attack that takes it for none."""
     ways: list[Knowledge] = ["adaptive"] if undefended(view) == view else ["adaptive", "static"]
-    knows: Knows = "batch_norm" if game.batch_norm else "none"
-    return [Asked(attack, way, knows) for way in ways for attack in game.attacks]
+
+    def knows(attack: str) -> Knows:
+        return "batch_norm" if game.batch_norm and attack == LOOKS_AT_BATCH_NORM else "none"
+
+    return [Asked(attack, way, knows(attack)) for way in ways for attack in game.attacks]
+
+
+def told_of(session: Session, game: ReconstructionGame, attack: str) -> tuple[str, ...]:
+    """The metrics of an attack on the records of a session."""
+    if attack == LABELS_ALONE:
+        return (LABELS,)
+    content = content_of(session.records)
+    labels = (LABELS,) if game.labels == "recovered" and session.records.classes is not None else ()
+    return (*content.metrics, "identified", "rebuilt", f"worst_{WORST[content.kind]}", *labels)
 
 
 def _scope(context: EpochContext, view: View) -> Scope:
@@ -120,13 +149,6 @@ def _rebuilt(
     return _ran_out(found, game) if found.ran_out else found
 
 
-def _estimates(said: Reconstruction | str, who: Asked, known: Granted, truth: Truth, seed: int) -> dict[str, Estimate]:
-    """The metrics of one attack."""
-    if isinstance(said, str):
-        return _inconclusive(who.adversary, said, len(truth.records))
-    return measure(truth, said, known.labels is None and known.space.classes is not None, seed)
-
-
 def _keep(sheet: ScoreSheet, attack: str, said: Reconstruction, truth: Truth, batches: TargetBatches) -> None:
     """Scores of single records, and pictures of them beside what was rebuilt; only where these are asked for."""
     context, sink = sheet.context, sheet.context.samples
@@ -144,20 +166,15 @@ def _keep(sheet: ScoreSheet, attack: str, said: Reconstruction, truth: Truth, ba
 
 def _ran_out(found: Reconstruction, game: ReconstructionGame) -> str:
     spent, budget = game.budget.seconds, game.budget
-    return (
-        f"the {spent:g} seconds of the budget were over after {found.iterations} of {budget.iterations} iterations; "
-        "give it more seconds or fewer records"
-    )
+    after = f" after {found.iterations} of {budget.iterations} iterations" if found.iterations else ""
+    return f"the {spent:g} seconds of the budget were over{after}; give it more seconds or fewer records"
 
 
-def _lost(name: str, why: str) -> dict[str, Sequence[Estimate]]:
-    return {metric: [one] for metric, one in _inconclusive(name, why, 0).items()}
-
-
-def _inconclusive(name: str, why: str, n: int) -> dict[str, Estimate]:
-    """Of a game that could not be played: what the attack is about."""
-    metrics = (LABELS,) if name == "labels" else ("explained_variance", "identified")
-    return dict.fromkeys(metrics, inconclusive(why, n=n))
+def _lost(
+    session: Session, game: ReconstructionGame, who: Asked, why: str, n: int = 0
+) -> dict[str, Sequence[Estimate]]:
+    """Of an attack that could not run: all that it would have told."""
+    return {metric: [inconclusive(why, n=n)] for metric in told_of(session, game, who.adversary)}
 
 
 def _candidates(context: EpochContext, targets: Tensor) -> Tensor:

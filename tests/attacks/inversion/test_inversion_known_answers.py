@@ -1,5 +1,7 @@
 """What is known of inversion attacks: where they are exact, and where nothing is to be had."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from inversion_cases import classes, dense, granted, pictures, psnr, seen_of, shared, sigmoid_lenet, update
@@ -45,6 +47,15 @@ def test_analytic_says_what_it_could_not_prove():
     found = rebuilt("analytic", seen_of(model, x, y), granted(model, LIKE))
     assert found.unsolved.sum() >= 8
     assert torch.equal(found.records[found.unsolved], LIKE.mean(0).expand(int(found.unsolved.sum()), -1, -1, -1))
+
+
+def test_analytic_says_nothing_of_batches_whose_proofs_are_upset():
+    x, y, model = pictures(4).view(1, 4, 1, 12, 12), classes(4).view(1, 4), dense()
+    seen, known = seen_of(model, x, y), granted(model, LIKE)
+    for told in ((seen, replace(known, clip=1.0)), (replace(seen, noise_std=0.1), known)):
+        assert "clipping, noise" in ATTACKS["analytic"].why_not(*told)
+    one = seen_of(model, x[:, :1], y[:, :1])
+    assert ATTACKS["analytic"].why_not(replace(one, noise_std=0.1), replace(known, clip=1.0)) == ""
 
 
 def test_analytic_reads_one_record_from_an_update_of_several_steps():

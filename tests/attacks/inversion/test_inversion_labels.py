@@ -1,5 +1,8 @@
 """Labels from the gradient of the last layer, where it is known that they are there."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 from inversion_cases import classes, dense, gradient, granted, pictures, seeded, seen_of, shared, update
@@ -67,3 +70,21 @@ def test_it_says_what_it_needs():
     first = type(whole)({path: g for path, g in whole.gradients.items() if path.startswith("1")})
     assert "last layer (3) is not shared" in attack.why_not(first, granted(dense(), LIKE))
     assert "numbers" in attack.why_not(whole, granted(dense(), LIKE, count=None))
+
+
+def test_slopes_of_another_loss_are_not_read_as_those_of_cross_entropy():
+    x, y, one = pictures(4)[:, None], classes(4, 2)[:, None], dense(count=1)
+    seen = seen_of(one, x, y, of=lambda model, x, y: gradient_of(model, bce(model(x), y)))
+    assert "cross-entropy" in ATTACKS["labels"].why_not(seen, replace(granted(one, LIKE, count=2), loss=bce))
+    smooth, model = partial(nn.functional.cross_entropy, reduction="none", label_smoothing=0.1), dense()
+    known = replace(granted(model, LIKE), loss=smooth)
+    assert "cross-entropy" in ATTACKS["inverting-gradients"].why_not(seen_of(model, x, classes(4)[:, None]), known)
+
+
+def bce(scores, targets):
+    return nn.functional.binary_cross_entropy_with_logits(scores[:, 0], targets.float(), reduction="none")
+
+
+def gradient_of(model, losses):
+    found = torch.autograd.grad(losses.mean(), list(model.parameters()))
+    return {path: g for (path, _), g in zip(model.named_parameters(), found)}
