@@ -119,8 +119,8 @@ class Granted:
         labels: targets of the records of every target batch, `(B, R, ...)`; None: they have to be recovered.
         batch_norm: statistics of each target's batches, `(B, r, C)`; None where they are not shared.
         prior: what to guess without a gradient, `(*shape)`: the mean of records that the adversary has; None for none.
-        defense: what is known to be done during the passes, or to the mean gradient of all trainable parameters, before
-            it is seen; `UNDEFENDED` where nothing is known, or done.
+        defense: what is known to be done to the mean gradient of all trainable parameters before it is seen;
+            `UNDEFENDED` where nothing is known, or done.
         clip: norm that each record's whole gradient is known to be clipped to; None where none is known.
     """
 

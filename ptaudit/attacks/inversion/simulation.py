@@ -24,6 +24,9 @@ Weights = dict[str, Tensor]
 class Simulation:
     """The gradients of dummy batches as the adversary believes they are shared: local steps, clipping and defense.
 
+    What a defense does at random during a pass (dropout) is not repeated: the mean network stands for all that there
+    may be, and a search whose objective jumps from step to step finds less.
+
     Each round of each problem is a batch; all batches go through `torch.func.vmap` in one pass, or where that does not
     give what plain autograd gives, through one pass each. The model is to be in evaluation mode, see `frozen_state`.
 
@@ -38,7 +41,7 @@ class Simulation:
     def __init__(self, seen: SharedGradients, granted: Granted) -> None:
         self._losses = losses_at(granted.model, granted.loss)
         self._weights = granted.weights
-        self._model, self._defense, self._clip = granted.model, granted.defense, granted.clip
+        self._defense, self._clip = granted.defense, granted.clip
         self._steps, self._lr = (seen.update.local_steps, seen.update.lr) if seen.update else (1, 0.0)
         self._paths = tuple(seen.gradients)
         # One and the same batch shows the same in every round, noise apart.
@@ -62,7 +65,7 @@ class Simulation:
         """
         rounds = len(self._slots)
         inputs, targets = records[:, self._slots].flatten(0, 1), labels[:, self._slots].flatten(0, 1)
-        with batched(), self._defense.during(self._model):
+        with batched():
             whole = self._clipped(inputs, targets) if self._clip is not None else self._gradients(inputs, targets)
         return self._as_shown(whole).view(len(records), rounds, self.size)
 
