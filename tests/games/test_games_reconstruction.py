@@ -18,7 +18,6 @@ from ptaudit.auditing.cost_probe import CostProbe
 from ptaudit.auditing.opening import open_session
 from ptaudit.context.observations import prepared
 from ptaudit.data.contents import content_of
-from ptaudit.data.contents.picture import Picture
 from ptaudit.data.records import Records
 from ptaudit.errors import SpecError
 from ptaudit.games.reconstruction.granted import granted, reference_of, unaware
