@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ptaudit.context.layer_patterns import check_patterns
-from ptaudit.context.memo import Memo
+from ptaudit.context.memo import Key, Memo
 from ptaudit.context.reference import ReferenceModels
 from ptaudit.context.training_canaries import TrainingCanaries
 from ptaudit.data import Records
+from ptaudit.data.contents import Content, content_of
 from ptaudit.data.split import Split
 from ptaudit.errors import ModelError
 from ptaudit.gradients.record_losses import PerRecordLoss
@@ -28,6 +29,8 @@ from ptaudit.training.augment import Augment
 from ptaudit.training.loss_check import check_loss
 from ptaudit.training.model import build_model
 from ptaudit.views import View
+
+_CONTENT: Key[Content] = Key("what the records hold")
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,15 @@ class Session:
             if targets.dim() > 1
             else "the targets are numbers"
         )
+
+    @property
+    def content(self) -> Content:
+        """What the records hold, see `data.contents`.
+
+        Raises:
+            DataError: nobody knows.
+        """
+        return self.memo.once(_CONTENT, (), lambda: content_of(self.records))
 
     def name_of(self, who: int | str, kind: str = "record") -> str:
         """What a record, or a user, is called in tables: who has the data can tell which one it is."""

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.inversion.linear_layers import input_layer, slopes_of
 from ptaudit.attacks.inversion.matching import squared
 from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
-from ptaudit.attacks.inversion.places import input_layer, slopes_of
 from ptaudit.attacks.inversion.simulation import Simulation
 from ptaudit.progress import Progress
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.inversion.lbfgs import minimise
+from ptaudit.attacks.inversion.linear_layers import typical
 from ptaudit.attacks.inversion.matching import Clock, Matching, Variables, chosen, squared
 from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
-from ptaudit.attacks.inversion.places import typical
 from ptaudit.gradients.agreement import ERRORS
 from ptaudit.gradients.record_losses import per_record
 from ptaudit.progress import Progress

@@ -17,8 +17,8 @@ import time
 import torch
 from torch import Tensor, nn
 
+from ptaudit.attacks.inversion.linear_layers import linear_inputs, output_layer, typical
 from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
-from ptaudit.attacks.inversion.places import linear_inputs, output_layer, typical
 from ptaudit.progress import Progress
 
 _OWN = 256

@@ -11,8 +11,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ptaudit.attacks.inversion.linear_layers import typical
 from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
-from ptaudit.attacks.inversion.places import typical
 from ptaudit.attacks.inversion.simulation import Simulation
 from ptaudit.errors import ModelError, in_one_line
 from ptaudit.gradients.agreement import ERRORS

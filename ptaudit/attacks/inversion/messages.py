@@ -89,7 +89,6 @@ class InputSpace:
         mean: of the numbers, of a shape that broadcasts to `shape` (of pictures one a channel).
         std: their standard deviation, likewise.
         classes: number of classes of the targets; None where targets are numbers.
-        groups: of tables, places of the columns that encode one category each, one-hot.
         vocabulary: of tokens, the number of ids.
     """
 
@@ -100,7 +99,6 @@ class InputSpace:
     mean: Tensor
     std: Tensor
     classes: int | None = None
-    groups: tuple[slice, ...] = ()
     vocabulary: int | None = None
 
 

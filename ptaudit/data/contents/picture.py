@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ptaudit.data.contents.base import NONE, Array, Parts, Prior, explained, flat, moments
+from ptaudit.data.contents.base import NONE, Array, ByMean, Parts, Prior, explained, flat
 from ptaudit.model_input import Inputs, leaves
 from ptaudit.stats.fidelity import psnr, ssim
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(ByMean):
     """Pictures.
 
     Attributes:
@@ -47,15 +47,6 @@ class Picture:
     def targets(self, inputs: Inputs) -> Tensor:
         """See `Content`."""
         return leaves(inputs)[0].float().flatten(1)
-
-    def prior(self, reference: Tensor) -> Prior:
-        """See `Content`."""
-        mean, spread = moments(reference)
-        return Prior(mean, spread, mean)
-
-    def answer(self, trial: Tensor, truth: Tensor, rebuilt: Tensor, prior: Prior) -> Tensor:
-        """See `Content`: as it was rebuilt."""
-        return rebuilt
 
     def scores(self, rebuilt: Tensor, true: Tensor, prior: Prior) -> dict[str, Array]:
         """See `Content`; `psnr_db` and `ssim` as they are and over those of the mean picture."""

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptaudit.data.contents.base import NONE, Array, Parts, Prior, explained, flat, moments
+from ptaudit.data.contents.base import NONE, Array, ByMean, Parts, Prior, explained, flat
 from ptaudit.model_input import Inputs, leaves
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Tokens(ByMean):
     """Sequences of tokens, as the set of those that occur.
 
     Attributes:
@@ -57,15 +57,6 @@ class Tokens:
         counts = real & (known[place] == ids)
         found = torch.zeros(len(ids), len(known), device=ids.device)
         return found.scatter_reduce(1, place, counts.float(), "amax")
-
-    def prior(self, reference: Tensor) -> Prior:
-        """See `Content`."""
-        mean, spread = moments(reference)
-        return Prior(mean, spread, mean)
-
-    def answer(self, trial: Tensor, truth: Tensor, rebuilt: Tensor, prior: Prior) -> Tensor:
-        """See `Content`: as it was rebuilt."""
-        return rebuilt
 
     def scores(self, rebuilt: Tensor, true: Tensor, prior: Prior) -> dict[str, Array]:
         """See `Content`; `tokens` is the share of a record's k different tokens among the k that are rated highest.

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from ptaudit.attacks.content.features import LayerForm
 from ptaudit.context.epoch_context import EpochContext
-from ptaudit.context.memo import Key
 from ptaudit.context.observations import observation
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
-from ptaudit.data.contents import Content, content_of
+from ptaudit.data.contents import Content
 from ptaudit.errors import SpecError
+from ptaudit.games.common.content_gates import check_gates
 from ptaudit.games.content.info import ContentGame
 from ptaudit.games.content.measure import LEAST_RECORDS, Played, measure
 from ptaudit.games.game_play import GamePlay
@@ -19,15 +19,13 @@ from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.views import View
 from ptaudit.views.records_needed import too_few
 
-CONTENT: Key[Content] = Key("what the records hold")
-
 
 class ContentPlay(GamePlay[ContentGame]):
     """All layers jointly and each, by every family."""
 
     def on_view(self, context: EpochContext, game: ContentGame, view: View) -> list[Scores]:
         """Scores on a view."""
-        sheet, content = ScoreSheet.of(context, game, view), _content(context.session)
+        sheet, content = ScoreSheet.of(context, game, view), context.session.content
         told = told_of(content)
         if why := sheet.why_not():
             return sheet.lost(game.family, why, told)
@@ -42,21 +40,14 @@ class ContentPlay(GamePlay[ContentGame]):
     def check(self, session: Session, game: ContentGame) -> None:
         """Refuses records of which nobody knows the content, decoders that are for others, and gates that match no
         row."""
-        content = _content(session)
+        content = session.content
         if "conv" in game.family and content.kind != "picture":
             raise SpecError(
                 f"the family `conv` of `{game.title}` rebuilds pictures, and the records are {content.kind}",
                 where="audit.games",
                 remedy="leave it out: `linear` and `mlp` rebuild any record",
             )
-        told = told_of(content)
-        for gate in session.spec.gates:
-            if gate.game == game.title and gate.measure not in told:
-                raise SpecError(
-                    f"`{game.title}` does not report `{gate.measure}` of records that are {content.kind}",
-                    where=f"gate {gate.id}",
-                    remedy=f"it reports {', '.join(told)}",
-                )
+        check_gates(session, game, lambda _: told_of(content))
 
     def inconclusive(self, session: Session, game: ContentGame) -> Iterator[str]:
         """Views that need more records."""
@@ -68,10 +59,6 @@ class ContentPlay(GamePlay[ContentGame]):
 def told_of(content: Content) -> tuple[str, ...]:
     """The metrics of records of a kind."""
     return "bits", *content.metrics
-
-
-def _content(session: Session) -> Content:
-    return session.memo.once(CONTENT, (), lambda: content_of(session.records))
 
 
 def _forms(context: EpochContext, places: Sequence[int]) -> list[LayerForm]:

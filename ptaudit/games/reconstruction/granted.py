@@ -53,7 +53,7 @@ def _reference(context: EpochContext, content: Content) -> Reference:
         count = int(inputs.max()) + 1
         nothing = torch.zeros(())
         space = InputSpace(
-            inputs.shape[1:], content.kind, nothing, nothing, nothing, nothing, session.records.classes, (), count
+            inputs.shape[1:], content.kind, nothing, nothing, nothing, nothing, session.records.classes, count
         )
         return Reference(prior, space, torch.zeros(inputs.shape[1:]))
     # Of pictures a channel has one range, of tables every column its own.
@@ -61,7 +61,7 @@ def _reference(context: EpochContext, content: Content) -> Reference:
     mean, std = inputs.mean(sides, keepdim=True)[0], inputs.std(sides, keepdim=True)[0].clamp_min(1e-3)
     low, high = inputs.amin(sides, keepdim=True)[0], inputs.amax(sides, keepdim=True)[0]
     shape, classes = tuple(inputs.shape[1:]), session.records.classes
-    space = InputSpace(shape, content.kind, low, high, mean, std, classes, content.parts.groups)
+    space = InputSpace(shape, content.kind, low, high, mean, std, classes)
     return Reference(prior, space, inputs.mean(0))
 
 

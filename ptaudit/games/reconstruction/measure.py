@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -145,6 +144,3 @@ def _worst(values: Array, null: float, seed: int) -> Estimate:
 def _plain(values: Tensor) -> Array:
     found: Array = values.detach().double().cpu().numpy()
     return found
-
-
-Found = Mapping[str, Estimate]

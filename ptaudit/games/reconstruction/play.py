@@ -15,8 +15,8 @@ from ptaudit.context.epoch_context import EpochContext, Scope
 from ptaudit.context.observations import prepared, undefended, why_not_seen
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
-from ptaudit.data.contents import content_of
 from ptaudit.errors import ModelError, SpecError
+from ptaudit.games.common.content_gates import check_gates
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.reconstruction.granted import granted, reference_of, unaware
 from ptaudit.games.reconstruction.info import LABELS, LABELS_ALONE, LOOKS_AT_BATCH_NORM, WORST, ReconstructionGame
@@ -41,7 +41,7 @@ class ReconstructionPlay(GamePlay[ReconstructionGame]):
         scopes = [_scope(context, view)]
         if why := _why_not(context, game, view):
             return [sheet.scores(who, _lost(session, game, who, why), scopes) for who in asked(game, view)]
-        content = content_of(session.records)
+        content = session.content
         reference, ready = reference_of(context, content), prepared(context, view)
         batches = draw(context, view, game.records)
         seen = shown(context, ready, batches)
@@ -73,19 +73,12 @@ class ReconstructionPlay(GamePlay[ReconstructionGame]):
     def check(self, session: Session, game: ReconstructionGame) -> None:
         """Refuses records of which nobody knows what their content is, statistics that the model does not have, and
         gates that match no row."""
-        content_of(session.records)
         if game.batch_norm and not has_batch_norm(session.model(session.spec.train.all_seeds[0])):
             what = f"`{game.title}` grants statistics of BatchNorm layers, and the model has none"
             raise SpecError(what, where="audit.games", remedy="leave batch_norm out")
-        for gate in session.spec.gates:
-            attacks = game.attacks if gate.adversary is None else [gate.adversary]
-            told = {metric: None for attack in attacks for metric in told_of(session, game, attack)}
-            if gate.game == game.title and gate.measure not in told:
-                raise SpecError(
-                    f"`{game.title}` does not report `{gate.measure}` of these records",
-                    where=f"gate {gate.id}",
-                    remedy=f"{' and '.join(attacks)} report {', '.join(told)}",
-                )
+        told = {attack: told_of(session, game, attack) for attack in game.attacks}
+        every = list(dict.fromkeys(metric for metrics in told.values() for metric in metrics))
+        check_gates(session, game, lambda attack: every if attack is None else told[attack])
 
     def inconclusive(self, session: Session, game: ReconstructionGame) -> Iterator[str]:
         """Views that need more records."""
@@ -106,9 +99,9 @@ def asked(game: ReconstructionGame, view: View) -> list[Asked]:
 
 def told_of(session: Session, game: ReconstructionGame, attack: str) -> tuple[str, ...]:
     """The metrics of an attack on the records of a session."""
+    content = session.content
     if attack == LABELS_ALONE:
         return (LABELS,)
-    content = content_of(session.records)
     labels = (LABELS,) if game.labels == "recovered" and session.records.classes is not None else ()
     return (*content.metrics, "identified", "rebuilt", f"worst_{WORST[content.kind]}", *labels)
 
@@ -183,7 +176,7 @@ def _candidates(context: EpochContext, targets: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(context.seed)
     order = torch.randperm(len(session.members), generator=generator)[len(targets) : _CANDIDATES]
     inputs, _ = session.batch(session.members[order.numpy()])
-    return torch.cat([targets, content_of(session.records).targets(inputs).cpu()])
+    return torch.cat([targets, session.content.targets(inputs).cpu()])
 
 
 PLAY = ReconstructionPlay()
