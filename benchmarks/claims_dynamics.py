@@ -13,7 +13,6 @@ that data sets differ in nothing but what they are and in the network that takes
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections import Counter
@@ -21,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from claims_dynamics_verdicts import CLAIMS, SAM, WIDE, last
 from claims_gradients import tables
-from claims_membership import HERE, PAGE, ROOT, SAMPLES, config, model
+from claims_membership import HERE, PAGE, SAMPLES, config, model
+from claims_runs import audit, options_of, wanted
 from claims_verdicts import FAILS, HOLDS, UNDECIDED, Finding, interval, text
 from page import fill
 
-import ptaudit
 from ptaudit.tables.folder import read_run
 
 Spec = dict[str, Any]
@@ -98,15 +96,15 @@ def _run(network: Spec, data: Spec, train: Spec | None = None) -> Spec:
 
 def main() -> int:
     """Run, decide, show; the exit code is 2 where there are no data or no runs."""
-    options = _options()
+    options = options_of("Check published claims about membership over time.", "runs/claims-dynamics").parse_args()
     if not options.reuse and not options.data.is_dir():
         print(f"{options.data}: no data here; see the first lines of configs/*.yaml, or --data DIR", file=sys.stderr)
         return 2
     os.environ["PTAUDIT_DATA"] = str(options.data.resolve())
     made = specs(options.data.resolve(), options.quick)
     if not options.reuse:
-        for name in options.only or list(made):
-            run(name, made[name], options.runs)
+        for name, spec in wanted(options, made).items():
+            audit(name, spec, options.runs)
     frame = measured(options.runs, list(made))
     if frame.empty:
         print(f"{options.runs}: no runs here", file=sys.stderr)
@@ -117,26 +115,6 @@ def main() -> int:
         else:
             fill(PAGE, f"dynamics-{name}", page)
     return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Check published claims about membership over time.")
-    data = Path(os.environ.get("PTAUDIT_DATA") or ROOT / "data")
-    parser.add_argument("--data", type=Path, default=data, help="holds the data sets; default $PTAUDIT_DATA or data")
-    parser.add_argument("--runs", type=Path, default=Path("runs/claims-dynamics"), help="where the run folders are")
-    parser.add_argument("--only", nargs="*", metavar="NAME", help="some of the runs")
-    parser.add_argument("--reuse", action="store_true", help="run nothing: fill the page from the runs that are there")
-    parser.add_argument("--quick", action="store_true", help="one small fleet; fills no page")
-    return parser.parse_args()
-
-
-def run(name: str, spec: Spec, runs: Path) -> None:
-    """One audit, in a folder of its name."""
-    runs.mkdir(parents=True, exist_ok=True)
-    print(name, file=sys.stderr)
-    path = runs / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
-    ptaudit.audit(path, out=runs / name, fresh=True)
 
 
 def measured(runs: Path, names: list[str]) -> pd.DataFrame:

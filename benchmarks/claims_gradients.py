@@ -11,9 +11,7 @@ end. `--json FILE` writes the findings: a list of {claim, data, about, figures, 
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
+from claims_runs import ROOT, audit, options_of, wanted
 from claims_specs import specs
 from claims_verdicts import CLAIMS, FAILS, HOLDS, UNDECIDED, Finding
 from numpy.typing import NDArray
@@ -32,19 +30,21 @@ from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import COLUMNS
 from ptaudit.tables.table import Table
 
-ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "claims.md"
 ACCURACY = ["data", "trained_with", "parameter", "strength", "held_out_accuracy", "epsilon"]
 
 
 def main() -> int:
     """Run, decide, show; the exit code is 2 where there are no data or no runs."""
-    options = _options()
+    parser = options_of("Measure published claims about gradients.", "runs/claims")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there")
+    options = parser.parse_args()
     if not options.reuse and not options.data.is_dir():
         print(f"{options.data}: no data here; see the first lines of configs/*.yaml, or --data DIR", file=sys.stderr)
         return 2
     if not options.reuse:
-        _run(options)
+        for name, spec in wanted(options, specs(options.data.resolve(), options.quick)).items():
+            audit(name, spec, options.runs)
     leakage, defenses = tables(options.runs)
     if leakage.empty:
         print(f"{options.runs}: no runs here", file=sys.stderr)
@@ -61,31 +61,6 @@ def main() -> int:
     for name, page in pages.items():
         fill(PAGE, name, page)
     return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure published claims about gradients.")
-    data = Path(os.environ.get("PTAUDIT_DATA") or ROOT / "data")
-    parser.add_argument("--data", type=Path, default=data, help="holds the data sets; default $PTAUDIT_DATA or data")
-    parser.add_argument("--runs", type=Path, default=Path("runs/claims"), help="where the run folders are")
-    parser.add_argument("--only", nargs="+", choices=list(specs(data)), metavar="RUN", help="some of the runs")
-    parser.add_argument("--reuse", action="store_true", help="run nothing: use the runs that are there")
-    parser.add_argument("--quick", action="store_true", help="small sizes; prints and leaves the page as it is")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there")
-    return parser.parse_args()
-
-
-def _run(options: argparse.Namespace) -> None:
-    import ptaudit
-
-    options.runs.mkdir(parents=True, exist_ok=True)
-    for name, spec in specs(options.data.resolve(), options.quick).items():
-        if options.only and name not in options.only:
-            continue
-        print(name, file=sys.stderr)
-        path = options.runs / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
-        ptaudit.audit(path, out=options.runs / name, fresh=True, gate=False)
 
 
 def tables(runs: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

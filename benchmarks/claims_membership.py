@@ -13,7 +13,6 @@ with `attacks.csv`: {data, attack, models, metric, value, lo, hi}, and `differen
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from claims_runs import ROOT, options_of, wanted
 from page import fill
 
 import ptaudit
@@ -38,7 +38,6 @@ from ptaudit.stats.two_way import FleetScores, auc_estimate, tpr_at_fpr_estimate
 from ptaudit.training.device import pick_device
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent
 PAGE = ROOT / "docs" / "claims.md"
 SAMPLES = ROOT / "sample_models"
 
@@ -143,16 +142,15 @@ def _audited(spec: Spec, epochs: list[int], models: int) -> Spec:
 
 def main() -> int:
     """Audit, attack, show; the exit code is 2 where there are no data or nothing was found."""
-    options = _options()
+    options = options_of("Check published claims about membership inference.", "runs/claims-membership").parse_args()
     if not options.reuse and not options.data.is_dir():
         print(f"{options.data}: no data here; see the first lines of configs/*.yaml, or --data DIR", file=sys.stderr)
         return 2
     os.environ["PTAUDIT_DATA"] = str(options.data.resolve())
     made = specs(options.data.resolve(), options.quick)
-    wanted = options.only or list(made)
     if not options.reuse:
-        for name in wanted:
-            measure(name, made[name], options.runs / name)
+        for name, spec in wanted(options, made).items():
+            measure(name, spec, options.runs / name)
     folders = [options.runs / name for name in made if (options.runs / name / "attacks.csv").is_file()]
     if not folders:
         print(f"{options.runs}: nothing was measured here", file=sys.stderr)
@@ -164,17 +162,6 @@ def main() -> int:
     for name, page in pages.items():
         fill(PAGE, f"membership-{name}", page)
     return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Check published claims about membership inference.")
-    data = Path(os.environ.get("PTAUDIT_DATA") or ROOT.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=data, help="holds the data sets; default $PTAUDIT_DATA")
-    parser.add_argument("--runs", type=Path, default=Path("runs/claims-membership"), help="where the run folders are")
-    parser.add_argument("--only", nargs="*", metavar="NAME", help="some of the data sets")
-    parser.add_argument("--reuse", action="store_true", help="measure nothing: fill the page from what is there")
-    parser.add_argument("--quick", action="store_true", help="one data set, few models; fills no page")
-    return parser.parse_args()
 
 
 # Measuring
