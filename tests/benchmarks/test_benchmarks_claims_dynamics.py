@@ -126,6 +126,8 @@ def test_rows_of_a_run_folder_come_with_their_draws(tmp_path):
     )
     frame, _ = tables(tmp_path)
     drawn = frame[frame.draws.notna()]
-    assert len(drawn) > 0
-    row = drawn.iloc[0]
-    assert np.quantile(row.draws, 0.025) <= row.value <= np.quantile(row.draws, 0.975)
+    # Values are clipped to their range, draws are not.
+    within = drawn[(drawn.value > 0.0) & (drawn.value < drawn.ceiling)]
+    assert len(within) > 10
+    for row in within.itertuples():
+        assert np.quantile(row.draws, 0.025) <= row.value <= np.quantile(row.draws, 0.975)
