@@ -169,9 +169,8 @@ def _played(probe: CostProbe, kind: GameOnView, layers: int) -> float:
     for game, growth in _alone(kind.game, view):
         if game.needs_encoder:
             seconds += _encoder_seconds(context, kind, view)
-        for trial, times in game.trials():
-            some, scale = play_of(trial).sample(kind.session, trial)
-            seconds += times * scale * once(partial(run_game, context, some, view))[1] * more**growth
+        for trial, times in play_of(game).trials(kind.session, game):
+            seconds += times * once(partial(run_game, context, trial, view))[1] * more**growth
     return max(0.0, seconds) * kind.view.records / view.records
 
 

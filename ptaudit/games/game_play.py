@@ -43,9 +43,9 @@ class GamePlay(Generic[G]):
         """What will be inconclusive on these records, and what would help, one sentence each."""
         return iter(())
 
-    def sample(self, session: Session, game: G) -> tuple[G, float]:
-        """What is played to see how long the game takes, and how many times as long the whole is."""
-        return game, 1.0
+    def trials(self, session: Session, game: G) -> Sequence[tuple[G, float]]:
+        """Games that are played to see how long it takes: their seconds, each so many times, add up to its own."""
+        return [(game, 1.0)]
 
     def most_bits(self, session: Session, game: G, view: View, parameters: int) -> float | None:
         """The ceiling of its bits on a view of so many parameters; None where it is not known beforehand."""

@@ -123,10 +123,6 @@ class GameSpec(Part):
         """The game with each of its estimators alone, and the power of the records that their time grows with."""
         return [(self, self.growth)]
 
-    def trials(self) -> list[tuple[GameSpec, float]]:
-        """Games that are played to tell what it costs, and how often each of them is as dear: by itself, the game."""
-        return [(self, 1.0)]
-
     def at_least_identity(self, bare: bool) -> bool:
         """Whether its bits are about something of which the identity game of the same view tells a lower bound.
 

@@ -53,14 +53,14 @@ class FisherInformationPlay(GamePlay[FisherInformationGame]):
         population = session.memo.once(POPULATION, (), lambda: _population(session))
         return [sheet.scores(WHO, bounds(found, view, population, context.seed)), *sheet.not_captured([WHO])]
 
-    def sample(self, session: Session, game: FisherInformationGame) -> tuple[FisherInformationGame, float]:
+    def trials(self, session: Session, game: FisherInformationGame) -> Sequence[tuple[FisherInformationGame, float]]:
         """Few records where Jacobians are built, else few steps: passes of few records take longer for each."""
         if sum(leaf.numel() for leaf in leaves(session.batch(session.members[:1])[0])) > EXACT:
             few = {"steps": _FEW_STEPS, "probes": _FEW_STEPS}
-            return game.model_copy(update=few), game.steps / _FEW_STEPS
+            return [(game.model_copy(update=few), game.steps / _FEW_STEPS)]
         records = min(game.records, len(session.members))
         some = min(_FEW_RECORDS, records)
-        return game.model_copy(update={"records": some}), records / some
+        return [(game.model_copy(update={"records": some}), records / some)]
 
     def inconclusive(self, session: Session, game: FisherInformationGame) -> Iterator[str]:
         """Views without noise, and too few records."""

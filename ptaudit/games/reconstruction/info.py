@@ -106,7 +106,7 @@ class ReconstructionGame(Titled):
         """Each attack alone; it rebuilds as many records however many there are."""
         return [(self.model_copy(update={"attacks": [one]}), 0.0) for one in self.attacks]
 
-    def trials(self) -> list[tuple[GameSpec, float]]:
+    def trials(self) -> list[tuple[ReconstructionGame, float]]:
         """With few iterations and with some more: the time of all lies on the line through both."""
         few, some = _TRIALS
         if self.budget.iterations <= some:

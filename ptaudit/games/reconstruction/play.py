@@ -80,6 +80,10 @@ class ReconstructionPlay(GamePlay[ReconstructionGame]):
         every = list(dict.fromkeys(metric for metrics in told.values() for metric in metrics))
         check_gates(session, game, lambda attack: every if attack is None else told[attack])
 
+    def trials(self, session: Session, game: ReconstructionGame) -> Sequence[tuple[ReconstructionGame, float]]:
+        """Few iterations, and some more."""
+        return game.trials()
+
     def inconclusive(self, session: Session, game: ReconstructionGame) -> Iterator[str]:
         """Views that need more records."""
         for view in session.views:
