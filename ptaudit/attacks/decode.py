@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ FEW = 200
 OFTEN = 5.0
 """Two inputs exclude each other where so many records would have both by chance, and none has."""
 
+BLOCK = 16
+"""Binary inputs that are looked at together."""
 
 WORST = 1e6
 """Largest condition number of the chosen entries."""
@@ -48,12 +51,14 @@ class Decoder:
     Attributes:
         binary: inputs that are 0 or 1, the last of them 1 in all records (the bias), `(b,)`.
         apart: which of them exclude each other, `(b, b)` float32.
-        values: of some of the other inputs all values that there are, sorted, by input.
+        some: other inputs that have few different values, `(v,)`.
+        values: these values, padded with infinity, `(v, FEW)` float64.
     """
 
-    binary: Tensor
-    apart: Tensor
-    values: tuple[tuple[int, Tensor], ...]
+    binary: Array
+    apart: Array
+    some: Array
+    values: Array
 
     @classmethod
     def of(cls, inputs: Tensor) -> Decoder | None:
@@ -62,13 +67,18 @@ class Decoder:
         if not bool((inputs[:, -1] == 1.0).all()) or 2 * int(is_binary.sum()) <= inputs.shape[1]:
             return None
         binary = torch.nonzero(is_binary).flatten()
-        some = inputs[:, binary].double()
-        share = some.mean(0)
-        expected = len(some) * share[:, None] * share
-        apart = ((some.mT @ some == 0.0) & (expected >= OFTEN)).float()
+        ones = inputs[:, binary].double()
+        share = ones.mean(0)
+        expected = len(ones) * share[:, None] * share
+        apart = (ones.mT @ ones == 0.0) & (expected >= OFTEN)
         different = {int(place): torch.unique(inputs[:, place]) for place in torch.nonzero(~is_binary).flatten()}
-        values = tuple((place, found.double()) for place, found in different.items() if len(found) <= FEW)
-        return cls(binary, apart, values)
+        few = {place: found for place, found in different.items() if len(found) <= FEW}
+        values = np.full((len(few), FEW), np.inf)
+        for row, found in zip(values, few.values()):
+            row[: len(found)] = found.cpu().numpy()
+        return cls(
+            binary.cpu().numpy(), apart.cpu().numpy().astype(np.float64), np.array([*few], dtype=np.int64), values
+        )
 
     def counts(self, batch: Tensor) -> Tensor:
         """How many records are found in each batch, how many of them have each binary input, and what share of them.
@@ -79,52 +89,55 @@ class Decoder:
         Returns:
             `(G, 2 + 4 b)` float32: of all that are found, then of those whose other inputs were seen before too.
         """
-        rows = [torch.cat([_summed(some) for some in self._binaries(found)]) for found in self.records(batch)]
-        return torch.stack(rows).float().to(batch.device)
+        rows = [np.concatenate([_summed(some) for some in self._binaries(found)]) for found in self.records(batch)]
+        return torch.from_numpy(np.stack(rows)).float().to(batch.device)
 
-    def records(self, batch: Tensor) -> Iterator[Tensor]:
+    def records(self, batch: Tensor) -> Iterator[Array]:
         """Inputs of the records that are found in each batch, `(n, d)` float64; none where the rank is too large."""
         rows = torch.linalg.vector_norm(batch, dim=2, keepdim=True)
         equal = torch.where(rows > 0.0, batch / rows.clamp_min(1e-38), 0.0)
         found = spectrum(equal, MOST + 1, 0.0)
         ranks = (found.values > RANK * found.values[:, :1]).sum(1).tolist()
         for rank, right in zip(ranks, found.right.cpu().numpy()):
-            yield torch.from_numpy(self._search(right[:, :rank].T) if 0 < rank <= MOST else right.T[:0])
+            yield self._search(right[:, :rank].T) if 0 < rank <= MOST else right.T[:0]
 
     def _search(self, basis: Array) -> Array:
         """All vectors of a row space, `(r, d)`, that look like a record, `(n, d)`.
 
         In NumPy: so small products take less time than threads need to meet.
         """
-        rank, narrow = len(basis), basis[:, self.binary.numpy()]
-        bits = (np.arange(1 << (rank - 1))[:, None] >> np.arange(rank - 1)) & 1
-        tried = np.concatenate([np.ones((len(bits), 1)), bits], 1)
-        # Each choice of entries is one vector of the space, if the entries determine it.
-        chosen = narrow[:, _pivots(narrow)]
+        narrow = basis[:, self.binary]
+        chosen = narrow[:, _pivots(narrow)]  # each choice of these entries is one vector, if they determine it
         if np.linalg.cond(chosen) > WORST:
             return basis[:0]
-        weights = tried @ np.linalg.inv(chosen)
-        part = weights @ narrow
-        fine = np.minimum(np.abs(part), np.abs(part - 1.0)).max(1) < TOLERANCE
-        part, weights = part[fine].round(), weights[fine]
-        lawful = ((part @ self.apart.numpy()) * part).sum(1) == 0.0
+        weights = _choices(len(basis)) @ np.linalg.inv(chosen)
+        for columns in range(0, narrow.shape[1], BLOCK):  # most vectors fail at the first few inputs
+            part = weights @ narrow[:, columns : columns + BLOCK]
+            weights = weights[(np.abs(part - part.round().clip(0.0, 1.0)) < TOLERANCE).all(1)]
+        part = (weights @ narrow).round()
+        lawful = ((part @ self.apart) * part).sum(1) == 0.0
         found: Array = weights[lawful] @ basis
         return found
 
-    def _binaries(self, found: Tensor) -> Iterator[Tensor]:
-        known = torch.ones(len(found), dtype=torch.bool)
-        for place, values in self.values:
-            at = torch.searchsorted(values, found[:, place].contiguous()).clamp(1, max(1, len(values) - 1))
-            near = torch.minimum((values[at.clamp_max(len(values) - 1)] - found[:, place]).abs(),
-                                 (values[at - 1] - found[:, place]).abs())  # fmt: skip
-            known &= near < TOLERANCE
-        for some in (found, found[known]):
-            yield some[:, self.binary].round()
+    def _binaries(self, found: Array) -> tuple[Array, Array]:
+        """Binary inputs of the records that are found, and of those whose other inputs were seen before."""
+        binary = found[:, self.binary].round()
+        if not len(found) or not len(self.some):
+            return binary, binary
+        away = np.abs(found[:, self.some, None] - self.values).min(2)
+        return binary, binary[(away < TOLERANCE).all(1)]
 
 
-def _summed(binary: Tensor) -> Tensor:
+@cache
+def _choices(rank: int) -> Array:
+    """All rows of 0 and 1 that begin with 1, `(2^(rank - 1), rank)`."""
+    bits = (np.arange(1 << (rank - 1))[:, None] >> np.arange(rank - 1)) & 1
+    return np.concatenate([np.ones((len(bits), 1)), bits], 1)
+
+
+def _summed(binary: Array) -> Array:
     total = binary.sum(0)
-    return torch.cat([binary.new_tensor([len(binary)]), total, total / max(1, len(binary))])
+    return np.concatenate([[len(binary)], total, total / max(1, len(binary))])
 
 
 def _pivots(narrow: Array) -> list[int]:
