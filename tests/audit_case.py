@@ -116,7 +116,24 @@ def interrupt_at(monkeypatch, epoch):
     monkeypatch.setattr(EpochAudit, "__call__", disturbed)
 
 
-def start(*words: object, before=lambda: None) -> subprocess.Popen[str]:
+STOPS = """\
+import os, signal
+from ptaudit.auditing.epoch import EpochAudit
+from ptaudit.cli import main
+
+honest = EpochAudit.__call__
+
+def stopped(self, moment):
+    if moment.epoch == {epoch}:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    honest(self, moment)
+
+EpochAudit.__call__ = stopped
+main()
+"""
+
+
+def start(*words: object, before=lambda: None, program=("-m", "ptaudit")) -> subprocess.Popen[str]:
     """The command in a process of its own, which calls `before` first and hears of Ctrl-C.
 
     A shell that starts the tests in the background tells them, and so their processes, to ignore it.
@@ -126,7 +143,7 @@ def start(*words: object, before=lambda: None) -> subprocess.Popen[str]:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         before()
 
-    command = [sys.executable, "-m", "ptaudit", *map(str, words)]
+    command = [sys.executable, *program, *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command,
@@ -137,6 +154,15 @@ def start(*words: object, before=lambda: None) -> subprocess.Popen[str]:
         encoding="utf-8",
         preexec_fn=prepare,
     )
+
+
+def start_and_stop(*words: object, epoch: int) -> subprocess.Popen[str]:
+    """The command in a process that stands still where it would audit that epoch; SIGCONT lets it go on."""
+    process = start(*words, program=("-c", STOPS.format(epoch=epoch)))
+    found = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    assert found is not None
+    assert found.si_code == os.CLD_STOPPED, process.communicate()
+    return process
 
 
 def tables(folder: Path) -> dict[str, bytes]:

@@ -99,7 +99,7 @@ def test_a_worker_dies_and_the_tables_are_the_same(home, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (home / "once").touch()
     with start("run", home / "spec.yaml", "--out", home / "over", "--set", *ON_RAY) as process:
-        _, err = process.communicate(timeout=240)
+        _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert tables(home / "over") == tables(home / "here")
     assert not (home / "once").exists()
@@ -115,7 +115,7 @@ def test_over_a_cluster_that_is_there_the_tables_are_the_same(home, cluster):
     before = set(home.glob("worker-*"))
     words = "run", home / "spec.yaml", "--out", home / "far", "--set", *ON_RAY, "--address", cluster
     with start(*words) as process:
-        _, err = process.communicate(timeout=240)
+        _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert tables(home / "far") == tables(home / "here")
     assert len({*home.glob("worker-*")} - before) >= 2
@@ -127,7 +127,7 @@ def test_seeds_and_a_defense_side_by_side_one_of_whom_dies(tmp_path, cluster):
     spec = mortal_spec(tmp_path, fleet={"models": 4}, train__seeds=[0, 1])
     (tmp_path / "once").touch()
     with start("run", spec, "--out", tmp_path / "far", "--address", cluster) as process:
-        _, err = process.communicate(timeout=240)
+        _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     ptaudit.audit(spec, out=tmp_path / "here")
     assert tables(tmp_path / "far") == tables(tmp_path / "here")

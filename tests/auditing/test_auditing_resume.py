@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from audit_case import MODELS, ONE_VIEW, call, interrupt_at, start, tables, write_spec
+from audit_case import MODELS, ONE_VIEW, call, interrupt_at, start_and_stop, tables, write_spec
 
 from ptaudit.auditing.epoch import EpochAudit
 from ptaudit.tables.folder import read_run
@@ -40,14 +40,6 @@ def interrupted(home, tmp_path, monkeypatch):
         interrupt_at(patch, 2)
         assert run(home, tmp_path / "run").exit_code == 130
     return tmp_path / "run"
-
-
-def wait_for(folder, pattern, process):
-    until = time.monotonic() + 90
-    while not list(folder.glob(pattern)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "it never came"
-        time.sleep(0.01)
 
 
 # Interrupted
@@ -106,9 +98,7 @@ def test_several_seeds_resume_in_the_second(tmp_path, monkeypatch):
 
 def test_a_folder_that_a_process_works_in_is_refused_and_ctrl_c_ends_it_well(home, tmp_path):
     out = tmp_path / "run"
-    process = start("run", home / "spec.yaml", "--out", out)
-    wait_for(out, ".resume/seed-0/epoch-000000.npz", process)
-    process.send_signal(signal.SIGSTOP)
+    process = start_and_stop("run", home / "spec.yaml", "--out", out, epoch=1)
     try:
         for flag in ("--resume", "--fresh"):
             result = run(home, out, flag)
@@ -118,7 +108,7 @@ def test_a_folder_that_a_process_works_in_is_refused_and_ctrl_c_ends_it_well(hom
     finally:
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGCONT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "interrupted: resume with ptaudit run " in err.splitlines()[-1]
     assert "Traceback" not in err
@@ -130,8 +120,8 @@ def test_a_folder_that_a_process_works_in_is_refused_and_ctrl_c_ends_it_well(hom
 
 
 def kill_and_resume(home, out, epoch, delay):
-    process = start("run", home / "spec.yaml", "--out", out)
-    wait_for(out, f".resume/seed-0/epoch-{epoch:06d}.npz", process)
+    process = start_and_stop("run", home / "spec.yaml", "--out", out, epoch=epoch)
+    process.send_signal(signal.SIGCONT)
     time.sleep(delay)
     process.kill()
     process.communicate()
@@ -293,8 +283,7 @@ def test_begun_again_it_forgets_the_interrupted_one(home, replacing):
 def test_the_old_run_outlives_a_new_one_that_is_killed_or_diverges(home, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(home / "undisturbed", out)
-    process = start("run", home / "spec.yaml", "--out", out, "--fresh", *OTHER)
-    wait_for(out, ".resume/seed-0/epoch-000000.npz", process)
+    process = start_and_stop("run", home / "spec.yaml", "--out", out, "--fresh", *OTHER, epoch=1)
     process.kill()
     process.communicate()
     assert tables(out) == tables(home / "undisturbed")

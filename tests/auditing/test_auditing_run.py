@@ -165,7 +165,7 @@ def test_the_same_spec_gives_the_same_bytes(whole, audited):
 
 def test_another_process_gives_the_same_bytes(whole, tmp_path):
     process = start("run", whole.parent / "spec.yaml", "--out", tmp_path / "run")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert out.startswith("# ptaudit small")
     assert "epoch 2: loss" in err

@@ -91,7 +91,7 @@ def process(words, ends, **environment):
     code = f"import sys; from ptaudit.cli import main; sys.argv = {['ptaudit', *map(str, words)]!r}; main()"
     done = subprocess.run(
         ["bash", "-c", f'"$0" -c "$1" {ends}', sys.executable, code],
-        capture_output=True, env={**os.environ, **environment}, timeout=60, check=False,
+        capture_output=True, env={**os.environ, **environment}, timeout=600, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 

@@ -39,20 +39,20 @@ def test_a_view_that_is_text_beside_one_with_lists(tmp_path):
 def test_lists_that_make_thousands_of_views_are_refused_at_once(tmp_path):
     many = f"{list(range(1, 41))}, rounds: {list(range(1, 41))}, users: {list(range(1, 11))}"
     (tmp_path / "spec.yaml").write_text(SPEC % ("{name: record, batch_size: 1}", many))
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(SpecError) as caught:
         load(tmp_path / "spec.yaml")
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
     assert "spec.yaml:10: the lists make 16,000 entries of this one, 16,001 in all (at most 200)" in str(caught.value)
 
 
 def said(tmp_path, text):
     """What is wrong with a spec file; found out at once."""
     (tmp_path / "spec.yaml").write_text(text)
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(SpecError) as caught:
         load(tmp_path / "spec.yaml")
-    assert time.perf_counter() - began < 5.0
+    assert time.process_time() - began < 5.0
     return str(caught.value)
 
 
