@@ -10,11 +10,14 @@ Spec = dict[str, Any]
 ROOT = Path(__file__).parents[1]
 MLP, LENET = f"{ROOT / 'sample_models' / 'mlp.py'}:mlp", f"{ROOT / 'sample_models' / 'lenet.py'}:lenet"
 
-SIZES, ROUNDS, ROUNDS_OF = (1, 8, 64, 512), (1, 8), 32
+SIZES, ROUNDS, ROUNDS_OF = (1, 8, 64, 256), (1, 8), 32
 """Batch sizes m; rounds r, and the batch size they are watched at."""
 
 SIGMAS, RATIOS, RATES = (0.25, 0.5, 1, 2, 4), (0.9, 0.99), (0.25, 0.5)
 """Noise multipliers of DP, shares that are pruned, rates of dropout."""
+
+RECORDS, BATCHES = 6000, 2048
+"""Records audited, and batches of its own that an adversary learns from."""
 
 PROBES, PROBE = ["combined"], ["linear"]
 """Adversaries of the sweeps, and of the comparison of defenses, where every one plays twice in each training."""
@@ -123,7 +126,7 @@ def _knowledge(spec: Spec, games: list[Spec], quick: bool) -> Spec:
         {"name": "batch", "batch_size": list(sizes)},
         {"name": "rounds", "batch_size": of, "rounds": list(rounds)},
     ]
-    return _audited(spec, games, views, 1200 if quick else 12_000, quick)
+    return _audited(spec, games, views, 1200 if quick else RECORDS, quick)
 
 
 def _users(spec: Spec, quick: bool) -> Spec:
@@ -161,5 +164,6 @@ def _audited(spec: Spec, games: list[Spec], views: list[Spec], records: int, qui
     epochs = 1 if quick else spec["train"]["epochs"]
     if quick:
         games = [{**game, "adversary": ["linear"]} if "adversary" in game else game for game in games]
+    games = [{**game, "fit_batches": BATCHES} if "adversary" in game else game for game in games]
     audit = {"records": records, "epochs": [epochs], "views": views, "games": games}
     return {**spec, "train": {**spec["train"], "epochs": epochs}, "audit": audit}

@@ -72,7 +72,7 @@ BASE = {
             {"name": "dp-1", "batch_size": 2, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": 1.0}},
             {"name": "dp-4", "batch_size": 2, "defense": {"name": "dp", "clip": 1.0, "noise_multiplier": 4.0}},
         ],
-        "games": ["identity", "label", "membership"],
+        "games": ["identity", {"name": "label", "fit_batches": 512}, "membership"],
     },
 }
 TABLES = ("leakage.csv", "layers.csv", "epochs.csv", "layer_epoch.csv")

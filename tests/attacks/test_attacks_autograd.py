@@ -90,8 +90,10 @@ def drawn(games, m, seed):
     return torch.cat([secret[:, None], others], 1), secret
 
 
-@pytest.mark.parametrize(("name", "m", "least"), [("mlp", 8, 0.9), ("lenet", 8, 0.9), ("resnet", 4, 0.2),
-                                                  ("transformer", 8, 0.5)])  # fmt: skip
+@pytest.mark.parametrize(("name", "m", "least"), [
+    ("mlp", 8, 0.9), ("transformer", 8, 0.5),
+    pytest.param("lenet", 8, 0.9, marks=pytest.mark.slow), pytest.param("resnet", 4, 0.2, marks=pytest.mark.slow),
+])  # fmt: skip
 def test_success_on_true_batches_is_success_on_sums(name, m, least):
     """Densities and weights come from sums; 96 other games are answered on both, with the same names and bits."""
     model, x, y = case(name)

@@ -45,7 +45,7 @@ def test_the_enumerated_posterior_is_that_of_the_types_seen():
     assert 0.05 < loud < 0.8 * quiet
 
 
-@pytest.mark.parametrize("m", [2, 4, 8])
+@pytest.mark.parametrize("m", [pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow), 8])
 def test_nearly_all_that_the_exact_posterior_finds(m):
     """Without noise, and with that of a ten-thousandth of a record: 95 % of what the types in a batch tell."""
     records, chance = sample(LARGE, 2)
@@ -69,7 +69,7 @@ def test_nearly_all_that_the_exact_posterior_finds_under_noise():
     assert found.lo <= 1.03 * exact
 
 
-@pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize("m", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_few_types_that_repeat(m):
     """64 types: what is left is how often each type is there over its chance, of which the family knows a part."""
     records, chance = sample((4, 4, 2), 2)
@@ -96,7 +96,10 @@ def test_without_algebra_next_to_nothing_of_it_is_found():
     assert measured(records, 8, algebra=False)[0].value < 0.7 * exact
 
 
-@pytest.mark.parametrize(("m", "noise"), [(8, 0.0), pytest.param(16, 0.0, marks=pytest.mark.slow), (8, 3e-3)])
+@pytest.mark.parametrize(
+    ("m", "noise"),
+    [(8, 0.0), pytest.param(16, 0.0, marks=pytest.mark.slow), pytest.param(8, 3e-3, marks=pytest.mark.slow)],
+)
 def test_a_layer_that_is_there_ten_times_changes_nothing(m, noise):
     """At m = 16 there are as many terms as units, and the span says little: uncertain scores must not add up."""
     records, _ = sample(LARGE, 2, n=512)
@@ -133,7 +136,7 @@ class Fresh:
 
 
 @pytest.mark.parametrize("m", [2, 8])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 def test_a_target_replaced_by_a_fresh_record_gives_nothing(seed, m):
     """In the adversary's own games and in the reported ones, to sketches and to matrices."""
     records, _ = sample(LARGE, 2, n=1024, seed=10 + seed)
@@ -143,7 +146,7 @@ def test_a_target_replaced_by_a_fresh_record_gives_nothing(seed, m):
         assert found.value < 0.06
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("m", [2, 8])
 def test_shuffled_secrets_give_nothing(seed, m):
     records, _ = sample(LARGE, 2, n=512, seed=20 + seed)

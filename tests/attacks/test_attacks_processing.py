@@ -83,7 +83,11 @@ def test_one_layer_never_shows_more_than_all(m):
 
 @pytest.mark.parametrize(
     "defense",
-    [PruneDefense(name="prune", ratio=0.9), PruneDefense(name="prune", ratio=0.5), SignDefense(name="sign")],
+    [
+        PruneDefense(name="prune", ratio=0.9),
+        pytest.param(PruneDefense(name="prune", ratio=0.5), marks=pytest.mark.slow),
+        SignDefense(name="sign"),
+    ],
     ids=["prune 0.9", "prune 0.5", "sign"],
 )
 @pytest.mark.parametrize("m", [8, pytest.param(32, marks=pytest.mark.slow)])

@@ -21,11 +21,13 @@ DEFENSES: dict[str, dict[str, Any]] = {
     "label_dp": {"name": "label_dp", "epsilon": 1.0},
 }
 
+FEW = {"fit_batches": 512}
+
 GAMES: list[dict[str, Any]] = [
     {"name": "attribute", "attribute": "colour"},
-    {"name": "attribute", "attribute": "kind", "id": "latent", "adversary": ["likelihood-ratio", "linear"]},
-    {"name": "property", "attribute": "colour", "values": ["red"], "adversary": "linear"},
-    {"name": "distribution", "attribute": "colour", "values": ["red"], "adversary": "linear"},
+    {"name": "attribute", "attribute": "kind", "id": "latent", "adversary": ["likelihood-ratio", "linear"], **FEW},
+    {"name": "property", "attribute": "colour", "values": ["red"], "adversary": "linear", **FEW},
+    {"name": "distribution", "attribute": "colour", "values": ["red"], "adversary": "linear", **FEW},
     {"name": "user", "candidates": 8},
 ]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from inference_case import DEFENSES, GAMES, spec
+from inference_case import DEFENSES, FEW, GAMES, spec
 
 import ptaudit
 from ptaudit.auditing.opening import open_session
@@ -24,7 +24,12 @@ from ptaudit.spec.load import load
 from ptaudit.tables.row import KEY_COLUMNS
 
 NAMES = [str(game.get("id", game["name"])) for game in GAMES]
-OLDER = ["identity", "label", {"name": "usable-information"}, {"name": "mutual-information", "estimator": "gaussian"}]
+OLDER = [
+    "identity",
+    {"name": "label", **FEW},
+    {"name": "usable-information"},
+    {"name": "mutual-information", "estimator": "gaussian"},
+]
 
 
 VIEWS = [
@@ -35,14 +40,22 @@ VIEWS = [
 ]
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view["name"])
+QUICK = ("dp", "sign", "users")
+"""Views of noise, of something computed from gradients, and of users; the others take as long, and tell less."""
+
+
+def marked(view: dict[str, Any]) -> Any:
+    marks = () if view["name"] in QUICK else pytest.mark.slow
+    return pytest.param(view, id=view["name"], marks=marks)
+
+
+@pytest.mark.parametrize("view", map(marked, VIEWS))
 def test_every_game_is_played_on_every_defense(
     view: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(user, "PLAY_GAMES", 256)
     monkeypatch.setattr(user_matrices, "GAMES", 256)
-    games = [{**game, "fit_batches": 1024} if "adversary" in game else game for game in GAMES]
-    path = spec(tmp_path, audit={"views": [view], "games": [*games, *OLDER]})
+    path = spec(tmp_path, audit={"views": [view], "games": [*GAMES, *OLDER]})
     found = ptaudit.audit(path, out=tmp_path / "run").leakage
     joint = found[(found.layer == "*") & (found.metric == "bits")]
     for game in [*NAMES, "identity", "label", "usable-information", "mutual-information"]:
@@ -96,6 +109,7 @@ def test_sweeps_are_one_table(tmp_path: Path) -> None:
             "own_records": [60, 200],
             "weights": ["exact", "late"],
             "adversary": "linear",
+            **FEW,
         }
     ]
     result = ptaudit.audit(spec(tmp_path, audit={"views": views, "games": games}), out=tmp_path / "run")
@@ -202,7 +216,7 @@ def test_few_records_are_inconclusive_and_say_how_many_are_needed(tmp_path: Path
 def test_a_run_killed_in_the_middle_of_a_defense_ends_with_the_same_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    games = [{"name": "property", "attribute": "colour", "values": ["red"], "adversary": "linear"}]
+    games = [{"name": "property", "attribute": "colour", "values": ["red"], "adversary": "linear", **FEW}]
     path = spec(
         tmp_path,
         audit={"games": games, "epochs": [1, 2]},
@@ -228,7 +242,7 @@ def test_a_run_killed_in_the_middle_of_a_defense_ends_with_the_same_tables(
 
 
 def test_seeds_are_pooled_for_each_defense(tmp_path: Path) -> None:
-    games = [{"name": "property", "attribute": "colour", "values": ["red"], "adversary": "linear"}]
+    games = [{"name": "property", "attribute": "colour", "values": ["red"], "adversary": "linear", **FEW}]
     path = spec(tmp_path, audit={"games": games}, defenses=[DEFENSES["sign"]], train={"seeds": [0, 1]})
     result = ptaudit.audit(path, out=tmp_path / "run")
     singles = [pd.read_csv(tmp_path / "run" / "seeds" / seed / "leakage.csv") for seed in ("0", "1")]

@@ -40,7 +40,10 @@ def bits(game, secret, view, held_out, *before):
     return found["combined"]["bits"][0]
 
 
-@pytest.mark.parametrize(("game", "before"), [(attribute, ()), (property, ()), (distribution, ([0.1, 0.9],))])
+@pytest.mark.parametrize(
+    ("game", "before"),
+    [(attribute, ()), (property, ()), pytest.param(distribution, ([0.1, 0.9],), marks=pytest.mark.slow)],
+)
 def test_more_records_of_the_same_kind_tell_more(game, before):
     inputs, side = records()
     held_out = HeldOut(side[N:], lambda: observation(inputs))

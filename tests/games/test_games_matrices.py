@@ -46,7 +46,7 @@ def bits(found):
     return found["combined"]["bits"][0]
 
 
-@pytest.mark.parametrize("m", [1, 4, 16])
+@pytest.mark.parametrize("m", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(16, marks=pytest.mark.slow)])
 def test_a_column_that_nobody_uses_answers_the_property_game(m):
     kind, inputs = one_hot_inputs()
     seen = observation(relu_deltas(), inputs)
@@ -55,7 +55,7 @@ def test_a_column_that_nobody_uses_answers_the_property_game(m):
     assert abs(bits(found).null) < 0.03
 
 
-@pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize("m", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_counts_in_a_batch_answer_the_attribute_game(m):
     """All records pass back the same, so a column is how many use it: exactly that is what can be known."""
     kind, inputs = one_hot_inputs()
@@ -84,8 +84,8 @@ def test_signs_of_the_last_layer_name_the_classes_of_a_batch():
     assert bits(found).value >= 0.9
 
 
-@pytest.mark.parametrize("m", [1, 4])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("m", [pytest.param(1, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_random_secrets_give_nothing(m, seed):
     _, inputs = one_hot_inputs(seed)
     seen = observation(relu_deltas(seed), inputs)

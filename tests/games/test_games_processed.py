@@ -76,7 +76,7 @@ def played(game, kind, seen):
 
 
 @pytest.mark.parametrize("game", [property, attribute])
-@pytest.mark.parametrize("what", ["sign", "0.9", "0.99"])
+@pytest.mark.parametrize("what", ["sign", pytest.param("0.9", marks=pytest.mark.slow), "0.99"])
 def test_a_processed_view_tells_no_more_than_its_source(network, game, what):
     kind, seen = network
     source, less = played(game, kind, seen), played(game, kind, Processed(seen, what))

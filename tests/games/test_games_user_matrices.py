@@ -54,7 +54,7 @@ def exact_bits(category: Tensor, clients: int) -> float:
     return total / games
 
 
-@pytest.mark.parametrize("clients", [1, 4])
+@pytest.mark.parametrize("clients", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_users_with_an_input_of_their_own_are_named(clients):
     found, category = play(View("v", 2, users=clients))
     expected = exact_bits(category, clients)
