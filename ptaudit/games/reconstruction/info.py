@@ -21,8 +21,14 @@ Attack = Annotated[str, NameIn(ATTACKS)]
 
 LABELS = "labels_found"
 
-LABELS_ALONE, LOOKS_AT_BATCH_NORM = "labels", "grad-inversion"
-"""The attack that rebuilds labels only, and the one that makes use of the statistics of a batch."""
+LOOKS_AT_BATCH_NORM = "grad-inversion"
+"""The attack that makes use of the statistics of a batch."""
+
+OF_TEXTS = ("placed_tokens", "placed_tokens_gain")
+"""Of texts also what stands at its position."""
+
+OF_BATCH = {"labels": (LABELS,), "tokens": ("tokens_found", "tokens_found_gain")}
+"""What is told of attacks that say something of a batch and not of its records, by what that is."""
 
 OF_CONTENT = (
     "explained_variance", "psnr_db", "psnr_gain_db", "ssim", "ssim_gain", "fields", "fields_gain", "tokens",
@@ -69,7 +75,8 @@ class ReconstructionGame(Titled):
     """A record counts as rebuilt where its SSIM, share of fields or share of tokens is above this."""
 
     metrics: ClassVar[tuple[str, ...]] = (
-        *OF_CONTENT, "identified", "rebuilt", *(f"worst_{name}" for name in WORST.values()), LABELS,
+        *OF_CONTENT, *OF_TEXTS, "identified", "rebuilt", *(f"worst_{name}" for name in WORST.values()),
+        *OF_BATCH["labels"], *OF_BATCH["tokens"],
     )  # fmt: skip
     has_static: ClassVar[bool] = True
     gated_over: ClassVar[str] = "joint"
