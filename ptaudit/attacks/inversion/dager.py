@@ -157,7 +157,7 @@ class _Tried:
         return self._distances(0, self.tokens[:, None].expand(-1, length))
 
     def _of_texts(self, texts: Tensor) -> Tensor:
-        """Distance of each position of texts `(n, L)` from the row space of the next layer; 0 after the end of a text."""
+        """Distance of each position of texts `(n, L)` from the row space of the next layer; 0 after a text's end."""
         (length,) = self.granted.space.shape
         whole = torch.nn.functional.pad(texts, (0, length - texts.shape[1]), value=UNKNOWN)
         far = self._distances(1, whole)[:, : texts.shape[1]]

@@ -91,6 +91,8 @@ class InputSpace:
         std: their standard deviation, likewise.
         classes: number of classes of the targets; None where targets are numbers.
         vocabulary: of tokens, the number of ids.
+        groups: of tables, the places of the inputs of each column of categories, one of which is 1: how columns are
+            encoded.
         form: of tokens, the inputs of one text `(1, ...)`, of which names and types are taken, and no number.
     """
 
@@ -102,6 +104,7 @@ class InputSpace:
     std: Tensor
     classes: int | None = None
     vocabulary: int | None = None
+    groups: tuple[slice, ...] = ()
     form: Inputs | None = None
 
     @property

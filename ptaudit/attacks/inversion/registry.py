@@ -127,6 +127,13 @@ ATTACKS: dict[str, InversionAttack] = {
         passes=2,
         updates=True,
     ),
+    "tableak": InversionAttack(
+        f"{_HERE}.tableak",
+        "Searches for rows whose categories are shares of one column each, from several starts that vote.",
+        ("table",),
+        passes=2,
+        updates=True,
+    ),
     "grad-inversion": InversionAttack(
         f"{_HERE}.grad_inversion",
         "Several searches for plausible records, which are pulled towards their mean.",

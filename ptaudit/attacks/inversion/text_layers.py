@@ -51,9 +51,10 @@ def embedding_layer(granted: Granted) -> str | None:
 def position_layer(granted: Granted) -> str | None:
     """Path of the embedding that is given 0, 1, 2, ... for the positions of every text; None without one."""
     ids = typical(granted.space, 3, granted.device)
-    places = torch.arange(ids.shape[1], device=ids.device)
-    alike = (path for path, _, given in _embeddings(granted, ids) if torch.equal(given, places.expand_as(given)))
-    return next(alike, None) if ids.shape[1] > 1 else None
+    length = ids.shape[1]
+    given = {path: given for path, _, given in _embeddings(granted, ids) if given.shape[-1:] == (length,)}
+    places = torch.arange(length, device=ids.device)
+    return next((path for path, one in given.items() if torch.equal(one, places.expand_as(one))), None)
 
 
 def token_layers(granted: Granted, shared: Collection[str]) -> list[TokenLayer]:

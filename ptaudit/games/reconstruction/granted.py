@@ -62,7 +62,8 @@ def _reference(context: EpochContext, content: Content) -> Reference:
     mean, std = inputs.mean(sides, keepdim=True)[0], inputs.std(sides, keepdim=True)[0].clamp_min(1e-3)
     low, high = inputs.amin(sides, keepdim=True)[0], inputs.amax(sides, keepdim=True)[0]
     shape, classes = tuple(inputs.shape[1:]), session.records.classes
-    space = InputSpace(shape, content.kind, low, high, mean, std, classes)
+    groups = content.parts.groups if content.kind == "table" and len(shape) == 1 else ()
+    space = InputSpace(shape, content.kind, low, high, mean, std, classes, groups=groups)
     return Reference(prior, space, inputs.mean(0))
 
 
@@ -72,7 +73,7 @@ def _of_texts(texts: Inputs, session: Session, prior: Prior) -> Reference:
     known, nothing = TextsKnown.of(texts, vocabulary), torch.zeros(())
     space = InputSpace(
         tuple(known.guess.shape), "tokens", nothing, nothing, nothing, nothing, session.records.classes, vocabulary,
-        mapped(lambda leaf: torch.zeros_like(leaf[:1]), texts),
+        form=mapped(lambda leaf: torch.zeros_like(leaf[:1]), texts),
     )  # fmt: skip
     return Reference(prior, space, known.guess, known)
 

@@ -15,6 +15,7 @@ from ptaudit.context.epoch_context import EpochContext, Scope
 from ptaudit.context.observations import prepared, undefended, why_not_seen
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
+from ptaudit.data.contents import Table
 from ptaudit.errors import ModelError, SpecError
 from ptaudit.games.common.content_gates import check_gates
 from ptaudit.games.game_play import GamePlay
@@ -168,6 +169,10 @@ def _keep(sheet: ScoreSheet, attack: str, said: Reconstruction, truth: Truth, ba
     rebuilt, own = target_of(truth, said), truth.records[:, 0]
     values = torch.from_numpy(truth.content.scores(rebuilt, own, truth.prior)[WORST[kind]])
     sink.add(context.epoch, JOINT, sheet.game.title, f"{name}/{WORST[kind]}", values, batches.members)
+    if isinstance(truth.content, Table):
+        recovered = torch.from_numpy(truth.content.recovered(rebuilt, own, truth.prior))
+        for field, column in zip(truth.content.fields, recovered.T):
+            sink.add(context.epoch, JOINT, sheet.game.title, f"{name}/field {field.name}", column, batches.members)
     if kind == "picture":
         reference, shape = reference_of(context, truth.content), truth.content.shape
         sheet_of = side_by_side(own.view(-1, *shape), rebuilt.view(-1, *shape), reference.mean, reference.space)

@@ -1,4 +1,4 @@
-"""Texts from gradients: exact where the rank allows, nothing from the gradient of others, and said where it does not."""
+"""Texts from gradients: exact where the rank allows, said where it does not, nothing from those of others."""
 
 from __future__ import annotations
 

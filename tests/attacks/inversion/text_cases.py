@@ -56,7 +56,7 @@ def known_of(model, masked=True):
     """What is granted: the guess is token 0 at every position."""
     ids, real = torch.zeros(1, LENGTH, dtype=torch.long), torch.zeros(1, LENGTH, dtype=torch.bool)
     nothing, form = torch.zeros(()), {"ids": ids, "mask": real} if masked else ids
-    space = InputSpace((LENGTH,), "tokens", nothing, nothing, nothing, nothing, 3, VOCABULARY, form)
+    space = InputSpace((LENGTH,), "tokens", nothing, nothing, nothing, nothing, 3, VOCABULARY, form=form)
     return Granted(model, cross_entropy, space, prior=ids[0])
 
 
