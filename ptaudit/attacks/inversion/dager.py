@@ -3,10 +3,12 @@
 The gradient of a layer that is given a vector at each position is a sum of outer products with these vectors, which
 therefore lie in its row space. While the records of a batch have fewer tokens than the vectors have directions, a
 vector of another token lies outside. In the first layer, whose vectors depend on the token of their own position alone,
-every token is tried at every position. Of one record that is all. Of several each position has a set of tokens, and
+every token is tried at every position. Of one record that is all. Of several each position has a set of tokens (where
+embeddings are added, also some that stand elsewhere: a sum of other sums is in the span as well), and
 vectors of the next layer, which depend on the whole text, say which of them belong together: where they depend on what
-stands before alone, by prolonging texts token by token; else by exchanging one token at a time, from several starts,
-until all vectors lie in the row space (the paper tries combinations there). A text counts only if it is proved so.
+stands before alone, by prolonging texts token by token; else by trying all combinations, or where these are too many
+by exchanging one token at a time, from several starts, until all vectors lie in the row space. A text counts only if it
+is proved so.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,12 @@ UNKNOWN = -1
 
 INSIDE = 1e-4
 """Distance of a vector from a row space, relative to its length, that rounding leaves."""
+
+_MOST = 2048
+"""Texts that are all tried."""
+
+_STARTS = 4
+"""Searches for each text that a restart stands for: of four texts of six tokens, up to 15 found all."""
 
 Distances = Callable[[Tensor], Tensor]
 """Texts `(n, L)` -> distance of the vector of each position from the row space, `(n, L)`; 0 after the end of a text."""
@@ -54,27 +61,42 @@ def prolonged(sets: TokenSets, m: int, clock: Clock) -> list[Tensor]:
         proved = (sets.distances(longer)[:, place] < INSIDE).view(len(texts), len(tokens))
         ended += [text for text, some in zip(texts, proved.any(1)) if place and not some]
         texts = longer[proved.flatten()][: 2 * m]
-    return [*texts, *reversed(ended)][:m]
+    return [*texts, *(reversed(ended) if sets.ends else ())][:m]
 
 
 def exchanged(sets: TokenSets, m: int, starts: int, generator: torch.Generator, clock: Clock) -> list[Tensor]:
-    """At most m texts `(L,)`, each found by exchanging one token, or the end, as long as that brings it nearer.
+    """At most m texts `(L,)`, of all that there can be, or where these are too many, found by exchanging one token or
+    the end as long as that brings a text nearer.
 
     Args:
         sets: the tokens of each position.
         m: texts of the batch.
-        starts: further searches for each text.
+        starts: searches for each text, in units of `_STARTS`.
         generator: of where searches start.
         clock: that may be over.
     """
+    if not sets.options:
+        return []
+    if (every := _every(sets)) is not None:
+        return list(every[(sets.distances(every) < INSIDE).all(1)][:m])
     found: list[Tensor] = []
-    for _ in range(m * (1 + starts) if sets.options else 0):
+    for _ in range(_STARTS * m * starts):
         if len(found) == m or not clock.goes_on():
             break
         text = _nearest(_start(sets, found, generator), sets, clock)
         if bool((sets.distances(text[None]) < INSIDE).all()) and not any(text.equal(one) for one in found):
             found.append(text)
     return found
+
+
+def _every(sets: TokenSets) -> Tensor | None:
+    """All texts `(n, L)`; None where they are too many."""
+    length = len(sets.options)
+    ends = range(1, length + 1) if sets.ends else (length,)
+    if sum(math.prod(len(tokens) for tokens in sets.options[:end]) for end in ends) > _MOST:
+        return None
+    parts = [torch.cartesian_prod(*sets.options[:end]).view(-1, end) for end in ends]
+    return torch.cat([torch.nn.functional.pad(part, (0, length - part.shape[1]), value=UNKNOWN) for part in parts])
 
 
 def _start(sets: TokenSets, found: Sequence[Tensor], generator: torch.Generator) -> Tensor:

@@ -70,21 +70,21 @@ def test_one_text_is_rebuilt_exactly(masked):
     assert not found.unsolved.any()
 
 
-@pytest.mark.parametrize("causal", [True, False])
-def test_several_texts_are_taken_apart_exactly_where_the_rank_allows(causal):
-    known, (ids, real, labels) = known_of(reader(causal=causal)), texts(5, 3, shortest=3)
+@pytest.mark.parametrize(("causal", "m"), [(True, 3), (False, 3), (False, 4)])
+def test_several_texts_are_taken_apart_exactly_where_the_rank_allows(causal, m):
+    known, (ids, real, labels) = known_of(reader(causal=causal)), texts(3, m, shortest=3)
     ids[:, 1, 0] = ids[:, 0, 0]  # two that begin alike
-    found = rebuilt("dager", seen_of(known, ids, real, labels), known, restarts=3)
+    found = rebuilt("dager", seen_of(known, ids, real, labels), known)
     assert said(found) == true(ids, real)
     assert not found.unsolved.any()
-    assert found.objective.tolist() == [0.0] * 5
+    assert found.objective.tolist() == [0.0] * 3
 
 
 def test_without_the_embedding_in_view_every_token_is_tried():
     known, (ids, real, labels) = known_of(reader()), texts(3, 2)
     seen = seen_of(known, ids, real, labels)
     rest = {path: g for path, g in seen.gradients.items() if not path.startswith(("tokens", "positions"))}
-    assert said(rebuilt("dager", replace(seen, gradients=rest), known, restarts=3)) == true(ids, real)
+    assert said(rebuilt("dager", replace(seen, gradients=rest), known)) == true(ids, real)
     assert "no embedding" in ATTACKS["bag-of-words"].why_not(replace(seen, gradients=rest), known)
 
 
