@@ -100,11 +100,10 @@ def test_what_is_right_of_a_text_by_hand():
     true = TrueTexts({"ids": ids, "mask": real}, known)
     said = {"ids": torch.tensor([[1, 2, 5, 2]]), "mask": torch.tensor([[True, False, True, True]])}
     placed = true.placed(said)
-    assert placed["placed_tokens"].tolist() == pytest.approx(
-        [1 / 3]
-    )  # a token that is said not to be real is no answer
+    # A token that is said not to be real is no answer.
+    assert placed["placed_tokens"].tolist() == pytest.approx([1 / 3])
     assert placed["placed_tokens_gain"].tolist() == pytest.approx([1 / 3 - 2 / 3])
-    # Both texts together: 1, 1, 2, 2, 3. Of two texts four times 4 are to be expected, twice 1, and once 2 and 3 each: by
+    # Both texts together: 1, 1, 2, 2, 3. In two texts four times 4 are to be expected, twice 1, once 2 and 3: by
     # Poisson's law the five likeliest are 4, 4, 1, 4, 2.
     listed = true.listed(torch.tensor([[0, 1, 3, 0, 0, 2]]))
     assert listed["tokens_found"].tolist() == pytest.approx([3 / 6])
