@@ -63,6 +63,12 @@ METRICS: dict[str, Metric] = {
     "fields_gain": Metric("share of the fields, less that of the most frequent values", least=-1.0),
     "tokens": Metric("share of the tokens"),
     "tokens_gain": Metric("share of the tokens, less that of the most frequent ones", least=-1.0),
+    "placed_tokens": Metric("share of a text's tokens, each at its position"),
+    "placed_tokens_gain": Metric(
+        "share of a text's tokens at their position, less that of the most frequent ones there", least=-1.0
+    ),
+    "tokens_found": Metric("share of the tokens of a batch, as often as they occur"),
+    "tokens_found_gain": Metric("share of the tokens of a batch, less that of the most frequent ones", least=-1.0),
     "sensitivity": Metric("root mean square of the entries of a Jacobian", most=math.inf),
     "input_sensitivity": Metric("root mean square of the entries of a Jacobian", most=math.inf),
     "fisher_loss": Metric(

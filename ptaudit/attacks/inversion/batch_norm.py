@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ptaudit.attacks.inversion.messages import Granted, Statistics
-from ptaudit.model_input import mapped
+from ptaudit.model_input import Inputs, call, leaves, mapped
 
 Norm = nn.modules.batchnorm._BatchNorm
 
@@ -16,12 +16,12 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, Norm) for module in model.modules())
 
 
-def statistics(granted: Granted, batches: Tensor) -> Statistics:
+def statistics(granted: Granted, batches: Inputs) -> Statistics:
     """Mean and biased variance of each channel that each BatchNorm layer is given by batches `(g, m, ...)`, `(g, C)`.
 
     As in the passes of the audit, layers before it are in evaluation mode.
     """
-    g, m = batches.shape[:2]
+    g, m = leaves(batches)[0].shape[:2]
     found: dict[str, tuple[Tensor, Tensor]] = {}
 
     def keep(path: str, given: Tensor) -> None:
@@ -35,7 +35,7 @@ def statistics(granted: Granted, batches: Tensor) -> Statistics:
         if isinstance(module, Norm)
     ]
     try:
-        granted.model(mapped(lambda leaf: leaf.flatten(0, 1), batches))
+        call(granted.model, mapped(lambda leaf: leaf.flatten(0, 1), batches))
     finally:
         for hook in hooks:
             hook.remove()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ptaudit.attacks.inversion.linear_layers import linear_inputs, output_layer, typical
 from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
+from ptaudit.model_input import call
 from ptaudit.progress import Progress
 
 _OWN = 256
@@ -44,7 +45,7 @@ def _is_cross_entropy(granted: Granted) -> bool:
     classes = granted.space.classes
     assert classes is not None
     with torch.no_grad():
-        scores = granted.model(typical(granted.space, classes, granted.device))
+        scores = call(granted.model, granted.space.inputs(typical(granted.space, classes, granted.device)))
         if scores.shape != (classes, classes):
             return False
         targets = torch.arange(classes, device=granted.device)
@@ -93,7 +94,7 @@ def _of_last_layer(seen: SharedGradients, granted: Granted) -> tuple[Tensor, Ten
     if granted.prior is not None and granted.space.vocabulary is None:
         own = own - own.mean(0) + granted.guess
     with torch.no_grad():
-        probability = granted.model(own).softmax(1).mean(0)
+        probability = call(granted.model, granted.space.inputs(own)).softmax(1).mean(0)
     entries = _entries(seen, path)
     if "bias" in entries:
         return entries["bias"].double().cpu(), probability.double().cpu(), torch.tensor(1.0)

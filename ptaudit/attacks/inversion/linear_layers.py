@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from ptaudit.attacks.inversion.messages import Granted, InputSpace
 from ptaudit.gradients.record_losses import per_record
+from ptaudit.model_input import call
 
 _TRIED = 2
 
 
 def typical(space: InputSpace, n: int, device: torch.device) -> Tensor:
-    """Inputs of no one, `(n, *shape)`: noise of the mean and spread that inputs have; of text, random token ids."""
+    """Records of no one, `(n, *shape)`: noise of the mean and spread that inputs have; of text, random token ids."""
     dice = torch.Generator().manual_seed(0)
     if space.vocabulary is not None:
         return torch.randint(space.vocabulary, (n, *space.shape), generator=dice).to(device)
@@ -38,7 +39,7 @@ def linear_inputs(granted: Granted, path: str, inputs: Tensor) -> Tensor:
     hook = granted.model.get_submodule(path).register_forward_pre_hook(lambda _, args: found.append(args[0]))
     try:
         with torch.no_grad():
-            granted.model(inputs)
+            call(granted.model, granted.space.inputs(inputs))
     finally:
         hook.remove()
     return found[0]
@@ -57,7 +58,7 @@ def _first(granted: Granted, fits: Callable[[Tensor, Tensor, Tensor, Tensor], bo
     x = typical(granted.space, _TRIED, granted.device)
     try:
         with torch.no_grad():
-            last = granted.model(x)
+            last = call(granted.model, granted.space.inputs(x))
     finally:
         for hook in hooks:
             hook.remove()

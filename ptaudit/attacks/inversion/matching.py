@@ -68,7 +68,7 @@ class Matching:
     @classmethod
     def of(
         cls, seen: SharedGradients, granted: Granted, restarts: int, distance: Distance, labels: Tensor | None
-    ) -> Matching:
+    ) -> Self:
         """Without a penalty.
 
         Raises:

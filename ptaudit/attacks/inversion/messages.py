@@ -9,9 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ptaudit.data.contents.tokens import composed
 from ptaudit.gradients.record_losses import PerRecordLoss
 from ptaudit.gradients.whole_gradients import trainable
-from ptaudit.model_input import Inputs
+from ptaudit.model_input import Inputs, leaves
 from ptaudit.progress import Progress
 from ptaudit.spec.defenses import UNDEFENDED, DefenseSpec
 from ptaudit.views.view import Update
@@ -90,6 +91,9 @@ class InputSpace:
         std: their standard deviation, likewise.
         classes: number of classes of the targets; None where targets are numbers.
         vocabulary: of tokens, the number of ids.
+        groups: of tables, the places of the inputs of each column of categories, one of which is 1: how columns are
+            encoded.
+        form: of tokens, the inputs of one text `(1, ...)`, of which names and types are taken, and no number.
     """
 
     shape: tuple[int, ...]
@@ -100,6 +104,20 @@ class InputSpace:
     std: Tensor
     classes: int | None = None
     vocabulary: int | None = None
+    groups: tuple[slice, ...] = ()
+    form: Inputs | None = None
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask says which tokens are real."""
+        return self.form is not None and len(leaves(self.form)) > 1
+
+    def inputs(self, values: Tensor, real: Tensor | None = None) -> Inputs:
+        """What the model is given of records `(n, *shape)`; of texts these are ids, `real` of them (else all)."""
+        if self.form is None:
+            return values
+        real = torch.ones_like(values, dtype=torch.bool) if real is None else real
+        return composed(self.form, values, real)
 
 
 Statistics = Mapping[str, tuple[Tensor, Tensor]]
@@ -116,7 +134,8 @@ class Granted:
         space: what inputs look like.
         labels: targets of the records of every target batch, `(B, R, ...)`; None: they have to be recovered.
         batch_norm: statistics of each target's batches, `(B, r, C)`; None where they are not shared.
-        prior: what to guess without a gradient, `(*shape)`: the mean of records that the adversary has; None for none.
+        prior: what to guess without a gradient, `(*shape)`: the mean of records that the adversary has, of texts the
+            most frequent token of every position; None for none.
         defense: what is known to be done to the mean gradient of all trainable parameters before it is seen;
             `UNDEFENDED` where nothing is known, or done.
         clip: norm that each record's whole gradient is known to be clipped to; None where none is known.
@@ -178,8 +197,8 @@ class Reconstruction:
     """What an attack says of B targets.
 
     Attributes:
-        records: the R records of every target, in no particular order, `(B, R, *shape)`; None where the attack is about
-            labels alone.
+        records: the R records of every target, in no particular order, `(B, R, *shape)`; None where the attack says
+            what is in the batch and not in which record.
         labels: their targets, `(B, R, ...)`.
         objective: how far what is seen is from what these records would show, `(B,)` float64; in a unit of the attack's
             own, 0 for a perfect match.
@@ -188,6 +207,8 @@ class Reconstruction:
         ran_out: whether the seconds of the budget ended it.
         unsolved: records of which the attack says nothing, `(B, R)` bool: in their place is what it would guess without
             a gradient. None for none of them.
+        why_unsolved: why it says nothing of these.
+        tokens: how often every token is in the records of a target, `(B, V)`; None where the attack does not say.
     """
 
     records: Inputs | None
@@ -197,6 +218,8 @@ class Reconstruction:
     seconds: float
     ran_out: bool
     unsolved: Tensor | None = None
+    why_unsolved: str = ""
+    tokens: Tensor | None = None
 
 
 class Rebuild(Protocol):

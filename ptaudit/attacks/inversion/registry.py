@@ -6,7 +6,7 @@ import importlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ptaudit.progress import Silent
 
@@ -31,6 +31,7 @@ class InversionAttack:
         passes: passes forward and backward that an iteration takes for each record; 0 where there are no iterations.
         most_records: largest batch; None where there is no largest one.
         updates: whether it rebuilds from updates of several local steps.
+        says_of: what it says something of: whole `records`, the `labels` of a batch, or the `tokens` of one.
     """
 
     module: str
@@ -39,6 +40,7 @@ class InversionAttack:
     passes: int = 0
     most_records: int | None = None
     updates: bool = False
+    says_of: Literal["records", "labels", "tokens"] = "records"
 
     @property
     def cost(self) -> str:
@@ -97,10 +99,24 @@ _HERE = "ptaudit.attacks.inversion"
 
 ATTACKS: dict[str, InversionAttack] = {
     "labels": InversionAttack(
-        f"{_HERE}.labels", "Reads the classes of a batch from the gradient of the last layer.", EVERY_KIND, updates=True
+        f"{_HERE}.labels",
+        "Reads the classes of a batch from the gradient of the last layer.",
+        EVERY_KIND,
+        updates=True,
+        says_of="labels",
     ),
     "analytic": InversionAttack(
         f"{_HERE}.analytic", "Divides the gradient of the first linear layer by that of its bias.", updates=True
+    ),
+    "bag-of-words": InversionAttack(
+        f"{_HERE}.bag_of_words",
+        "Reads which tokens are in a batch from the rows of the embedding that have a gradient.",
+        ("tokens",),
+        updates=True,
+        says_of="tokens",
+    ),
+    "dager": InversionAttack(
+        f"{_HERE}.dager", "Tries tokens and texts against the row spaces of the first layers' gradients.", ("tokens",)
     ),
     "dlg": InversionAttack(
         f"{_HERE}.dlg", "Moves dummy records by L-BFGS until their gradient is the one seen.", passes=2, updates=True
@@ -108,6 +124,13 @@ ATTACKS: dict[str, InversionAttack] = {
     "inverting-gradients": InversionAttack(
         f"{_HERE}.inverting_gradients",
         "Turns the gradient of dummy records into the direction of the one seen, and keeps pictures smooth.",
+        passes=2,
+        updates=True,
+    ),
+    "tableak": InversionAttack(
+        f"{_HERE}.tableak",
+        "Searches for rows whose categories are shares of one column each, from several starts that vote.",
+        ("table",),
         passes=2,
         updates=True,
     ),

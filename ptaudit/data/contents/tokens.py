@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.data.contents.base import NONE, Array, ByMean, Parts, Prior, explained, flat
-from ptaudit.model_input import Inputs, leaves
+from ptaudit.model_input import Inputs, leaves, mapped
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,22 @@ def _top_share(rating: Array, true: Array) -> Array:
 
 def sequences(inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Token ids `(n, P)`, and which of them are real."""
-    named = inputs.items() if isinstance(inputs, dict) else [(str(i), leaf) for i, leaf in enumerate(leaves(inputs))]
-    masks = [leaf for name, leaf in named if "mask" in name or leaf.dtype == torch.bool]
-    ids = next(leaf for name, leaf in named if leaf.dtype == torch.int64 and "mask" not in name)
-    real = masks[0].bool() if masks else torch.ones_like(ids, dtype=torch.bool)
-    return ids, real
+    masks, every = _masks(inputs), leaves(inputs)
+    ids = next(leaf for leaf, mask in zip(every, masks) if not mask and leaf.dtype == torch.int64)
+    real = [leaf.bool() for leaf, mask in zip(every, masks) if mask]
+    return ids, real[0] if real else torch.ones_like(ids, dtype=torch.bool)
+
+
+def composed(like: Inputs, ids: Tensor, real: Tensor) -> Inputs:
+    """Inputs of the same names and types as some texts, of other token ids `(n, P)` and which of them are real.
+
+    Where no mask says which are real, all are.
+    """
+    parts = iter(real.to(leaf.dtype) if mask else ids for leaf, mask in zip(leaves(like), _masks(like)))
+    return mapped(lambda _: next(parts), like)
+
+
+def _masks(inputs: Inputs) -> list[bool]:
+    """Which of the tensors say what is real."""
+    names = inputs if isinstance(inputs, dict) else [""] * len(leaves(inputs))
+    return ["mask" in name or leaf.dtype == torch.bool for name, leaf in zip(names, leaves(inputs))]

@@ -11,10 +11,14 @@ from ptaudit.attacks.inversion.batch_norm import statistics
 from ptaudit.attacks.inversion.messages import Granted, InputSpace, Statistics, slots_of
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.memo import Key
+from ptaudit.context.session import Session
 from ptaudit.data.contents import Content, Prior
+from ptaudit.data.contents.tokens import sequences
 from ptaudit.games.reconstruction.info import ReconstructionGame
 from ptaudit.games.reconstruction.shown import TargetBatches
+from ptaudit.games.reconstruction.texts import TextsKnown
 from ptaudit.gradients.frozen_state import frozen_state
+from ptaudit.model_input import Inputs, mapped, rows, to_device
 from ptaudit.spec.defenses import UNDEFENDED
 from ptaudit.views import View
 
@@ -31,12 +35,14 @@ class Reference:
     Attributes:
         prior: for scores of rebuilt records.
         space: what inputs look like.
-        mean: their mean, `(*shape)`.
+        mean: their mean, `(*shape)`; of texts the most frequent token of each position.
+        texts: what they tell of any text, where they are texts.
     """
 
     prior: Prior
     space: InputSpace
     mean: Tensor
+    texts: TextsKnown | None = None
 
 
 def reference_of(context: EpochContext, content: Content) -> Reference:
@@ -47,22 +53,29 @@ def reference_of(context: EpochContext, content: Content) -> Reference:
 def _reference(context: EpochContext, content: Content) -> Reference:
     session = context.session
     inputs, _ = session.batch(session.others[:_REFERENCE])
-    assert isinstance(inputs, Tensor)
     prior = content.prior(content.targets(inputs))
     if content.kind == "tokens":
-        count = int(inputs.max()) + 1
-        nothing = torch.zeros(())
-        space = InputSpace(
-            inputs.shape[1:], content.kind, nothing, nothing, nothing, nothing, session.records.classes, count
-        )
-        return Reference(prior, space, torch.zeros(inputs.shape[1:]))
+        return _of_texts(inputs, session, prior)
+    assert isinstance(inputs, Tensor)
     # Of pictures a channel has one range, of tables every column its own.
     sides = (0, 2, 3) if content.kind == "picture" else (0,)
     mean, std = inputs.mean(sides, keepdim=True)[0], inputs.std(sides, keepdim=True)[0].clamp_min(1e-3)
     low, high = inputs.amin(sides, keepdim=True)[0], inputs.amax(sides, keepdim=True)[0]
     shape, classes = tuple(inputs.shape[1:]), session.records.classes
-    space = InputSpace(shape, content.kind, low, high, mean, std, classes)
+    groups = content.parts.groups if content.kind == "table" and len(shape) == 1 else ()
+    space = InputSpace(shape, content.kind, low, high, mean, std, classes, groups=groups)
     return Reference(prior, space, inputs.mean(0))
+
+
+def _of_texts(texts: Inputs, session: Session, prior: Prior) -> Reference:
+    """The tokens that there are at all are no secret: the embedding has a row for each."""
+    vocabulary = int(sequences(session.records.inputs)[0].max()) + 1
+    known, nothing = TextsKnown.of(texts, vocabulary), torch.zeros(())
+    space = InputSpace(
+        tuple(known.guess.shape), "tokens", nothing, nothing, nothing, nothing, session.records.classes, vocabulary,
+        form=mapped(lambda leaf: torch.zeros_like(leaf[:1]), texts),
+    )  # fmt: skip
+    return Reference(prior, space, known.guess, known)
 
 
 def granted(
@@ -86,9 +99,8 @@ def granted(
 
 def _statistics(known: Granted, view: View, batches: TargetBatches) -> Statistics:
     """Of the true batches of every target and round."""
-    assert isinstance(batches.inputs, Tensor)
     slots = slots_of(view.records, view.rounds, view.fixed_batch)
-    inputs = batches.inputs[batches.index[:, slots].flatten(0, 1)].to(known.device)
+    inputs = to_device(rows(batches.inputs, batches.index[:, slots].flatten(0, 1)), known.device)
     with frozen_state(known.model, known.device), torch.no_grad():
         found = statistics(known, inputs)
     shape = len(batches.index), view.rounds

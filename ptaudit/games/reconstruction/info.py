@@ -21,8 +21,14 @@ Attack = Annotated[str, NameIn(ATTACKS)]
 
 LABELS = "labels_found"
 
-LABELS_ALONE, LOOKS_AT_BATCH_NORM = "labels", "grad-inversion"
-"""The attack that rebuilds labels only, and the one that makes use of the statistics of a batch."""
+LOOKS_AT_BATCH_NORM, KNOWS_COLUMNS = "grad-inversion", "tableak"
+"""The attack that makes use of the statistics of a batch, and the one that knows how columns are encoded."""
+
+OF_TEXTS = ("placed_tokens", "placed_tokens_gain")
+"""Of texts also what stands at its position."""
+
+OF_BATCH = {"labels": (LABELS,), "tokens": ("tokens_found", "tokens_found_gain")}
+"""What is told of attacks that say something of a batch and not of its records, by what that is."""
 
 OF_CONTENT = (
     "explained_variance", "psnr_db", "psnr_gain_db", "ssim", "ssim_gain", "fields", "fields_gain", "tokens",
@@ -69,7 +75,8 @@ class ReconstructionGame(Titled):
     """A record counts as rebuilt where its SSIM, share of fields or share of tokens is above this."""
 
     metrics: ClassVar[tuple[str, ...]] = (
-        *OF_CONTENT, "identified", "rebuilt", *(f"worst_{name}" for name in WORST.values()), LABELS,
+        *OF_CONTENT, *OF_TEXTS, "identified", "rebuilt", *(f"worst_{name}" for name in WORST.values()),
+        *OF_BATCH["labels"], *OF_BATCH["tokens"],
     )  # fmt: skip
     has_static: ClassVar[bool] = True
     gated_over: ClassVar[str] = "joint"
@@ -95,6 +102,7 @@ class ReconstructionGame(Titled):
     def threat(self, spec: Spec) -> str:
         """Who sees the gradient of a batch, and what is granted."""
         known = ["the weights", "the mean of held-out records"]
+        known += ["which inputs encode one column of a table"] if KNOWS_COLUMNS in self.attacks else []
         known += ["the labels of the batch"] if self.labels == "known" else []
         known += ["the batch's statistics in BatchNorm layers"] if self.batch_norm else []
         return (
@@ -107,9 +115,12 @@ class ReconstructionGame(Titled):
         return [(self.model_copy(update={"attacks": [one]}), 0.0) for one in self.attacks]
 
     def trials(self) -> list[tuple[ReconstructionGame, float]]:
-        """With few iterations and with some more: the time of all lies on the line through both."""
+        """With few iterations and with some more: the time of all lies on the line through both.
+
+        What has a closed form is played as it is, once: a difference of two times would be that of the clock.
+        """
         few, some = _TRIALS
-        if self.budget.iterations <= some:
+        if self.budget.iterations <= some or not any(ATTACKS[one].passes for one in self.attacks):
             return [(self, 1.0)]
         further = (self.budget.iterations - some) / (some - few)
         return [(self._shorter(few), -further), (self._shorter(some), 1.0 + further)]

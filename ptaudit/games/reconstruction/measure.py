@@ -13,6 +13,8 @@ from torch import Tensor
 from ptaudit.attacks.inversion.messages import Reconstruction
 from ptaudit.data.contents import Content, Prior
 from ptaudit.games.reconstruction.info import LABELS, WORST
+from ptaudit.games.reconstruction.texts import TrueTexts
+from ptaudit.model_input import Inputs, mapped
 from ptaudit.spec.metrics import metric
 from ptaudit.stats.binomial import clopper_pearson
 from ptaudit.stats.bootstrap import DRAWS, from_values, resample_weights
@@ -25,7 +27,7 @@ _NULLS = 8
 """Other targets whose rebuilt records are held against each true one."""
 
 _CEILINGS = {"psnr_db": MOST_PSNR, "psnr_gain_db": np.nan, "ssim_gain": np.nan, "fields_gain": np.nan,
-             "tokens_gain": np.nan}  # fmt: skip
+             "tokens_gain": np.nan, "placed_tokens_gain": np.nan, "tokens_found_gain": np.nan}  # fmt: skip
 _TAILS = (0.025, 0.975)
 _SHARES = ("identified", "rebuilt", LABELS)
 """Of which a record has all or nothing, or little in between."""
@@ -43,6 +45,7 @@ class Truth:
         labels: their labels, `(B, R, ...)`.
         candidates: records among which one is to be told by its rebuilt picture, `(K, D)`: the targets first.
         threshold: above which a record counts as rebuilt.
+        texts: the records as they are, where they are texts.
     """
 
     content: Content
@@ -51,13 +54,14 @@ class Truth:
     labels: Tensor
     candidates: Tensor
     threshold: float
+    texts: TrueTexts | None = None
 
 
 def target_of(truth: Truth, rebuilt: Reconstruction) -> Tensor:
     """What an attack says of each target itself, `(B, D)`."""
-    assert isinstance(rebuilt.records, Tensor)
-    flat = truth.content.targets(rebuilt.records.flatten(0, 1))
-    return _matched(truth, flat, torch.arange(len(truth.records)))
+    assert rebuilt.records is not None
+    every = torch.arange(len(truth.records))
+    return _matched(truth, _numbers(truth, rebuilt.records), every)[0]
 
 
 def measure(truth: Truth, rebuilt: Reconstruction, labels_found: bool, seed: int) -> dict[str, Estimate]:
@@ -92,29 +96,39 @@ def scores(truth: Truth, rebuilt: Reconstruction, order: Tensor, labels_found: b
     """By metric the score of every target, `(B,)`, where what is said of target b is taken from target `order[b]`."""
     found: dict[str, Array] = {}
     if rebuilt.records is not None:
-        assert isinstance(rebuilt.records, Tensor)
-        said = _matched(truth, truth.content.targets(rebuilt.records.flatten(0, 1)), order)
-        true, own = truth.records[:, 0], np.arange(len(order))
+        said, places = _matched(truth, _numbers(truth, rebuilt.records), order)
+        true, own = truth.records[:, 0], torch.arange(len(order))
         near = truth.content.scores(said, true, truth.prior)
         name = WORST[truth.content.kind]
         found |= near
-        found["identified"] = identified(_plain(said), _plain(truth.candidates), own)
+        found["identified"] = identified(_plain(said), _plain(truth.candidates), own.numpy())
         found["rebuilt"] = share_above(near[name], truth.threshold)
+        if truth.texts is not None:
+            found |= truth.texts.placed(mapped(lambda leaf: leaf[order.to(leaf.device)][own, places], rebuilt.records))
+    if rebuilt.tokens is not None and truth.texts is not None:
+        found |= truth.texts.listed(rebuilt.tokens[order])
     if labels_found:
         found[LABELS] = _labels(truth.labels, rebuilt.labels.cpu()[order])
     return found
 
 
-def _matched(truth: Truth, flat: Tensor, order: Tensor) -> Tensor:
-    """Of the records that are said to be those of a target the one that is taken for the target itself, `(B, D)`.
+def _numbers(truth: Truth, records: Inputs) -> Tensor:
+    """Records `(B, R, ...)` as real numbers, `(B, R, D)`."""
+    return truth.content.targets(mapped(lambda leaf: leaf.flatten(0, 1), records)).cpu().view(*truth.records.shape)
+
+
+def _matched(truth: Truth, said: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the records that are said to be those of a target the one that is taken for the target itself, `(B, D)`, and
+    its place among them, `(B,)`.
 
     All are assigned to the true ones at the least squared error in total.
     """
-    said = flat.cpu().view(*truth.records.shape)[order]
+    said = said[order]
     if said.shape[1] == 1:
-        return said[:, 0]
+        return said[:, 0], torch.zeros(len(said), dtype=torch.long)
     places = [int(np.flatnonzero(assignment(_plain(s), _plain(t)) == 0)[0]) for s, t in zip(said, truth.records)]
-    return said[torch.arange(len(said)), torch.tensor(places)]
+    chosen = torch.tensor(places)
+    return said[torch.arange(len(said)), chosen], chosen
 
 
 def _labels(true: Tensor, said: Tensor) -> Array:

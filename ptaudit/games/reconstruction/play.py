@@ -15,14 +15,24 @@ from ptaudit.context.epoch_context import EpochContext, Scope
 from ptaudit.context.observations import prepared, undefended, why_not_seen
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
+from ptaudit.data.contents import Table
 from ptaudit.errors import ModelError, SpecError
 from ptaudit.games.common.content_gates import check_gates
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.reconstruction.granted import granted, reference_of, unaware
-from ptaudit.games.reconstruction.info import LABELS, LABELS_ALONE, LOOKS_AT_BATCH_NORM, WORST, ReconstructionGame
+from ptaudit.games.reconstruction.info import (
+    LABELS,
+    LOOKS_AT_BATCH_NORM,
+    OF_BATCH,
+    OF_TEXTS,
+    WORST,
+    ReconstructionGame,
+)
 from ptaudit.games.reconstruction.measure import Truth, measure, target_of
 from ptaudit.games.reconstruction.pictures import side_by_side
 from ptaudit.games.reconstruction.shown import TargetBatches, draw, layers_of, shown, too_few
+from ptaudit.games.reconstruction.texts import TrueTexts
+from ptaudit.model_input import rows
 from ptaudit.spec.catalog import JOINT
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views import View
@@ -54,6 +64,7 @@ class ReconstructionPlay(GamePlay[ReconstructionGame]):
             batches.targets.cpu()[batches.index],
             _candidates(context, every[batches.index[:, 0]]),
             game.threshold,
+            None if reference.texts is None else TrueTexts(rows(batches.inputs, batches.index), reference.texts),
         )
         found = []
         for who in asked(game, view):
@@ -64,7 +75,8 @@ class ReconstructionPlay(GamePlay[ReconstructionGame]):
             if isinstance(said, str):
                 found.append(sheet.scores(who, _lost(session, game, who, said, len(truth.records)), scopes))
                 continue
-            estimates = measure(truth, said, told[1].labels is None and told[1].space.classes is not None, context.seed)
+            labels = told[1].labels is None and told[1].space.classes is not None and said.tokens is None
+            estimates = measure(truth, said, labels, context.seed)
             if who.knowledge == "adaptive":
                 _keep(sheet, who.adversary, said, truth, batches)
             found.append(sheet.scores(who, {name: [one] for name, one in estimates.items()}, scopes))
@@ -104,10 +116,11 @@ def asked(game: ReconstructionGame, view: View) -> list[Asked]:
 def told_of(session: Session, game: ReconstructionGame, attack: str) -> tuple[str, ...]:
     """The metrics of an attack on the records of a session."""
     content = session.content
-    if attack == LABELS_ALONE:
-        return (LABELS,)
+    if (about := ATTACKS[attack].says_of) != "records":
+        return OF_BATCH[about]
+    texts = OF_TEXTS if content.kind == "tokens" else ()
     labels = (LABELS,) if game.labels == "recovered" and session.records.classes is not None else ()
-    return (*content.metrics, "identified", "rebuilt", f"worst_{WORST[content.kind]}", *labels)
+    return (*content.metrics, *texts, "identified", "rebuilt", f"worst_{WORST[content.kind]}", *labels)
 
 
 def _scope(context: EpochContext, view: View) -> Scope:
@@ -117,8 +130,6 @@ def _scope(context: EpochContext, view: View) -> Scope:
 def _why_not(context: EpochContext, game: ReconstructionGame, view: View) -> str:
     """Why nothing can be said of a view; empty if something can."""
     session = context.session
-    if not isinstance(session.records.inputs, Tensor):
-        return "inputs of several parts, which no attack rebuilds"
     if not len(session.others):
         return "there are no held-out records, from which the adversary would know what inputs look like"
     if not layers_of(context, view):
@@ -143,7 +154,10 @@ def _rebuilt(
         found = attack.rebuild(seen, known, budget, generator, context.progress)
     except ModelError as error:
         return error.what
-    return _ran_out(found, game) if found.ran_out else found
+    if found.ran_out:
+        return _ran_out(found, game)
+    nothing = found.unsolved is not None and bool(found.unsolved.all())
+    return found.why_unsolved if nothing else found
 
 
 def _keep(sheet: ScoreSheet, attack: str, said: Reconstruction, truth: Truth, batches: TargetBatches) -> None:
@@ -155,6 +169,10 @@ def _keep(sheet: ScoreSheet, attack: str, said: Reconstruction, truth: Truth, ba
     rebuilt, own = target_of(truth, said), truth.records[:, 0]
     values = torch.from_numpy(truth.content.scores(rebuilt, own, truth.prior)[WORST[kind]])
     sink.add(context.epoch, JOINT, sheet.game.title, f"{name}/{WORST[kind]}", values, batches.members)
+    if isinstance(truth.content, Table):
+        recovered = torch.from_numpy(truth.content.recovered(rebuilt, own, truth.prior))
+        for field, column in zip(truth.content.fields, recovered.T):
+            sink.add(context.epoch, JOINT, sheet.game.title, f"{name}/field {field.name}", column, batches.members)
     if kind == "picture":
         reference, shape = reference_of(context, truth.content), truth.content.shape
         sheet_of = side_by_side(own.view(-1, *shape), rebuilt.view(-1, *shape), reference.mean, reference.space)
