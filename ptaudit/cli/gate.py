@@ -42,9 +42,19 @@ def gate(
 
     run = read_run(run_folder)
     gates = gates_of(run, run_folder, spec)
-    verdicts = tuple(decide(gates, run, read_run(baseline) if baseline else None))
-    judged = replace(run, verdicts=verdicts)
-    showing.show(judged, Gates(judged), run_folder)
+    before = read_run(baseline) if baseline else None
+    verdicts, errors = [], {}
+    for one in gates:
+        try:
+            verdicts += decide([one], run, before)
+        except PtauditError as error:
+            errors[one.id] = error
+    judged = replace(run, verdicts=tuple(verdicts))
+    if errors:
+        broken = tuple((name, str(error)) for name, error in errors.items())
+        showing.write(Gates(judged, broken), run_folder, spec)
+        raise next(iter(errors.values()))
+    showing.show(judged, Gates(judged), run_folder, spec)
     raise typer.Exit(exit_code(verdicts, showing.inconclusive))
 
 
