@@ -66,25 +66,11 @@ def gates_of(run: Run, folder: Path, spec: Path | None) -> Sequence[GateSpec]:
     Raises:
         PtauditError: there are none, or they are malformed.
     """
+    from ptaudit.gate.own import own_gates
     from ptaudit.spec.load import load
 
-    gates = load(spec).gates if spec else _own_gates(run, folder / "spec.resolved.yaml")
+    gates = load(spec).gates if spec else own_gates(run.spec_text, str(folder / "spec.resolved.yaml"))
     if not gates:
         remedy = "name a spec that has gates: --spec SPEC"
         raise PtauditError("there are no gates", where=str(spec or folder), remedy=remedy)
     return gates
-
-
-def _own_gates(run: Run, where: Path) -> Sequence[GateSpec]:
-    from pydantic import TypeAdapter, ValidationError
-
-    from ptaudit.errors import SpecError
-    from ptaudit.spec.document import parse
-    from ptaudit.spec.model import GateSpec
-
-    try:
-        loaded = parse(run.spec_text, where.name).values or {}
-        return TypeAdapter(tuple[GateSpec, ...]).validate_python(loaded.get("gates") or ())
-    except (SpecError, ValidationError, AttributeError) as error:
-        said = str(error).splitlines()[0]
-        raise PtauditError(f"its gates cannot be read: {said}", where=str(where), remedy="use --spec SPEC") from error

@@ -8,11 +8,15 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+from evidence.evidence_case import evidence_run
 from example_run import SPEC, VERDICTS, example_comparison, example_run, verdict
+from typer.testing import CliRunner
 
+from ptaudit.cli import app
 from ptaudit.errors import PtauditError
 from ptaudit.report import Gates, Page, open_format
 from ptaudit.report.gates import gate_lines
+from ptaudit.tables.folder import write_run
 
 TEXT = {"type": "object", "properties": {"text": {"type": "string", "minLength": 1}}, "required": ["text"]}
 SARIF = {
@@ -122,6 +126,17 @@ SARIF = {
 }
 """What SARIF 2.1.0 (OASIS, sections 3.13 to 3.58) says of the objects that are written, and of no others."""
 
+SPEC_FILE = """\
+# what may leak
+version: 1
+name: shown
+model: {{entry: torchvision:resnet18}}
+data: {{source: sklearn:digits}}
+train: {{epochs: 8}}
+audit: {{games: [identity], views: [{{name: record, batch_size: 1}}]}}
+gates:
+{gate}
+"""
 USERS = f"# what may leak\n{SPEC}- {{id: record-leak, metric: identity.bits, view: record, over: layers, max: 5}}\n"
 
 
@@ -215,3 +230,45 @@ def test_what_is_not_about_gates_is_refused_with_what_to_use(name):
         PtauditError, match=f"{name} reports gates of runs alone \\(use rich, plain, md, json or csv\\)"
     ):
         open_format(name).render(example_comparison())
+
+
+# --- as the command line writes them
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_run(evidence_run(), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_gate_without_its_baseline_is_an_error_in_the_files_and_code_2(folder, tmp_path):
+    outputs = [f"--output={name}={tmp_path / name}" for name in ("junit", "sarif", "github", "csv")]
+    found = CliRunner().invoke(app, ["gate", str(folder), *outputs])
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "gate no-worse: no baseline to compare with (give --baseline RUN)" in found.stderr
+    suites = ElementTree.parse(tmp_path / "junit").getroot()
+    assert [suites.get(name) for name in ("tests", "failures", "errors")] == ["3", "1", "1"]
+    assert json.loads((tmp_path / "sarif").read_text())["runs"][0]["invocations"][0]["executionSuccessful"] is False
+    assert "::error file=" in found.stderr
+    assert (tmp_path / "csv").read_text().startswith("id,metric,view,")
+
+
+def test_in_github_actions_the_spec_is_annotated_and_the_summary_grows(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "summary.md").write_text("before\n")
+    spec = tmp_path / "audit.yaml"
+    gate = "- {id: share, metric: identity.bits, view: record, over: layers, epoch: last, max_share: 0.2}"
+    spec.write_text(SPEC_FILE.format(gate=gate))
+    found = CliRunner().invoke(app, ["gate", "run", "--spec", "audit.yaml", "--output", "github"])
+    assert found.exit_code == 1, found.output
+    line = spec.read_text().splitlines().index(gate) + 1
+    assert f"::error file=audit.yaml,line={line},title=gate share::fail: identity.bits / ceiling <= 0.2" in found.stderr
+    assert (tmp_path / "summary.md").read_text().startswith("before\n# ptaudit gates of digits-lenet\n")
+
+
+def test_github_needs_a_file_outside_of_github(folder, monkeypatch):
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    found = CliRunner().invoke(app, ["gate", str(folder), "--output", "github"])
+    assert found.exit_code == 2
+    assert "--output github needs a file: $GITHUB_STEP_SUMMARY is not set (github=FILE)" in found.stderr
