@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ptaudit.errors import RunFolderError
 from ptaudit.evidence.content import content_of
@@ -56,7 +56,7 @@ def judge(folder: Path) -> Judged:
     ready = [gate for gate in gates if gate.kind != "max_increase" or baseline is not None]
     verdicts = tuple(decide(ready, run, baseline))
     waiting = [gate.id for gate in gates if gate not in ready]
-    content = finite(content_of(run, verdicts, waiting))
+    content = cast(dict[str, Any], finite(content_of(run, verdicts, waiting)))
     return Judged(run, verdicts, content, page_of(content, verdicts, RUN))
 
 

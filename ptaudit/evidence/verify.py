@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ptaudit.evidence.folder import CONTENT, PAGE, RUN, Judged, judge
 from ptaudit.evidence.signature import SIGNATURE, is_signed
@@ -64,7 +64,7 @@ def verify(folder: Path, key: Path | None = None) -> Checked:
             wrong.append(f"{PAGE}: does not say what the tables say")
     else:  # another release may say the same in other words
         wrong = list(_decided(told.get("verdicts"), judged, CONTENT))
-        wrong += [f"{CONTENT}: {place}: {what}" for place, what in _unlike(*map(_states, (told, judged.content)), "")]
+        wrong += [f"{CONTENT}: {place}: {what}" for place, what in _unlike(_states(told), _states(judged.content), "")]
     wrong += [*_decided([asdict(verdict) for verdict in judged.run.verdicts], judged, f"{RUN}/gates.json")]
     wrong += _moved(judged)
     return Checked(tuple(wrong), tuple(_right(judged, key)), tuple(_notes(judged, told, signed and key is None)))
@@ -72,8 +72,8 @@ def verify(folder: Path, key: Path | None = None) -> Checked:
 
 def _decided(verdicts: Any, judged: Judged, file: str) -> Iterator[str]:
     """What a file says of gates otherwise than the tables do."""
-    again = {verdict.id: finite(asdict(verdict)) for verdict in judged.verdicts}
-    for one in finite(verdicts) if isinstance(verdicts, list) else ():
+    again = {verdict.id: cast(dict[str, Any], finite(asdict(verdict))) for verdict in judged.verdicts}
+    for one in cast(list[Any], finite(verdicts)) if isinstance(verdicts, list) else ():
         told = one if isinstance(one, dict) else {}
         derived = again.get(str(told.get("id")), {})
         found = _unlike({name: told.get(name) for name in _DECIDED}, {name: derived.get(name) for name in _DECIDED}, "")

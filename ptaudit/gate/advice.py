@@ -82,7 +82,8 @@ def reachable(gate: GateSpec, *, ceiling: float, null: float = 0.0) -> str | Non
     Returns:
         The warning, or None.
     """
-    top, least = (1.0, null / ceiling) if gate.kind == "max_share" else (ceiling, null)
+    share = null / ceiling if ceiling > 0 else math.nan
+    top, least = (1.0, share) if gate.kind == "max_share" else (ceiling, null)
     if math.isfinite(top) and gate.limit >= top:
         what = "all of the ceiling" if gate.kind == "max_share" else f"not below the ceiling {ceiling:.3g}"
         return f"gate {gate.id} can never fail: {gate.kind} {gate.limit:g} is {what}"
@@ -102,7 +103,8 @@ def _other_views(gate: GateSpec, cases: Cases, run: Run) -> Iterator[_Step]:
         own, other = (dict(views.get(name, {})) for name in (gate.view, view))
         records, more = (settings.pop("batch_size", None) for settings in (own, other))
         cost = _OTHER_VIEW, -float(others.value.max(initial=-np.inf))
-        if records and more and more > records and {**own, "name": ""} == {**other, "name": ""}:
+        larger = isinstance(records, int) and isinstance(more, int) and more > records
+        if larger and {**own, "name": ""} == {**other, "name": ""}:
             cost = _LARGER_BATCH, float(more)
         yield _Step(f"view {view}", cost, others, where)
 
