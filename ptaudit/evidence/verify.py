@@ -64,7 +64,8 @@ def verify(folder: Path, key: Path | None = None) -> Checked:
             wrong.append(f"{PAGE}: does not say what the tables say")
     else:  # another release may say the same in other words
         wrong = list(_decided(told.get("verdicts"), judged, CONTENT))
-        wrong += [f"{CONTENT}: {place}: {what}" for place, what in _unlike(_states(told), _states(judged.content), "")]
+        found = _unlike(_essence(told), _essence(judged.content), "")
+        wrong += [f"{CONTENT}: {place}: {what}" for place, what in found]
     wrong += [*_decided([asdict(verdict) for verdict in judged.run.verdicts], judged, f"{RUN}/gates.json")]
     wrong += _moved(judged)
     return Checked(tuple(wrong), tuple(_right(judged, key)), tuple(_notes(judged, told, signed and key is None)))
@@ -80,11 +81,15 @@ def _decided(verdicts: Any, judged: Judged, file: str) -> Iterator[str]:
         yield from (f"{file}: gate {told.get('id')}: {place}: {what}" for place, what in found)
 
 
-def _states(content: dict[str, Any]) -> dict[str, Any]:
-    """Which classes of attacks were run."""
-    entries = content.get("attacks")
-    listed = entries if isinstance(entries, list) else []
-    return {str(entry.get("name")): entry.get("state") for entry in listed if isinstance(entry, dict)}
+def _essence(content: dict[str, Any]) -> dict[str, Any]:
+    """What no release says in another way: the verdict over all, which gates there are, which attacks were run."""
+
+    def listed(name: str) -> list[dict[str, Any]]:
+        entries = content.get(name)
+        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+    states = {str(entry.get("name")): entry.get("state") for entry in listed("attacks")}
+    return {"verdict": content.get("verdict"), "gates": [entry.get("id") for entry in listed("verdicts")], **states}
 
 
 def _moved(judged: Judged) -> Iterator[str]:

@@ -167,6 +167,9 @@ def test_what_another_release_wrote_is_held_to_its_verdicts_alone(folder):
         "evidence.json: gate batch-leak: threshold: 9.0 is written, the tables say 5.0",
         "evidence.json: reconstruction: 'run' is written, the tables say 'not run'",
     )
+    (folder / "evidence.json").write_text(json_text({**said, "verdicts": said["verdicts"][:1]}))
+    forge(folder)
+    assert any(line.startswith("evidence.json: gates: ['batch-leak'] is written") for line in verify(folder).wrong)
 
 
 def test_a_page_that_says_something_else_is_found_behind_new_hashes(folder):
