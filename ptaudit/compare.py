@@ -146,7 +146,8 @@ class _Joined:
 
 
 def _join(first: Table, second: Table) -> _Joined:
-    ours, theirs = keys(KEY_COLUMNS, first, second)
+    """By what tells rows apart; of runs that end at different epochs, the last with the last, as gates do."""
+    ours, theirs = keys(KEY_COLUMNS, _with_last(first), _with_last(second))
     places = places_of(ours, theirs)
     shared, new = np.flatnonzero(places >= 0), np.flatnonzero(places_of(theirs, ours) < 0)
     partners = places[shared]
@@ -154,11 +155,21 @@ def _join(first: Table, second: Table) -> _Joined:
     return _Joined(shared, partners, np.flatnonzero(places < 0), new, pairs, len(first) + len(new))
 
 
+_LAST = 2**31 - 1
+"""Stands for the last audited epoch where rows are joined."""
+
+
+def _with_last(rows: Table) -> Table:
+    epochs = rows.number("epoch")
+    last = np.where(epochs == rows.last_epoch, _LAST, epochs)
+    return Table({**rows.only(*KEY_COLUMNS).columns, "epoch": last})
+
+
 def _reasons(joined: _Joined, before: Run, after: Run) -> Words:
     """Why rows cannot be compared, empty where they can."""
     reasons = Remarks(joined.size)
-    reasons.add(joined.gone, _absent(before.rows.take(joined.gone), after))
-    reasons.add(joined.added, _absent(after.rows.take(joined.new), before))
+    reasons.add(joined.gone, _absent(before.rows.take(joined.gone), before, after))
+    reasons.add(joined.added, _absent(after.rows.take(joined.new), after, before))
     for rows, run in zip(joined.pairs, (before, after)):
         lost = ~rows.measured
         status = rows.text("status")[lost]
@@ -168,15 +179,23 @@ def _reasons(joined: _Joined, before: Run, after: Run) -> Words:
     return reasons.words
 
 
-def _absent(rows: Table, other: Run) -> Words:
-    """Why another run does not have rows: it has none of their kind, or one of another adversary."""
+def _absent(rows: Table, run: Run, other: Run) -> Words:
+    """Why another run does not have rows: it has none of their kind or epoch, or one of another adversary."""
     wanted, there = keys([name for name in KEY_COLUMNS if name != "adversary"], rows, other.rows)
-    alike = np.flatnonzero(np.isin(there, wanted))
+    ends = run.rows.last_epoch, other.rows.last_epoch
+    alike = np.flatnonzero(np.isin(there, wanted) & ((ends[0] == ends[1]) | (other.rows.number("epoch") != ends[1])))
     played: dict[int, list[str]] = {}
     for key, adversary in zip(there[alike].tolist(), other.rows.text("adversary")[alike].tolist()):
         played.setdefault(key, []).append(adversary)
     said = {key: f"another adversary in {other.name}: {', '.join(names)}" for key, names in played.items()}
-    return Words.of(said.get(key, f"not in {other.name}") for key in wanted.tolist())
+    audited = set(np.unique(other.rows.number("epoch")).tolist())
+
+    def gone(epoch: int) -> str:
+        if epoch == ends[1] and ends[0] != ends[1]:
+            return f"not in {other.name}, whose epoch {epoch} is compared with epoch {ends[0]} of {run.name}"
+        return f"not in {other.name}" if epoch in audited else f"epoch {epoch} is not audited in {other.name}"
+
+    return Words.of(said.get(key) or gone(epoch) for key, epoch in zip(wanted.tolist(), rows.number("epoch").tolist()))
 
 
 def _judged(joined: _Joined, fine: Places, before: Run, after: Run) -> tuple[dict[str, NDArray[np.float64]], Words]:
@@ -223,6 +242,9 @@ def _notes(before: Run, after: Run, changes: Columns[Change]) -> tuple[str, ...]
     notes = []
     if not _seeded(before, after):
         notes.append(ONE_SEED)
+    ends = before.rows.last_epoch, after.rows.last_epoch
+    if ends[0] != ends[1] and len(before.rows) and len(after.rows):
+        notes.append(f"the last epoch of {before.name}, {ends[0]}, is compared with that of {after.name}, {ends[1]}")
     alike = same_records(before, after)
     if alike is False:
         notes.append("the runs split the data in different ways: the noise of record sampling is included")

@@ -3,9 +3,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tables.table_builders import lost_row, make_row, make_run, noise, rows_of
+from tables.table_builders import Gate, lost_row, make_row, make_run, noise, rows_of
 
 from ptaudit.compare import ONE_SEED, compare
+from ptaudit.gate import decide
 from ptaudit.tables.row import KEY_COLUMNS
 from ptaudit.tables.seeds import pool
 
@@ -169,3 +170,35 @@ def test_rows_are_joined_on_what_the_adversary_knows_and_on_the_training():
     lone = compare(before, make_run([make_row(value=1.0, knows="pool")], "after"))
     assert {change.verdict for change in lone.changes} == {"not comparable"}
     assert len(lone.changes) == 5
+
+
+def test_runs_that_end_at_different_epochs_are_compared_at_their_ends():
+    before = make_run([make_row("fc", value, epoch=e) for e, value in ((0, 0.0), (2, 0.5), (4, 1.0))], "before")
+    after = make_run([make_row("fc", value, epoch=e) for e, value in ((0, 0.0), (4, 1.5), (8, 3.0))], "after")
+    found = compare(before, after)
+    assert [(c.epoch, c.before, c.after, c.verdict) for c in found.changes if c.reason == ""] == [
+        (0, 0.0, 0.0, "within noise"),
+        (4, 1.0, 3.0, "worse?"),
+    ]
+    assert [(c.epoch, c.reason) for c in found.changes if c.reason] == [
+        (2, "epoch 2 is not audited in after"),
+        (4, "not in before, whose epoch 4 is compared with epoch 8 of after"),
+    ]
+    assert "the last epoch of before, 4, is compared with that of after, 8" in found.notes
+
+
+def test_every_gate_on_an_increase_agrees_with_the_comparison_on_the_direction():
+    generator = np.random.default_rng(7)
+    moves = np.repeat([-1.0, 0.0, 1.0], 4)[:, None]
+    values = 3.0 + noise((12, 80), "gaussian", generator)
+    before = make_run(rows_of(values, epoch=4), "before")
+    after = make_run(rows_of(values + moves + 0.2 * generator.standard_normal((12, 80)), epoch=8), "after")
+    verdicts = {change.layer: change.verdict for change in compare(before, after).changes}
+    for layer, move in zip(verdicts, moves[:, 0]):
+        gate = Gate(over=layer, max_increase=0.0, same_weights=True)
+        outcome = decide([gate], after, before)[0].outcome
+        expected = {-1.0: ("better?", "pass"), 1.0: ("worse?", "fail")}.get(move)
+        if expected:
+            assert (verdicts[layer], outcome) == expected
+        else:
+            assert not (outcome == "fail" and verdicts[layer] == "better?")

@@ -425,7 +425,8 @@ def test_advice_names_the_least_restrictive_view_that_stays_below():
     for view, value in (("batch-32", 1.1), ("batch-128", 0.2), ("batch-16", 2.5)):
         rows += [make_row(layer, value, view=view) for layer in ("conv1", "fc")]
     advice = verdict(Gate(max=1.5), rows).advice
-    assert advice == "view batch-32 stays at 1.1 <= 1.5 on the same layers"
+    stays = "view batch-32 stays at 1.1 <= 1.5 on the same layers"
+    assert advice == f"{stays}; view batch-16, the next cheaper step that was measured, fails at 2.5"
     assert verdict(Gate(max=5), rows).advice is None
 
 
@@ -434,9 +435,9 @@ def test_advice_counts_only_views_that_saw_the_same_layers_and_rows_that_were_me
     head = make_row("conv1", 0.1, view="head")
     lost = [make_row("conv1", 0.1, view="dp"), lost_row("fc", view="dp")]
     advice = verdict(Gate(max=1.5), [*rows, head, *lost]).advice
-    assert advice == "without layer fc the worst is conv1 at 1 <= 1.5"
+    assert advice == "sharing all but layer fc stays at 1 <= 1.5 (worst: conv1)"
     elsewhere = [make_row(layer, 0.1, view="dp", epoch=0) for layer in ("conv1", "fc")]
-    assert "without layer" in verdict(Gate(max=1.5), [*rows, *elsewhere]).advice
+    assert "sharing all but" in verdict(Gate(max=1.5), [*rows, *elsewhere]).advice
 
 
 def test_no_advice_where_nothing_was_measured_to_be_lower():

@@ -45,7 +45,9 @@ def shown_commands() -> list[str]:
     """Every `ptaudit ...` of the README: in shell blocks, workflow steps and inline code with a known verb."""
     verbs = "|".join(typer.main.get_command(app).commands)
     lines = [
-        line.removeprefix("      - run: ") for block in blocks("bash") + blocks("yaml") for line in block.splitlines()
+        re.sub(r"^ *(?:- (?:run: )?|entry: )", "", line)
+        for block in blocks("bash") + blocks("yaml")
+        for line in block.splitlines()
     ]
     inline = re.findall(rf"`(ptaudit (?:{verbs})\b[^`]*)`", README.replace("\n", " "))
     parts = [part.strip() for line in [*lines, *inline] for part in line.split("&&")]
@@ -157,6 +159,21 @@ def test_every_game_metric_and_adversary_is_in_the_table():
 def test_the_workflow_is_yaml():
     (workflow,) = (yaml.safe_load(block) for block in blocks("yaml") if block.startswith("name:"))
     assert any("ptaudit run" in step.get("run", "") for step in workflow["jobs"]["audit"]["steps"])
+
+
+def test_the_recipes_for_other_servers_are_yaml_and_name_the_files_that_they_write():
+    (gitlab,) = (yaml.safe_load(block) for block in blocks("yaml") if block.startswith("privacy-audit:"))
+    (hooks,) = (yaml.safe_load(block) for block in blocks("yaml") if block.startswith("repos:"))
+    script = " ".join(gitlab["privacy-audit"]["script"])
+    assert f"--output junit={gitlab['privacy-audit']['artifacts']['reports']['junit']}" in script
+    assert {"report.md", "runs/new"} == set(gitlab["privacy-audit"]["artifacts"]["paths"])
+    (hook,) = hooks["repos"][0]["hooks"]
+    assert hook["entry"].split()[-1] == "audit/spec.yaml"
+    assert re.search(hook["files"], "audit/spec.yaml")
+    (workflow,) = (yaml.safe_load(block) for block in blocks("yaml") if block.startswith("name:"))
+    (upload,) = (step for step in workflow["jobs"]["audit"]["steps"] if "upload-sarif" in step.get("uses", ""))
+    written = [step["run"] for step in workflow["jobs"]["audit"]["steps"] if "run" in step]
+    assert any(f"--output sarif={upload['with']['sarif_file']}" in command for command in written)
 
 
 def test_the_python_example_runs_and_its_folder_is_as_the_table_says(tmp_path, monkeypatch, capsys):

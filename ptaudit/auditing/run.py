@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ptaudit.auditing import folder as places
-from ptaudit.auditing import samples
+from ptaudit.auditing import samples, thresholds
 from ptaudit.auditing.assemble import assemble, now
 from ptaudit.auditing.defended_runs import run_defended, with_defenses
 from ptaudit.auditing.folder import Workplace
@@ -101,6 +101,7 @@ def audit(
     for one in (session, *defended_sessions(session)):
         prove(one)
     with places.working(target, fresh=fresh) as place:
+        fixed = thresholds.fix(place.state, dump(session.spec), asked.started)
         session = with_reference_models(session, place.state, asked.progress, address=asked.address)
         defended: Iterable[tuple[DefenseSpec, Session]] = with_defenses(session, place, asked.progress, address)
         if goes_over_ray(spec, address):
@@ -108,6 +109,7 @@ def audit(
             train_over_ray(session, defended, place, cluster_of(session, asked.progress, address), scored)
         seeds = run_seeds(session, place, asked.progress, scored)
         run, error = _concluded(session, seeds, defended, place, asked)
+        run = replace(run, manifest={**run.manifest, "thresholds": fixed})
         place.confirm()
         _publish_states(session, seeds, place)
         if keep_records:
@@ -139,7 +141,7 @@ class _Asked:
         if not self.gate:
             return run, None
         try:
-            verdicts = decide([gate for gate in spec.gates if gate.max is not None], run)
+            verdicts = decide([gate for gate in spec.gates if gate.max_increase is None], run)
         except PtauditError as error:
             return run, error
         return replace(run, verdicts=tuple(verdicts)), None
@@ -157,7 +159,7 @@ def _concluded(
     if diverged is None:
         run = assemble(session, seeds, run_defended(defended, place, asked.progress), asked.started)
         for gate in session.spec.gates if asked.gate else ():
-            if gate.max is None:
+            if gate.max_increase is not None:
                 asked.progress.log(f"gate {gate.id} needs a baseline: ptaudit gate {target} --baseline RUN")
         return asked.judged(run, session.spec)
     if not seeds[0].stats:

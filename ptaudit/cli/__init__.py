@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ptaudit.cli import check, compare, gate, init, run, schema, selftest, show
+from ptaudit.cli import check, compare, evidence, gate, init, run, schema, selftest, show
 from ptaudit.cli.guard import Commands, Verb, guarded, leaving_when_told
 from ptaudit.cli.streams import open_closed
 
@@ -51,6 +51,8 @@ _VERBS: dict[str, Callable[..., None]] = {
     "show": show.show,
     "compare": compare.compare,
     "gate": gate.gate,
+    "evidence": evidence.evidence,
+    "verify": evidence.verify,
     "selftest": selftest.selftest,
     "schema": schema.schema,
 }

@@ -42,9 +42,19 @@ def gate(
 
     run = read_run(run_folder)
     gates = gates_of(run, run_folder, spec)
-    verdicts = tuple(decide(gates, run, read_run(baseline) if baseline else None))
-    judged = replace(run, verdicts=verdicts)
-    showing.show(judged, Gates(judged), run_folder)
+    before = read_run(baseline) if baseline else None
+    verdicts, errors = [], {}
+    for one in gates:
+        try:
+            verdicts += decide([one], run, before)
+        except PtauditError as error:
+            errors[one.id] = error
+    judged = replace(run, verdicts=tuple(verdicts))
+    if errors:
+        broken = tuple((name, str(error)) for name, error in errors.items())
+        showing.write(Gates(judged, broken), run_folder, spec)
+        raise next(iter(errors.values()))
+    showing.show(judged, Gates(judged), run_folder, spec)
     raise typer.Exit(exit_code(verdicts, showing.inconclusive))
 
 
@@ -56,25 +66,11 @@ def gates_of(run: Run, folder: Path, spec: Path | None) -> Sequence[GateSpec]:
     Raises:
         PtauditError: there are none, or they are malformed.
     """
+    from ptaudit.gate.own import own_gates
     from ptaudit.spec.load import load
 
-    gates = load(spec).gates if spec else _own_gates(run, folder / "spec.resolved.yaml")
+    gates = load(spec).gates if spec else own_gates(run.spec_text, str(folder / "spec.resolved.yaml"))
     if not gates:
         remedy = "name a spec that has gates: --spec SPEC"
         raise PtauditError("there are no gates", where=str(spec or folder), remedy=remedy)
     return gates
-
-
-def _own_gates(run: Run, where: Path) -> Sequence[GateSpec]:
-    from pydantic import TypeAdapter, ValidationError
-
-    from ptaudit.errors import SpecError
-    from ptaudit.spec.document import parse
-    from ptaudit.spec.model import GateSpec
-
-    try:
-        loaded = parse(run.spec_text, where.name).values or {}
-        return TypeAdapter(tuple[GateSpec, ...]).validate_python(loaded.get("gates") or ())
-    except (SpecError, ValidationError, AttributeError) as error:
-        said = str(error).splitlines()[0]
-        raise PtauditError(f"its gates cannot be read: {said}", where=str(where), remedy="use --spec SPEC") from error

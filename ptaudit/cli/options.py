@@ -25,7 +25,10 @@ FormatName = Annotated[
 Outputs = Annotated[
     list[str] | None,
     typer.Option(
-        "--output", metavar="FORMAT=FILE", help="Write a report to a file too, e.g. junit=gates.xml. Repeatable."
+        "--output",
+        metavar="FORMAT=FILE",
+        help="Write a report to a file too, e.g. junit=gates.xml, sarif=gates.sarif, md=report.md; "
+        "github alone annotates the spec and adds to the step's summary. Repeatable.",
     ),
 ]
 Inconclusive = Annotated[

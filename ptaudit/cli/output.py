@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ptaudit.cli.streams import emit, say, takes_unicode
 from ptaudit.errors import PtauditError
 from ptaudit.escape import terminal
-from ptaudit.report import FORMATS, Gates, Page, Subject, open_format
+from ptaudit.report import FORMATS, Gates, Logging, Page, Subject, open_format
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -71,7 +72,7 @@ class Screen:
 
 
 def parse_outputs(texts: Sequence[str] | None) -> list[Sink]:
-    """`FORMAT=FILE` options.
+    """`FORMAT=FILE` options; a format that a CI server has a file for needs none.
 
     Raises:
         PtauditError: malformed, or no such format.
@@ -79,7 +80,11 @@ def parse_outputs(texts: Sequence[str] | None) -> list[Sink]:
     sinks = []
     for text in texts or ():
         name, equals, path = text.partition("=")
-        if not (equals and path):
+        if not equals and (variable := FORMATS[name].adds_to if name in FORMATS else ""):
+            path = os.environ.get(variable, "")
+            if not path:
+                raise PtauditError(f"--output {name} needs a file: ${variable} is not set", remedy=f"{name}=FILE")
+        elif not path:
             raise PtauditError(f"--output {text!r} is not FORMAT=FILE", remedy=f"formats: {', '.join(FORMATS)}")
         open_format(name)
         sinks.append(Sink(name, Path(path)))
@@ -120,9 +125,17 @@ def write_outputs(sinks: Sequence[Sink], subject: Subject, page: Page) -> None:
         PtauditError: a file cannot be written.
     """
     from ptaudit.files import write_whole
+    from ptaudit.tables.formats import read_text
 
     for sink in sinks:
-        write_whole(sink.path, open_format(sink.format).render(subject, page))
+        chosen = open_format(sink.format)
+        text = chosen.render(subject, page)
+        if FORMATS[sink.format].adds_to and sink.path.is_file():
+            text = read_text(sink.path) + text
+        write_whole(sink.path, text)
+        if isinstance(chosen, Logging):
+            for line in chosen.log_lines(subject, page):
+                say(line)
 
 
 @dataclass(frozen=True)
@@ -167,14 +180,26 @@ class Showing:
                     "--output would overwrite it", where=str(sink.path), remedy="give the report a name of its own"
                 )
 
-    def show(self, run: Run, subject: Run | Gates, folder: Path) -> None:
+    def options(self, folder: Path, spec: Path | None) -> dict[str, Any]:
+        """What a page is told of a run folder, and of the spec that its gates are from where that is another file."""
+        text = ""
+        with suppress(OSError, UnicodeDecodeError):  # it has been read before
+            text = spec.read_text(encoding="utf-8") if spec else ""
+        named = {"spec": str(spec), "spec_text": text} if text else {}
+        return {"folder": str(folder), "inconclusive": self.inconclusive, **named}
+
+    def write(self, subject: Gates, folder: Path, spec: Path | None) -> None:
+        """The files alone, of gates that could not be decided."""
+        write_outputs(self.sinks, subject, Page(**self.options(folder, spec)))
+
+    def show(self, run: Run, subject: Run | Gates, folder: Path, spec: Path | None = None) -> None:
         """Results to stdout and files, gates that did not pass to stderr, whatever becomes of the files.
 
         Raises:
             PtauditError: stdout or a file cannot be written, and no gate failed.
         """
         brief = self.quiet and not self.screen.forced
-        options: dict[str, Any] = {"folder": str(folder), "inconclusive": self.inconclusive}
+        options = self.options(folder, spec)
         text = verdict_line(run) if brief else self.screen.drawn(subject, **options)
         problems = list(_problems(partial(emit, text)))
         report_gates(run.verdicts)

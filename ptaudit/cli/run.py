@@ -79,7 +79,7 @@ def run(
         raise KeyboardInterrupt(
             f"resume with {resume_command(spec, out, device, overrides or (), keep_records, address)}"
         ) from None
-    showing.show(result.run, result.run, result.path)
+    showing.show(result.run, result.run, result.path, spec)
     raise typer.Exit(result.exit_code)
 
 

@@ -12,10 +12,12 @@ import numpy as np
 from ptaudit.errors import PtauditError
 from ptaudit.gate.advice import advise
 from ptaudit.gate.cases import Cases, increase_cases, level_cases, select, several_seeds
+from ptaudit.gate.undecided import in_words, records_to_decide
+from ptaudit.spec.metrics import metric
 from ptaudit.tables.columns import Mask
 from ptaudit.tables.mechanism import limited, protected
 from ptaudit.tables.run import Run
-from ptaudit.tables.verdict import Kind, Outcome, Verdict
+from ptaudit.tables.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from ptaudit.spec.audit import GateSpec
@@ -53,12 +55,12 @@ def exit_code(verdicts: Iterable[Verdict], inconclusive: Literal["pass", "fail"]
 
 def _decide(gate: GateSpec, run: Run, baseline: Run | None) -> Verdict:
     rows = select(gate, run.rows)
-    if gate.max is not None:
-        cases = level_cases(rows, run)
-        finding = _find(cases, gate.max, _diverged(run) or _unprotected(gate, cases, run))
+    if gate.kind != "max_increase":
+        cases = level_cases(gate, rows, run)
+        finding = _find(cases, gate.limit, _diverged(run) or _unprotected(gate, cases, run))
         advice = advise(gate, cases, finding.deciding, run) if finding.outcome == "fail" else None
         return _verdict(gate, run, cases, finding, advice)
-    if baseline is None or gate.max_increase is None:
+    if baseline is None:
         raise PtauditError("no baseline to compare with", where=f"gate {gate.id}", remedy="give --baseline RUN")
     cases = increase_cases(gate, rows, run, baseline)
     unknown = None if gate.same_weights else _retraining_unknown(baseline, run)
@@ -66,17 +68,19 @@ def _decide(gate: GateSpec, run: Run, baseline: Run | None) -> Verdict:
         finding = _Finding("inconclusive", np.ones(len(cases.measured), dtype=np.bool_), unknown)
     else:
         objection = _diverged(run) or _diverged(baseline) or _unprotected(gate, cases, run)
-        finding = _find(cases, gate.max_increase, objection)
+        finding = _find(cases, gate.limit, objection)
     return _verdict(gate, run, cases, finding)
 
 
 @dataclass(frozen=True)
 class _Finding:
-    """An outcome, the measured rows that decided it, and the outcome in words."""
+    """An outcome, the measured rows that decided it, and the outcome in words; where it is between, about how many
+    records would decide it."""
 
     outcome: Outcome
     deciding: Mask
     reason: str
+    needed: int | None = None
 
 
 def _find(cases: Cases, threshold: float, objection: str | None) -> _Finding:
@@ -91,7 +95,10 @@ def _find(cases: Cases, threshold: float, objection: str | None) -> _Finding:
         reason = f"{_of(len(cases.missing), cases)} not measured, first {row.layer}: {what}"
         return _Finding("inconclusive", ~every, reason)
     if undecided.any():
-        return _Finding("inconclusive", undecided, f"{_of(undecided.sum(), cases)} may be above or below {threshold:g}")
+        reason = f"{_of(undecided.sum(), cases)} may be above or below {threshold:g}"
+        return _Finding("inconclusive", undecided, reason, records_to_decide(cases, undecided, threshold))
+    if cases.saturated.any():
+        return _Finding("inconclusive", cases.saturated, _saturated(cases))
     if objection:
         return _Finding("inconclusive", every, objection)
     return _Finding("pass", every, f"{_of(len(every), cases)} at most {threshold:g}")
@@ -99,6 +106,11 @@ def _find(cases: Cases, threshold: float, objection: str | None) -> _Finding:
 
 def _of(some: int, cases: Cases) -> str:
     return f"{some} of {len(cases)} row{'' if len(cases) == 1 else 's'}"
+
+
+def _saturated(cases: Cases) -> str:
+    first = cases.measured[int(np.argmax(cases.saturated))]
+    return f"{_of(cases.saturated.sum(), cases)} saturated, first {first.layer}: it could hardly have shown more"
 
 
 def _diverged(run: Run) -> str | None:
@@ -124,9 +136,6 @@ def _retraining_unknown(*runs: Run) -> str | None:
 
 
 def _verdict(gate: GateSpec, run: Run, cases: Cases, finding: _Finding, advice: str | None = None) -> Verdict:
-    kind: Kind = "max" if gate.max is not None else "max_increase"
-    threshold = gate.max if gate.max is not None else gate.max_increase
-    assert threshold is not None
     value = lo = hi = math.nan
     if finding.deciding.any():
         place = int(np.argmax(np.where(finding.deciding, cases.value, -np.inf)))
@@ -134,6 +143,9 @@ def _verdict(gate: GateSpec, run: Run, cases: Cases, finding: _Finding, advice: 
         value, lo, hi = (float(numbers[place]) for numbers in (cases.value, cases.lo, cases.hi))
     else:
         worst = cases.missing[0]
+    needed = finding.needed if metric(gate.measure).score else None  # the width of a bound need not shrink
+    if needed is not None:
+        advice = in_words(gate, run, needed, worst.n)
     return Verdict(
         id=gate.id,
         metric=gate.metric,
@@ -141,8 +153,8 @@ def _verdict(gate: GateSpec, run: Run, cases: Cases, finding: _Finding, advice: 
         trained_with=gate.trained_with,
         over=gate.over,
         epoch=gate.epoch,
-        threshold=threshold,
-        kind=kind,
+        threshold=gate.limit,
+        kind=gate.kind,
         outcome=finding.outcome,
         worst_layer=worst.layer,
         worst_epoch=worst.epoch,
@@ -155,4 +167,6 @@ def _verdict(gate: GateSpec, run: Run, cases: Cases, finding: _Finding, advice: 
         reason=finding.reason,
         advice=advice,
         limited=int(limited(run, cases.measured).sum()),
+        n=worst.n,
+        needed=needed,
     )

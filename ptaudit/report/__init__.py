@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 from ptaudit.errors import PtauditError
 
@@ -33,6 +33,8 @@ class Page:
         unicode: whether characters beyond ASCII may be used.
         all_rows: whether a comparison lists rows that did not change too.
         inconclusive: what an undecided gate counts as; None: undecided.
+        spec: the file that the gates are from, as the user named it; None: the run folder's own.
+        spec_text: what is in it.
     """
 
     folder: str | None = None
@@ -42,6 +44,8 @@ class Page:
     unicode: bool = True
     all_rows: bool = False
     inconclusive: Literal["pass", "fail"] | None = None
+    spec: str | None = None
+    spec_text: str = ""
 
 
 PAGE = Page()
@@ -50,9 +54,10 @@ PAGE = Page()
 
 @dataclass(frozen=True)
 class Gates:
-    """The verdicts of a run alone."""
+    """The verdicts of a run alone, and the gates that could not be decided at all, each with why."""
 
     run: Run
+    broken: tuple[tuple[str, str], ...] = ()
 
 
 Subject: TypeAlias = "Run | Gates | Comparison | CheckReport | Sequence[CaseResult]"
@@ -66,6 +71,14 @@ class Format(Protocol):
         """The whole text, ending in a newline; of a run the summary, or all tables where the format is for files."""
 
 
+@runtime_checkable
+class Logging(Protocol):
+    """A format that has something to say in the log of a CI server, too."""
+
+    def log_lines(self, subject: Subject, page: Page = ...) -> Sequence[str]:
+        """Lines for stderr."""
+
+
 @dataclass(frozen=True)
 class FormatEntry:
     """A format as it is registered.
@@ -73,18 +86,26 @@ class FormatEntry:
     Attributes:
         place: `module:class` of what draws it; loaded when asked for.
         gates_only: whether it has room for the gates of a run alone.
+        adds_to: the environment variable with the file that it is added to where none is named; such a format has
+            `log_lines` for stderr, too.
     """
 
     place: str
     gates_only: bool = False
+    adds_to: str = ""
 
+
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 FORMATS: dict[str, FormatEntry] = {
     "rich": FormatEntry("ptaudit.report.rich:Rich"),
     "plain": FormatEntry("ptaudit.report.plain:Plain"),
     "md": FormatEntry("ptaudit.report.markdown:Markdown"),
     "json": FormatEntry("ptaudit.report.json:Json"),
+    "csv": FormatEntry("ptaudit.report.csv:Csv"),
     "junit": FormatEntry("ptaudit.report.junit:JUnit", gates_only=True),
+    "sarif": FormatEntry("ptaudit.report.sarif:Sarif", gates_only=True),
+    "github": FormatEntry("ptaudit.report.github:GitHub", adds_to=STEP_SUMMARY),
 }
 """Format name to where it is."""
 
@@ -103,5 +124,5 @@ def open_format(name: str) -> Format:
 
 def whole_formats() -> str:
     """The formats that show all there is, in words: `rich, plain, md or json`."""
-    *others, last = (name for name, entry in FORMATS.items() if not entry.gates_only)
+    *others, last = (name for name, entry in FORMATS.items() if not (entry.gates_only or entry.adds_to))
     return f"{', '.join(others)} or {last}"

@@ -28,6 +28,7 @@ _TONE: dict[str, Tone] = {
     "within noise": "dim",
 }
 _MOST_REASONS = 5
+_MOST_NAMES = 3
 
 
 def comparison_page(comparison: Comparison, page: Page, most: int | None = None) -> Document:
@@ -74,9 +75,26 @@ def obstacles(comparison: Comparison) -> dict[str, int]:
 
 def _obstacles(comparison: Comparison) -> tuple[Cell, ...]:
     reasons = obstacles(comparison)
-    shown = [Cell(f"{plural(n, 'row')}: {reason}") for reason, n in list(reasons.items())[:_MOST_REASONS]]
+    shown = [
+        Cell(f"{plural(n, 'row')}: {reason} ({_which(comparison.changes.where(reason=reason))})")
+        for reason, n in list(reasons.items())[:_MOST_REASONS]
+    ]
     rest = len(reasons) - len(shown)
     return (*shown, *([Cell(f"… and {plural(rest, 'more reason')}: --all", "dim")] if rest else []))
+
+
+def _which(changes: Columns[Change]) -> str:
+    """The rows in words: every column that tells them apart, and the first of its texts."""
+    scores = [f"{game}.{metric}" for game, metric in changes.distinct("game", "metric")]
+    nouns = ("view", "layer", "epoch")
+    texts = [_some("", scores)] + [_some(noun, [str(one) for (one,) in changes.distinct(noun)]) for noun in nouns]
+    return "; ".join(texts)
+
+
+def _some(noun: str, names: list[str]) -> str:
+    shown, more = names[:_MOST_NAMES], len(names) - _MOST_NAMES
+    listed = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return f"{noun if len(names) == 1 else noun + 's'} {listed}" if noun else listed
 
 
 def _grid(changes: Columns[Change], title: str, most: int | None) -> Grid:
@@ -86,6 +104,7 @@ def _grid(changes: Columns[Change], title: str, most: int | None) -> Grid:
         Column("epoch", right=True),
         Column("view", elastic=16),
         Column("score", elastic=24),
+        Column("adversary", elastic=18),
         Column("before", right=True, minor=1),
         Column("after", right=True),
         Column("difference [95 %]", right=True),
@@ -94,17 +113,10 @@ def _grid(changes: Columns[Change], title: str, most: int | None) -> Grid:
     shown = changes[:most]
     hidden = len(changes) - len(shown)
     more = f"… and {plural(hidden, 'more row')}: --format md" if hidden else ""
-    name_adversary = _several_adversaries(changes)
-    return drop_blank_columns(Grid("change", title, columns, _rows(shown, name_adversary), more))
+    return drop_blank_columns(Grid("change", title, columns, _rows(shown), more))
 
 
-def _several_adversaries(changes: Columns[Change]) -> set[str]:
-    """Games that more than one adversary played: their rows have to name it."""
-    played = Counter(game for game, *_ in changes.distinct("game", "adversary", "knowledge", "knows"))
-    return {game for game, adversaries in played.items() if adversaries > 1}
-
-
-def _rows(changes: Columns[Change], name_adversary: set[str]) -> tuple[tuple[Cell, ...], ...]:
+def _rows(changes: Columns[Change]) -> tuple[tuple[Cell, ...], ...]:
     """Cells of all changes; rows that say the same in a column share the cell."""
 
     def shared(make: Callable[[Change], Cell], *names: str) -> Iterator[Cell]:
@@ -112,10 +124,8 @@ def _rows(changes: Columns[Change], name_adversary: set[str]) -> tuple[tuple[Cel
         made = list(map(make, changes.take(first)))
         return map(made.__getitem__, group.tolist())
 
-    def score(change: Change) -> Cell:
-        who = adversary_text(change.adversary, change.knowledge, change.knows)
-        adversary = f" ({who})" if change.game in name_adversary else ""
-        return Cell(f"{change.game}.{change.metric}{adversary}")
+    def adversary(change: Change) -> Cell:
+        return Cell(adversary_text(change.adversary, change.knowledge, change.knows))
 
     return tuple(
         zip(
@@ -123,7 +133,8 @@ def _rows(changes: Columns[Change], name_adversary: set[str]) -> tuple[tuple[Cel
             shared(lambda change: Cell(change.layer, "strong"), "layer"),
             shared(lambda change: Cell(str(change.epoch)), "epoch"),
             shared(lambda change: Cell(view_text(change.view, change.trained_with)), "view", "trained_with"),
-            shared(score, "game", "metric", "adversary", "knowledge", "knows"),
+            shared(lambda change: Cell(f"{change.game}.{change.metric}"), "game", "metric"),
+            shared(adversary, "adversary", "knowledge", "knows"),
             *_number_cells(changes),
             shared(lambda change: Cell(change.reason, "dim"), "reason"),
         )

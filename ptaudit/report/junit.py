@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from xml.etree import ElementTree
 
-from ptaudit.errors import PtauditError
 from ptaudit.escape import xml
-from ptaudit.report import PAGE, Gates, Page, Subject, whole_formats
-from ptaudit.report.pages import gate_rule
-from ptaudit.report.words import bounds_text, view_text
-from ptaudit.tables.run import Run
+from ptaudit.report import Gates, Page
+from ptaudit.report.gates import GateFormat, message, outcome_of
 
 if TYPE_CHECKING:
     from ptaudit.tables.verdict import Verdict
 
 
-class JUnit:
-    """Test suites; see `Format`. What is not about gates is refused by a `PtauditError`."""
+class JUnit(GateFormat):
+    """Test suites: a gate that failed is a failure, one that could not be decided at all an error, an undecided one is
+    skipped, or failed or passed as `page.inconclusive` says."""
 
-    def render(self, subject: Subject, page: Page = PAGE) -> str:
-        """The gates of a run. An undecided gate is skipped, or failed or passed as `page.inconclusive` says."""
-        run = subject.run if isinstance(subject, Gates) else subject
-        if not isinstance(run, Run):
-            raise PtauditError("junit reports gates of runs alone", remedy=f"use {whole_formats()}")
+    name: ClassVar[str] = "junit"
+
+    def draw(self, judged: Gates, page: Page) -> str:
+        """The gates as test cases."""
+        run = judged.run
         cases = [_case(run.name, verdict, page) for verdict in run.verdicts]
-        totals = {
-            "tests": str(len(cases)),
-            "failures": str(sum(case.find("failure") is not None for case in cases)),
-            "errors": "0",
-            "skipped": str(sum(case.find("skipped") is not None for case in cases)),
-        }
+        cases += [_broken(run.name, gate, said) for gate, said in judged.broken]
+        totals = {"tests": str(len(cases))}
+        for noun, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            totals[noun] = str(sum(case.find(tag) is not None for case in cases))
         suites = ElementTree.Element("testsuites", totals)
         suite = ElementTree.SubElement(suites, "testsuite", {"name": "ptaudit gates", **totals, "time": "0"})
         suite.extend(cases)
@@ -38,27 +34,22 @@ class JUnit:
         return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
 
 
+def _element(run_name: str, gate: str) -> ElementTree.Element:
+    return ElementTree.Element("testcase", {"classname": xml(f"ptaudit.{run_name}"), "name": xml(gate), "time": "0"})
+
+
 def _case(run_name: str, verdict: Verdict, page: Page) -> ElementTree.Element:
-    case = ElementTree.Element(
-        "testcase", {"classname": xml(f"ptaudit.{run_name}"), "name": xml(verdict.id), "time": "0"}
-    )
-    message = _message(verdict)
-    outcome = verdict.outcome
-    if outcome == "inconclusive" and page.inconclusive:
-        outcome = page.inconclusive
+    case, said, outcome = _element(run_name, verdict.id), message(verdict), outcome_of(verdict, page)
     if outcome == "fail":
-        failure = ElementTree.SubElement(case, "failure", {"type": verdict.outcome, "message": message})
+        failure = ElementTree.SubElement(case, "failure", {"type": verdict.outcome, "message": said})
         failure.text = xml(verdict.advice or "")
     elif outcome == "inconclusive":
-        ElementTree.SubElement(case, "skipped", {"message": message})
-    ElementTree.SubElement(case, "system-out").text = message
+        ElementTree.SubElement(case, "skipped", {"message": said})
+    ElementTree.SubElement(case, "system-out").text = said
     return case
 
 
-def _message(verdict: Verdict) -> str:
-    found = bounds_text(verdict.value, verdict.lo, verdict.hi, 3)
-    view = view_text(verdict.view, verdict.trained_with)
-    place = f"view {view}, layer {verdict.worst_layer}, epoch {verdict.worst_epoch}"
-    reason = "; ".join(text for text in (verdict.reason, verdict.warning) if text)
-    reason = f": {reason}" if reason else ""
-    return xml(f"{verdict.outcome}: {gate_rule(verdict)}; worst {found} in {place}{reason}")
+def _broken(run_name: str, gate: str, said: str) -> ElementTree.Element:
+    case = _element(run_name, gate)
+    ElementTree.SubElement(case, "error", {"type": "error", "message": xml(said)})
+    return case

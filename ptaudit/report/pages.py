@@ -199,7 +199,7 @@ def gate_grid(verdicts: Sequence[Verdict], folder: str, most: int | None = _MOST
 
 def gate_rule(verdict: Verdict) -> str:
     """What the gate asks, e.g. `identity.bits <= 1.5` or `identity.bits increase <= 0.2`."""
-    change = " increase" if verdict.kind == "max_increase" else ""
+    change = {"max_increase": " increase", "max_share": " / ceiling"}.get(verdict.kind, "")
     return f"{verdict.metric}{change} <= {verdict.threshold:g}"
 
 
@@ -241,7 +241,7 @@ def _caveat_lines(sentences: Sequence[str], folder: str) -> Lines:
 
 
 def _next(summary: Summary, folder: str) -> str:
-    if any(verdict.kind == "max" and verdict.outcome == "fail" for verdict in summary.gates):
+    if any(verdict.kind != "max_increase" and verdict.outcome == "fail" for verdict in summary.gates):
         return f"change the spec, run it again with --out OTHER, then ptaudit compare {folder} OTHER"
     rest = "; of the defenses: leakage.csv" if summary.defended else ""
     return f"ptaudit show {folder} --format md (all layers, views and epochs{rest})"

@@ -10,7 +10,7 @@ from pydantic import Field, Tag, field_validator, model_validator
 
 from ptaudit.errors import SpecError
 from ptaudit.spec.base import Count, Flag, Label, Number, OrList, Part, Seed, Text, Whole, choice, fault, unique
-from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE
+from ptaudit.spec.catalog import LIMITS, MODEL_VIEW, NO_DEFENSE, Limit
 from ptaudit.spec.defenses import UNDEFENDED, Defense
 from ptaudit.spec.game import GameSpec, Titled
 from ptaudit.spec.registry import DEFENSES, GAMES
@@ -207,7 +207,8 @@ class AuditSpec(Part):
 
 
 class GateSpec(Part):
-    """A threshold on the leakage: `max` on the number itself, `max_increase` on its change against a baseline run."""
+    """A threshold on the leakage: `max` on the number itself, `max_share` on its part of the ceiling, `max_increase` on
+    its change against a baseline run."""
 
     id: Label
     """Name in verdicts and reports."""
@@ -232,6 +233,8 @@ class GateSpec(Part):
     """Which training: `none`, as the spec has it; or that with one of `defenses`, by its title, e.g. `prune-0.9`."""
     max: Number | None = None
     """Largest value allowed."""
+    max_share: Annotated[Number, Field(ge=0, le=1)] | None = None
+    """Largest share of the ceiling allowed, 0 to 1: bits depend on how many candidates there are, shares hardly do."""
     max_increase: Number | None = None
     """Largest increase over the baseline run allowed."""
     needs: Literal["mechanism"] | None = None
@@ -250,9 +253,19 @@ class GateSpec(Part):
         """The metric as the tables name it, e.g. `tpr_at_fpr_0.01`."""
         return self.metric.partition(".")[2]
 
+    @property
+    def kind(self) -> Limit:
+        """Which of the three limits it has."""
+        return next((kind for kind in LIMITS if getattr(self, kind) is not None), LIMITS[0])
+
+    @property
+    def limit(self) -> float:
+        """The limit: on a number, its share of the ceiling, or its increase."""
+        return float(getattr(self, self.kind))
+
     def idle(self) -> Mapping[str, str]:
         """`same_weights`, for a gate without a baseline."""
-        return {"same_weights": "a gate on `max`"} if self.max_increase is None else {}
+        return {"same_weights": f"a gate on `{self.kind}`"} if self.max_increase is None else {}
 
     @model_validator(mode="before")
     @classmethod
@@ -264,6 +277,6 @@ class GateSpec(Part):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> GateSpec:
-        if (self.max is None) == (self.max_increase is None):
-            raise fault(f"gate `{self.id}` needs exactly one of `max` and `max_increase`")
+        if sum(getattr(self, kind) is not None for kind in LIMITS) != 1:
+            raise fault(f"gate `{self.id}` needs exactly one of `max`, `max_share` and `max_increase`")
         return self

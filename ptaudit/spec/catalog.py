@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
+Limit = Literal["max", "max_share", "max_increase"]
+LIMITS: tuple[Limit, ...] = get_args(Limit)
+"""What a gate may limit, of which it limits one: a number, its share of its ceiling, its increase over a baseline."""
+
 MODEL_VIEW = "model"
 """The view of an adversary who holds the trained weights; it needs no entry in the spec."""
 

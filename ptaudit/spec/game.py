@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import model_validator
 
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import Label, Part, fault
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class GameSpec(Part):
     reads_model: ClassVar[bool] = False
     """Whether it takes gradients through the whole model, whatever layers are audited."""
 
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ()
+    """Classes of attacks that it plays, as regulators name them, see `spec.attack_classes`."""
+    counts: ClassVar[str] = "records"
+    """What the column `n` counts, of which more narrow its intervals."""
     is_of_noise: ClassVar[bool] = False
     """Whether it is about noise of known size: of plain sums there is nothing to compute, and views that clip alike
     share its work, however large their batches and their noise are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from ptaudit.spec.audit import GateSpec, ViewSpec
 from ptaudit.spec.base import fault, nearest
 from ptaudit.spec.catalog import MODEL_VIEW, NO_DEFENSE
 from ptaudit.spec.game import Loc
+from ptaudit.spec.metrics import metric
 from ptaudit.spec.registry import GAMES
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ def check_gate(gate: GateSpec, at: Loc, spec: Spec) -> None:
     if gate.adversary is not None and gate.adversary not in players:
         what = f"game `{gate.game}` has no adversary `{gate.adversary}`"
         raise fault(what, at=(*at, "adversary"), remedy=nearest(gate.adversary, players))
+    if gate.max_share is not None and gate.measure != "bits" and not math.isfinite(metric(gate.measure).most):
+        what = f"metric `{gate.metric}` has no ceiling to have a share of"
+        raise fault(what, at=(*at, "max_share"), remedy="use max")
     if gate.game not in played:
         raise fault(
             f"gate `{gate.id}` is on game `{gate.game}`, which is not played",

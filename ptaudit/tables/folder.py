@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import MISSING, Field, asdict, fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -201,11 +201,16 @@ def _records(kind: type, content: object, path: Path) -> list[Any]:
     hints = get_type_hints(kind)
     try:
         return [
-            kind(**{f.name: _value(entry[f.name], hints[f.name], f.name) for f in fields(kind)})
+            kind(**{f.name: _value(entry[f.name], hints[f.name], f.name) for f in _written(kind, entry)})
             for entry in content  # type: ignore[attr-defined]
         ]
     except (TypeError, KeyError, ValueError) as error:
         raise RunFolderError(f"not a list of {kind.__name__}: {error}", where=str(path)) from error
+
+
+def _written(kind: type, entry: Any) -> list[Field[Any]]:
+    """Its fields without those that have a default and that an earlier release did not write."""
+    return [field for field in fields(kind) if field.default is MISSING or field.name in entry]
 
 
 _JSON_TYPES: dict[object, tuple[type, ...]] = {float: (float, int), int: (int,), str: (str,), NoneType: (NoneType,)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -37,3 +39,10 @@ def _named(text: str, key: str, name: str) -> dict[str, Mapping[str, Any]]:
     audit = plain_spec(text).get("audit")
     entries = audit.get(key) if isinstance(audit, dict) else None
     return {str(entry[name]): entry for entry in entries or () if isinstance(entry, dict) and name in entry}
+
+
+def gates_digest(text: str) -> str:
+    """SHA-256 of the gates of a resolved spec, whatever else it says: the same for the same gates in the same order."""
+    gates = plain_spec(text).get("gates") or []
+    whole = json.dumps(gates, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(whole.encode()).hexdigest()

@@ -28,7 +28,10 @@ def call(*words, program=BAN + MAIN):
     )
 
 
-@pytest.mark.parametrize("verb", [None, "init", "check", "run", "show", "compare", "gate", "selftest", "schema"])
+VERBS = ("init", "check", "run", "show", "compare", "gate", "evidence", "verify", "selftest", "schema")
+
+
+@pytest.mark.parametrize("verb", [None, *VERBS])
 def test_help_needs_no_torch(verb):
     result = call(*([verb] if verb else []), "--help")
     assert result.returncode == 0, result.stderr
@@ -42,6 +45,7 @@ def test_verbs_on_tables_need_no_torch(run_folder, tmp_path):
         *(("show", run_folder, "--format", name) for name in ("rich", "plain", "md", "json")),
         ("compare", run_folder, run_folder),
         ("gate", run_folder),
+        ("evidence", run_folder, "--out", tmp_path / "evidence"),
     ):
         result = call(*words)
         assert result.returncode == 0, (words, result.stderr)

@@ -26,7 +26,7 @@ def render(name, run=None, **page):
 
 
 def test_an_unknown_format_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(PtauditError, match="rich, plain, md, json, junit"):
+    with pytest.raises(PtauditError, match="rich, plain, md, json, csv, junit, sarif, github"):
         open_format("html")
 
 

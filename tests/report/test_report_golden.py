@@ -18,6 +18,7 @@ from ptaudit.report import Gates, Page, open_format
 GOLDEN = Path(__file__).parent / "golden"
 COLOR = replace(Page(), color=True)
 ASCII = replace(Page(), unicode=False)
+BROKEN = Gates(example_run(), (("no-worse", "gate no-worse: no baseline to compare with (give --baseline RUN)"),))
 ALL = replace(Page(), all_rows=True)
 
 TEXTS: dict[str, Callable[[], str]] = {
@@ -31,6 +32,14 @@ TEXTS: dict[str, Callable[[], str]] = {
     "run.md": lambda: open_format("md").render(example_run(), Page()),
     "run.json": lambda: open_format("json").render(small_run(), Page()),
     "run.junit.xml": lambda: open_format("junit").render(example_run(), Page()),
+    "gates-broken.junit.xml": lambda: open_format("junit").render(BROKEN, Page()),
+    "run.sarif": lambda: open_format("sarif").render(example_run(), Page()),
+    "gates-broken.sarif": lambda: open_format("sarif").render(BROKEN, Page()),
+    "run.github.md": lambda: open_format("github").render(example_run(), Page()),
+    "gates-broken.github.log": lambda: "\n".join(open_format("github").log_lines(BROKEN, Page())) + "\n",
+    "run.csv": lambda: open_format("csv").render(small_run(), Page()),
+    "gates.csv": lambda: open_format("csv").render(Gates(example_run()), Page()),
+    "comparison.csv": lambda: open_format("csv").render(example_comparison(), Page()),
     **{
         f"gates.{name}.txt": lambda name=name: open_format(name).render(Gates(example_run()), Page())
         for name in ("rich", "plain", "md", "json")

@@ -41,8 +41,12 @@ WRONG = [
     ("metric: identity.bits, view: noisy, adversary: exact, max: 1", "gate `g`: adversary `exact` cannot play on view `noisy`"),
     ("metric: identity.bits, view: one, adversary: combined, max: 1", "gate `g`: adversary `combined` does not play on view `one`"),
     ("metric: membership.auc, view: model, over: layers, adversary: loss, max: 1", "gate `g`: adversary `loss` plays on the whole model, not on layers (set over: joint)"),
-    ("metric: identity.bits, view: one", "gate `g` needs exactly one of `max` and `max_increase`"),
-    ("metric: identity.bits, view: one, max: 1, max_increase: 1", "gate `g` needs exactly one of `max` and `max_increase`"),
+    ("metric: identity.bits, view: one", "gate `g` needs exactly one of `max`, `max_share` and `max_increase`"),
+    ("metric: identity.bits, view: one, max: 1, max_increase: 1", "gate `g` needs exactly one of `max`, `max_share` and `max_increase`"),
+    ("metric: identity.bits, view: one, max: 1, max_share: 0.5", "gate `g` needs exactly one of `max`, `max_share` and `max_increase`"),
+    ("metric: identity.noise_half, view: one, max_share: 0.5", "metric `identity.noise_half` has no ceiling to have a share of (use max)"),
+    ("metric: identity.bits, view: one, max_share: 20", "`gates.0.max_share`: expected at most 1"),
+    ("metric: identity.bits, view: one, max_share: 0.2, same_weights: true", "`same_weights` is not used by a gate on `max_share`"),
     ("metric: identity.bits, view: one, max: .nan", "`gates.0.max`: expected a finite number, given nan"),
     ("metric: identity.bits, view: one, max: low", "`gates.0.max`: expected a number, given the text 'low'"),
     ("metric: identity.bits, view: one, max: 1, same_weights: true", "`same_weights` is not used by a gate on `max`"),
@@ -55,6 +59,7 @@ WRONG = [
 
 RIGHT = [
     "metric: identity.bits, view: one, max: 1",
+    "metric: identity.bits, view: one, max_share: 0.2",
     "metric: identity.accuracy, view: noisy, over: joint, epoch: all, max: 1e-1",
     "metric: identity.bits, view: one, adversary: exact, epoch: 3, max: 1",
     "metric: identity.bits, view: clipped, adversary: exact, max: 1",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ptaudit.spec.catalog import LIMITS
 from ptaudit.stats.bootstrap import from_matrix
 from ptaudit.tables.row import Row
 from ptaudit.tables.run import Run
@@ -24,9 +25,18 @@ class Gate:
     knows: str | None = None
     trained_with: str = "none"
     max: float | None = None
+    max_share: float | None = None
     max_increase: float | None = None
     needs: str | None = None
     same_weights: bool = False
+
+    @property
+    def kind(self) -> str:
+        return next(kind for kind in LIMITS if getattr(self, kind) is not None)
+
+    @property
+    def limit(self) -> float:
+        return getattr(self, self.kind)
 
     @property
     def game(self) -> str:

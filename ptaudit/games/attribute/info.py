@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ptaudit.games.common.settings import ProbedGame, attribute_of
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import Text
 from ptaudit.spec.game import Loc
 from ptaudit.spec.secrets import check_attribute
@@ -33,6 +34,8 @@ class AttributeGame(ProbedGame):
     form: Literal["auto", "input", "latent"] = "auto"
     """`input`: it is an input of the model, and the adversary knows the rest of the record; `latent`: it knows nothing
     of the record; `auto`: input where it is one."""
+
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ("attribute inference",)
 
     @property
     def about_attribute(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import fault, nearest
 from ptaudit.spec.canaries import ATTACK, KINDS, REPORTS, RUN_TESTS, STEP_TESTS, About, CanarySpec, adversary
 from ptaudit.spec.game import GameSpec, Loc, no_noise
@@ -23,6 +24,7 @@ class CanaryGame(GameSpec):
     canaries: CanarySpec
     """The part of the spec that asks for it."""
 
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ("membership inference",)
     metrics: ClassVar[tuple[str, ...]] = ("epsilon_lo", "auc", "bits")
     players: ClassVar[tuple[str, ...]] = tuple(
         adversary(kind, test, about) for kind in KINDS for test in (*STEP_TESTS, ATTACK, *RUN_TESTS) for about in _ABOUT
@@ -30,6 +32,7 @@ class CanaryGame(GameSpec):
     of_part: ClassVar[str] = "canaries"
     gated_over: ClassVar[str] = "joint"
     reads_model: ClassVar[bool] = True
+    counts: ClassVar[str] = "canaries"
 
     @property
     def on_model(self) -> bool:

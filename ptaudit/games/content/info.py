@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ptaudit.attacks.registry import OF_CONTENT
 from ptaudit.games.common.settings import listed
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import unique
 from ptaudit.spec.game import GameSpec, Titled
 from ptaudit.spec.registry import NameIn
@@ -33,6 +34,7 @@ class ContentGame(Titled):
     ] = ["linear"]  # noqa: RUF012 - pydantic copies defaults
     """One family of decoders or several: `linear`, `mlp`, and for pictures `conv`."""
 
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ("reconstruction",)
     metrics: ClassVar[tuple[str, ...]] = (
         "bits", "explained_variance", "psnr_db", "psnr_gain_db", "ssim", "ssim_gain", "fields", "fields_gain", "tokens",
         "tokens_gain",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import fault
 from ptaudit.spec.catalog import TRANSITIONS
 from ptaudit.spec.game import GameSpec, Loc
@@ -57,6 +58,7 @@ class DynamicsGame(GameSpec):
     attack: Attack = "bavaria-offline"
     """Whose scores say how exposed a record is."""
 
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ("membership inference",)
     metrics: ClassVar[tuple[str, ...]] = (
         "exposed", "displacement", "encoding_speed", "entropy", "entropy_change", "peak_transition", "already_exposed",
         "forecast_auc", "forecast_precision", "forecast_gain", "forecast_from", "rank_correlation", *TRANSITIONS,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import Count
 from ptaudit.spec.game import SEES_SUMS, GameSpec, Loc, no_noise
 
@@ -26,6 +27,7 @@ class FisherInformationGame(GameSpec):
     probes: Annotated[Count, Field(ge=2)] = 16
     """Random directions for the sum of its squared singular values; inputs of at most 64 numbers need none."""
 
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ("reconstruction",)
     metrics: ClassVar[tuple[str, ...]] = ("fisher_loss", "fisher_loss_max", "psnr_hi_db")
     players: ClassVar[tuple[str, ...]] = ("cramer-rao", "inversion-influence")
     is_of_noise: ClassVar[bool] = True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import Count, Whole
 from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.spec.game import Loc, Titled, cannot_play
@@ -33,6 +34,7 @@ class IdentityGame(Titled):
     noise_half: bool = False
     """Whether rows at their ceiling are also played under noise, until half of it is left: seven more games each."""
 
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ("membership inference",)
     metrics: ClassVar[tuple[str, ...]] = ("bits", "accuracy", NOISE_HALF)
     players: ClassVar[tuple[str, ...]] = ("exact", "combined", "likelihood-ratio", "least-squares")
     uses_held_out: ClassVar[bool] = True

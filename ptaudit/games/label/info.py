@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import Count
 from ptaudit.spec.game import GameSpec
 
@@ -18,6 +19,7 @@ class LabelGame(GameSpec):
     fit_batches: Annotated[Count, Field(ge=512)] = 1024
     """Most batches of its own records that the adversary learns from; more tell more, and take longer."""
 
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ("attribute inference",)
     metrics: ClassVar[tuple[str, ...]] = ("bits", "accuracy")
     players: ClassVar[tuple[str, ...]] = ("likelihood-ratio", "combined")
     uses_held_out: ClassVar[bool] = True

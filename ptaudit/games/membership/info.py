@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ptaudit.attacks.membership.registry import ATTACKS
 from ptaudit.games.common.settings import listed
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import Text, Whole, fault, nearest, unique
 from ptaudit.spec.game import GameSpec, Loc, cannot_play
 
@@ -86,6 +87,7 @@ class MembershipGame(GameSpec):
     """How many views of each record the model and the reference models are asked about: the record, then pictures
     mirrored and shifted by a pixel, or rows of numbers with a little noise. Attacks on outputs take the mean."""
 
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ("membership inference",)
     metrics: ClassVar[tuple[str, ...]] = (*POOLED, TAIL, *OF_EACH_RECORD, *OF_FLEET)
     uses_held_out: ClassVar[bool] = True
     about_members: ClassVar[bool] = True

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ptaudit.attacks.inversion.registry import ATTACKS
 from ptaudit.games.common.settings import listed
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import Count, Flag, Part, fault, unique
 from ptaudit.spec.defenses import OnePositive
 from ptaudit.spec.game import GameSpec, Loc, Titled
@@ -74,6 +75,7 @@ class ReconstructionGame(Titled):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """A record counts as rebuilt where its SSIM, share of fields or share of tokens is above this."""
 
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ("reconstruction",)
     metrics: ClassVar[tuple[str, ...]] = (
         *OF_CONTENT, *OF_TEXTS, "identified", "rebuilt", *(f"worst_{name}" for name in WORST.values()),
         *OF_BATCH["labels"], *OF_BATCH["tokens"],

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ptaudit.attacks.registry import OF_TOKENS
 from ptaudit.games.common.settings import AboutColumn, listed
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import Text, unique
 from ptaudit.spec.game import GameSpec
 from ptaudit.spec.registry import NameIn
@@ -31,6 +32,7 @@ class UsableInformationGame(AboutColumn):
     ] = ["linear"]  # noqa: RUF012 - pydantic copies defaults
     """One family of predictors or several: `linear`, `mlp`, `knn`."""
 
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ("attribute inference",)
     metrics: ClassVar[tuple[str, ...]] = ("bits", "accuracy")
     needs_encoder: ClassVar[bool] = True
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ptaudit.games.common.settings import BatchSecretGame
+from ptaudit.spec.attack_classes import AttackClass
 from ptaudit.spec.base import Whole, fault
 from ptaudit.spec.game import Loc
 
@@ -22,8 +23,10 @@ class UserGame(BatchSecretGame):
     candidates: Annotated[Whole, Field(ge=2)] = 16
     """Users among whom the adversary looks."""
 
+    attack_classes: ClassVar[tuple[AttackClass, ...]] = ("membership inference",)
     players: ClassVar[tuple[str, ...]] = ("combined", "likelihood-ratio", "nearest")
     needs_whole_users: ClassVar[bool] = True
+    counts: ClassVar[str] = "users"
 
     @property
     def own(self) -> str:
