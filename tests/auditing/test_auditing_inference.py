@@ -49,7 +49,7 @@ def marked(view: dict[str, Any]) -> Any:
     return pytest.param(view, id=view["name"], marks=marks)
 
 
-@pytest.mark.parametrize("view", map(marked, VIEWS))
+@pytest.mark.parametrize("view", [marked(view) for view in VIEWS])
 def test_every_game_is_played_on_every_defense(
     view: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
