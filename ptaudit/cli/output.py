@@ -174,7 +174,7 @@ class Showing:
             PtauditError: stdout or a file cannot be written, and no gate failed.
         """
         brief = self.quiet and not self.screen.forced
-        options: dict[str, Any] = {"folder": str(folder), "inconclusive": self.inconclusive}
+        options: dict[str, Any] = {"folder": str(folder), "inconclusive": self.inconclusive, "kept": folder}
         text = verdict_line(run) if brief else self.screen.drawn(subject, **options)
         problems = list(_problems(partial(emit, text)))
         report_gates(run.verdicts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 from ptaudit.errors import PtauditError
@@ -33,6 +34,7 @@ class Page:
         unicode: whether characters beyond ASCII may be used.
         all_rows: whether a comparison lists rows that did not change too.
         inconclusive: what an undecided gate counts as; None: undecided.
+        kept: the folder with what the run kept of single records, for formats that show pictures of them.
     """
 
     folder: str | None = None
@@ -42,6 +44,7 @@ class Page:
     unicode: bool = True
     all_rows: bool = False
     inconclusive: Literal["pass", "fail"] | None = None
+    kept: Path | None = None
 
 
 PAGE = Page()
@@ -83,6 +86,7 @@ FORMATS: dict[str, FormatEntry] = {
     "rich": FormatEntry("ptaudit.report.rich:Rich"),
     "plain": FormatEntry("ptaudit.report.plain:Plain"),
     "md": FormatEntry("ptaudit.report.markdown:Markdown"),
+    "html": FormatEntry("ptaudit.report.html:Html"),
     "json": FormatEntry("ptaudit.report.json:Json"),
     "junit": FormatEntry("ptaudit.report.junit:JUnit", gates_only=True),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ptaudit.games.common.settings import ProbedGame, attribute_of
 from ptaudit.spec.base import Text
@@ -33,6 +33,8 @@ class AttributeGame(ProbedGame):
     form: Literal["auto", "input", "latent"] = "auto"
     """`input`: it is an input of the model, and the adversary knows the rest of the record; `latent`: it knows nothing
     of the record; `auto`: input where it is one."""
+
+    finds: ClassVar[str] = "tells the sensitive value of a record"
 
     @property
     def about_attribute(self) -> bool:

@@ -33,6 +33,8 @@ class ContentGame(Titled):
     ] = ["linear"]  # noqa: RUF012 - pydantic copies defaults
     """One family of decoders or several: `linear`, `mlp`, and for pictures `conv`."""
 
+    finds: ClassVar[str] = "lets decoders rebuild"
+    told_by: ClassVar[tuple[str, ...]] = ("explained_variance",)
     metrics: ClassVar[tuple[str, ...]] = (
         "bits", "explained_variance", "psnr_db", "psnr_gain_db", "ssim", "ssim_gain", "fields", "fields_gain", "tokens",
         "tokens_gain",

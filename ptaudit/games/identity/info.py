@@ -33,6 +33,7 @@ class IdentityGame(Titled):
     noise_half: bool = False
     """Whether rows at their ceiling are also played under noise, until half of it is left: seven more games each."""
 
+    finds: ClassVar[str] = "names the record among {candidates}"
     metrics: ClassVar[tuple[str, ...]] = ("bits", "accuracy", NOISE_HALF)
     players: ClassVar[tuple[str, ...]] = ("exact", "combined", "likelihood-ratio", "least-squares")
     uses_held_out: ClassVar[bool] = True

@@ -18,6 +18,7 @@ class LabelGame(GameSpec):
     fit_batches: Annotated[Count, Field(ge=512)] = 1024
     """Most batches of its own records that the adversary learns from; more tell more, and take longer."""
 
+    finds: ClassVar[str] = "tells the class of a record"
     metrics: ClassVar[tuple[str, ...]] = ("bits", "accuracy")
     players: ClassVar[tuple[str, ...]] = ("likelihood-ratio", "combined")
     uses_held_out: ClassVar[bool] = True

@@ -68,6 +68,8 @@ class ReconstructionGame(Titled):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """A record counts as rebuilt where its SSIM, share of fields or share of tokens is above this."""
 
+    finds: ClassVar[str] = "lets a search rebuild so that they can be named"
+    told_by: ClassVar[tuple[str, ...]] = ("identified",)
     metrics: ClassVar[tuple[str, ...]] = (
         *OF_CONTENT, "identified", "rebuilt", *(f"worst_{name}" for name in WORST.values()), LABELS,
     )  # fmt: skip

@@ -31,6 +31,7 @@ class UsableInformationGame(AboutColumn):
     ] = ["linear"]  # noqa: RUF012 - pydantic copies defaults
     """One family of predictors or several: `linear`, `mlp`, `knn`."""
 
+    finds: ClassVar[str] = "tells a simple predictor the secret of a record"
     metrics: ClassVar[tuple[str, ...]] = ("bits", "accuracy")
     needs_encoder: ClassVar[bool] = True
 

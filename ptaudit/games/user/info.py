@@ -22,6 +22,7 @@ class UserGame(BatchSecretGame):
     candidates: Annotated[Whole, Field(ge=2)] = 16
     """Users among whom the adversary looks."""
 
+    finds: ClassVar[str] = "tells whose records it is made of"
     players: ClassVar[tuple[str, ...]] = ("combined", "likelihood-ratio", "nearest")
     needs_whole_users: ClassVar[bool] = True
 
