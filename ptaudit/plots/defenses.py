@@ -33,8 +33,8 @@ def accuracy_against_leakage(run: Run, records: pd.DataFrame) -> alt.TopLevelMix
     games = list(dict.fromkeys(data.game))[:_MOST]
     panels = [_panel(data[data.game == game], game) for game in games]
     caption = (
-        "Each mark is a training; to the right it classifies better, further down it gives less away. A static adversary "
-        "was fitted on undefended gradients: where it finds nothing, the adaptive one may."
+        "Each mark is a training; to the right it classifies better, further down it gives less away. A static "
+        "adversary was fitted on undefended gradients: where it finds nothing, the adaptive one may."
     )
     return titled(alt.concat(*panels, columns=2), "Accuracy against leakage", caption)
 
@@ -45,7 +45,7 @@ def _panel(data: pd.DataFrame, title: str) -> alt.LayerChart:
     base = alt.Chart(data).encode(x=x, color=alt.Color("adversary:N", title="adversary", scale=who))
     spread = base.mark_rule().encode(y=alt.Y("lo:Q", title="bits"), y2="hi:Q")
     marks = base.mark_point(filled=True, size=60).encode(
-        y="leakage:Q", shape=alt.Shape("adversary:N", title="adversary")
+        y="leakage:Q", shape=alt.Shape("adversary:N", title="adversary", scale=alt.Scale(domain=["adaptive", "static"]))
     )
     names = base.transform_filter(alt.datum.adversary == "adaptive").mark_text(align="left", dx=7, dy=-7)
     named = names.encode(y="leakage:Q", text="trained with:N")

@@ -106,6 +106,6 @@ def open_format(name: str) -> Format:
 
 
 def whole_formats() -> str:
-    """The formats that show all there is, in words: `rich, plain, md or json`."""
+    """The formats that show all there is, in words: `rich, plain, md, html or json`."""
     *others, last = (name for name, entry in FORMATS.items() if not entry.gates_only)
     return f"{', '.join(others)} or {last}"

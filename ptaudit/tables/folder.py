@@ -45,21 +45,10 @@ def leakage_text(rows: Iterable[Row]) -> str:
     return csv_text(COLUMNS, ([getattr(row, column) for column in COLUMNS] for row in rows))
 
 
+REPORTS = ("report.md", "report.html")
 BESIDE = ("samples.csv", "live.csv", "preprocess.json")
 OWN = frozenset(
-    {
-        *BESIDE,
-        *SHEETS,
-        LEAKAGE,
-        DRAWS,
-        SPEC,
-        MANIFEST,
-        "gates.json",
-        "summary.json",
-        "timings.json",
-        "report.md",
-        "report.html",
-    }
+    {*BESIDE, *SHEETS, LEAKAGE, DRAWS, SPEC, MANIFEST, "gates.json", "summary.json", "timings.json", *REPORTS}
 )
 """Files of a run folder, of which some are there only if their games were played."""
 

@@ -26,8 +26,8 @@ def render(name, run=None, **page):
 
 
 def test_an_unknown_format_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(PtauditError, match="rich, plain, md, json, junit"):
-        open_format("html")
+    with pytest.raises(PtauditError, match="rich, plain, md, html, json, junit"):
+        open_format("pdf")
 
 
 def test_plain_joint_lines_hold_the_numbers_of_the_table():

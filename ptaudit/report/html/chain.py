@@ -31,7 +31,7 @@ def chain(run: Run, summary: Summary) -> Chain | None:
 
 
 def grouped(layers: Sequence[LayerEntry], most: int = MOST_BLOCKS) -> list[tuple[str, list[LayerEntry]]]:
-    """Neighbours that share the first parts of their paths, of which as many are told as give at most so many blocks."""
+    """Neighbours that share the first parts of their paths, as many parts as give at most so many blocks."""
     depth = max((layer.name.count(".") + 1 for layer in layers), default=1)
     groups = _cut(layers, depth)
     while len(groups) > most and depth > 1:

@@ -11,7 +11,7 @@ from ptaudit.report.document import Facts, Grid, Lines
 
 @dataclass(frozen=True)
 class HeatCell:
-    """A cell of a heat map: what stands in it, how dark it is (0 to 9, or `none`), what is said when it is pointed at."""
+    """A cell of a heat map: what stands in it, how dark it is (0 to 9, or `none`), and what pointing at it tells."""
 
     text: str
     level: str

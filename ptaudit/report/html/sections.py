@@ -68,8 +68,8 @@ _CHANGE = "What other views and trainings of this very run were measured to give
 _EPOCHS = "All layers jointly. Each line is what one adversary sees; the band is the 95 % interval over records."
 _ONE_EPOCH = "One epoch was audited: there is no course to show. With audit.epochs: all there would be."
 _DEFENSES = (
-    "What each costs in accuracy and hides from whom. A static adversary was fitted on undefended gradients; an adaptive "
-    "one knows the defense, and is the one to count on."
+    "What each costs in accuracy and hides from whom. A static adversary was fitted on undefended gradients; an "
+    "adaptive one knows the defense, and is the one to count on."
 )
 
 
@@ -116,8 +116,8 @@ def _glance(summary: Summary) -> Grid:
         for game, one in rows
     )
     columns = (
-        Column("game"), Column("what is seen"), Column("how well it does"), Column("number [95 % interval]", right=True),
-        Column("of what could be found", right=True), Column("a guess", right=True),
+        Column("game"), Column("what is seen"), Column("how well it does"),
+        Column("number [95 % interval]", right=True), Column("of what could be found", right=True), Column("a guess", right=True),
         Column("smallest that would be seen", right=True), Column("records", right=True),
     )  # fmt: skip
     at = f", at epoch {summary.epochs[-1]}" if summary.epochs else ""
@@ -138,8 +138,8 @@ def _threat(run: Run) -> Section:
 
 
 _THREAT = (
-    "The numbers hold for these adversaries. One who sees or knows more may find more; one who knows the weights and sees "
-    "the gradients is what a federated server is."
+    "The numbers hold for these adversaries. One who sees or knows more may find more; one who knows the weights and "
+    "sees the gradients is what a federated server is."
 )
 
 
@@ -218,8 +218,8 @@ def _gates(run: Run, folder: str) -> Section:
 
 
 _GATES = (
-    "Bounds hold for all rows of a gate at once. A pass says that this adversary's score is at most the limit, not that "
-    "nothing leaks."
+    "Bounds hold for all rows of a gate at once. A pass says that this adversary's score is at most the limit, not "
+    "that nothing leaks."
 )
 
 
