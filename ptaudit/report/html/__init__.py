@@ -1,7 +1,7 @@
 """One page for people: a single file without scripts, which opens from disk, prints, and reads out loud.
 
 Charts are inline SVG and heat maps are tables, so that nothing is fetched, hovering needs no script, and a screen
-reader has every number. A run gets sections that `sections` puts together; anything else is drawn as all formats draw it.
+reader has every number. A run gets the sections of `sections`; anything else is drawn as all formats draw it.
 """
 
 from __future__ import annotations

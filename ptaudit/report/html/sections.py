@@ -117,8 +117,8 @@ def _glance(summary: Summary) -> Grid:
     )
     columns = (
         Column("game"), Column("what is seen"), Column("how well it does"),
-        Column("number [95 % interval]", right=True), Column("of what could be found", right=True), Column("a guess", right=True),
-        Column("smallest that would be seen", right=True), Column("records", right=True),
+        Column("number [95 % interval]", right=True), Column("of what could be found", right=True),
+        Column("a guess", right=True), Column("smallest that would be seen", right=True), Column("records", right=True),
     )  # fmt: skip
     at = f", at epoch {summary.epochs[-1]}" if summary.epochs else ""
     return Grid("glance", f"What each adversary finds{at}, all layers jointly", columns, cells)
