@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _MOST_LAYERS = 10
 FILES = (
+    ("report.html", "the page for people"),
     ("gates.json", "the verdicts"),
     ("manifest.json", "versions, device, seeds and hashes"),
     ("spec.resolved.yaml", "the spec as it was run; it can be run again"),

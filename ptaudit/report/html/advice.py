@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from ptaudit.report.html.parts import Part
     from ptaudit.tables.run import Run
 
-_COLUMNS = tuple(map(Column, ("game", "instead of", "measured", "with", "measured", "held-out accuracy")))
+_COLUMNS = (
+    Column("game"), Column("instead of"), Column("measured", right=True), Column("with"),
+    Column("measured", right=True), Column("held-out accuracy"),
+)  # fmt: skip
 _NOTHING = (
     "Nothing that was measured here gives away less by more than noise. To find out what would, add views (larger "
     "batches, fewer layers, a defense with noise) or trainings under defenses to the spec: only what was measured is "

@@ -53,9 +53,9 @@ def _block(name: str, layers: Sequence[LayerEntry], found: dict[str, LayerLine],
     many = f"{count(len(layers))} layers: " if len(layers) > 1 else ""
     lines = [found[layer.name] for layer in layers if layer.name in found]
     leaks = tuple(_leak(game, [line.scores[place] for line in lines]) for place, game in enumerate(games))
-    missing = [f"{layer.name} (not captured: {layer.reason})" for layer in layers if layer.capture == "none"]
-    named = [layer.name for layer in layers if layer.capture != "none"]
-    return Block(name, f"{many}{types}; {parameters}", (*(named if len(layers) > 1 else ()), *missing), leaks)
+    missing = tuple(f"{layer.name} not captured: {layer.reason}" for layer in layers if layer.capture == "none")
+    named = tuple(layer.name for layer in layers) if len(layers) > 1 else ()
+    return Block(name, f"{many}{types}; {parameters}", named, missing, leaks)
 
 
 def _leak(game: str, scores: Sequence[Row | None]) -> Leak:

@@ -80,11 +80,13 @@ class Leak:
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring layers under one path: their names, types, and what the worst of them gives away."""
+    """Neighbouring layers under one path: what they are, their names where there are several, which are not captured
+    and why, and what the worst of them gives away."""
 
     name: str
     about: str
     layers: tuple[str, ...]
+    missing: tuple[str, ...]
     leaks: tuple[Leak, ...]
 
 

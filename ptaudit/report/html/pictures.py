@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
+from ptaudit import escape
 from ptaudit.report.html.parts import Picture
 from ptaudit.tables.folder import REBUILT
 
@@ -57,7 +58,8 @@ def inline(text: str, name: str) -> Markup:
         text: the document as `vl_convert` draws it.
         name: of the picture, in front of all names inside it.
     """
-    root = ElementTree.fromstring(text)
+    shown = "".join(c if c.isprintable() or c == "\n" else escape.html(c) for c in text)
+    root = ElementTree.fromstring(shown)
     for node in root.iter():
         node.tag = _NAMESPACE.sub("", node.tag)
         for key, value in list(node.attrib.items()):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ptaudit.report.answer import answers, noise_sentence, rate, ungated, view_words
+from ptaudit.report.answer import rate, view_words
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import Cell, Column, Drawn, Facts, Grid, Lines, grid_of, share_cell
 from ptaudit.report.dynamics import dynamics_lines
@@ -21,12 +21,13 @@ from ptaudit.report.html.margins import margin_grid
 from ptaudit.report.html.parts import Details, Part, Picture, Section
 from ptaudit.report.html.pictures import drawn, kept_pictures
 from ptaudit.report.localisation import localisation_grid
-from ptaudit.report.pages import conclusion_cell, layer_grid
+from ptaudit.report.pages import answer_blocks, layer_grid
 from ptaudit.report.summary import Summary, summarise
 from ptaudit.report.words import adversary_text, count, duration, interval_text, is_null, number, score_text
 from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.row import Row
 from ptaudit.tables.spec import views_of
+from ptaudit.tables.status import MEANINGS
 from ptaudit.tables.table import Table, strongest
 
 if TYPE_CHECKING:
@@ -90,13 +91,10 @@ def _charts(charts: dict[str, Picture], section: str) -> tuple[Picture, ...]:
 
 
 def _answer(run: Run, summary: Summary) -> Section:
-    told = [Cell(answer.text, "strong" if place == 0 else "") for place, answer in enumerate(summary.answers)]
-    if not told:
-        told = [Cell("No adversary of this run has a number that can be told in a sentence; see all numbers below.")]
-    told += [Cell(text) for text in (noise_sentence(run),) if text]
-    asked = [Cell(text, "warn") for text in (ungated(run),) if text]
-    verdict = Lines("verdict", "", (conclusion_cell(summary.conclusion), *asked))
-    return Section("answer", "The answer", "", (Lines("answer", "", tuple(told)), verdict, _glance(summary)))
+    said, verdict = answer_blocks(run, summary, most=None)
+    none = "No adversary of this run has a number that can be told in a sentence; see all numbers below."
+    told = said if _says(said) else Lines("answer", "", (Cell(none),))
+    return Section("answer", "The answer", "", (told, verdict, _glance(summary)))
 
 
 def _glance(summary: Summary) -> Grid:
@@ -179,7 +177,10 @@ def _since(run: Run, summary: Summary) -> Grid:
         (Column("first seen at epoch", right=True), lambda row: Cell(_first_seen(best.where(layer=row.layer)))),
         (Column("to whom"), lambda row: Cell(adversary_text(row.adversary, row.knowledge, row.knows))),
         (Column("how sure"), lambda row: Cell(f"{interval_text(row)} bits on {count(row.n)} records")),
-        (Column("caution"), lambda row: Cell("" if row.status == "ok" else row.status, "warn")),
+        (
+            Column("caution"),
+            lambda row: Cell(MEANINGS.get(row.status, "" if row.status == "ok" else row.status), "warn"),
+        ),
     )
     return grid_of("since", f"{summary.focus.games[0]}: since when, to whom, how sure", columns, lines)
 
@@ -265,9 +266,3 @@ def _numbers(run: Run, bare: Run, folder: str) -> Iterator[Part]:
     for block in (*full_report(run, folder).filled, localisation_grid(bare)):
         if isinstance(block, Grid | Lines) and block.name in (*_NUMBERS, "localisation") and _says(block):
             yield Details(block.title, (replace(block, title=""),))
-
-
-def headline(run: Run) -> str:
-    """The first sentence of the answer; the name of the run where there is none."""
-    told = answers(run)
-    return told[0].text if told else f"ptaudit {run.name}"
