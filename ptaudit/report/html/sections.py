@@ -25,6 +25,7 @@ from ptaudit.report.pages import answer_blocks, layer_grid
 from ptaudit.report.summary import Summary, summarise
 from ptaudit.report.words import adversary_text, count, duration, interval_text, is_null, number, score_text
 from ptaudit.spec.catalog import JOINT
+from ptaudit.stats.estimate import OK
 from ptaudit.tables.row import Row
 from ptaudit.tables.spec import views_of
 from ptaudit.tables.status import MEANINGS
@@ -177,12 +178,13 @@ def _since(run: Run, summary: Summary) -> Grid:
         (Column("first seen at epoch", right=True), lambda row: Cell(_first_seen(best.where(layer=row.layer)))),
         (Column("to whom"), lambda row: Cell(adversary_text(row.adversary, row.knowledge, row.knows))),
         (Column("how sure"), lambda row: Cell(f"{interval_text(row)} bits on {count(row.n)} records")),
-        (
-            Column("caution"),
-            lambda row: Cell(MEANINGS.get(row.status, "" if row.status == "ok" else row.status), "warn"),
-        ),
+        (Column("caution"), lambda row: Cell(_caution(row), "warn")),
     )
     return grid_of("since", f"{summary.focus.games[0]}: since when, to whom, how sure", columns, lines)
+
+
+def _caution(row: Row) -> str:
+    return "" if row.status == OK else MEANINGS.get(row.status, row.status)
 
 
 def _first_seen(rows: Table) -> str:
