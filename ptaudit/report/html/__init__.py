@@ -6,6 +6,7 @@ reader has every number. A run gets the sections of `sections`; anything else is
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ from ptaudit.tables.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_PERCENT = re.compile(r"(?<=\d) (?=%)")
 
 
 class Html(DocumentFormat):
@@ -76,5 +80,6 @@ def _filled(**values: Any) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Text from data as a line that cannot change what is around it; markup in it is escaped after this."""
-    return escape.html(value) if type(value) is str else value
+    """Text from data as a line that cannot change what is around it, not to be broken before a percent sign; markup in
+    it is escaped after this."""
+    return _PERCENT.sub("\u00a0", escape.html(value)) if type(value) is str else value
