@@ -50,9 +50,8 @@ def distance(gate: Verdict, run: Run) -> str:
     n = _records(gate, run)
     if not n or gap <= 0 or half <= gap:
         return "the interval holds the limit"
-    return (
-        f"the interval holds the limit; about {count(_rounded(n * (half / gap) ** 2))} records in place of {count(n)}"
-    )
+    needed = count(_rounded(n * (half / gap) ** 2))
+    return f"the interval holds the limit; about {needed} records in place of {count(n)} would decide"
 
 
 def _records(gate: Verdict, run: Run) -> int:
