@@ -23,10 +23,14 @@ def accuracy_against_leakage(run: Run, records: pd.DataFrame) -> alt.TopLevelMix
     rows = []
     for line in defense_lines(run) if run.defenses else []:
         for who, row in (("adaptive", line.adaptive), ("static", line.static)):
-            if line.metric == "bits" and row is not None and row.measured:
+            if (
+                line.metric == "bits"
+                and row is not None
+                and row.measured
+                and math.isfinite(line.entry.held_out_accuracy)
+            ):
                 place = f"{line.game}, view {line.view}"
                 rows.append([line.entry.held_out_accuracy, row.value, row.lo, row.hi, who, line.entry.title, place])
-    rows = [row for row in rows if math.isfinite(row[0])]
     if not rows:
         return None
     data = pd.DataFrame(rows, columns=_COLUMNS)
@@ -39,7 +43,7 @@ def accuracy_against_leakage(run: Run, records: pd.DataFrame) -> alt.TopLevelMix
     return titled(alt.concat(*panels, columns=2), "Accuracy against leakage", caption)
 
 
-def _panel(data: pd.DataFrame, title: str) -> alt.LayerChart:
+def _panel(data: pd.DataFrame, title: str) -> alt.TopLevelMixin:
     x = alt.X("accuracy:Q", title="held-out accuracy", scale=alt.Scale(zero=False, padding=20))
     who = alt.Scale(domain=["adaptive", "static"], range=[BLUE, ORANGE])
     base = alt.Chart(data).encode(x=x, color=alt.Color("adversary:N", title="adversary", scale=who))
@@ -49,4 +53,7 @@ def _panel(data: pd.DataFrame, title: str) -> alt.LayerChart:
     )
     names = base.transform_filter(alt.datum.adversary == "adaptive").mark_text(align="left", dx=7, dy=-7)
     named = names.encode(y="leakage:Q", text="trained with:N")
-    return alt.layer(spread, marks, named).properties(width=WIDTH * 0.75, height=HEIGHT * 0.8, title=title)
+    drawn: alt.TopLevelMixin = alt.layer(spread, marks, named).properties(
+        width=WIDTH * 0.75, height=HEIGHT * 0.8, title=title
+    )
+    return drawn

@@ -58,7 +58,7 @@ def _defended(run: Run) -> list[tuple[Cell, ...]]:
     """Trainings with a defense that give away less than the training as it is, by adversaries who know of it."""
     lines = [line for line in defense_lines(run) if line.adaptive is not None and line.adaptive.measured]
     bare = {(line.view, line.game, line.metric, line.knows): line for line in lines if line.entry.title == NO_DEFENSE}
-    found = []
+    found: list[tuple[Cell, ...]] = []
     for line in lines:
         before = bare.get((line.view, line.game, line.metric, line.knows))
         if line.entry.title != NO_DEFENSE and before and line.metric in ("bits", "auc") and _less(line, before):
