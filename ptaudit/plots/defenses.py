@@ -43,7 +43,7 @@ def accuracy_against_leakage(run: Run, records: pd.DataFrame) -> alt.TopLevelMix
     return titled(alt.concat(*panels, columns=2), "Accuracy against leakage", caption)
 
 
-def _panel(data: pd.DataFrame, title: str) -> alt.TopLevelMixin:
+def _panel(data: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X("accuracy:Q", title="held-out accuracy", scale=alt.Scale(zero=False, padding=20))
     who = alt.Scale(domain=["adaptive", "static"], range=[BLUE, ORANGE])
     base = alt.Chart(data).encode(x=x, color=alt.Color("adversary:N", title="adversary", scale=who))
@@ -53,7 +53,7 @@ def _panel(data: pd.DataFrame, title: str) -> alt.TopLevelMixin:
     )
     names = base.transform_filter(alt.datum.adversary == "adaptive").mark_text(align="left", dx=7, dy=-7)
     named = names.encode(y="leakage:Q", text="trained with:N")
-    drawn: alt.TopLevelMixin = alt.layer(spread, marks, named).properties(
+    drawn: alt.LayerChart = alt.LayerChart(layer=[spread, marks, named]).properties(
         width=WIDTH * 0.75, height=HEIGHT * 0.8, title=title
     )
     return drawn

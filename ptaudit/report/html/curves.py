@@ -43,7 +43,7 @@ def _chart(title: str, best: Table) -> Curves:
     epochs = np.unique(best.number("epoch")).tolist()
 
     def across(epoch: float) -> float:
-        return round(WIDTH * float(epoch - epochs[0]) / (epochs[-1] - epochs[0]), 1)
+        return round(float(WIDTH * (epoch - epochs[0]) / (epochs[-1] - epochs[0])), 1)
 
     def up(value: float) -> float:
         return round(HEIGHT * (1 - min(max((value - low) / (high - low), 0.0), 1.0)), 1)
