@@ -49,6 +49,11 @@ def xml(text: str) -> str:
     return terminal(text)
 
 
+def html(text: str) -> str:
+    """One line of characters with a shape; what is markup in it is escaped by the template that writes the page."""
+    return terminal(text)
+
+
 def markdown(text: str) -> str:
     """One line of GitHub-flavoured Markdown that shows the text: no link, picture, tag, mention, cell or emphasis."""
     return _MARKDOWN.sub(_in_markdown, terminal(text))

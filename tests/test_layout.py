@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "ptaudit"
 ROOMS = (
     "errors", "escape", "files", "progress", "threads", "archives", "array_input", "stats", "model_input", "spec",
     "data", "gradients", "training", "sketches", "canaries", "estimators", "views", "defenses", "attacks", "context",
-    "games", "tables", "gate", "compare", "report", "evidence", "plots", "estimate", "selftest", "auditing", "monitor",
+    "games", "tables", "gate", "compare", "plots", "report", "evidence", "estimate", "selftest", "auditing", "monitor",
     "cli",
 )  # fmt: skip
 """What a room may import stands to its left; `CONTRIBUTING.md` says what each does."""

@@ -114,7 +114,8 @@ def audit(
         _publish_states(session, seeds, place)
         if keep_records:
             _publish_records(session, run, len(seeds), place)
-        write_run(run, place.output, open_format("md").render(run, Page(folder=str(target))))
+        page = Page(folder=str(target), kept=place.output if keep_records else None)
+        write_run(run, place.output, {f"report.{name}": open_format(name).render(run, page) for name in ("md", "html")})
         place.publish()
     return asked.result(run, error)
 

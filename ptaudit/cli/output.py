@@ -186,7 +186,7 @@ class Showing:
         with suppress(OSError, UnicodeDecodeError):  # it has been read before
             text = spec.read_text(encoding="utf-8") if spec else ""
         named = {"spec": str(spec), "spec_text": text} if text else {}
-        return {"folder": str(folder), "inconclusive": self.inconclusive, **named}
+        return {"folder": str(folder), "inconclusive": self.inconclusive, "kept": folder, **named}
 
     def write(self, subject: Gates, folder: Path, spec: Path | None) -> None:
         """The files alone, of gates that could not be decided."""

@@ -17,7 +17,7 @@ Plots = Annotated[
 
 
 def show(run_folder: RunFolder, format_name: FormatName = None, plots: Plots = None, verbose: Verbose = False) -> None:
-    """Show a finished run again. The summary with rich and plain, the full tables with md and json."""
+    """Show a finished run again. The summary with rich and plain, all there is with md, html and json."""
     screen = Screen.asked(format_name)
 
     from ptaudit.tables.folder import read_run
@@ -30,4 +30,4 @@ def show(run_folder: RunFolder, format_name: FormatName = None, plots: Plots = N
 
         written = write_plots(run, read_samples(run_folder), plots)
         say(f"{plural(len(written), 'picture')} in {plots}" if written else "no picture: nothing here is shown by one")
-    emit(screen.drawn(run, folder=str(run_folder)))
+    emit(screen.drawn(run, folder=str(run_folder), kept=run_folder))

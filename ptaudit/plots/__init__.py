@@ -11,7 +11,7 @@ import pandas as pd
 import vl_convert
 
 from ptaudit.files import write_whole
-from ptaudit.plots import forecast, membership, movement, plane, regions, roc
+from ptaudit.plots import defenses, forecast, membership, movement, plane, regions, roc
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -28,6 +28,7 @@ PLOTS: dict[str, Plot] = {
     "forecast": forecast.by_epoch,
     "plane": plane.places,
     "difficulty": plane.risk,
+    "defenses": defenses.accuracy_against_leakage,
 }
 """Name of a file to what it shows."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 from ptaudit.errors import PtauditError
@@ -35,6 +36,7 @@ class Page:
         inconclusive: what an undecided gate counts as; None: undecided.
         spec: the file that the gates are from, as the user named it; None: the run folder's own.
         spec_text: what is in it.
+        kept: the folder with what the run kept of single records, for formats that show pictures of them.
     """
 
     folder: str | None = None
@@ -46,6 +48,7 @@ class Page:
     inconclusive: Literal["pass", "fail"] | None = None
     spec: str | None = None
     spec_text: str = ""
+    kept: Path | None = None
 
 
 PAGE = Page()
@@ -101,6 +104,7 @@ FORMATS: dict[str, FormatEntry] = {
     "rich": FormatEntry("ptaudit.report.rich:Rich"),
     "plain": FormatEntry("ptaudit.report.plain:Plain"),
     "md": FormatEntry("ptaudit.report.markdown:Markdown"),
+    "html": FormatEntry("ptaudit.report.html:Html"),
     "json": FormatEntry("ptaudit.report.json:Json"),
     "csv": FormatEntry("ptaudit.report.csv:Csv"),
     "junit": FormatEntry("ptaudit.report.junit:JUnit", gates_only=True),
@@ -123,6 +127,6 @@ def open_format(name: str) -> Format:
 
 
 def whole_formats() -> str:
-    """The formats that show all there is, in words: `rich, plain, md or json`."""
+    """The formats that show all there is, in words: `rich, plain, md, html, json or csv`."""
     *others, last = (name for name, entry in FORMATS.items() if not (entry.gates_only or entry.adds_to))
     return f"{', '.join(others)} or {last}"

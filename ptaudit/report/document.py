@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -149,11 +150,20 @@ def drop_blank_columns(grid: Grid) -> Grid:
     return _keep(grid, kept)
 
 
+_GLUED = re.compile(r"(?<=\d) (?=%|\[)|(?<=\d,) (?=-?[\d.]+\])|(?<=<=) (?=-?\d)")
+"""Blanks inside a number: before its unit or interval, and in that."""
+
+
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """The text in lines that break at blanks only; `indent` opens all but the first."""
-    return textwrap.wrap(
-        text, max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    ) or [""]
+    """The text in lines that break at blanks only, and not inside a number; `indent` opens all but the first."""
+    lines = textwrap.wrap(
+        _GLUED.sub("\u00a0", text),
+        max(width, 20),
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\u00a0", " ") for line in lines] or [""]
 
 
 def lines_needed(block: Section, width: int) -> int:
@@ -162,7 +172,7 @@ def lines_needed(block: Section, width: int) -> int:
         return 0
     if isinstance(block, Facts):
         return 1 + sum(len(wrapped(text, width - label_width(block) - GAP)) for _, text in block.pairs)
-    head = 1 + bool(block.title)
+    head = 1 + (len(wrapped(block.title, width)) if block.title else 0)
     if isinstance(block, Lines):
         return head + sum(len(wrapped(line.text, width - 2)) for line in block.lines)
     return head + 1 + len(block.rows) + bool(block.more) + sum(len(wrapped(n.text, width - 2)) for n in block.notes)

@@ -28,21 +28,23 @@ from ptaudit.report.document import (
 from ptaudit.report.dynamics import dynamics_lines
 from ptaudit.report.groups import group_lines
 from ptaudit.report.localisation import localisation_grid
-from ptaudit.report.pages import conclusion_cell, gate_grid
+from ptaudit.report.pages import answer_blocks, gate_grid, layer_grid
 from ptaudit.report.summary import heats, summarise
 from ptaudit.report.words import adversary_text, count, interval_text, number, percent, share, shares
 from ptaudit.spec.catalog import JOINT, NOISE_HALF
 from ptaudit.spec.metrics import METRICS
 from ptaudit.tables.columns import first_of, keys, places_of, series_of
+from ptaudit.tables.ranking import LEAK_KEY, noise_halves, noise_of, noise_rows
 from ptaudit.tables.row import KEY_COLUMNS, Row
 from ptaudit.tables.sheets import SHEETS
-from ptaudit.tables.summary import LEAK_KEY, noise_halves, noise_of, noise_rows
 from ptaudit.tables.table import Table, strongest
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
 
+_MOST_LAYERS = 10
 FILES = (
+    ("report.html", "the page for people"),
     ("gates.json", "the verdicts"),
     ("manifest.json", "versions, device, seeds and hashes"),
     ("spec.resolved.yaml", "the spec as it was run; it can be run again"),
@@ -55,11 +57,12 @@ def full_report(run: Run, folder: str | None = None) -> Document:
     derived = ((name, entry.what) for name, entry in SHEETS.items() if entry.always or entry.make(run).rows)
     files = (("leakage.csv", "every number with interval, null, ceiling, n and status"), *derived, *FILES)
     blocks: tuple[Section, ...] = (
-        Lines("verdict", "", (conclusion_cell(summary.conclusion),)),
+        *answer_blocks(run, summary, most=None),
         Facts("facts", summary.facts),
         gate_grid(run.verdicts, folder or f"runs/{run.name}", most=None),
         defense_grid(run, full=True),
         threat_grid(run),
+        layer_grid(summary, "", most=_MOST_LAYERS),
         localisation_grid(bare),
         _joint(bare),
         dynamics_lines(run),
@@ -154,7 +157,7 @@ def _layer_table(title: str, here: Table, noisy: Table) -> Grid:
         (Column("null", right=True), lambda line: Cell(number(line.last.null, 3))),
         (Column("n", right=True), lambda line: Cell(count(line.last.n))),
         (Column(NOISE_HALF, right=True), lambda line: noise_cell(noise_of(line.last, noises))),
-        (Column("by epoch"), lambda line: Marks(courses[line.last.layer], "heat")),
+        (Column("by epoch, tenths"), lambda line: Marks(courses[line.last.layer], "heat")),
         (Column("status"), lambda line: Cell(line.last.status)),
     )
     grid = grid_of("layer", title, columns, map(_Course, *ends))

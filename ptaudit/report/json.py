@@ -51,6 +51,7 @@ def _run(run: Run) -> dict[str, Any]:
     return {
         "name": run.name,
         "verdict": judged["verdict"],
+        "answer": [answer.text for answer in summary.answers],
         "manifest": dict(run.manifest),
         "timings": dict(run.timings),
         "gates": judged["gates"],

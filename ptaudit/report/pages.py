@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptaudit.report import Page
+from ptaudit.report.answer import limit_text, noise_sentence, ungated
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import (
     NOISE_NOTE,
@@ -36,12 +37,12 @@ from ptaudit.report.words import (
     bounds_text,
     count,
     interval_text,
+    is_null,
     marks_step,
     number,
     percent,
     plural,
     score_text,
-    share,
     view_text,
 )
 from ptaudit.spec.catalog import NOISE_HALF
@@ -62,6 +63,7 @@ OUTCOME_TONE: dict[str, Tone] = {
 _FEWEST_LAYERS = 3
 _MOST_CAVEATS = 4
 _MOST_GATES = 8
+_MOST_ANSWERS = 3
 _FAINTEST = 0.05
 """The darkest cell of the heat strip stands for this share of the ceiling at least, so that
 noise must not look like leakage."""
@@ -72,8 +74,8 @@ def summary_page(run: Run, page: Page) -> Document:
     summary = summarise(run)
     folder = page.folder or f"runs/{run.name}"
     before: tuple[Section, ...] = (
+        *answer_blocks(run, summary),
         Facts("facts", summary.facts),
-        Lines("verdict", "", _verdict_lines(summary)),
         joint_grid(summary.joint, summary.epochs),
         dynamics_lines(run),
         group_lines(run),
@@ -115,16 +117,24 @@ def joint_grid(lines: Sequence[JointLine], epochs: Sequence[int]) -> Grid:
     columns: tuple[Drawn[JointLine], ...] = (
         (Column("view", elastic=16), lambda line: Cell(line.row.view, "strong")),
         (Column("score"), lambda line: Cell(score_text(line.row))),
-        (Column("adversary", minor=2), lambda line: Cell(line.row.adversary, "dim")),
+        (Column("adversary", minor=4), lambda line: Cell(line.row.adversary, "dim")),
         (Column("value [95 % interval]", right=True), lambda line: Cell(interval_text(line.row))),
         (Column("of ceiling", right=True), lambda line: share_cell(line.row, with_ceiling=True)),
-        (Column("null", right=True, minor=1), lambda line: Cell(number(line.row.null, 3), "dim")),
+        (Column("null", right=True, minor=3), lambda line: Cell(number(line.row.null, 3), "dim")),
         *(noise if noisy else ()),
-        (Column("by epoch"), lambda line: Marks(line.series)),
-        (Column("status"), lambda line: status_cell(line.row)),
+        (Column("by epoch", minor=2), lambda line: Marks(line.series)),
+        (Column("status", minor=1), lambda line: status_cell(line.row)),
     )
     title = f"All layers jointly (*){_at(epochs)}; by epoch: {_epochs_text(epochs)}, full height = ceiling"
-    return replace(grid_of("joint", title, columns, lines), notes=(Cell(NOISE_NOTE, "dim"),) if noisy else ())
+    notes = [text for text in (NOISE_NOTE if noisy else "", _limits(lines)) if text]
+    return replace(grid_of("joint", title, columns, lines), notes=tuple(Cell(text, "dim") for text in notes))
+
+
+def _limits(lines: Sequence[JointLine]) -> str:
+    """Of rows in which nothing was found, what could not have been seen."""
+    nothing = [line.row for line in lines if is_null(line.row)]
+    texts = [f"{score_text(row)} of {row.view}{limit_text(row)}" for row in nothing]
+    return f"no better than a guess: {', '.join(texts)}" if texts else ""
 
 
 def layer_grid(summary: Summary, folder: str, most: int) -> Grid:
@@ -139,7 +149,7 @@ def layer_grid(summary: Summary, folder: str, most: int) -> Grid:
         *(drawn for index, game in enumerate(summary.focus.games) for drawn in _of_game(summary, index, game)),
         (Column(NOISE_HALF, right=True), lambda line: noise_cell(line.noise)),
         (
-            Column(f"by epoch, full = {percent(top)}"),
+            Column(f"by epoch, tenths of {percent(top)}", minor=1),
             lambda line: Marks(tuple(None if part is None else part / top for part in line.heat), "heat"),
         ),
         (Column("status", minor=2), lambda line: Cell(", ".join(_statuses(line)), "warn")),
@@ -147,7 +157,8 @@ def layer_grid(summary: Summary, folder: str, most: int) -> Grid:
     shown = summary.layers[: most if len(summary.layers) > most + 1 else None]
     hidden = len(summary.layers) - len(shown)
     title = f"Most leaking layers in view {summary.focus.view}{_at(summary.epochs)} ({summary.focus.reason})"
-    more = f"… and {plural(hidden, 'more layer')}: ptaudit show {folder} --format md" if hidden else ""
+    where = f": ptaudit show {folder} --format md" if folder else ""
+    more = f"… and {plural(hidden, 'more layer')}{where}" if hidden else ""
     return drop_blank_columns(grid_of("layer", title, columns, shown, more))
 
 
@@ -179,14 +190,14 @@ def gate_grid(verdicts: Sequence[Verdict], folder: str, most: int | None = _MOST
         (Column("gate", elastic=28), lambda gate: Cell(gate.id, "strong")),
         (Column("asks"), lambda gate: Cell(gate_rule(gate))),
         (Column("worst [simultaneous]", right=True), lambda gate: Cell(bounds_text(gate.value, gate.lo, gate.hi, 3))),
-        (Column("view", elastic=16, minor=2), lambda gate: Cell(view_text(gate.view, gate.trained_with))),
-        (Column("layer", elastic=28), lambda gate: Cell(gate.worst_layer)),
-        (Column("epoch", right=True, minor=1), lambda gate: Cell(str(gate.worst_epoch))),
+        (Column("view", elastic=16, minor=3), lambda gate: Cell(view_text(gate.view, gate.trained_with))),
+        (Column("layer", elastic=28, minor=1), lambda gate: Cell(gate.worst_layer)),
+        (Column("epoch", right=True, minor=2), lambda gate: Cell(str(gate.worst_epoch))),
         (
-            Column("adversary", minor=3),
+            Column("adversary", minor=4),
             lambda gate: Cell(adversary_text(gate.worst_adversary, "adaptive", gate.worst_knows), "dim"),
         ),
-        (Column("rows", right=True, minor=4), lambda gate: Cell(count(gate.rows), "dim")),
+        (Column("rows", right=True, minor=5), lambda gate: Cell(count(gate.rows), "dim")),
     )
     shown = verdicts[:most]
     hidden = len(verdicts) - len(shown)
@@ -223,12 +234,13 @@ def _pass_notes(verdicts: Sequence[Verdict]) -> tuple[Cell, ...]:
     return tuple(Cell(f"{', '.join(ids)}: passed, but {what}; {more}", "warn") for what, ids in gates.items())
 
 
-def _verdict_lines(summary: Summary) -> tuple[Cell, ...]:
-    lines = [conclusion_cell(summary.conclusion)]
-    if summary.strongest:
-        texts = (f"{row.game} {percent(share(row))} ({row.view})" for row in summary.strongest)
-        lines.append(Cell(f"Closest to a ceiling: {', '.join(texts)}"))
-    return tuple(lines)
+def answer_blocks(run: Run, summary: Summary, most: int | None = _MOST_ANSWERS) -> tuple[Section, ...]:
+    """What was found, a sentence a game, the worst first; then what the gates say of it."""
+    told = [Cell(answer.text, "strong" if place == 0 else "") for place, answer in enumerate(summary.answers[:most])]
+    told += [Cell(text) for text in (noise_sentence(run),) if text]
+    asked = [Cell(text, "warn") for text in (ungated(run),) if text]
+    verdict = Lines("verdict", "", (conclusion_cell(summary.conclusion), *asked))
+    return Lines("answer", "", tuple(told)), verdict
 
 
 def _caveat_lines(sentences: Sequence[str], folder: str) -> Lines:

@@ -56,5 +56,4 @@ def _grid(grid: Grid, page: Page) -> Iterator[str]:
 def _text(cell: Cell | Marks, page: Page) -> str:
     if isinstance(cell, Cell):
         return cell.text
-    draw_marks = sparkline if cell.kind == "spark" else shades
-    return draw_marks(cell.shares, unicode=page.unicode)
+    return sparkline(cell.shares, unicode=page.unicode) if cell.kind == "spark" else shades(cell.shares)

@@ -26,7 +26,7 @@ from ptaudit.report.document import (
     wrapped,
 )
 from ptaudit.report.format import DocumentFormat
-from ptaudit.report.words import shade_width, shades, sparkline, thin, to_ascii
+from ptaudit.report.words import shade_width, shades, sparkline, tenth, thin, to_ascii
 
 _STYLES = {"": "", "strong": "bold", "good": "bold green", "warn": "yellow", "bad": "bold red", "dim": "dim"}
 _HEAT_STOPS = ((38, 34, 82), (104, 52, 140), (180, 54, 121), (236, 104, 64), (252, 206, 70))
@@ -77,7 +77,7 @@ def _line(console: Console, part: Text) -> None:
 def _parts(block: Section, page: Page) -> list[Text]:
     if isinstance(block, Facts):
         return _facts(block, page)
-    title: list[Text] = [Text(block.title, "bold")] if block.title else []
+    title = [Text(line, "bold") for line in wrapped(block.title, page.width)] if block.title else []
     return title + (_lines(block, page) if isinstance(block, Lines) else _grid(block, page))
 
 
@@ -102,12 +102,21 @@ def _lines(block: Lines, page: Page) -> list[Text]:
 def _grid(block: Grid, page: Page) -> list[Text]:
     grid = fit_to_width(block, page.width)
     widths = natural_widths(grid)
+    more = [Text(line, "dim") for line in wrapped(grid.more, page.width)] if grid.more else []
+    notes = [Text(text, _STYLES[n.tone]) for n in grid.notes for text in wrapped(n.text, page.width, "  ")]
+    if sum(widths) + GAP * (len(widths) - 1) > page.width:
+        return [*(line for row in block.rows for line in _stacked(block, row, page)), *more, *notes]
     rights = [column.right for column in grid.columns]
     head = _row([Text(column.title, "dim") for column in grid.columns], widths, rights)
     rows = [_row([_cell(cell, page) for cell in row], widths, rights) for row in grid.rows]
-    more = [Text(grid.more, "dim")] if grid.more else []
-    notes = [Text(text, _STYLES[n.tone]) for n in grid.notes for text in wrapped(n.text, page.width, "  ")]
     return [head, *rows, *more, *notes]
+
+
+def _stacked(grid: Grid, row: tuple[Cell | Marks, ...], page: Page) -> list[Text]:
+    """A row of a table that is too wide, as `title value` pairs on as many lines as it takes."""
+    said = [(column.title, _cell(cell, page).plain.strip()) for column, cell in zip(grid.columns, row, strict=True)]
+    text = "  ".join(f"{title} {value}".replace(" ", "\u00a0") for title, value in said if value)
+    return [Text(line) for line in wrapped(text, page.width, "  ")]
 
 
 def _row(cells: list[Text], widths: list[int], rights: list[bool]) -> Text:
@@ -122,12 +131,15 @@ def _cell(cell: Cell | Marks, page: Page) -> Text:
     if cell.kind == "spark":
         return Text(sparkline(cell.shares, unicode=page.unicode), "cyan")
     if not page.color:
-        return Text(shades(cell.shares, unicode=page.unicode))
+        return Text(shades(cell.shares))
     width = shade_width(cell.shares)
-    marks = (
-        (" " * width, f"on {_heat_color(p)}") if p is not None else ("?" * width, "dim") for p in thin(cell.shares)
-    )
-    return Text.assemble(*marks)
+    return Text.assemble(*((tenth(part).ljust(width), _heat_style(part)) for part in thin(cell.shares)))
+
+
+def _heat_style(part: float | None) -> str:
+    if part is None:
+        return "dim"
+    return f"{'white' if part < 0.5 else 'black'} on {_heat_color(part)}"
 
 
 def _heat_color(part: float) -> str:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ptaudit.estimators.registry import ESTIMATORS
+from ptaudit.report.answer import Answer, answers
 from ptaudit.report.caveats import caveats
 from ptaudit.report.facts import facts
-from ptaudit.report.words import plural, share, shares
+from ptaudit.report.words import plural, shares
 from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.metrics import METRICS
+from ptaudit.tables.ranking import noise_halves, noise_of, rank
 from ptaudit.tables.row import Row
-from ptaudit.tables.summary import noise_halves, noise_of, rank
 from ptaudit.tables.table import Table, strongest
 
 if TYPE_CHECKING:
@@ -60,11 +61,6 @@ class LayerLine:
     heat: tuple[float | None, ...]
     noise: Row | None = None
 
-    @property
-    def worst(self) -> float:
-        """The largest share of a ceiling over the games; -1 where no game has a number."""
-        return max((part for part in map(share, self.scores) if part is not None), default=-1.0)
-
 
 @dataclass(frozen=True)
 class Focus:
@@ -90,7 +86,7 @@ class Summary:
     facts: tuple[tuple[str, str], ...]
     conclusion: Conclusion
     epochs: tuple[int, ...]
-    strongest: tuple[Row, ...]
+    answers: tuple[Answer, ...]
     joint: tuple[JointLine, ...]
     focus: Focus | None
     layers: tuple[LayerLine, ...]
@@ -109,7 +105,7 @@ def summarise(run: Run) -> Summary:
         facts=facts(run),
         conclusion=conclude(run),
         epochs=epochs,
-        strongest=_strongest([line.row for line in joint]),
+        answers=answers(run),
         joint=joint,
         focus=focus,
         layers=_layer_lines(run, epochs, focus) if focus else (),
@@ -177,16 +173,6 @@ def _joint_lines(rows: Table, epochs: Sequence[int]) -> tuple[JointLine, ...]:
     return tuple(lines)
 
 
-def _strongest(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """For each game the row in bits that reached the largest share of its ceiling."""
-    best: dict[str, Row] = {}
-    for row in rows:
-        part = share(row)
-        if row.metric == "bits" and part is not None and part > (share(best.get(row.game)) or -1.0):
-            best[row.game] = row
-    return tuple(sorted(best.values(), key=lambda row: -(share(row) or 0.0)))
-
-
 def _focus(run: Run, epochs: Sequence[int]) -> Focus | None:
     """The view of the first gate on layers; else the one in which layers differ most at the last epoch."""
     played: dict[tuple[str, str], list[float]] = {}
@@ -209,8 +195,7 @@ def _focus_on(view: str, game: str, played: Iterable[tuple[str, str]], reason: s
 
 
 def _layer_lines(run: Run, epochs: Sequence[int], focus: Focus) -> tuple[LayerLine, ...]:
-    """The layers of the focus view, most leaking first: at the ceiling what most noise hides; in model order among
-    equals."""
+    """The layers of the focus view, the most leaking first, as `tables.ranking` has it."""
     here = run.rows.where(view=focus.view)
     here = here.take(~here.are(layer=JOINT))
     last, bits = here.where(epoch=epochs[-1]), here.where(metric="bits")
@@ -224,7 +209,12 @@ def _layer_lines(run: Run, epochs: Sequence[int], focus: Focus) -> tuple[LayerLi
         noise = next((found for score in scores if (found := noise_of(score, noises)) is not None), None)
         lines.append((row.layer_index, LayerLine(row.layer, row.layer_type, row.parameters, scores, heat, noise)))
     in_order = [line for _, line in sorted(lines, key=lambda line: line[0])]
-    return tuple(sorted(in_order, key=lambda line: rank(line.worst, 1.0, line.noise), reverse=True))
+    return tuple(sorted(in_order, key=_leak, reverse=True))
+
+
+def _leak(line: LayerLine) -> tuple[float, ...]:
+    first, *others = line.scores
+    return rank(first, line.noise, others)
 
 
 def heats(best: Table, epochs: Sequence[int]) -> dict[str, tuple[float | None, ...]]:

@@ -20,7 +20,6 @@ MARKS = 24
 """Longer series are drawn in this many marks at most, each the maximum of its epochs."""
 
 _SPARK = {True: "▁▂▃▅▇", False: "_.-=#"}
-_HEAT = {True: "·░▒▓█", False: ".:+%@"}
 _MISSING = "?"
 _ASCII = str.maketrans(
     {"…": "~", "–": "-", "—": "-", "×": "x", "·": "-", "≤": "<=", "≥": ">=", "→": "->", "σ": "sigma"}
@@ -45,6 +44,13 @@ def shares(rows: Table) -> list[float | None]:
     part = _reached(rows.number("value"), start, rows.number("null"), rows.number("ceiling"))
     part[~rows.measured] = np.nan
     return [None if math.isnan(one) else one for one in part.tolist()]
+
+
+def is_null(row: Row) -> bool:
+    """Whether a measured row cannot be told from finding nothing: its interval reaches down to a guess."""
+    start = _start(row.metric)
+    floor = max((one for one in (start, row.null) if not math.isnan(one)), default=-math.inf)
+    return row.measured and metric(row.metric).score and row.lo <= floor
 
 
 def _start(name: str) -> float:
@@ -150,13 +156,18 @@ def sparkline(shares: Shares, *, unicode: bool = True) -> str:
     return "".join(_mark(part, _SPARK[unicode]) for part in thin(shares))
 
 
-def shades(shares: Shares, *, unicode: bool = True) -> str:
-    """One cell per epoch, the darker the closer to the ceiling; `?` where there is no conclusive number."""
-    return "".join(_mark(part, _HEAT[unicode]) * shade_width(shares) for part in thin(shares))
+def shades(shares: Shares) -> str:
+    """A digit an epoch, the tenth that the share falls in; `?` where there is no conclusive number."""
+    return "".join(tenth(part).ljust(shade_width(shares)) for part in thin(shares))
+
+
+def tenth(part: float | None) -> str:
+    """`0` for less than a tenth, to `9` for more than nine."""
+    return _MISSING if part is None else str(min(int(10 * part + 1e-9), 9))
 
 
 def shade_width(shares: Shares) -> int:
-    """Characters for a cell of the heat map: two where there is room, as characters are tall."""
+    """Characters for a cell of the heat map: two where there is room, so that cells stand apart."""
     return 2 if 2 * len(shares) <= MARKS else 1
 
 

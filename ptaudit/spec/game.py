@@ -32,6 +32,11 @@ class GameSpec(Part):
 
     metrics: ClassVar[tuple[str, ...]] = ()
     """What it reports, the one that stands for it first."""
+    finds: ClassVar[str] = ""
+    """What the adversary does with what it sees, for people: `a batch of 32` and this, and how well, are a sentence;
+    `{candidates}` is among how many. Empty where its numbers are no adversary's success."""
+    told_by: ClassVar[tuple[str, ...]] = ("accuracy", "auc", "bits")
+    """The metrics that such a sentence may be about, the first that was measured."""
     players: ClassVar[tuple[str, ...]] = ()
     """Those that can play it, where they are no registry, see `all_players`."""
     of_part: ClassVar[str] = ""

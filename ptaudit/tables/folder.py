@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, fields, replace
 from pathlib import Path
 from types import NoneType
@@ -45,20 +45,21 @@ def leakage_text(rows: Iterable[Row]) -> str:
     return csv_text(COLUMNS, ([getattr(row, column) for column in COLUMNS] for row in rows))
 
 
+REPORTS = ("report.md", "report.html")
 BESIDE = ("samples.csv", "live.csv", "preprocess.json")
 OWN = frozenset(
-    {*BESIDE, *SHEETS, LEAKAGE, DRAWS, SPEC, MANIFEST, "gates.json", "summary.json", "timings.json", "report.md"}
+    {*BESIDE, *SHEETS, LEAKAGE, DRAWS, SPEC, MANIFEST, "gates.json", "summary.json", "timings.json", *REPORTS}
 )
 """Files of a run folder, of which some are there only if their games were played."""
 
 
-def write_run(run: Run, folder: Path, report: str | None = None) -> None:
+def write_run(run: Run, folder: Path, reports: Mapping[str, str] | None = None) -> None:
     """Writes every file of a run folder, `leakage.csv` last: a folder that has it is whole.
 
     Args:
         run: what to write.
         folder: made if it does not exist.
-        report: the text of `report.md`, which is left out without it.
+        reports: texts for people by the names of their files: `report.md` and `report.html`.
     """
     leakage = leakage_text(run.rows)
     files: dict[str, str | bytes] = {
@@ -74,8 +75,7 @@ def write_run(run: Run, folder: Path, report: str | None = None) -> None:
             files[name] = csv_text(sheet.columns, sheet.rows)
     for name, table in zip(_seed_names(run), run.seeds, strict=True):
         files[f"seeds/{name}/{LEAKAGE}"] = leakage_text(table)
-    if report is not None:
-        files["report.md"] = report
+    files.update(reports or {})
     files[LEAKAGE] = leakage
     manifest = {
         **run.manifest,

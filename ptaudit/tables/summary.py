@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from operator import attrgetter
 from typing import Any
 
 from ptaudit.spec.catalog import JOINT, NOISE_HALF
+from ptaudit.tables.ranking import LeakKey, noise_halves, noise_of, rank
 from ptaudit.tables.row import COLUMNS, Row
 from ptaudit.tables.run import Run
 from ptaudit.tables.status import first_word
@@ -38,12 +38,16 @@ def most_leaking(run: Run, top: int = TOP) -> list[Row]:
     """
     rows, noises = _last_epoch(run), _noises(run)
     of_layers = rows.take(~rows.are(layer=JOINT))
+    best = list(best_adversary(of_layers, "game", "view", "trained_with", "layer"))
+    found = {(row.view, row.trained_with, row.game, row.layer): row for row in best}
     groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in best_adversary(of_layers, "game", "view", "trained_with", "layer", score="value"):
-        groups.setdefault((row.game, row.view, row.trained_with), []).append(row)
+    for row in best:
+        groups.setdefault((row.view, row.trained_with, row.game), []).append(row)
 
-    def leak(row: Row) -> tuple[float, float]:
-        return rank(row.value, row.ceiling, noise_of(row, noises))
+    def leak(row: Row) -> tuple[float, ...]:
+        same = [game for view, training, game in groups if (view, training) == (row.view, row.trained_with)]
+        others = [found.get((row.view, row.trained_with, game, row.layer)) for game in same if game != row.game]
+        return rank(row, noise_of(row, noises), others)
 
     return [row for group in groups.values() for row in sorted(group, key=leak, reverse=True)[:top]]
 
@@ -85,40 +89,3 @@ def _entry(row: Row, noises: Mapping[LeakKey, Row]) -> dict[str, Any]:
     noise = noise_of(row, noises)
     beside = {} if noise is None else {NOISE_HALF: noise.value}
     return {name: getattr(row, name) for name in COLUMNS if name not in _NOT_IN_SUMMARY} | beside
-
-
-AT_CEILING = 0.99
-"""Share of the ceiling from which on rows tie: what is above differs by chance."""
-
-LeakKey = tuple[int, str, str, str, str, str]
-LEAK_KEY = ("epoch", "layer", "view", "game", "knows", "trained_with")
-"""What a row is about, whoever measured it."""
-
-
-_leak_key = attrgetter(*LEAK_KEY)
-
-
-def noise_rows(rows: Table) -> Table:
-    """The measured rows of `noise_half`."""
-    there = rows.where(metric=NOISE_HALF)
-    return there.take(there.measured & there.adaptive)
-
-
-def noise_halves(rows: Table) -> dict[LeakKey, Row]:
-    """The measured rows of `noise_half` by what they are about; of several adversaries the one hardest to stop."""
-    found: dict[LeakKey, Row] = {}
-    for row in noise_rows(rows):
-        held = found.setdefault(_leak_key(row), row)
-        found[_leak_key(row)] = row if row.value > held.value else held
-    return found
-
-
-def rank(value: float, ceiling: float, noise: Row | None) -> tuple[float, float]:
-    """Sorts rows by how much they leak, ascending: values that reach the ceiling tie, and noise decides."""
-    top = AT_CEILING * ceiling
-    return (top if value >= top else value, -1.0 if noise is None else noise.value)
-
-
-def noise_of(row: Row | None, noises: Mapping[LeakKey, Row]) -> Row | None:
-    """The `noise_half` of the same layer, view and epoch; None where there is none."""
-    return None if row is None else noises.get(_leak_key(row))

@@ -17,7 +17,7 @@ from ptaudit.tables.row import COLUMNS, find
 
 FILES = {
     "spec.resolved.yaml", "manifest.json", "leakage.csv", "layers.csv", "epochs.csv", "layer_epoch.csv", "gates.json",
-    "defenses.csv", "groups.csv", "summary.json", "timings.json", "report.md", "bootstrap.npz",
+    "defenses.csv", "groups.csv", "summary.json", "timings.json", "report.md", "report.html", "bootstrap.npz",
 }  # fmt: skip
 
 

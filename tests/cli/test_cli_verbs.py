@@ -163,10 +163,10 @@ def test_show_of_a_written_run_equals_its_render(run_folder):
 
 
 def test_an_unknown_format_lists_the_known(run_folder):
-    result = call("show", run_folder, "--format", "html")
+    result = call("show", run_folder, "--format", "pdf")
     assert (
         result.stderr
-        == "error: unknown format 'html' (known formats: rich, plain, md, json, csv, junit, sarif, github)\n"
+        == "error: unknown format 'pdf' (known formats: rich, plain, md, html, json, csv, junit, sarif, github)\n"
     )
 
 

@@ -34,7 +34,14 @@ name: digits-lenet
 model: {entry: /home/someone/models/lenet.py:lenet, args: {num_classes: 10}}
 data: {source: sklearn:digits, held_out: 0.5}
 train: {epochs: 8, batch_size: 64, optimizer: {name: sgd, lr: 0.1, momentum: 0.9}, seed: 0}
-audit: {tokens: {dim: 256}}
+audit:
+  tokens: {dim: 256}
+  views:
+  - {name: record, batch_size: 1}
+  - {name: batch-8, batch_size: 8}
+  - {name: batch-32, batch_size: 32}
+  - {name: dp, batch_size: 32, defense: {name: dp, clip: 1.0, noise_multiplier: 1.0}}
+  games: [{name: identity}, {name: label}, {name: membership}]
 gates:
 - {id: batch-leak, metric: identity.bits, view: batch-32, over: layers, epoch: last, max: 3.2}
 """

@@ -70,11 +70,11 @@ def test_it_is_written_to_files(titles, folder):
 
 
 def test_errors_and_help_list_it(titles):
-    with pytest.raises(PtauditError, match="rich, plain, md, json, csv, junit, sarif, github, titles"):
-        open_format("html")
-    with pytest.raises(PtauditError, match="use rich, plain, md, json, csv or titles"):
+    with pytest.raises(PtauditError, match="rich, plain, md, html, json, csv, junit, sarif, github, titles"):
+        open_format("pdf")
+    with pytest.raises(PtauditError, match="use rich, plain, md, html, json, csv or titles"):
         open_format("junit").render(EXAMPLE_CHECK)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(titles), str(Path(__file__).parents[2])])}
     command = [sys.executable, "-c", REGISTERED, "show", "--help"]
     text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    assert "rich, plain, md, json, csv or titles." in " ".join(text.split())
+    assert "rich, plain, md, html, json, csv or titles." in " ".join(text.split())

@@ -54,7 +54,8 @@ def test_marks_run_from_zero_to_the_ceiling():
     shares = (0.0, 0.25, 0.5, 0.7, 1.0, None)
     assert sparkline(shares) == "▁▂▃▅▇?"
     assert sparkline(shares, unicode=False) == "_.-=#?"
-    assert shades(shares) == "··░░▒▒▓▓██??"
+    assert shades(shares) == "0 2 5 7 9 ? "
+    assert shades(shares * 3) == "02579?" * 3
 
 
 def test_long_series_keep_their_maxima():

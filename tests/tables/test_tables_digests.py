@@ -26,7 +26,7 @@ def folder(tmp_path):
     (tmp_path / "encoders" / "seed-0-record.safetensors").write_bytes(b"\r\n\x00weights")
     (tmp_path / "samples.csv").write_text("seed,epoch\n0,1\n")
     (tmp_path / "notes.txt").write_text("the user's own")
-    write_run(seeded, tmp_path, "# report\n")
+    write_run(seeded, tmp_path, {"report.md": "# report\n"})
     return tmp_path
 
 

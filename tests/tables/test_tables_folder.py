@@ -64,7 +64,7 @@ def assert_same(one, other, digits):
 
 
 def test_what_is_written_is_read_back(run, tmp_path):
-    write_run(run, tmp_path / "r", "# report\n")
+    write_run(run, tmp_path / "r", {"report.md": "# report\n"})
     assert {path.name for path in (tmp_path / "r").iterdir()} == FILES
     back = read_run(tmp_path / "r")
     assert (back.name, back.layers, back.spec_text, back.seeds) == (run.name, run.layers, run.spec_text, ())
@@ -81,10 +81,10 @@ def test_what_is_written_is_read_back(run, tmp_path):
 
 def test_same_run_same_bytes(run, tmp_path):
     for name in ("a", "b"):
-        write_run(run, tmp_path / name, "# report\n")
+        write_run(run, tmp_path / name, {"report.md": "# report\n"})
     for name in FILES:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
-    write_run(read_run(tmp_path / "a"), tmp_path / "c", "# report\n")
+    write_run(read_run(tmp_path / "a"), tmp_path / "c", {"report.md": "# report\n"})
     manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("a", "c")]
     assert [{**said, "files": {}} for said in manifests] == [{**manifests[0], "files": {}}] * 2
     for name in ("leakage.csv", "epochs.csv", "gates.json", "layer_epoch.csv"):

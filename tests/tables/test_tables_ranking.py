@@ -7,7 +7,8 @@ import math
 from table_builders import lost_row, make_row, make_run
 
 from ptaudit.report.summary import summarise
-from ptaudit.tables.summary import most_leaking, noise_halves, noise_of, rank, summary
+from ptaudit.tables.ranking import noise_halves, noise_of, rank
+from ptaudit.tables.summary import most_leaking, summary
 from ptaudit.tables.table import Table
 
 NAN = math.nan
@@ -31,12 +32,18 @@ def test_at_the_ceiling_noise_decides_and_below_it_bits():
     assert [line.layer for line in summarise(lower).layers] == ["conv1", "conv2", "fc"]
 
 
-def test_without_such_noise_the_order_is_that_of_the_bits_and_of_the_model():
+def test_without_such_noise_other_games_decide_and_then_the_interval():
     run = leaking()
-    assert {row.layer for row in most_leaking(run)} == {"conv1", "conv2", "fc"}
-    assert [line.layer for line in summarise(run).layers] == ["conv1", "conv2", "fc"]
+    order = [row.layer for row in sorted(run.rows, key=rank, reverse=True) if row.layer != "*"]
+    assert order == ["conv2", "fc", "conv1"]
+    assert [row.layer for row in most_leaking(run)] == order
+    assert [line.layer for line in summarise(run).layers] == order
     assert all(line.noise is None for line in summarise(run).layers)
     assert "noise_half" not in summary(run)["most_leaking"][0]
+    labels = [make_row(layer, bits, game="label", ceiling=3.0) for layer, bits in (("fc", 2.5), ("conv1", 2.0))]
+    several = leaking(*labels, make_row("conv2", 0.1, game="label", ceiling=3.0))
+    assert [row.layer for row in most_leaking(several) if row.game == "identity"] == ["fc", "conv1", "conv2"]
+    assert [line.layer for line in summarise(several).layers] == ["fc", "conv1", "conv2"]
 
 
 def test_the_noise_is_that_of_the_same_place():
@@ -53,8 +60,10 @@ def test_the_noise_is_that_of_the_same_place():
 
 
 def test_ties_begin_just_below_the_ceiling():
-    assert rank(7.93, 8.0, None) == rank(8.0, 8.0, None)
-    assert rank(7.9, 8.0, None) < rank(8.0, 8.0, None)
-    assert rank(3.0, NAN, None) < rank(4.0, NAN, None)
+    assert rank(make_row("a", 7.93))[0] == rank(make_row("a", 8.0))[0]
+    assert rank(make_row("a", 7.9)) < rank(make_row("a", 8.0))
+    assert rank(make_row("a", 3.0, ceiling=NAN)) < rank(make_row("a", 4.0, ceiling=NAN))
+    assert rank(None) == rank(lost_row("a"))
+    assert rank(None) < rank(make_row("a", 0.0))
     found = summary(leaking(noise("fc", 0.7)))["most_leaking"][0]
     assert (found["layer"], found["noise_half"]) == ("fc", 0.7)

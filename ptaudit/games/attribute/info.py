@@ -36,6 +36,7 @@ class AttributeGame(ProbedGame):
     of the record; `auto`: input where it is one."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("attribute inference",)
+    finds: ClassVar[str] = "tells the sensitive value of a record"
 
     @property
     def about_attribute(self) -> bool:

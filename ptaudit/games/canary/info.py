@@ -25,6 +25,8 @@ class CanaryGame(GameSpec):
     """The part of the spec that asks for it."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("membership inference",)
+    finds: ClassVar[str] = "gives away records that were made to be found,"
+    told_by: ClassVar[tuple[str, ...]] = ("epsilon_lo", "auc")
     metrics: ClassVar[tuple[str, ...]] = ("epsilon_lo", "auc", "bits")
     players: ClassVar[tuple[str, ...]] = tuple(
         adversary(kind, test, about) for kind in KINDS for test in (*STEP_TESTS, ATTACK, *RUN_TESTS) for about in _ABOUT

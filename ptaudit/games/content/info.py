@@ -35,6 +35,8 @@ class ContentGame(Titled):
     """One family of decoders or several: `linear`, `mlp`, and for pictures `conv`."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("reconstruction",)
+    finds: ClassVar[str] = "lets decoders rebuild"
+    told_by: ClassVar[tuple[str, ...]] = ("explained_variance",)
     metrics: ClassVar[tuple[str, ...]] = (
         "bits", "explained_variance", "psnr_db", "psnr_gain_db", "ssim", "ssim_gain", "fields", "fields_gain", "tokens",
         "tokens_gain",

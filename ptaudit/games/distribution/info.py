@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,8 @@ class DistributionGame(AboutValues):
     """Which game."""
     ratios: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2)] = [0.2, 0.8]  # noqa: RUF012
     """The shares in question."""
+
+    finds: ClassVar[str] = "tells with which share of such records it was drawn"
 
     def wants(self, spec: Spec) -> str:
         """The share."""

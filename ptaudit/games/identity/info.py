@@ -35,6 +35,7 @@ class IdentityGame(Titled):
     """Whether rows at their ceiling are also played under noise, until half of it is left: seven more games each."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("membership inference",)
+    finds: ClassVar[str] = "names the record among {candidates}"
     metrics: ClassVar[tuple[str, ...]] = ("bits", "accuracy", NOISE_HALF)
     players: ClassVar[tuple[str, ...]] = ("exact", "combined", "likelihood-ratio", "least-squares")
     uses_held_out: ClassVar[bool] = True

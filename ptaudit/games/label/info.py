@@ -20,6 +20,7 @@ class LabelGame(GameSpec):
     """Most batches of its own records that the adversary learns from; more tell more, and take longer."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("attribute inference",)
+    finds: ClassVar[str] = "tells the class of a record"
     metrics: ClassVar[tuple[str, ...]] = ("bits", "accuracy")
     players: ClassVar[tuple[str, ...]] = ("likelihood-ratio", "combined")
     uses_held_out: ClassVar[bool] = True

@@ -88,6 +88,8 @@ class MembershipGame(GameSpec):
     mirrored and shifted by a pixel, or rows of numbers with a little noise. Attacks on outputs take the mean."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("membership inference",)
+    finds: ClassVar[str] = "tells who was trained on"
+    told_by: ClassVar[tuple[str, ...]] = ("auc",)
     metrics: ClassVar[tuple[str, ...]] = (*POOLED, TAIL, *OF_EACH_RECORD, *OF_FLEET)
     uses_held_out: ClassVar[bool] = True
     about_members: ClassVar[bool] = True

@@ -39,6 +39,8 @@ class MutualInformationGame(Titled):
     neighbours: Count = 3
     """Neighbours that the k-NN estimators look at."""
 
+    finds: ClassVar[str] = "has in common with the data of a record"
+    told_by: ClassVar[tuple[str, ...]] = ("bits",)
     metrics: ClassVar[tuple[str, ...]] = ("bits", "matched_minus_mismatched_bits", "upper_bits")
     needs_encoder: ClassVar[bool] = True
 

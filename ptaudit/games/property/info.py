@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ptaudit.games.common.settings import AboutValues
 
@@ -15,6 +15,8 @@ class PropertyGame(AboutValues):
 
     name: Literal["property"]
     """Which game."""
+
+    finds: ClassVar[str] = "tells whether a record with the property is in it"
 
     def wants(self, spec: Spec) -> str:
         """Whether it is there."""

@@ -76,6 +76,8 @@ class ReconstructionGame(Titled):
     """A record counts as rebuilt where its SSIM, share of fields or share of tokens is above this."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("reconstruction",)
+    finds: ClassVar[str] = "lets a search rebuild so that they can be named"
+    told_by: ClassVar[tuple[str, ...]] = ("identified",)
     metrics: ClassVar[tuple[str, ...]] = (
         *OF_CONTENT, *OF_TEXTS, "identified", "rebuilt", *(f"worst_{name}" for name in WORST.values()),
         *OF_BATCH["labels"], *OF_BATCH["tokens"],

@@ -33,6 +33,7 @@ class UsableInformationGame(AboutColumn):
     """One family of predictors or several: `linear`, `mlp`, `knn`."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("attribute inference",)
+    finds: ClassVar[str] = "tells a simple predictor the secret of a record"
     metrics: ClassVar[tuple[str, ...]] = ("bits", "accuracy")
     needs_encoder: ClassVar[bool] = True
 

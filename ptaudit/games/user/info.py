@@ -24,6 +24,7 @@ class UserGame(BatchSecretGame):
     """Users among whom the adversary looks."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("membership inference",)
+    finds: ClassVar[str] = "tells whose records it is made of"
     players: ClassVar[tuple[str, ...]] = ("combined", "likelihood-ratio", "nearest")
     needs_whole_users: ClassVar[bool] = True
     counts: ClassVar[str] = "users"
