@@ -27,7 +27,7 @@ from ptaudit.tables.formats import json_text
 
 @pytest.fixture
 def run_folder(tmp_path):
-    write_run(evidence_run(), tmp_path / "run", "# report\n")
+    write_run(evidence_run(), tmp_path / "run", {"report.md": "# report\n", "report.html": "<p>report</p>\n"})
     return tmp_path / "run"
 
 

@@ -227,7 +227,7 @@ def test_the_summary_of_a_step_has_a_size_that_github_takes(monkeypatch):
 @pytest.mark.parametrize("name", ["junit", "sarif"])
 def test_what_is_not_about_gates_is_refused_with_what_to_use(name):
     with pytest.raises(
-        PtauditError, match=f"{name} reports gates of runs alone \\(use rich, plain, md, json or csv\\)"
+        PtauditError, match=f"{name} reports gates of runs alone \\(use rich, plain, md, html, json or csv\\)"
     ):
         open_format(name).render(example_comparison())
 
