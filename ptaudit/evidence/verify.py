@@ -19,8 +19,8 @@ _DECIDED = (
     "hi", "rows",
 )  # fmt: skip
 """What of a verdict no release may say in another way."""
-_SAME = 1e-6
-"""Relative difference of numbers that another machine may make of the same tables."""
+_SAME = 1e-5
+"""Difference of numbers that another machine may make of the same tables, whose resamples are kept in float32."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _unlike(written: Any, derived: Any, place: str) -> Iterator[tuple[str, str]]
 
 def _same(one: Any, other: Any) -> bool:
     numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (one, other))
-    return math.isclose(one, other, rel_tol=_SAME, abs_tol=1e-9) if numbers else bool(one == other)
+    return math.isclose(one, other, rel_tol=_SAME, abs_tol=_SAME) if numbers else bool(one == other)
 
 
 def _right(judged: Judged, key: Path | None) -> Iterator[str]:

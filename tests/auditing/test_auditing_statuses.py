@@ -73,3 +73,10 @@ def test_gates_without_noise_say_so_and_do_not_pass_where_it_is_needed(ended):
     assert (verdicts["bare"]["limited"], verdicts["noisy-needs"]["limited"]) == (1, 0)
     result = call("gate", ended, "--format", "plain")
     assert "bare: passed, but nothing but this adversary limits these rows" in " ".join(result.stdout.split())
+
+
+def test_evidence_of_a_real_run_holds(ended, tmp_path):
+    """Tables keep resamples in float32: bounds that are derived again differ in their last digits alone."""
+    assert call("evidence", ended, "--out", tmp_path / "evidence").exit_code == 0
+    result = call("verify", tmp_path / "evidence")
+    assert result.exit_code == 0, result.output
