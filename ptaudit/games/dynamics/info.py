@@ -59,6 +59,8 @@ class DynamicsGame(GameSpec):
     """Whose scores say how exposed a record is."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("membership inference",)
+    finds: ClassVar[str] = "exposes as trained on"
+    told_by: ClassVar[tuple[str, ...]] = ("exposed",)
     metrics: ClassVar[tuple[str, ...]] = (
         "exposed", "displacement", "encoding_speed", "entropy", "entropy_change", "peak_transition", "already_exposed",
         "forecast_auc", "forecast_precision", "forecast_gain", "forecast_from", "rank_correlation", *TRANSITIONS,

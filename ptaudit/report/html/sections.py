@@ -158,11 +158,11 @@ _MAP = (
 )
 
 
-def _model(run: Run, summary: Summary) -> Section:
+def _model(run: Run, summary: Summary) -> Section | None:
     drawn_chain = chain(run, summary)
     table = replace(layer_grid(summary, "", most=12), notes=())
     parts: tuple[Part, ...] = (*((drawn_chain,) if drawn_chain else ()), table, _since(run, summary))
-    return Section("model", "Where in the model", "", tuple(part for part in parts if _says(part)))
+    return _some("model", "Where in the model", "", parts)
 
 
 def _since(run: Run, summary: Summary) -> Grid:
