@@ -45,7 +45,7 @@ def content_of(run: Run, verdicts: Sequence[Verdict], undecided: Sequence[str]) 
         "started": manifest.get("started"),
         "finished": manifest.get("finished"),
         "records": {name: manifest.get(name) for name in ("records", "members", "held_out")},
-        "verdict": overall(verdicts),
+        "verdict": "inconclusive" if undecided and overall(verdicts) != "fail" else overall(verdicts),
         "verdicts": [asdict(verdict) for verdict in verdicts],
         "gates_without_a_baseline": list(undecided),
         "thresholds": thresholds_of(run),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from ptaudit.evidence.sums import SUMS, sums_of, sums_text
 from ptaudit.files import write_whole
 from ptaudit.gate import decide
 from ptaudit.gate.own import own_gates
-from ptaudit.tables.folder import BESIDE, MANIFEST, OWN, SPEC, read_run
+from ptaudit.tables.folder import BESIDE, LEAKAGE, MANIFEST, OWN, SPEC, read_run
 from ptaudit.tables.formats import finite, json_text, read_json
 from ptaudit.tables.run import Run
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ptaudit.tables.verdict import Verdict
 
 CONTENT, PAGE, RUN, BASELINE = "evidence.json", "evidence.md", "run", "baseline"
+_SEED = re.compile(rf"seeds/[^/\\]+(?<!/\.)(?<!/\.\.)/{re.escape(LEAKAGE)}")
+"""The table of a seed, and nothing else that a manifest may list below that folder."""
 
 
 @dataclass(frozen=True)
@@ -120,4 +123,4 @@ def _copy(run: Path, to: Path) -> None:
 
 def _shared(listed: Iterable[str]) -> list[str]:
     own = OWN - set(BESIDE)
-    return [name for name in listed if name in own or name.startswith("seeds/")]
+    return [name for name in listed if name in own or _SEED.fullmatch(name)]

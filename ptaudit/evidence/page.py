@@ -17,7 +17,7 @@ Content = Mapping[str, Any]
 _ANSWERS = {
     "pass": "every threshold was kept",
     "fail": "a threshold was exceeded",
-    "inconclusive": "the records do not decide whether a threshold was kept",
+    "inconclusive": "it is not decided whether every threshold was kept",
     "no gates": "no threshold was set, so none was kept or exceeded",
 }
 _FORGERS = (
