@@ -11,6 +11,8 @@ from ptaudit.evidence.signature import SIGNATURE
 SUMS = "SHA256SUMS"
 _MOST = 10_000
 """More files than any folder of evidence has."""
+_LARGEST = 1 << 22
+"""Bytes of a list of so many files."""
 
 
 def sums_of(folder: Path) -> dict[str, str]:
@@ -26,6 +28,8 @@ def sums_of(folder: Path) -> dict[str, str]:
             raise RunFolderError("is a link; evidence has files alone", where=str(path), remedy="get the folder again")
         if path.is_dir() or name in (SUMS, SIGNATURE):
             continue
+        if not path.is_file():
+            raise RunFolderError("is no plain file", where=str(path), remedy="get the folder again")
         found[name] = _sha(path)
         if len(found) > _MOST:
             raise RunFolderError(f"more than {_MOST} files", where=str(folder), remedy="is this a folder of evidence?")
@@ -54,6 +58,8 @@ def differences(folder: Path) -> list[str]:
     path = folder / SUMS
     if not path.is_file():
         raise RunFolderError(f"no {SUMS}: not a folder of evidence", where=str(folder), remedy="ptaudit evidence RUN")
+    if path.stat().st_size > _LARGEST:
+        raise RunFolderError("is larger than any list of files", where=str(path), remedy="get the folder again")
     text, there = path.read_bytes(), sums_of(folder)
     listed: dict[str, str] = {}
     for line in text.decode("utf-8", errors="replace").split("\n"):

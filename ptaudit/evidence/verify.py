@@ -15,8 +15,8 @@ from ptaudit.evidence.sums import SUMS, differences
 from ptaudit.tables.formats import finite, read_json, read_text
 
 _DECIDED = (
-    "metric", "view", "threshold", "kind", "outcome", "worst_layer", "worst_epoch", "worst_adversary", "value", "lo",
-    "hi", "rows",
+    "metric", "view", "over", "epoch", "trained_with", "threshold", "kind", "outcome", "worst_layer", "worst_epoch",
+    "worst_adversary", "value", "lo", "hi", "rows",
 )  # fmt: skip
 """What of a verdict no release may say in another way."""
 _SAME = 1e-5
@@ -74,22 +74,29 @@ def verify(folder: Path, key: Path | None = None) -> Checked:
 def _decided(verdicts: Any, judged: Judged, file: str) -> Iterator[str]:
     """What a file says of gates otherwise than the tables do."""
     again = {verdict.id: cast(dict[str, Any], finite(asdict(verdict))) for verdict in judged.verdicts}
-    for one in cast(list[Any], finite(verdicts)) if isinstance(verdicts, list) else ():
-        told = one if isinstance(one, dict) else {}
-        derived = again.get(str(told.get("id")), {})
-        found = _unlike({name: told.get(name) for name in _DECIDED}, {name: derived.get(name) for name in _DECIDED}, "")
-        yield from (f"{file}: gate {told.get('id')}: {place}: {what}" for place, what in found)
+    listed = cast(list[Any], finite(verdicts)) if isinstance(verdicts, list) else []
+    told = {str(one.get("id")): one for one in listed if isinstance(one, dict)}
+    waiting = judged.content["gates_without_a_baseline"]
+    due = [name for name, derived in again.items() if derived["kind"] != "max_increase"]  # of a later baseline
+    yield from (f"{file}: gate {name}: is missing" for name in due if told and name not in told)
+    yield from (f"{file}: gate {name}: the spec has no such gate" for name in told if name not in {*again, *waiting})
+    for name, derived in again.items():
+        one = told.get(name, derived)
+        found = _unlike({key: one.get(key) for key in _DECIDED}, {key: derived.get(key) for key in _DECIDED}, "")
+        yield from (f"{file}: gate {name}: {place}: {what}" for place, what in found)
 
 
 def _essence(content: dict[str, Any]) -> dict[str, Any]:
-    """What no release says in another way: the verdict over all, which gates there are, which attacks were run."""
+    """What no release says in another way: the verdict over all, which gates there are, which attacks were run, what
+    was promised and fixed, and the hashes."""
 
     def listed(name: str) -> list[dict[str, Any]]:
         entries = content.get(name)
         return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
     states = {str(entry.get("name")): entry.get("state") for entry in listed("attacks")}
-    return {"verdict": content.get("verdict"), "gates": [entry.get("id") for entry in listed("verdicts")], **states}
+    same = {name: content.get(name) for name in ("verdict", "privacy", "thresholds", "hashes")}
+    return {**same, "gates": [entry.get("id") for entry in listed("verdicts")], **states}
 
 
 def _moved(judged: Judged) -> Iterator[str]:
@@ -111,13 +118,15 @@ def _unlike(written: Any, derived: Any, place: str) -> Iterator[tuple[str, str]]
 
 
 def _same(one: Any, other: Any) -> bool:
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (one, other))
-    return math.isclose(one, other, rel_tol=_SAME, abs_tol=_SAME) if numbers else bool(one == other)
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=_SAME, abs_tol=0.1 * _SAME)
+    return bool(one == other)
 
 
 def _right(judged: Judged, key: Path | None) -> Iterator[str]:
     yield f"every file is as {SUMS} has it" + (f", which the holder of {key} signed" if key else "")
-    yield f"{len(judged.verdicts)} verdicts were derived again from the tables and are those that are written"
+    count = len(judged.verdicts)
+    yield f"{count} verdict{'s' * (count != 1)} derived again from the tables: as they are written"
     if judged.content["thresholds"]["before_the_run"]:
         yield "the gates are those that were fixed before the run"
 
@@ -129,4 +138,11 @@ def _notes(judged: Judged, told: dict[str, Any], unchecked: bool) -> Iterator[st
         yield "the run did not write down its gates when it began: they may have been chosen afterwards"
     wrote = told.get("written_by")
     if wrote != version("ptaudit"):
-        yield f"written by ptaudit {wrote}, this is {version('ptaudit')}: verdicts alone were derived again"
+        yield (
+            f"written by ptaudit {wrote}, this is {version('ptaudit')}: {PAGE} and numbers beside the gates were not "
+            f"compared (pip install ptaudit=={wrote})"
+        )
+    if judged.verdicts and not judged.run.verdicts:
+        yield f"{RUN}/gates.json has no verdicts: the run was not asked to decide"
+    for name in judged.content["gates_without_a_baseline"]:
+        yield f"gate {name} was not decided: it needs a baseline, which the folder does not have"

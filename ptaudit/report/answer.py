@@ -110,7 +110,7 @@ def _sentence(findings: Sequence[Finding], said: str) -> str:
     parts = [f"{first.shown[0].upper()}{first.shown[1:]} {said} {first.rate}"]
     parts += [f"{one.shown} {brief}" for one, brief in zip(shown, again)]
     rest = len(others) - len(shown)
-    parts += [f"and less in {rest} more"] if rest else []
+    parts += [f"and {rest} view{'s' * (rest > 1)} more"] if rest else []
     return f"{'; '.join(parts)}{_guess([one.row for one in findings])}."
 
 
@@ -214,6 +214,16 @@ def noise_sentence(run: Run) -> str:
         return ""
     noises = ", ".join(f"{row.value:.2g} ({view_words(row.view, views.get(row.view))})" for row in bare)
     return f"Nothing hides these records; noise of so much of a typical gradient would halve what is found: {noises}."
+
+
+def unmeasured(run: Run) -> str:
+    """Of which views which games have no number of all layers jointly at the last epoch; empty where all have one."""
+    rows = run.rows.as_trained
+    here = [row for row in rows.where(layer=JOINT, epoch=rows.last_epoch) if row.adaptive]
+    known = {(row.game, row.view) for row in here if row.measured}
+    blank = [f"{game} of {view}" for game, view in dict.fromkeys((row.game, row.view) for row in here)
+             if (game, view) not in known]  # fmt: skip
+    return f"Not measured, and not to be read as safe: {listed(blank, 4)}." if blank else ""
 
 
 def ungated(run: Run) -> str:

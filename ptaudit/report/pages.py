@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptaudit.report import Page
-from ptaudit.report.answer import limit_text, noise_sentence, ungated
+from ptaudit.report.answer import limit_text, noise_sentence, ungated, unmeasured
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import (
     NOISE_NOTE,
@@ -238,7 +238,7 @@ def answer_blocks(run: Run, summary: Summary, most: int | None = _MOST_ANSWERS) 
     """What was found, a sentence a game, the worst first; then what the gates say of it."""
     told = [Cell(answer.text, "strong" if place == 0 else "") for place, answer in enumerate(summary.answers[:most])]
     told += [Cell(text) for text in (noise_sentence(run),) if text]
-    asked = [Cell(text, "warn") for text in (ungated(run),) if text]
+    asked = [Cell(text, "warn") for text in (unmeasured(run), ungated(run)) if text]
     verdict = Lines("verdict", "", (conclusion_cell(summary.conclusion), *asked))
     return Lines("answer", "", tuple(told)), verdict
 
