@@ -20,6 +20,7 @@ from ptaudit.tables.spec import games_of, views_of
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
+    from ptaudit.tables.verdict import Verdict
 
 _CERTAIN = 0.995
 _MOST_VIEWS = 5
@@ -226,9 +227,9 @@ def unmeasured(run: Run) -> str:
     return f"Not measured, and not to be read as safe: {listed(blank, 4)}." if blank else ""
 
 
-def ungated(run: Run) -> str:
+def ungated(found_by_game: Sequence[Answer], verdicts: Sequence[Verdict]) -> str:
     """Which views give something away that no gate asks about; empty without gates."""
-    asked = {verdict.view for verdict in run.verdicts}
-    found = (one.row.view for answer in answers(run) for one in answer.findings if not is_null(one.row))
+    asked = {verdict.view for verdict in verdicts}
+    found = (one.row.view for answer in found_by_game for one in answer.findings if not is_null(one.row))
     views = [view for view in dict.fromkeys(found) if view not in asked]
     return f"No gate asks about {listed(views, 4)}." if asked and views else ""

@@ -238,7 +238,7 @@ def answer_blocks(run: Run, summary: Summary, most: int | None = _MOST_ANSWERS) 
     """What was found, a sentence a game, the worst first; then what the gates say of it."""
     told = [Cell(answer.text, "strong" if place == 0 else "") for place, answer in enumerate(summary.answers[:most])]
     told += [Cell(text) for text in (noise_sentence(run),) if text]
-    asked = [Cell(text, "warn") for text in (unmeasured(run), ungated(run)) if text]
+    asked = [Cell(text, "warn") for text in (unmeasured(run), ungated(summary.answers, run.verdicts)) if text]
     verdict = Lines("verdict", "", (conclusion_cell(summary.conclusion), *asked))
     return Lines("answer", "", tuple(told)), verdict
 
