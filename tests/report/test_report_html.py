@@ -193,14 +193,15 @@ def test_blocks_are_few_and_keep_every_layer_in_order():
 
 def test_the_distance_to_a_limit_is_that_of_the_bound_that_decides():
     run = example_run()
-    passed, failed, open_ = run.verdicts
-    assert distance(passed, run) == "upper bound 0.788 below it"
-    assert distance(failed, run) == "lower bound 0.203 above it"
-    # the value is 0.011 above the limit and its lower bound 0.023 below the value: (23 / 11)^2 times the records
-    assert distance(open_, run) == "the interval holds the limit; about 7,900 records in place of 1,797 would decide"
-    near = replace(open_, value=0.55)
-    assert distance(near, run) == "the interval holds the limit"
-    assert distance(replace(open_, lo=float("nan")), run) == "not measured"
+    passed, failed, undecided = run.verdicts
+    assert distance(passed) == "upper bound 0.788 below it"
+    assert distance(failed) == "lower bound 0.203 above it"
+    # how many would decide it is what the gate says (`gate.undecided`)
+    open_ = replace(undecided, needed=7900, n=1797)
+    assert distance(open_) == "the interval holds the limit; about 7,900 records in place of 1,797 would decide"
+    near = replace(open_, value=0.55, needed=None)
+    assert distance(near) == "the interval holds the limit"
+    assert distance(replace(open_, lo=float("nan"))) == "not measured"
 
 
 def test_inlined_drawings_share_no_name_and_tell_their_marks():

@@ -21,7 +21,7 @@ def margin_grid(run: Run) -> Grid:
         (Column("gate"), lambda gate: Cell(gate.id, "strong")),
         (Column("asks"), lambda gate: Cell(gate_rule(gate))),
         (Column("worst [simultaneous]", right=True), lambda gate: Cell(bounds_text(gate.value, gate.lo, gate.hi, 3))),
-        (Column("distance to the limit"), lambda gate: Cell(distance(gate, run))),
+        (Column("distance to the limit"), lambda gate: Cell(distance(gate))),
         (
             Column("where"),
             lambda gate: Cell(
@@ -34,36 +34,14 @@ def margin_grid(run: Run) -> Grid:
     return Grid(grid.name, grid.title, grid.columns, grid.rows, notes=gate_grid(run.verdicts, "", most=None).notes)
 
 
-def distance(gate: Verdict, run: Run) -> str:
-    """How far the bound that decides is from the limit; of an undecided gate how many records would decide it.
-
-    The interval shrinks with the root of the number of records: that is all that the estimate knows.
-    """
+def distance(gate: Verdict) -> str:
+    """How far the bound that decides is from the limit; of an undecided gate about how many records would decide it."""
     if not math.isfinite(gate.lo):
         return "not measured"
     if gate.outcome == "pass":
         return f"upper bound {number(gate.threshold - gate.hi, 3)} below it"
     if gate.outcome == "fail":
         return f"lower bound {number(gate.lo - gate.threshold, 3)} above it"
-    gap = abs(gate.value - gate.threshold)
-    half = gate.hi - gate.value if gate.value < gate.threshold else gate.value - gate.lo
-    n = _records(gate, run)
-    if not n or gap <= 0 or half <= gap:
+    if gate.needed is None:
         return "the interval holds the limit"
-    needed = count(_rounded(n * (half / gap) ** 2))
-    return f"the interval holds the limit; about {needed} records in place of {count(n)} would decide"
-
-
-def _records(gate: Verdict, run: Run) -> int:
-    """Behind the worst row; of several seeds those of one."""
-    there = run.rows.where(
-        view=gate.view, game=gate.game, metric=gate.metric.partition(".")[2], layer=gate.worst_layer,
-        epoch=gate.worst_epoch, adversary=gate.worst_adversary, knows=gate.worst_knows, trained_with=gate.trained_with,
-    )  # fmt: skip
-    return max((row.n for row in there if row.measured), default=0)
-
-
-def _rounded(records: float) -> int:
-    """To two digits: more would be a promise."""
-    size = 10 ** max(math.floor(math.log10(records)) - 1, 0)
-    return int(math.ceil(records / size) * size)
+    return f"the interval holds the limit; about {count(gate.needed)} records in place of {count(gate.n)} would decide"
