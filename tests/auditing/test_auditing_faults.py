@@ -15,7 +15,7 @@ from fault_case import fail_at, goes_on, nothing_is_half_written, one_line, run
 
 from ptaudit.auditing.epoch import EpochAudit
 
-WRITES = 3 + 3 + 12  # parts, checkpoints, files of the run folder
+WRITES = 1 + 3 + 3 + 13  # thresholds, parts, checkpoints, files of the run folder
 SOME = [2, 5, WRITES]
 
 

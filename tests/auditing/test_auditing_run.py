@@ -205,14 +205,14 @@ def test_audited_layers_are_those_of_the_patterns(tmp_path):
 # Gates
 
 
-@pytest.mark.parametrize(("limit", "code", "word"), [(0.1, 1, "fail"), (5.4, 0, "pass")])
+@pytest.mark.parametrize(("limit", "code", "word"), [(0.1, 1, "fail"), (1.0, 0, "pass")])
 def test_run_decides_its_gates(tmp_path, limit, code, word):
-    gate = {"id": "leak", "metric": "identity.bits", "view": "batch-2", "over": "layers", "epoch": "last", "max": limit}
-    path = write_spec(tmp_path, audit__views=ONE_VIEW, audit__games=["identity"], audit__epochs=[2], gates=[gate])
+    gate = {"id": "leak", "metric": "membership.auc", "view": "model", "over": "joint", "max": limit}
+    path = write_spec(tmp_path, audit__views=ONE_VIEW, audit__games=["membership"], audit__epochs=[2], gates=[gate])
     result = call("run", path, "--out", tmp_path / "run")
     assert result.exit_code == code
     verdict = json.loads((tmp_path / "run" / "gates.json").read_text(encoding="utf-8"))[0]
-    assert (verdict["outcome"], verdict["rows"]) == (word, 2)
+    assert (verdict["outcome"], verdict["rows"]) == (word, 3)
     again = call("run", path, "--out", tmp_path / "run", "--resume")
     assert again.exit_code == code
     free = call("run", path, "--out", tmp_path / "free", "--no-gate")

@@ -115,13 +115,13 @@ def test_index_files_name_the_split(trained, tmp_path):
 
 
 def test_listed_epochs_and_gates_on_them(copy):
-    gate = {"id": "leak", "metric": "identity.bits", "view": "batch-2", "over": "joint", "epoch": 2, "max": 0.01}
-    walk_spec(copy, audit__epochs=[0, 2], gates=[gate, replace_max(gate, 20.0)])
+    gate = {"id": "leak", "metric": "label.accuracy", "view": "batch-2", "over": "joint", "epoch": 2, "max": 0.01}
+    walk_spec(copy, audit__epochs=[0, 2], gates=[gate, replace_max(gate, 1.0)])
     result = run(copy, copy / "run")
     assert result.exit_code == 1
     found = read_run(copy / "run")
     assert {row.epoch for row in found.rows} == {0, 2}
-    assert [(v.id, v.outcome, v.worst_epoch) for v in found.verdicts] == [("leak", "fail", 2), ("leak-20.0", "pass", 2)]
+    assert [(v.id, v.outcome, v.worst_epoch) for v in found.verdicts] == [("leak", "fail", 2), ("leak-1.0", "pass", 2)]
 
 
 def replace_max(gate, limit):

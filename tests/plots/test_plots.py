@@ -126,6 +126,12 @@ def test_without_scores_of_records_there_is_no_curve():
     assert low_rates(example_run(), others) is None
 
 
+def test_scores_of_games_that_were_all_inconclusive_are_none(tmp_path):
+    (tmp_path / "samples.csv").write_text(",".join(COLUMNS) + "\n")
+    assert read_samples(tmp_path).empty
+    assert write_plots(example_run(), read_samples(tmp_path), tmp_path / "pictures")
+
+
 def test_scores_that_stand_twice_are_refused_with_their_line(tmp_path):
     line = "0,1,ab,*,dynamics,fpr,0.5"
     (tmp_path / "samples.csv").write_text("\n".join([",".join(COLUMNS), line, line, ""]))

@@ -102,7 +102,7 @@ def test_what_is_missing_is_said():
     signals, _, _ = heteroscedastic(40, np.random.default_rng(5))
     bare = Signals(signals.confidence)
     assert ATTACK.missing(bare, None) == "needs inputs as numbers; records known not to be members"
-    few = Signals(signals.confidence, features=signals.features, known_outside=np.arange(12) < FEWEST - 1)
+    few = replace(signals, known_outside=np.arange(len(signals.confidence)) < FEWEST - 1)
     with pytest.raises(ValueError, match="needs 10 records that are known not to be members, there are 9"):
         ATTACK(few)
     with pytest.raises(ValueError, match=r"features \(39, 4\)"):
