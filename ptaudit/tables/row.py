@@ -23,7 +23,32 @@ Key = tuple[int, str, str, str, str, str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number of the audit: columns of `leakage.csv`, in their order. Units are in the metric's name."""
+    """One number of the audit: columns of `leakage.csv`, in their order. Units are in the metric's name.
+
+    Attributes:
+        epoch: the audited epoch; 0 is before training.
+        step: optimizer steps taken by then.
+        layer: name of the layer; `*` for all layers of the view jointly.
+        layer_index: its place in the model; of `*` there is none, and it is -1.
+        layer_type: class of its module; `joint` for `*`.
+        parameters: trainable parameters of the layer, or of all.
+        view: name of the view; `model` for the trained weights.
+        game: the game's `id`, else its name.
+        adversary: who played, or the estimator.
+        knowledge: `adaptive`, `static` (prepared on undefended views) or `late` (weights of the epoch before).
+        knows: what it knows of the records: `none`, `others`, `pool`, `rest` or `batch_norm`.
+        trained_with: `none`, or the title of one of `defenses`.
+        metric: which number.
+        value: the number; empty where the attack could not run.
+        lo: lower end of its 95 % interval, over records.
+        hi: upper end.
+        null: the same game with the secret shuffled.
+        ceiling: the largest value that the game and the noise allow; empty where there is none.
+        detectable: the smallest value that would have been seen (80 % power, one-sided 5 %).
+        n: distinct records (users, canaries) behind the number, not games.
+        status: `ok`, or what to be careful of.
+        draws: resamples of the number; not a column.
+    """
 
     epoch: int
     step: int

@@ -15,7 +15,16 @@ from ptaudit.tables.verdict import Verdict
 
 @dataclass(frozen=True)
 class LayerEntry:
-    """A layer with parameters of its own: `capture` is rule, vmap, loop or none, the last with a `reason`."""
+    """A layer with parameters of its own.
+
+    Attributes:
+        name: as the model has it.
+        index: its place in the model.
+        type: class of its module.
+        parameters: how many of them are trainable.
+        capture: how its gradients are read: `rule`, `vmap`, `loop` or `none`.
+        reason: why they are not read, where `capture` is `none`.
+    """
 
     name: str
     index: int
@@ -27,7 +36,17 @@ class LayerEntry:
 
 @dataclass(frozen=True)
 class EpochEntry:
-    """The training at one epoch; NaN where a number does not exist (accuracy of a regression, epsilon without DP)."""
+    """The training at one epoch; NaN where a number does not exist (accuracy of a regression, epsilon without DP).
+
+    Attributes:
+        epoch: the audited epoch.
+        step: optimizer steps taken by then.
+        train_loss: mean loss of the members, in evaluation mode.
+        train_accuracy: of the members.
+        held_out_loss: mean loss of the held-out records.
+        held_out_accuracy: of the held-out records.
+        epsilon: privacy spent so far, where the training is DP-SGD.
+    """
 
     epoch: int
     step: int
