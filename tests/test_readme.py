@@ -1,4 +1,4 @@
-"""What the README shows is what the package does."""
+"""What the README and the pages beside it show is what the package does."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from torch.utils.data import DataLoader, TensorDataset
 import ptaudit
 from ptaudit.cli import app
 from ptaudit.spec.load import load
-from ptaudit.spec.metrics import METRICS
-from ptaudit.spec.model import json_schema
-from ptaudit.spec.registry import GAMES
 
 ROOT = Path(__file__).parents[1]
 USAGE_ERROR = typer.BadParameter.__mro__[1]  # of click, or of the copy that newer releases of typer bring along
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+"""Guides by their names; pages of games, attacks and the like are in folders."""
 COMMANDS = ("pip install . && ptaudit run configs/quickstart.yaml", "pip install '.[test]' && pytest")
 TINY = """\
 version: 1
@@ -37,35 +36,34 @@ audit: {epochs: [1], tokens: {dim: 16}, views: [{name: batch-32, batch_size: 8}]
 """
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def shown_commands() -> list[str]:
-    """Every `ptaudit ...` of the README: in shell blocks, workflow steps and inline code with a known verb."""
+    """Every `ptaudit ...` that is shown: in shell blocks, workflow steps and inline code with a known verb."""
     verbs = "|".join(typer.main.get_command(app).commands)
+    shown = [README, *PAGES.values()]
     lines = [
         re.sub(r"^ *(?:- (?:run: )?|entry: )", "", line)
-        for block in blocks("bash") + blocks("yaml")
+        for text in shown
+        for block in blocks("bash", text) + blocks("yaml", text)
         for line in block.splitlines()
     ]
-    inline = re.findall(rf"`(ptaudit (?:{verbs})\b[^`]*)`", README.replace("\n", " "))
+    inline = [
+        found
+        for text in shown
+        for found in re.findall(
+            rf"`(ptaudit (?:{verbs})\b[^`]*)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+        )
+    ]
     parts = [part.strip() for line in [*lines, *inline] for part in line.split("&&")]
     return list(dict.fromkeys(part for part in parts if part.startswith("ptaudit ")))
 
 
-def audit_specs() -> list[str]:
-    return [block for block in blocks("yaml") if block.startswith("version:")]
-
-
-def keys_of(node: object) -> set[str]:
-    """Names of all properties in a JSON Schema."""
-    if isinstance(node, list):
-        return set().union(*map(keys_of, node))
-    if not isinstance(node, dict):
-        return set()
-    own = set(node["properties"]) if isinstance(node.get("properties"), dict) else set()
-    return own.union(*map(keys_of, node.values()))
+def audit_spec(text: str) -> str:
+    (block,) = (block for block in blocks("yaml", text) if block.startswith("version:"))
+    return block
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -106,20 +104,20 @@ def test_the_parser_would_notice_a_wrong_option():
         typer.main.get_command(app).commands["run"].make_context("run", ["spec.yaml", "--frsh"])
 
 
-def test_the_spec_shown_loads(tmp_path):
-    (text,) = audit_specs()
+@pytest.mark.parametrize(("text", "gates", "seeds"), [(README, 2, (0,)), (PAGES["spec"], 3, (0, 1, 2))])
+def test_the_spec_shown_loads(text, gates, seeds, tmp_path):
     shutil.copytree(ROOT / "sample_models", tmp_path / "sample_models")
     path = tmp_path / "configs" / "shown.yaml"
     path.parent.mkdir()
-    path.write_text(text, encoding="utf-8")
+    path.write_text(audit_spec(text), encoding="utf-8")
     spec = load(path)
-    assert len(spec.gates) == 3
-    assert spec.train.all_seeds == (0, 1, 2)
+    assert len(spec.gates) == gates
+    assert spec.train.all_seeds == seeds
 
 
 @pytest.mark.parametrize("start", ["train:", "replay:"])
 def test_the_parts_shown_load_in_a_spec(start, tmp_path):
-    (part,) = (block for block in blocks("yaml") if block.startswith(start))
+    (part,) = (block for block in blocks("yaml", PAGES["spec"]) if block.startswith(start))
     (tmp_path / "ckpts").mkdir()
     (tmp_path / "ckpts" / "epoch-1.pt").touch()
     rest = {
@@ -133,80 +131,63 @@ def test_the_parts_shown_load_in_a_spec(start, tmp_path):
     assert (load(path).replay is not None) == (start == "replay:")
 
 
-def test_every_key_of_a_spec_is_in_the_table():
-    table = README[README.index("| part | keys |") : README.index("An unknown key")]
-    assert keys_of(json_schema()) <= set(re.findall(r"`([a-z_]+)`", table))
-
-
 SOME = ("threats", "defenses", "localisation", "groups", "dynamics")
 """Tables that are there where their games are played."""
 
 
-def _listed(name):
-    return METRICS[name].listed
-
-
-def test_every_game_metric_and_adversary_is_in_the_table():
-    table = README[README.index("| game | secret |") : README.index("Identity and label are played")]
-    for game, settings in GAMES.items():
-        (row,) = (line for line in table.splitlines() if line.startswith(f"| {game} |"))
-        names = {part for name in settings.all_players() for part in name.split("/")}
-        named = set(re.findall(r"`[^`]+`", row))
-        missing = {f"`{name}`" for name in (*filter(_listed, settings.metrics), *names)} - named
-        assert not missing
-
-
 def test_the_workflow_is_yaml():
-    (workflow,) = (yaml.safe_load(block) for block in blocks("yaml") if block.startswith("name:"))
+    (workflow,) = (yaml.safe_load(block) for block in blocks("yaml", PAGES["ci"]) if block.startswith("name:"))
     assert any("ptaudit run" in step.get("run", "") for step in workflow["jobs"]["audit"]["steps"])
 
 
 def test_the_recipes_for_other_servers_are_yaml_and_name_the_files_that_they_write():
-    (gitlab,) = (yaml.safe_load(block) for block in blocks("yaml") if block.startswith("privacy-audit:"))
-    (hooks,) = (yaml.safe_load(block) for block in blocks("yaml") if block.startswith("repos:"))
+    (gitlab,) = (yaml.safe_load(block) for block in blocks("yaml", PAGES["ci"]) if block.startswith("privacy-audit:"))
+    (hooks,) = (yaml.safe_load(block) for block in blocks("yaml", PAGES["ci"]) if block.startswith("repos:"))
     script = " ".join(gitlab["privacy-audit"]["script"])
     assert f"--output junit={gitlab['privacy-audit']['artifacts']['reports']['junit']}" in script
     assert {"report.md", "runs/new"} == set(gitlab["privacy-audit"]["artifacts"]["paths"])
     (hook,) = hooks["repos"][0]["hooks"]
     assert hook["entry"].split()[-1] == "audit/spec.yaml"
     assert re.search(hook["files"], "audit/spec.yaml")
-    (workflow,) = (yaml.safe_load(block) for block in blocks("yaml") if block.startswith("name:"))
+    (workflow,) = (yaml.safe_load(block) for block in blocks("yaml", PAGES["ci"]) if block.startswith("name:"))
     (upload,) = (step for step in workflow["jobs"]["audit"]["steps"] if "upload-sarif" in step.get("uses", ""))
     written = [step["run"] for step in workflow["jobs"]["audit"]["steps"] if "run" in step]
     assert any(f"--output sarif={upload['with']['sarif_file']}" in command for command in written)
 
 
 def test_the_python_example_runs_and_its_folder_is_as_the_table_says(tmp_path, monkeypatch, capsys):
-    _, code, _ = blocks("python")
+    code, _ = blocks("python", PAGES["python"])
     shutil.copytree(ROOT / "sample_models", tmp_path / "sample_models")
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "quickstart.yaml").write_text(TINY, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "python.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "Estimate(value=" in printed
     assert re.search(r"^0 runs/from-python$", printed, re.MULTILINE)
     assert re.search(r"1 +\* +\d", printed)  # a row of the table: epoch, layer, value
     files = {path.name for path in (tmp_path / "runs" / "from-python").iterdir()}
-    table = README[README.index("| file | content |") : README.index("Without `--keep-records`")]
+    page = PAGES["run-folder"]
+    table = page[page.index("| file | content |") : page.index("Without `--keep-records`")]
     listed = set(re.findall(r"`([\w.]+)`(?=[^|]*\|[^|]*\|$)", table, re.MULTILINE))
     there_for_some = {"samples.csv", "preprocess.json"} | {f"{name}.csv" for name in SOME}
     assert listed - there_for_some == files
 
 
 def test_the_training_loop_of_ones_own_runs(capsys):
-    _, _, code = blocks("python")
+    _, code = blocks("python", PAGES["python"])
     inputs = torch.randn(256, 64, generator=torch.Generator().manual_seed(0))
     loader = DataLoader(TensorDataset(inputs, (inputs[:, 0] > 0).long()), batch_size=64)
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    exec(compile(code, "README.md", "exec"), {"ptaudit": ptaudit, **locals(), "nn": nn})
+    exec(compile(code, "python.md", "exec"), {"ptaudit": ptaudit, **locals(), "nn": nn})
     assert re.match(r"32 steps: ", capsys.readouterr().out)
 
 
 def test_the_data_function_gives_users_and_attributes_to_the_games(tmp_path):
     """The function and its part of a spec, in an audit about both columns that it returns beside inputs and labels."""
-    (code, *_), (data, *_) = blocks("python"), [block for block in blocks("yaml") if "records.py" in block]
+    (code,), yamls = blocks("python", PAGES["spec"]), blocks("yaml", PAGES["spec"])
+    (data,) = (block for block in yamls if "records.py" in block)
     (tmp_path / "records.py").write_text(code, encoding="utf-8")
     spec = yaml.safe_load(TINY.replace("../sample_models", str(ROOT / "sample_models")).replace("30", "6"))
     views = [{"name": "batch", "batch_size": 4}]

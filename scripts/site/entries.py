@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from words import code, codes, settings, table
+from words import code, codes, references, settings, table
 
 from ptaudit.attacks.inversion.registry import ATTACKS as INVERSION
 from ptaudit.attacks.membership.registry import ATTACKS as MEMBERSHIP
@@ -16,6 +16,7 @@ from ptaudit.games.membership.info import OF_LAYERS, OWN, MembershipGame, metric
 from ptaudit.spec.defenses import DefenseSpec
 from ptaudit.spec.game import GameSpec
 from ptaudit.spec.metrics import METRICS, Metric
+from ptaudit.spec.model import json_schema
 from ptaudit.spec.registry import DEFENSES, GAMES, TRAIN_DEFENSES
 
 FAMILIES = {"batch": OF_BATCHES, "usable": OF_TOKENS, "content": OF_CONTENT}
@@ -32,12 +33,17 @@ def game(name: str) -> str:
     """Facts, settings, metrics and adversaries of a game."""
     one = GAMES[name]
     schema = one.model_json_schema()
-    links = {part: f"[`{part}`](../reference/spec.md)" for part in schema.get("$defs", {})}
+    inner = {part: key for key, value in schema["properties"].items() for part in references(value)}
+    shared = {part: key for key, value in json_schema()["properties"].items() for part in references(value)}
+    links = {part: f"[`{key}`](#{key})" for part, key in inner.items()}
+    links |= {part: f"[`{key}`](../reference/spec.md#{key})" for part, key in shared.items()}
+    own = [(key, schema["$defs"][part]) for part, key in inner.items() if part not in shared]
     return "\n\n".join(
         [
             _facts(_game_facts(one)),
             "### Settings",
             settings(schema, links),
+            *(f"### {code(key)}\n\n{part.get('description', '')}\n\n{settings(part)}" for key, part in own),
             "### Numbers it reports",
             _metrics(one),
             f"### Who can play\n\n{codes(one.all_players())}",

@@ -38,16 +38,22 @@ def pages() -> dict[str, str]:
 def spec() -> str:
     """A section for the spec and each of its parts but games and defenses, which have pages."""
     schema = _whole_schema()
-    parts = dict(_parts(schema, schema, "", set(pages())))
-    links = {name: f"[`{place}`](#{anchor(place)})" for name, place in parts.items()}
+    placed = parts()
+    links = {name: f"[`{place}`](#{anchor(place)})" for name, place in placed.items()}
     links |= {name: f"[{name_of(name)}]({page})" for name, page in pages().items()}
     sections = [f"## The spec itself\n\n{settings(schema, links, ())}"]
-    for name, place in parts.items():
+    for name, place in placed.items():
         part = schema["$defs"][name]
         sections.append(
             f"## {code(place)} {{ #{anchor(place)} }}\n\n{part.get('description', '')}\n\n{settings(part, links, ())}"
         )
     return "\n\n".join(sections)
+
+
+def parts() -> dict[str, str]:
+    """Parts of a spec that have a section: the name of the definition to its place, e.g. `audit.views`."""
+    schema = _whole_schema()
+    return dict(_parts(schema, schema, "", set(pages())))
 
 
 def anchor(place: str) -> str:
