@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import subprocess
@@ -183,6 +184,30 @@ def test_tables_of_the_run_folder_and_of_metrics_are_whole():
     assert keys_of(filled("reference/metrics.md")) == set(METRICS)
     assert keys_of(section(filled("commands.md"), "Formats")) == set(FORMATS)
     assert keys_of(section(filled("commands.md"), "Exit codes")) == {"0", "1", "2", "3", "130"}
+
+
+def sentences() -> str:
+    """All texts in the code of the package, `…` where a value is put in."""
+    found = []
+    for path in sorted((ROOT / "ptaudit").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.append(
+                    "".join(
+                        getattr(part, "value", "") if isinstance(part, ast.Constant) else "…" for part in node.values
+                    )
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def test_pitfalls_quote_what_the_code_says():
+    said = sentences()
+    quoted = re.findall(r'"([^"]+)"', text("pitfalls.md"))
+    parts = [part.strip(" ,.;()") for quote in quoted for part in " ".join(quote.split()).split("…")]
+    assert len(quoted) > 15
+    assert [part for part in parts if part and part not in said] == []
 
 
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
