@@ -35,12 +35,12 @@ def why_not(seen: SharedGradients, granted: Granted) -> str:
         return "the class scores are not those of one linear layer, from which labels would be read"
     if not _entries(seen, path):
         return f"the last layer ({path}) is not shared, from which labels would be read"
-    if not _is_cross_entropy(granted):
+    if not is_cross_entropy(granted):
         return "labels are read from the slope of cross-entropy of one score for each class, which the loss is not"
     return ""
 
 
-def _is_cross_entropy(granted: Granted) -> bool:
+def is_cross_entropy(granted: Granted) -> bool:
     """Whether the loss of scores of classes is cross-entropy as it stands, without smoothing or weights."""
     classes = granted.space.classes
     assert classes is not None

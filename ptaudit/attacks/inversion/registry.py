@@ -108,6 +108,11 @@ ATTACKS: dict[str, InversionAttack] = {
     "analytic": InversionAttack(
         f"{_HERE}.analytic", "Divides the gradient of the first linear layer by that of its bias.", updates=True
     ),
+    "r-gap": InversionAttack(
+        f"{_HERE}.r_gap",
+        "Undoes convolutions one after the other, from the last layer to the record, by their own equations.",
+        most_records=1,
+    ),
     "bag-of-words": InversionAttack(
         f"{_HERE}.bag_of_words",
         "Reads which tokens are in a batch from the rows of the embedding that have a gradient.",
