@@ -183,6 +183,7 @@ def test_tables_of_the_run_folder_and_of_metrics_are_whole():
     assert all(cell.strip() for row in section(folder, "Columns of").splitlines() for cell in row.split("|")[1:-1])
     assert keys_of(filled("reference/metrics.md")) == set(METRICS)
     assert keys_of(section(filled("commands.md"), "Formats")) == set(FORMATS)
+    assert all(name in text("ci.md") for name, one in FORMATS.items() if one.gates_only or one.adds_to)
     assert keys_of(section(filled("commands.md"), "Exit codes")) == {"0", "1", "2", "3", "130"}
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -147,12 +150,21 @@ def exit_codes() -> str:
 
 
 def formats() -> str:
-    """Formats of reports."""
+    """Formats of reports, each with the first line of its file."""
     rows = []
     for name, one in FORMATS.items():
         what = "gates of a run alone" if one.gates_only else "all there is"
-        rows.append((code(name), what, f"added to the file in `{one.adds_to}`" if one.adds_to else ""))
-    return table(("format", "shows", ""), rows)
+        more = f"; added to the file in `{one.adds_to}`" if one.adds_to else ""
+        rows.append((code(name), _first_line(one.place.partition(":")[0]), what + more))
+    return table(("format", "what it is", "shows"), rows)
+
+
+def _first_line(module: str) -> str:
+    """The first line of a module's docstring; nothing is imported."""
+    found = find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    return (ast.get_docstring(ast.parse(Path(found.origin).read_text(encoding="utf-8"))) or "").splitlines()[0]
 
 
 def verbs() -> str:
