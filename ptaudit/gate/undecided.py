@@ -47,7 +47,7 @@ def records_to_decide(cases: Cases, undecided: Mask, limit: float) -> int | None
     needed = times * records
     above = apart > 0
     most = float(needed[above].min() if above.any() else needed.max(initial=0.0))
-    return _two_digits(most) if math.isfinite(most) and most > 0 else None
+    return two_digits(most) if math.isfinite(most) and most > 0 else None
 
 
 def in_words(gate: GateSpec, run: Run, needed: int, present: int) -> str:
@@ -65,7 +65,7 @@ def _units(gate: GateSpec, run: Run) -> list[str]:
     return [GAMES[name].counts if name in GAMES else "records", *models, *(["seeds"] if len(run.seeds) > 1 else [])]
 
 
-def _two_digits(number: float) -> int:
+def two_digits(number: float) -> int:
     """Rounded up to two digits."""
     unit = 10 ** max(math.floor(math.log10(number)) - 1, 0)
     return int(math.ceil(number / unit) * unit)
