@@ -62,7 +62,7 @@ class GateLimit:
 def limits_block(limits: Sequence[LimitEntry], gates: Sequence[GateLimit]) -> Lines:
     """A sentence for each game and group of views of which the same is foretold, then one for each gate."""
     lines = [*_of_games(limits), *(Cell(f"gate {gate.gate} {gate.text}", "warn") for gate in gates)]
-    return Lines("limit", "What it will be able to show, about", tuple(lines), bullets=True)
+    return Lines("limit", "Foretold: what the audit will be able to show", tuple(lines), bullets=True)
 
 
 def _of_games(limits: Sequence[LimitEntry]) -> Iterable[Cell]:

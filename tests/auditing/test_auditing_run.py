@@ -256,5 +256,6 @@ def test_check_reports_and_writes_nothing(whole, tmp_path, monkeypatch):
 def test_check_warns_of_what_run_could_not_decide(tmp_path):
     views = [{"name": "big", "batch_size": 16}, {"name": "batch-6", "batch_size": 6}]
     report = ptaudit.auditing.check(write_spec(tmp_path, audit__views=views))
-    assert "View big will be inconclusive: it needs 320 audited records, there are 160." in report.warnings
+    (why,) = {one.why_not for one in report.limits if one.view == "big"}
+    assert why == "needs 320 records for batches of 16, has 160 (512 advised)"
     assert "View batch-6 has 160 audited records; 192 are advised." in report.warnings

@@ -157,11 +157,11 @@ def why_not_played(n_records: int, view: View, own: int | None = None, what: str
     return ""
 
 
-def foretold(prior: Tensor, units: int, ceiling: float | None = None) -> Iterator[Foretold]:
-    """What games about a secret with K values will be able to show, `(K,)`, of so many targets (or, where there are
-    none, of games that share no record); see `measure`."""
-    guess, top = float(prior.max()), float(torch.special.entr(prior).sum()) / math.log(2.0)
-    yield bits(units, top if ceiling is None else min(top, ceiling))
+def foretold(prior: Tensor, units: int) -> Iterator[Foretold]:
+    """What games about a secret whose K values have these frequencies, `(K,)`, will be able to show of so many targets;
+    see `measure`."""
+    guess = float(prior.max())
+    yield bits(units, float(torch.special.entr(prior).sum()) / math.log(2.0))
     yield share("accuracy", guess, units)
     won = share("gain", guess, units)
     yield replace(won, null=0.0, detectable=won.detectable - guess, ceiling=1.0 - guess)

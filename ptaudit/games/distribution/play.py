@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
-
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.session import Session
-from ptaudit.games.common.batch_secret import FoundByAdversary, foretold
+from ptaudit.games.common.batch_secret import FoundByAdversary
 from ptaudit.games.common.batch_secret_play import ProbedPlay
 from ptaudit.games.common.column import check_values, with_property
 from ptaudit.games.common.observed_view import ObservedView
@@ -32,15 +30,13 @@ class DistributionPlay(ProbedPlay[DistributionGame]):
         check_values(session, game)
 
     def foretell(self, session: Session, game: DistributionGame, view: View | None) -> Iterator[Foretold]:
-        """Whether enough records have the property, and enough have not; batches that share no record count apart."""
+        """Whether enough records have the property, and enough have not; and what the batches themselves tell."""
         assert view is not None
         has, _ = with_property(session, game)
         if why := why_not(has, game.ratios, view, game.own_records):
             yield never(why, len(has))
-            return
-        values, drawn = len(game.ratios), view.records * view.batches
-        prior = torch.full((values,), 1.0 / values, dtype=torch.float64)
-        yield from foretold(prior, len(has) // drawn, ceiling(game.ratios, drawn))
+        else:
+            yield Foretold("bits", ceiling=ceiling(game.ratios, view.records * view.batches))
 
 
 PLAY = DistributionPlay()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
-
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.session import Session
-from ptaudit.games.common.batch_secret import FoundByAdversary, foretold
+from ptaudit.games.common.batch_secret import FoundByAdversary
 from ptaudit.games.common.batch_secret_play import ProbedPlay
 from ptaudit.games.common.column import check_values, with_property
 from ptaudit.games.common.observed_view import ObservedView
@@ -32,14 +30,12 @@ class PropertyPlay(ProbedPlay[PropertyGame]):
         check_values(session, game)
 
     def foretell(self, session: Session, game: PropertyGame, view: View | None) -> Iterator[Foretold]:
-        """Whether enough records have the property, and enough have not; as many targets have it as have not."""
+        """Whether enough records have the property, and enough have not. Many games of each record are averaged: how
+        much is left for chance is only known after the run."""
         assert view is not None
         has, _ = with_property(session, game)
         if why := why_not(has, view, game.own_records):
             yield never(why, len(has))
-            return
-        targets = 2 * min(int(has.sum()), int((~has).sum()))
-        yield from foretold(torch.full((2,), 0.5), targets)
 
 
 PLAY = PropertyPlay()
