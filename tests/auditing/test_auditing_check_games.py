@@ -1,7 +1,5 @@
 """What `check` says of the newer games: their seconds, and the records that they need."""
 
-
-
 from __future__ import annotations
 
 import json

@@ -45,7 +45,7 @@ def entry_of(limits, row):
 
 
 def test_limits_are_about_those_that_the_run_prints(tmp_path):
-    """Of shares and areas within a factor of two; of bits not above, for these are of who finds as much as the limit."""
+    """Of shares and areas within a factor of two; of bits not above: these are of who finds so much."""
     views = [{"name": "batch-4", "batch_size": 4}]
     games = ["identity", {"name": "label", "fit_batches": 512}, "membership"]
     path = write_spec(tmp_path, **{**QUICK, "audit__views": views, "audit__games": games})
