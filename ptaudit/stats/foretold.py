@@ -57,7 +57,7 @@ class Foretold:
 
     def seen_by(self, times: float) -> float:
         """The limit of a value whose bounds reach so many times as far as one row's alone, as one of several."""
-        return self.null + (self.detectable - self.null) * times ** (2.0 * self.falls)
+        return float(self.null + (self.detectable - self.null) * times ** (2.0 * self.falls))
 
     def needed(self, limit: float, times: float = 1.0) -> float:
         """About how many units would tell a value `limit` from a guess; infinite where none do.
