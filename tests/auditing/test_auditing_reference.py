@@ -234,4 +234,5 @@ def test_reference_models_that_diverge_with_a_defense_cost_no_table(tmp_path, mo
 
 def test_check_says_which_attacks_lack_models(tmp_path):
     said = " ".join(call("check", write_spec(tmp_path, **FLEET)).stdout.split())
-    assert "inconclusive by attacks that need more reference models: shadow-classifier (6)." in said
+    why = "needs 3 models with and 3 without each record, there is one with 2 and 2"
+    assert f"membership by shadow-classifier: inconclusive, whatever leaks: {why}" in said
