@@ -93,14 +93,15 @@ def summary_page(run: Run, page: Page) -> Document:
     return Document(f"ptaudit {run.name}", (*before, layers, *after))
 
 
-def gates_page(run: Run, page: Page) -> Document:
-    """All gates of a run and the verdict over them."""
+def gates_page(run: Run, page: Page, broken: Sequence[tuple[str, str]] = ()) -> Document:
+    """All gates of a run and the verdict over them; and why others could not be decided at all."""
     folder = page.folder or f"runs/{run.name}"
     return Document(
         f"ptaudit gates of {run.name}",
         (
             Lines("verdict", "", (conclusion_cell(conclude(run)),)),
             gate_grid(run.verdicts, folder, most=None),
+            Lines("error", "Not to be decided", tuple(Cell(why, "bad") for _, why in broken), bullets=True),
         ),
     )
 

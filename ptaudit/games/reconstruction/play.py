@@ -35,6 +35,7 @@ from ptaudit.games.reconstruction.texts import TrueTexts
 from ptaudit.model_input import rows
 from ptaudit.spec.catalog import JOINT
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.foretold import Foretold, never
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked, Knowledge, Knows
 
@@ -96,11 +97,12 @@ class ReconstructionPlay(GamePlay[ReconstructionGame]):
         """Few iterations, and some more."""
         return game.trials()
 
-    def inconclusive(self, session: Session, game: ReconstructionGame) -> Iterator[str]:
-        """Views that need more records."""
-        for view in session.views:
-            if why := too_few(len(session.members), view, game.records):
-                yield f"Game {game.title} on view {view.name} {why}."
+    def foretell(self, session: Session, game: ReconstructionGame, view: View | None) -> Iterator[Foretold]:
+        """Whether there are enough records to fill the batches."""
+        assert view is not None
+        n = len(session.members)
+        if why := too_few(n, view, game.records):
+            yield never(why, n)
 
 
 def asked(game: ReconstructionGame, view: View) -> list[Asked]:
