@@ -13,7 +13,7 @@ from ptaudit.tables.defenses import DefenseLine, defense_lines
 from ptaudit.tables.row import Row
 
 if TYPE_CHECKING:
-    from ptaudit.report.html.parts import Part
+    from ptaudit.report.html.elements import Element
     from ptaudit.tables.run import Run
 
 _COLUMNS = (
@@ -27,7 +27,7 @@ _NOTHING = (
 )
 
 
-def advice_parts(run: Run, answers: tuple[Answer, ...]) -> tuple[Part, ...]:
+def advice_parts(run: Run, answers: tuple[Answer, ...]) -> tuple[Element, ...]:
     """The advice of failed gates, what lowers what is found and by how much, and the noise that would halve it."""
     said = [Cell(f"Gate {v.id}: {v.advice}.", "strong") for v in run.verdicts if v.advice]
     said += [Cell(text) for text in (noise_sentence(run),) if text]

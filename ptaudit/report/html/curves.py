@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptaudit.report.html.heat import told
-from ptaudit.report.html.parts import Curve, Curves, Point
+from ptaudit.report.html.elements import Curve, Curves, Point
 from ptaudit.report.words import number, shares
 from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.row import Row

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptaudit.report.html.parts import HeatCell, HeatMap, HeatRow
+from ptaudit.report.html.elements import HeatCell, HeatMap, HeatRow
 from ptaudit.report.words import interval_text, number, share, tenth
 from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.metrics import metric

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 
 from ptaudit import escape
-from ptaudit.report.html.parts import Picture
+from ptaudit.report.html.elements import Picture
 from ptaudit.tables.folder import REBUILT
 
 if TYPE_CHECKING:
@@ -46,17 +46,18 @@ def _picture(name: str, chart: alt.TopLevelMixin) -> Picture:
 
     spec = chart.to_dict()
     told = spec.pop("title")
-    svg = inline(vl_convert.vegalite_to_svg({**spec, "background": "transparent"}), name)
+    svg = inline(vl_convert.vegalite_to_svg({**spec, "background": "transparent"}), name, told["text"])
     return Picture(told["text"], " ".join(told.get("subtitle", ())), svg=svg)
 
 
-def inline(text: str, name: str) -> Markup:
+def inline(text: str, name: str, title: str) -> Markup:
     """An SVG as part of a page: what is said of a mark is shown when it is pointed at, no name is used twice, nothing
     is named that lies elsewhere.
 
     Args:
         text: the document as `vl_convert` draws it.
         name: of the picture, in front of all names inside it.
+        title: what it shows, for those who hear the page.
     """
     shown = "".join(c if c.isprintable() or c == "\n" else escape.html(c) for c in text)
     root = ElementTree.fromstring(shown)
@@ -75,11 +76,12 @@ def inline(text: str, name: str) -> Markup:
             and node.get("role") == "graphics-symbol"
             and node.get("aria-roledescription") not in ("axis", "legend")
         ):
-            title = ElementTree.Element("title")
-            title.text = said
-            node.insert(0, title)
+            hint = ElementTree.Element("title")
+            hint.text = said
+            node.insert(0, hint)
     root.attrib.pop("class", None)
     root.set("role", "img")
+    root.set("aria-label", escape.html(title))
     root.set("style", f"min-width:min(100%, {int(float(root.get('width', '600')) * 0.8)}px)")
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 

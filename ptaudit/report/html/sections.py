@@ -18,7 +18,7 @@ from ptaudit.report.html.chain import chain
 from ptaudit.report.html.curves import curves
 from ptaudit.report.html.heat import heat_maps, left_out_text
 from ptaudit.report.html.margins import margin_grid
-from ptaudit.report.html.parts import Details, Part, Picture, Section
+from ptaudit.report.html.elements import Details, Element, Picture, Section
 from ptaudit.report.html.pictures import drawn, kept_pictures
 from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import answer_blocks, layer_grid
@@ -75,13 +75,13 @@ _DEFENSES = (
 )
 
 
-def _some(name: str, title: str, intro: str, parts: tuple[Part, ...]) -> Section | None:
+def _some(name: str, title: str, intro: str, parts: tuple[Element, ...]) -> Section | None:
     """A section that is there only if one of its parts says something."""
     filled = tuple(part for part in parts if _says(part))
     return Section(name, title, intro, filled) if filled else None
 
 
-def _says(part: Part) -> bool:
+def _says(part: Element) -> bool:
     if isinstance(part, Grid):
         return bool(part.rows)
     return bool(part.lines) if isinstance(part, Lines) else True
@@ -145,7 +145,7 @@ _THREAT = (
 def _map(run: Run) -> Section:
     maps, left_out = heat_maps(run)
     text = left_out_text(left_out)
-    parts: tuple[Part, ...] = (*maps, *((Lines("", "", (Cell(text),)),) if text else ()))
+    parts: tuple[Element, ...] = (*maps, *((Lines("", "", (Cell(text),)),) if text else ()))
     if not parts:
         parts = (Lines("", "", (Cell("No game of this run is about single layers."),)),)
     return Section("map", "Which layer, since when", _MAP, parts)
@@ -161,7 +161,7 @@ _MAP = (
 def _model(run: Run, summary: Summary) -> Section | None:
     drawn_chain = chain(run, summary)
     table = replace(layer_grid(summary, "", most=12), notes=())
-    parts: tuple[Part, ...] = (*((drawn_chain,) if drawn_chain else ()), table, _since(run, summary))
+    parts: tuple[Element, ...] = (*((drawn_chain,) if drawn_chain else ()), table, _since(run, summary))
     return _some("model", "Where in the model", "", parts)
 
 
@@ -192,11 +192,11 @@ def _first_seen(rows: Table) -> str:
     return str(min(seen)) if seen else "never"
 
 
-def _members(run: Run, charts: dict[str, Picture]) -> tuple[Part, ...]:
+def _members(run: Run, charts: dict[str, Picture]) -> tuple[Element, ...]:
     return (dynamics_lines(run), group_lines(run), *_charts(charts, "members"))
 
 
-def _rebuilt(run: Run, kept: Path | None) -> tuple[Part, ...]:
+def _rebuilt(run: Run, kept: Path | None) -> tuple[Element, ...]:
     rows = run.rows.as_trained
     games = [game for (game,) in rows.where(metric=_OF_CONTENT).distinct("game")]
     here = rows.where(game=games, layer=JOINT, epoch=rows.last_epoch)
@@ -216,7 +216,7 @@ def _rebuilt(run: Run, kept: Path | None) -> tuple[Part, ...]:
 
 def _gates(run: Run, folder: str) -> Section:
     none = "No gate was set: nothing was asked to hold. A gate makes CI fail where a number is above its limit."
-    parts: tuple[Part, ...] = (margin_grid(run),) if run.verdicts else (Lines("", "", (Cell(none),)),)
+    parts: tuple[Element, ...] = (margin_grid(run),) if run.verdicts else (Lines("", "", (Cell(none),)),)
     return Section("gates", "Gates", _GATES if run.verdicts else "", parts)
 
 
@@ -240,7 +240,7 @@ _OF_VERSIONS = (
 )  # fmt: skip
 
 
-def _again(run: Run, folder: str) -> tuple[Part, ...]:
+def _again(run: Run, folder: str) -> tuple[Element, ...]:
     where = shlex.quote(folder)
     commands = (
         f"ptaudit run {where}/spec.resolved.yaml --out again",
@@ -263,7 +263,7 @@ def _text(value: object) -> str:
 _NUMBERS = ("joint", "epoch", "captured", "file")
 
 
-def _numbers(run: Run, bare: Run, folder: str) -> Iterator[Part]:
+def _numbers(run: Run, bare: Run, folder: str) -> Iterator[Element]:
     """The full tables that are nowhere else on the page, folded away."""
     for block in (*full_report(run, folder).filled, localisation_grid(bare)):
         if isinstance(block, Grid | Lines) and block.name in (*_NUMBERS, "localisation") and _says(block):
