@@ -1,4 +1,4 @@
-"""Runs that a page has trouble with: one that calls everything by a hostile name, a large one, one with every picture."""
+"""Runs that a page has trouble with: one with hostile names, a large one, one with every picture."""
 
 from __future__ import annotations
 
@@ -96,8 +96,9 @@ def _of_defended(run: Run) -> list[Row]:
 
 
 def _trained(title: str, accuracy: float) -> dict[str, object]:
-    return {"title": title, "name": title.partition("-")[0], "parameter": "strength", "strength": 1.0, "epsilon": None,
-            "train_accuracy": accuracy, "held_out_accuracy": accuracy, "held_out_loss": 0.5, "status": "ok"}  # fmt: skip
+    numbers = {"strength": 1.0, "epsilon": None, "held_out_loss": 0.5}
+    accuracies = {"train_accuracy": accuracy, "held_out_accuracy": accuracy}
+    return {"title": title, "name": title, "parameter": "", "status": "ok", **numbers, **accuracies}
 
 
 def _keep(folder: Path, members: int = 40) -> None:

@@ -1,13 +1,14 @@
 """The page in a real browser: what it shows, what it fetches, who can read and operate it, and what it prints.
 
-Needs a Chromium (`apt install chromium`) and Playwright (`pip install 'ptaudit[browser]'`), which downloads no browser of
-its own then; skipped without.
+Needs a Chromium (`apt install chromium`) and Playwright (`pip install 'ptaudit[browser]'`); no browser is downloaded.
+Skipped without.
 """
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_headings_are_in_order_landmarks_are_there_and_links_lead_somewhere(show
     levels = page("headings()")
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:]))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     assert page("['header', 'main'].map(tag => document.querySelectorAll(tag).length)") == [1, 1]
     assert page("document.documentElement.lang") == "en"
     assert page("lostLinks()") == []
@@ -124,7 +125,8 @@ def test_every_figure_is_there_and_visible(shown):
     page = shown("pictured")
     titles = page("[...document.querySelectorAll('figcaption')].map(one => one.textContent)")
     for part in ("identity.bits", "dynamics.exposed", "How many records become exposed", "Early warning",
-                 "Accuracy against leakage", "Members found at few", "Single records", "Risk by difficulty", "seed-0"):  # fmt: skip
+                 "Accuracy against leakage", "Members found at few", "Single records", "Risk by difficulty",
+                 "seed-0"):  # fmt: skip
         assert any(part in title for title in titles), part
     assert page("invisible('figure svg, figure img')") == []
     assert page("unnamed('figure svg, figure img')") == []
