@@ -96,7 +96,7 @@ def answers(run: Run) -> tuple[Answer, ...]:
                 Finding(row, _scale(row, there), view_words(row.view, views.get(row.view)), rate(row)) for row in told
             ]
             findings = [replace(one, shown=f"{one.shown} ({one.knowing})") if one.knowing else one for one in findings]
-            findings.sort(key=lambda one: -one.part)
+            findings.sort(key=lambda one: -(share(one.row) or 0.0))
             said = info.finds.format(candidates=_candidates(there))
             found.append(Answer(game, tuple(findings), _sentence(findings, said)))
     return tuple(sorted(found, key=lambda answer: -answer.worst))
@@ -168,7 +168,7 @@ def _guesses(rows: Sequence[Row]) -> Iterable[str]:
 def rate(row: Row) -> str:
     """How well the adversary does, in words; where it is no better than a guess, what would have been seen."""
     if is_null(row):
-        return f"no better than a guess{_as_far_as(row)}{limit_text(row)}"
+        return f"{_nothing(row)}{_as_far_as(row)}{limit_text(row)}"
     if row.metric == "accuracy":
         surely = row.value >= _CERTAIN and row.lo >= _CERTAIN - _CUT
         return "for certain" if surely else f"in {_percent(row)} of tries"
@@ -176,12 +176,23 @@ def rate(row: Row) -> str:
         return f"in {_percent(row)} of pairs"
     if row.metric == "epsilon_lo":
         return f"so that epsilon is at least {number(row.lo)}"
-    unit = metric(row.metric).unit
-    if unit.startswith("share of "):
-        return f"{_percent(row)} of {unit.removeprefix('share of ').partition(',')[0]}"
+    if part := _counted(row):
+        return f"{_percent(row)} {part}"
     digits = metric(row.metric).digits
     of = f" of {number(row.ceiling, digits)}" if math.isfinite(row.ceiling) else ""
-    return f"{number(row.value, digits)}{of} {unit}"
+    return f"{number(row.value, digits)}{of} {metric(row.metric).unit}"
+
+
+def _counted(row: Row) -> str:
+    """Of what the value of a row is a share, in words: `of the records`; empty where it is not told as one."""
+    unit = metric(row.metric).unit
+    shared = row.metric not in _UNITS and unit.startswith("share of ")
+    return unit.removeprefix("share ").partition(",")[0] if shared else ""
+
+
+def _nothing(row: Row) -> str:
+    part = _counted(row)
+    return f"no more {part} than a guess" if part else "no better than a guess"
 
 
 def _as_far_as(row: Row) -> str:
@@ -210,7 +221,7 @@ def _limit(row: Row) -> float:
 
 def value_text(row: Row, value: float) -> str:
     """A value in the unit of a row: percent of tries, pairs or whatever it is a share of, else the number."""
-    if row.metric in _UNITS or metric(row.metric).unit.startswith("share of "):
+    if row.metric in _UNITS or _counted(row):
         return _percents(value)
     return f"{number(value, 3)} {metric(row.metric).unit}" if row.metric == "bits" else number(value, 3)
 

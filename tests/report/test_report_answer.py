@@ -127,3 +127,10 @@ def test_knowing_less_is_no_advice():
     (line,) = grid.rows
     assert line[1].text == "a batch of 8 (to one who knows all its other records)"
     assert line[3].text.startswith("a batch of 32 with defense dp-1")
+
+
+def test_nothing_rebuilt_is_told_of_records():
+    none = row("identified", 0.0, 0.0, 0.46, null=0.03, detectable=0.6)
+    assert (
+        rate(none) == "no more of the records than a guess as far as this run could see (below 60 % could not be seen)"
+    )

@@ -126,7 +126,7 @@ def test_every_figure_is_there_and_visible(shown):
     titles = page("[...document.querySelectorAll('figcaption')].map(one => one.textContent)")
     for part in ("identity.bits", "dynamics.exposed", "How many records become exposed", "Early warning",
                  "Accuracy against leakage", "Members found at few", "Single records", "Risk by difficulty",
-                 "seed-0"):  # fmt: skip
+                 "seed 0"):  # fmt: skip
         assert any(part in title for title in titles), part
     assert page("invisible('figure svg, figure img')") == []
     assert page("unnamed('figure svg, figure img')") == []

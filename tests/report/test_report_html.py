@@ -191,3 +191,12 @@ def test_pictures_of_records_are_there_only_where_they_were_kept(tmp_path):
     (tmp_path / "rebuilt" / "seed-0-epoch-1-dlg.png").write_bytes(b"\x89PNG")
     (picture,) = kept_pictures(tmp_path)
     assert picture.png == "data:image/png;base64,iVBORw=="
+    assert picture.title == "seed 0 epoch 1 dlg"
+
+
+def test_pictures_of_the_last_epoch_come_first(tmp_path):
+    (tmp_path / "rebuilt").mkdir()
+    for name in ("seed-0-epoch-2-a-b", "seed-0-epoch-15-a-b", "seed-0-epoch-9-a-b", "seed-1-epoch-15-a-b"):
+        (tmp_path / "rebuilt" / f"{name}.png").write_bytes(b"\x89PNG")
+    titles = [picture.title for picture in kept_pictures(tmp_path)]
+    assert titles == ["seed 0 epoch 15 a-b", "seed 1 epoch 15 a-b", "seed 0 epoch 9 a-b", "seed 0 epoch 2 a-b"]

@@ -46,8 +46,9 @@ def _other_views(answer: Answer) -> list[tuple[Cell, ...]]:
     """Views that give away less than the worst to an adversary that knows as much: knowledge is nothing to choose."""
     found = []
     for knows in dict.fromkeys(one.row.knows for one in answer.findings):
-        worst, *others = (one for one in answer.findings if one.row.knows == knows)
-        found += [_instead(answer.game, worst, one) for one in others if _is_less(one.scale, worst.scale)]
+        every = [one for one in answer.findings if one.row.knows == knows]
+        worst = max(every, key=lambda one: one.scale.lo)
+        found += [_instead(answer.game, worst, one) for one in every if _is_less(one.scale, worst.scale)]
     return found
 
 

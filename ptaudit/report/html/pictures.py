@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 _IDS = re.compile(r"url\(#([^)]+)\)")
+_EPOCH = re.compile(r"epoch-(\d+)")
+PICTURED = "A row a record: as it was, as it was rebuilt, what would be guessed without a gradient."
 _MOST_PICTURES, _MOST_BYTES = 12, 1_500_000
 
 
@@ -88,14 +90,18 @@ def inline(text: str, name: str, title: str) -> Markup:
 
 def kept_pictures(folder: Path | None) -> tuple[Picture, ...]:
     """Records beside what was rebuilt of them, where a run kept them: the last epochs first."""
-    files = sorted((folder / REBUILT).glob("*.png"), reverse=True) if folder is not None else []
+    files = sorted((folder / REBUILT).glob("*.png"), key=_in_order) if folder is not None else []
     found, size = [], 0
     for path in files[:_MOST_PICTURES]:
         content = path.read_bytes()
         size += len(content)
         if size <= _MOST_BYTES:
-            caption = (
-                "A row for each record: as it was, as it was rebuilt, and what would be guessed without a gradient."
-            )
-            found.append(Picture(path.stem, caption, png=f"data:image/png;base64,{base64.b64encode(content).decode()}"))
+            png = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+            found.append(Picture(path.stem.replace("-", " ", 4), PICTURED, png=png))
     return tuple(found)
+
+
+def _in_order(path: Path) -> tuple[int, str]:
+    """The last epoch first; by name within it."""
+    epoch = _EPOCH.search(path.stem)
+    return -int(epoch[1]) if epoch else 0, path.stem
