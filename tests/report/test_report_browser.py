@@ -186,6 +186,8 @@ def test_print_shows_everything_on_white(shown):
     assert page("faint(4.5)") == []
     assert page("invisible('section, section h2, details > *, .heat, figure svg')") == []
     assert page("invisible('nav')") != []
+    page.tab.set_viewport_size({"width": 720, "height": 1000})
+    assert page("sticksOut()") == []
     assert len(page.tab.pdf()) > 20_000
 
 
