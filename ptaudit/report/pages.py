@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptaudit.report import Page
-from ptaudit.report.answer import limit_text, noise_sentence, ungated, unmeasured
+from ptaudit.report.answer import limit_text, limited, noise_sentence, ungated, unmeasured
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import (
     NOISE_NOTE,
@@ -239,7 +239,8 @@ def answer_blocks(run: Run, summary: Summary, most: int | None = _MOST_ANSWERS) 
     """What was found, a sentence a game, the worst first; then what the gates say of it."""
     told = [Cell(answer.text, "strong" if place == 0 else "") for place, answer in enumerate(summary.answers[:most])]
     told += [Cell(text) for text in (noise_sentence(run),) if text]
-    asked = [Cell(text, "warn") for text in (unmeasured(run), ungated(summary.answers, run.verdicts)) if text]
+    cautions = limited(summary.answers, most=2 if most else 9), unmeasured(run), ungated(summary.answers, run.verdicts)
+    asked = [Cell(text, "warn") for text in cautions if text]
     verdict = Lines("verdict", "", (conclusion_cell(summary.conclusion), *asked))
     return Lines("answer", "", tuple(told)), verdict
 
