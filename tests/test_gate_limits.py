@@ -11,6 +11,8 @@ from tables.table_builders import Gate, lost_row, make_row, make_run, noise, row
 
 from ptaudit.errors import PtauditError
 from ptaudit.gate import decide, reachable, select
+from ptaudit.gate.undecided import models_to_decide
+from ptaudit.stats import two_way
 from ptaudit.tables.run import EpochEntry
 from ptaudit.tables.table import Table
 
@@ -148,9 +150,30 @@ def test_other_units_are_named():
     assert "users would decide it (100 now)" in verdict(Gate(metric="user.bits", max=1.0), of_users).advice
     fleet = [make_row("*", 0.65, game="membership", metric="fleet_auc", view="model", ceiling=1.0)]
     gate = Gate(metric="membership.fleet_auc", view="model", over="joint", max=0.6)
-    assert verdict(gate, fleet).advice.startswith("about 4 times as many records and models would decide it")
+    assert verdict(gate, fleet).advice.startswith("about 4 times as many records and reference models would decide it")
+    told = verdict(gate, fleet, spec_text="fleet: {models: 16}").advice
+    assert told.startswith("about 400 records and 56 reference models together would decide it (100 and 16 now)")
     bound = [make_row("*", 0.5, game="canary", metric="epsilon_lo", view="model", hi=3.0)]
     assert verdict(Gate(metric="canary.epsilon_lo", view="model", over="joint", max=1.0), bound).needed is None
+
+
+@pytest.mark.parametrize(("models", "times"), [(6, 2.0), (16, 4.0)])
+def test_so_many_records_and_models_narrow_an_interval_over_both(models, times):
+    """Whichever of the two it comes from: here every record and every model moves its own scores."""
+    generator = np.random.default_rng(0)
+
+    def spread(count, records):
+        included = np.tile(np.arange(count) % 2 == 0, (records, 1)).T ^ (generator.random(records) < 0.5)
+        scores = generator.standard_normal((count, records)) + 0.5 * included
+        scores += included * (generator.standard_normal(records) + generator.standard_normal((count, 1)))
+        return float(np.std(two_way.auc_estimate(two_way.FleetScores(scores, included), seed=0).draws))
+
+    enough = models_to_decide(times, models)
+    assert enough <= times * models + 1
+    before, after = (np.mean([spread(*size) for _ in range(20)]) for size in ((models, 60), (enough, int(60 * times))))
+    assert after == pytest.approx(before / times**0.5, rel=0.2)
+    fewer = enough - 2
+    assert two_way.few_models(fewer) ** 2 / fewer > two_way.few_models(models) ** 2 / models / times
 
 
 def test_more_records_do_not_decide_what_was_not_measured():

@@ -106,5 +106,10 @@ def sides(members: Tensor, view: View) -> Iterator[tuple[Tensor, Tensor]]:
 def split_records(records: Tensor, shares: Sequence[float], generator: torch.Generator) -> list[Tensor]:
     """Random parts of the records, the last one takes what is left."""
     order = records[torch.randperm(len(records), generator=generator)]
-    sizes = [int(share * len(records)) for share in shares[:-1]]
-    return list(torch.split(order, [*sizes, len(records) - sum(sizes)]))
+    return list(torch.split(order, sizes_of(len(records), shares)))
+
+
+def sizes_of(records: int, shares: Sequence[float]) -> list[int]:
+    """How many of the records each part of `split_records` has."""
+    sizes = [int(share * records) for share in shares[:-1]]
+    return [*sizes, records - sum(sizes)]

@@ -17,6 +17,7 @@ from ptaudit.auditing.checkpoint_alarm import alarm_of
 from ptaudit.auditing.columns import column_entries
 from ptaudit.auditing.cost_estimate import games_seconds, once
 from ptaudit.auditing.cost_probe import CostProbe
+from ptaudit.auditing.foretell import foretell
 from ptaudit.auditing.gradient_memory import gradient_bytes
 from ptaudit.auditing.opening import defended_sessions, layer_entries, open_session
 from ptaudit.auditing.over_ray import check_engine
@@ -75,6 +76,9 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     records = len(session.members) + _others(session)
     captured = sum(layer.parameters for layer in layers if layer.capture != "none")
     gradients, more = gradient_bytes(session, reader)
+    about = Subject(session, model, _unreliable(session, model, probe.inside), layers, alarm)
+    memory = _memory(session, probe.inside, records) + gradients + more + reference_bytes(session, model)
+    limits, gates = foretell(about)
     return CheckReport(
         spec_name=spec.name,
         device=str(session.device),
@@ -91,9 +95,11 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
             "capture": seeds * trainings * epochs * records * probe.read_seconds,
             "games": seeds * epochs * games,
         },
-        memory_bytes=_memory(session, probe.inside, records) + gradients + more + reference_bytes(session, model),
+        memory_bytes=memory,
         gradient_bytes=gradients,
-        warnings=of_check(Subject(session, model, _unreliable(session, model, probe.inside), layers, alarm)),
+        limits=limits,
+        gate_limits=gates,
+        warnings=of_check(about),
         columns=column_entries(session),
         class_names=session.records.class_names,
         frozen=frozen_entries(model),

@@ -26,9 +26,9 @@ from ptaudit.context.session import Session
 from ptaudit.data import preprocess
 from ptaudit.errors import PtauditError, RunFolderError, SpecError, TrainingDivergedError
 from ptaudit.files import write_whole
-from ptaudit.gate import decide, exit_code
+from ptaudit.gate import decide_each, exit_code
 from ptaudit.progress import Progress, Silent
-from ptaudit.report import Page, open_format
+from ptaudit.report import Gates, Page, open_format
 from ptaudit.spec.defenses import DefenseSpec
 from ptaudit.spec.load import dump, load
 from ptaudit.spec.model import Spec
@@ -120,6 +120,19 @@ def audit(
     return asked.result(run, error)
 
 
+class UndecidableError(PtauditError):
+    """Gates that could not be decided, of a run whose tables have been written; it reads as the first of them.
+
+    Attributes:
+        judged: all gates, those that could be decided with their verdicts.
+        path: the run folder.
+    """
+
+    def __init__(self, judged: Gates, path: Path, first: PtauditError) -> None:
+        self.judged, self.path = judged, path
+        super().__init__(first.what, where=first.where, remedy=first.remedy)
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What is asked of an audit beside its spec, see `audit`; and when."""
@@ -141,11 +154,10 @@ class _Asked:
         """With what its gates decide; the error of a gate that matches no row, which must not cost the tables."""
         if not self.gate:
             return run, None
-        try:
-            verdicts = decide([gate for gate in spec.gates if gate.max_increase is None], run)
-        except PtauditError as error:
-            return run, error
-        return replace(run, verdicts=tuple(verdicts)), None
+        verdicts, broken = decide_each([gate for gate in spec.gates if gate.max_increase is None], run)
+        if broken:
+            return run, UndecidableError(Gates.of(run, verdicts, broken), self.target, next(iter(broken.values())))
+        return replace(run, verdicts=verdicts), None
 
 
 def _concluded(

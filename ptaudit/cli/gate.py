@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,24 +36,18 @@ def gate(
     showing = Showing.asked(format_name, output, inconclusive, quiet)
     showing.spare(run_folder, *([spec] if spec else []))
 
-    from ptaudit.gate import decide, exit_code
+    from ptaudit.gate import decide_each, exit_code
     from ptaudit.tables.folder import read_run
 
     run = read_run(run_folder)
     gates = gates_of(run, run_folder, spec)
     before = read_run(baseline) if baseline else None
-    verdicts, errors = [], {}
-    for one in gates:
-        try:
-            verdicts += decide([one], run, before)
-        except PtauditError as error:
-            errors[one.id] = error
-    judged = replace(run, verdicts=tuple(verdicts))
-    if errors:
-        broken = tuple((name, str(error)) for name, error in errors.items())
-        showing.write(Gates(judged, broken), run_folder, spec)
-        raise next(iter(errors.values()))
-    showing.show(judged, Gates(judged), run_folder, spec)
+    verdicts, broken = decide_each(gates, run, before)
+    judged = Gates.of(run, verdicts, broken)
+    if broken:
+        showing.write(judged, run_folder, spec)
+        raise next(iter(broken.values()))
+    showing.show(judged.run, judged, run_folder, spec)
     raise typer.Exit(exit_code(verdicts, showing.inconclusive))
 
 

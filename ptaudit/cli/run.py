@@ -60,21 +60,25 @@ def run(
     showing.spare(out or Path(), spec)
     try:
         with prints_on_stderr(), open_progress(quiet) as progress:
-            from ptaudit.auditing import audit
+            from ptaudit.auditing import UndecidableError, audit
 
-            result = audit(
-                spec,
-                out=out,
-                device=device,
-                fresh=fresh,
-                resume=resume,
-                gate=not no_gate,
-                overrides=tuple(overrides or ()),
-                progress=progress,
-                inconclusive=showing.inconclusive,
-                keep_records=keep_records,
-                address=address,
-            )
+            try:
+                result = audit(
+                    spec,
+                    out=out,
+                    device=device,
+                    fresh=fresh,
+                    resume=resume,
+                    gate=not no_gate,
+                    overrides=tuple(overrides or ()),
+                    progress=progress,
+                    inconclusive=showing.inconclusive,
+                    keep_records=keep_records,
+                    address=address,
+                )
+            except UndecidableError as error:
+                showing.write(error.judged, error.path, spec)
+                raise
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"resume with {resume_command(spec, out, device, overrides or (), keep_records, address)}"

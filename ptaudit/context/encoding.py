@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ptaudit.attacks.observed_density import every_record
-from ptaudit.attacks.pairs import draw, split_records
+from ptaudit.attacks.pairs import draw, sizes_of, split_records
 from ptaudit.errors import RunFolderError
 from ptaudit.files import write_whole
 from ptaudit.progress import Progress
@@ -25,6 +25,11 @@ _SHARES = (0.4, 0.1, 0.5)
 """Of the records: an encoder is trained on, stopped by, and used on."""
 
 _FITTED = "fitted"
+
+
+def records_left(records: int) -> int:
+    """Of so many audited records those that play, where encoders are learned on the others."""
+    return sizes_of(records, _SHARES)[-1]
 
 
 class Encoders:

@@ -98,10 +98,18 @@ def measure(tokens: Tensor, seed: int) -> dict[str, list[Estimate]]:
         narrow where few records carry all and fewer than 2,000 were measured.
     """
     layers, n, _ = tokens.shape
-    if n < LEAST_RECORDS:
-        return {"top_share": [inconclusive(f"needs {LEAST_RECORDS} records, has {n}", n=n)] * layers}
+    if why := too_few(n):
+        return {"top_share": [inconclusive(why, n=n)] * layers}
     nulls: dict[int, float] = {}
     return {"top_share": [_top_share(layer, seed, nulls) for layer in tokens]}
+
+
+def too_few(n: int, span: int = 0) -> str:
+    """Why n records whose tokens span so many directions say nothing, with the number needed; empty if they do."""
+    if n < LEAST_RECORDS:
+        return f"needs {LEAST_RECORDS} records, has {n}"
+    needed = RECORDS_PER_COORDINATE * span
+    return f"needs {needed} records for {span} directions, has {n}" if n < needed else ""
 
 
 def _top_share(tokens: Tensor, seed: int, nulls: dict[int, float]) -> Estimate:
@@ -112,8 +120,8 @@ def _top_share(tokens: Tensor, seed: int, nulls: dict[int, float]) -> Estimate:
     span = round(float(white.square().sum()))
     if span == 0:
         return inconclusive("tokens that are all zero", n=n)
-    if n < RECORDS_PER_COORDINATE * span:
-        return inconclusive(f"needs {RECORDS_PER_COORDINATE * span} records for {span} directions, has {n}", n=n)
+    if why := too_few(n, span):
+        return inconclusive(why, n=n)
     if span not in nulls:
         nulls[span] = _gaussian_share(n, span, seed)
     per_record = _influence(white, span).cpu().numpy()

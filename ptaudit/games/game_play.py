@@ -11,6 +11,7 @@ from ptaudit.context.groups import GroupScore
 from ptaudit.context.scores import Scores
 from ptaudit.context.session import Session
 from ptaudit.spec.game import GameSpec
+from ptaudit.stats.foretold import Foretold
 from ptaudit.threads import one_thread
 from ptaudit.views import View
 
@@ -39,8 +40,9 @@ class GamePlay(Generic[G]):
             PtauditError: what is wrong with them, or with settings that they leave without use.
         """
 
-    def inconclusive(self, session: Session, game: G) -> Iterator[str]:
-        """What will be inconclusive on these records, and what would help, one sentence each."""
+    def foretell(self, session: Session, game: G, view: View | None) -> Iterator[Foretold]:
+        """What its numbers on a view, or on the model, will be able to show, and which will be inconclusive, from the
+        spec and the numbers of records alone; nothing, where that is only known after the run."""
         return iter(())
 
     def trials(self, session: Session, game: G) -> Sequence[tuple[G, float]]:

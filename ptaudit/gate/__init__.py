@@ -2,7 +2,7 @@
 
 from ptaudit.gate.advice import reachable
 from ptaudit.gate.cases import select
-from ptaudit.gate.decide import decide, exit_code
+from ptaudit.gate.decide import decide, decide_each, exit_code
 from ptaudit.tables.verdict import Verdict
 
-__all__ = ["Verdict", "decide", "exit_code", "reachable", "select"]
+__all__ = ["Verdict", "decide", "decide_each", "exit_code", "reachable", "select"]

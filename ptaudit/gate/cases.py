@@ -191,7 +191,7 @@ def select(gate: GateSpec, rows: Table, *, view: str = "", trained_with: str = "
     if gate.epoch not in ("all", "max"):
         wanted = _end(rows, gate.epoch)
         kept = _narrow(gate, kept, "epoch", wanted, {"epoch": wanted})
-    over = [layer for layer in kept.text("layer").counts() if _covers(gate.over, layer)]
+    over = [layer for layer in kept.text("layer").counts() if covers(gate.over, layer)]
     return _narrow(gate, kept, "layer", gate.over, {"layer": over})
 
 
@@ -212,7 +212,8 @@ def _spoken(rows: Table, speakers: list[str]) -> Table:
     return Table.of([*kept, *lost])
 
 
-def _covers(over: str, layer: str) -> bool:
+def covers(over: str, layer: str) -> bool:
+    """Whether a gate over some rows looks at those of a layer, or of all jointly."""
     if over in ("joint", "layers", "all"):
         return over == "all" or (layer == JOINT) == (over == "joint")
     return layer != JOINT and fnmatchcase(layer, over)

@@ -43,6 +43,24 @@ def decide(gates: Sequence[GateSpec], run: Run, baseline: Run | None = None) -> 
     return [_decide(gate, run, baseline) for gate in gates]
 
 
+def decide_each(
+    gates: Sequence[GateSpec], run: Run, baseline: Run | None = None
+) -> tuple[tuple[Verdict, ...], dict[str, PtauditError]]:
+    """Decides every gate that can be decided; see `decide`.
+
+    Returns:
+        The verdicts of those, in their order; by the id of each other one why it could not be.
+    """
+    verdicts: list[Verdict] = []
+    broken: dict[str, PtauditError] = {}
+    for gate in gates:
+        try:
+            verdicts += decide([gate], run, baseline)
+        except PtauditError as error:
+            broken[gate.id] = error
+    return tuple(verdicts), broken
+
+
 def exit_code(verdicts: Iterable[Verdict], inconclusive: Literal["pass", "fail"] | None = None) -> int:
     """0 if all gates passed, 1 if one failed, 3 if one is inconclusive (`inconclusive`: count it as this)."""
     outcomes = {verdict.outcome for verdict in verdicts}

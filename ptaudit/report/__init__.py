@@ -8,8 +8,8 @@ A new format is one file with a class (`format.DocumentFormat` has all but how a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ptaudit.report.check import CheckReport
     from ptaudit.report.selftest import CaseResult
     from ptaudit.tables.run import Run
+    from ptaudit.tables.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Gates:
 
     run: Run
     broken: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, run: Run, verdicts: Sequence[Verdict], broken: Mapping[str, Exception]) -> Gates:
+        """Of a run with these verdicts, and the errors of gates by their ids."""
+        return cls(replace(run, verdicts=tuple(verdicts)), tuple((gate, str(why)) for gate, why in broken.items()))
 
 
 Subject: TypeAlias = "Run | Gates | Comparison | CheckReport | Sequence[CaseResult]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ptaudit.errors import listed
@@ -17,6 +17,7 @@ from ptaudit.tables.defenses import title_of
 from ptaudit.tables.ranking import noise_halves
 from ptaudit.tables.row import Row
 from ptaudit.tables.spec import games_of, views_of
+from ptaudit.tables.status import ATTACK_LIMITED
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 _CERTAIN = 0.995
 _MOST_VIEWS = 5
-_CUT = 0.01
-"""Half of an interval from which on it is told."""
+_CUT, _OF_VALUE = 0.01, 0.1
+"""Half of an interval from which on it is told: so much, or so large a part of the value."""
+_BLIND = 0.25
+"""A limit of detection above this share of what could be found says little."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,28 @@ class Finding:
 
     Attributes:
         row: the strongest adversary's number of all layers jointly at the last epoch, in a metric that can be told.
+        scale: the number that other tables, maps and courses show of the same: that in bits where there is one. An
+            accuracy has no ceiling of its own: of a class that nobody can name in a sum, 14 % may be half of all.
         shown: what the adversary sees, in words.
         rate: how well it does, in words.
     """
 
     row: Row
+    scale: Row
     shown: str
     rate: str
+
+    @property
+    def knowing(self) -> str:
+        """To whom, where that is not somebody who knows no record: `to one who knows the rest of the record`."""
+        knows = self.row.knows
+        return "" if knows == "none" else f"to one who knows {_KNOWN.get(knows, knows)}"
+
+    @property
+    def part(self) -> float:
+        """The share of what could be found; 0 where nothing was, -1 where it cannot be said."""
+        found = share(self.scale)
+        return -1.0 if found is None else found * (not is_null(self.scale))
 
 
 @dataclass(frozen=True)
@@ -59,8 +77,8 @@ class Answer:
 
     @property
     def worst(self) -> float:
-        """The largest share of what could be found; 0 where nothing was, -1 where nothing could be measured."""
-        return max(-1.0 if (part := share(one.row)) is None else part * (not is_null(one.row)) for one in self.findings)
+        """The largest share of what could be found, see `Finding.part`."""
+        return max(one.part for one in self.findings)
 
 
 def answers(run: Run) -> tuple[Answer, ...]:
@@ -71,11 +89,15 @@ def answers(run: Run) -> tuple[Answer, ...]:
     found = []
     for (game,) in here.distinct("game"):
         info = GAMES.get(str(games.get(game, {}).get("name", game)))
-        told = list(_told(info, list(here.where(game=game)))) if info else []
+        there = list(here.where(game=game))
+        told = list(_told(info, there)) if info else []
         if info and told:
-            findings = [Finding(row, _shown(row, views), rate(row)) for row in told]
+            findings = [
+                Finding(row, _scale(row, there), view_words(row.view, views.get(row.view)), rate(row)) for row in told
+            ]
+            findings = [replace(one, shown=f"{one.shown} ({one.knowing})") if one.knowing else one for one in findings]
             findings.sort(key=lambda one: -(share(one.row) or 0.0))
-            said = info.finds.format(candidates=_candidates([row for row in here if row.game == game]))
+            said = info.finds.format(candidates=_candidates(there))
             found.append(Answer(game, tuple(findings), _sentence(findings, said)))
     return tuple(sorted(found, key=lambda answer: -answer.worst))
 
@@ -96,6 +118,13 @@ def _strongest(rows: Sequence[Row]) -> Sequence[Row]:
     return instruments[:1] or sorted(rows, key=lambda row: -row.lo)[:1]
 
 
+def _scale(row: Row, rows: Iterable[Row]) -> Row:
+    """The strongest adversary's bits in the same view, knowing as much; the row itself where there are none."""
+    bits = [one for one in rows if one.metric == "bits" and (one.view, one.knows) == (row.view, row.knows)]
+    scored = [one for one in bits if one.adaptive and one.measured and not one.instrument]
+    return row if row.instrument else max(scored, key=lambda one: one.lo, default=row)
+
+
 def _candidates(rows: Iterable[Row]) -> str:
     """Among how many the adversary looks: the ceiling of a view without noise is the logarithm of it."""
     counts = [2.0**row.ceiling for row in rows if row.metric == "bits" and 0 < row.ceiling < 60]
@@ -107,28 +136,39 @@ def _sentence(findings: Sequence[Finding], said: str) -> str:
     """`One shared gradient of one record names it among 224 for certain; a batch of 32 in 98 % of tries.`"""
     first, *others = findings
     shown = others[: _MOST_VIEWS - 1]
-    again = [one.rate.removesuffix(_UNITS.get(one.row.metric, "")) for one in shown]
-    parts = [f"{first.shown[0].upper()}{first.shown[1:]} {said} {first.rate}"]
-    parts += [f"{one.shown} {brief}" for one, brief in zip(shown, again)]
+    known = first.knowing if len({one.row.knows for one in findings}) == 1 else ""
+    seen = {one: one.shown.removesuffix(f" ({known})") for one in findings}
+    start = f"{known}, {seen[first]}" if known else seen[first]
+    parts = [f"{start[0].upper()}{start[1:]} {said} {first.rate}"]
+    parts += [f"{seen[one]}{':' * brief[0].isdigit()} {brief}" for one in shown if (brief := _brief(one, first))]
     rest = len(others) - len(shown)
     parts += [f"and {rest} view{'s' * (rest > 1)} more"] if rest else []
-    return f"{'; '.join(parts)}{_guess([one.row for one in findings])}."
+    return "; ".join([*parts, *_guesses([one.row for one in findings])]) + "."
 
 
-def _guess(rows: Sequence[Row]) -> str:
-    """What a mere guess reaches, where that is the same kind of number."""
-    if any(row.metric != rows[0].metric for row in rows) or not all(math.isfinite(row.null) for row in rows):
-        return ""
-    if rows[0].metric == "accuracy":
-        low, high = min(row.null for row in rows), max(row.null for row in rows)
-        return f"; a mere guess in {_percents(low) if high - low < _CUT else _percents(low, high)}"
-    return "; a coin in 50 %" if rows[0].metric == "auc" else ""
+def _brief(one: Finding, first: Finding) -> str:
+    """A rate, without its unit where that is the one that was just named."""
+    same = one.row.metric == first.row.metric
+    return one.rate.removesuffix(_UNITS.get(one.row.metric, "")) if same else one.rate
+
+
+def _guesses(rows: Sequence[Row]) -> Iterable[str]:
+    """What a mere guess reaches, in each kind of number that is told."""
+    several = len({row.metric for row in rows}) > 1
+    for name in dict.fromkeys(row.metric for row in rows):
+        nulls = [row.null for row in rows if row.metric == name]
+        unit = _UNITS.get(name, "") if several else ""
+        if name == "auc":
+            yield f"a coin in 50 %{unit}"
+        elif name == "accuracy" and all(map(math.isfinite, nulls)):
+            low, high = min(nulls), max(nulls)
+            yield f"a mere guess in {_percents(low) if high - low < _CUT else _percents(low, high)}{unit}"
 
 
 def rate(row: Row) -> str:
     """How well the adversary does, in words; where it is no better than a guess, what would have been seen."""
     if is_null(row):
-        return f"no better than a guess{limit_text(row)}"
+        return f"{_nothing(row)}{_as_far_as(row)}{limit_text(row)}"
     if row.metric == "accuracy":
         surely = row.value >= _CERTAIN and row.lo >= _CERTAIN - _CUT
         return "for certain" if surely else f"in {_percent(row)} of tries"
@@ -136,44 +176,65 @@ def rate(row: Row) -> str:
         return f"in {_percent(row)} of pairs"
     if row.metric == "epsilon_lo":
         return f"so that epsilon is at least {number(row.lo)}"
-    unit = metric(row.metric).unit
-    if unit.startswith("share of "):
-        return f"{_percent(row)} of {unit.removeprefix('share of ').partition(',')[0]}"
+    if part := _counted(row):
+        return f"{_percent(row)} {part}"
     digits = metric(row.metric).digits
     of = f" of {number(row.ceiling, digits)}" if math.isfinite(row.ceiling) else ""
-    return f"{number(row.value, digits)}{of} {unit}"
+    return f"{number(row.value, digits)}{of} {metric(row.metric).unit}"
+
+
+def _counted(row: Row) -> str:
+    """Of what the value of a row is a share, in words: `of the records`; empty where it is not told as one."""
+    unit = metric(row.metric).unit
+    shared = row.metric not in _UNITS and unit.startswith("share of ")
+    return unit.removeprefix("share ").partition(",")[0] if shared else ""
+
+
+def _nothing(row: Row) -> str:
+    part = _counted(row)
+    return f"no more {part} than a guess" if part else "no better than a guess"
+
+
+def _as_far_as(row: Row) -> str:
+    """Of a row in which nothing was found: that it could hardly have been otherwise, where that is so."""
+    part = share(replace(row, value=_limit(row)))
+    return " as far as this run could see" if part is None or part > _BLIND else ""
 
 
 def limit_text(row: Row) -> str:
-    """What a row that found nothing would not have seen: ` (less than 54 % could not be seen)`; empty if unknown."""
-    if not math.isfinite(row.detectable):
-        return ""
-    if row.detectable >= row.ceiling:
+    """What a row that found nothing would not have seen: ` (below 54 % could not be seen)`."""
+    limit = _limit(row)
+    if not math.isfinite(limit):
+        return " (how little could be seen is not known)"
+    if limit >= row.ceiling:
         return " (nothing could have been seen)"
-    return f" (below {value_text(row, row.detectable)} could not be seen)"
+    return f" (below {value_text(row, limit)} could not be seen)"
+
+
+def _limit(row: Row) -> float:
+    """The smallest value that would have been seen, which is none below what one has who sees nothing."""
+    prior = metric(row.metric).prior
+    if prior is None or not row.detectable < prior:
+        return row.detectable
+    return prior + row.detectable - row.null
 
 
 def value_text(row: Row, value: float) -> str:
-    """A value in the unit of a row: percent of tries or pairs, else the number and what it counts."""
-    if row.metric in ("accuracy", "auc"):
+    """A value in the unit of a row: percent of tries, pairs or whatever it is a share of, else the number."""
+    if row.metric in _UNITS or _counted(row):
         return _percents(value)
     return f"{number(value, 3)} {metric(row.metric).unit}" if row.metric == "bits" else number(value, 3)
 
 
 def _percent(row: Row) -> str:
-    told = max(row.value - row.lo, row.hi - row.value) >= _CUT
+    told = max(row.value - row.lo, row.hi - row.value) >= min(_CUT, _OF_VALUE * abs(row.value))
     return f"{_percents(row.value)} ({_percents(row.lo, row.hi)})" if told else _percents(row.value)
 
 
 def _percents(*parts: float) -> str:
     """Shares in percent, small ones with a decimal: `0.4 %`, `97 to 99 %`."""
-    small = max(parts) < 0.1
+    small = max(map(abs, parts)) < 0.1
     return f"{' to '.join(f'{100 * part:.1f}' if small else f'{100 * part:.0f}' for part in parts)} %"
-
-
-def _shown(row: Row, views: Mapping[str, Mapping[str, Any]]) -> str:
-    said = view_words(row.view, views.get(row.view))
-    return said if row.knows == "none" else f"{said}, to who knows {_KNOWN.get(row.knows, row.knows)},"
 
 
 _UNITS = {"accuracy": " of tries", "auc": " of pairs"}
@@ -213,8 +274,18 @@ def noise_sentence(run: Run) -> str:
     bare = [row for row in found if not (views.get(row.view) or {}).get("defense")]
     if not bare:
         return ""
-    noises = ", ".join(f"{row.value:.2g} ({view_words(row.view, views.get(row.view))})" for row in bare)
-    return f"Nothing hides these records; noise of so much of a typical gradient would halve what is found: {noises}."
+    first, *others = [(f"{row.value:.2g}", view_words(row.view, views.get(row.view))) for row in bare]
+    said = f"noise of {first[0]} of a typical gradient would halve what is found in {first[1]}"
+    return f"Nothing hides these records; {', '.join([said, *(f'of {noise} in {seen}' for noise, seen in others)])}."
+
+
+def limited(found_by_game: Sequence[Answer], most: int = 9) -> str:
+    """Of which views nothing but the adversaries of the run keeps a number from being larger; empty if of none."""
+    cases = [one for answer in found_by_game for one in answer.findings if one.scale.status == ATTACK_LIMITED]
+    places = dict.fromkeys(f"{one.scale.game} of {one.scale.view}" for one in cases)
+    if not places:
+        return ""
+    return f"No noise hides the rest in {listed(list(places), most)}: others may find more."
 
 
 def unmeasured(run: Run) -> str:

@@ -15,6 +15,7 @@ from ptaudit.report.columns import (
     frozen_fact,
 )
 from ptaudit.report.document import Cell, Column, Document, Drawn, Facts, Grid, Lines, Tone, drop_blank_columns, grid_of
+from ptaudit.report.limits import GateLimit, LimitEntry, limits_block
 from ptaudit.report.words import count, duration, percent, plural, size
 from ptaudit.tables.run import LayerEntry
 
@@ -38,6 +39,8 @@ class CheckReport:
     estimate_seconds: Mapping[str, float]
     memory_bytes: int
     gradient_bytes: int
+    limits: tuple[LimitEntry, ...]
+    gate_limits: tuple[GateLimit, ...]
     warnings: tuple[str, ...]
     columns: tuple[ColumnEntry, ...]
     class_names: tuple[str, ...]
@@ -49,7 +52,7 @@ _CAPTURE_TONE: dict[str, Tone] = {"rule": "good", "none": "bad"}
 
 
 def check_page(report: CheckReport) -> Document:
-    """Columns and checkpoints where there are some, all layers, the estimate and the warnings."""
+    """Columns and checkpoints where there are some, all layers, the estimate, what can be shown, and the warnings."""
     return Document(
         f"ptaudit check {report.spec_name}",
         (
@@ -57,6 +60,7 @@ def check_page(report: CheckReport) -> Document:
             files_grid(report.checkpoints),
             layers_grid(report.layers),
             Facts("facts", _facts(report)),
+            limits_block(report.limits, report.gate_limits),
             Lines("warning", "Warnings", tuple(Cell(text, "warn") for text in report.warnings), bullets=True),
         ),
     )

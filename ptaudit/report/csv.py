@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 from ptaudit.compare import Change, Comparison
 from ptaudit.report import PAGE, Gates, Page, Subject
@@ -16,6 +16,15 @@ from ptaudit.tables.run import LayerEntry, Run
 from ptaudit.tables.verdict import Verdict
 
 
+@dataclass(frozen=True)
+class _Broken:
+    """What a table of verdicts says of a gate that could not be decided at all."""
+
+    id: str
+    outcome: str = "error"
+    reason: str = ""
+
+
 class Csv:
     """One table; see `Format`."""
 
@@ -25,7 +34,9 @@ class Csv:
         if isinstance(subject, Run):
             return leakage_text(subject.rows)
         if isinstance(subject, Gates):
-            return _table(Verdict, subject.run.verdicts)
+            return _table(
+                Verdict, [*subject.run.verdicts, *(_Broken(gate, reason=why) for gate, why in subject.broken)]
+            )
         if isinstance(subject, Comparison):
             return _table(Change, shown_changes(subject, all_rows=page.all_rows))
         return _table(LayerEntry, subject.layers) if isinstance(subject, CheckReport) else _table(CaseResult, subject)
@@ -33,5 +44,5 @@ class Csv:
 
 def _table(kind: type, records: Sequence[object]) -> str:
     names = [field.name for field in fields(kind)]
-    cells = ([getattr(record, name) for name in names] for record in records)
+    cells = ([getattr(record, name, None) for name in names] for record in records)
     return csv_text(names, (["" if cell is None else cell for cell in row] for row in cells))

@@ -25,9 +25,10 @@ def dynamics_lines(run: Run) -> Lines:
         return Lines("dynamics", "", ())
     last, before = exposed[-1], [f"{percent(row.value)} at epoch {row.epoch}" for row in exposed[:-1]]
     of_all = f"{percent(last.value)} of the records [{percent(last.lo)}, {percent(last.hi)}]"
-    said = f"At epoch {last.epoch} {of_all} are exposed: models trained on them call them members, others do not"
+    said = f"At epoch {last.epoch}, {of_all} are exposed: models trained on them call them members, others do not."
+    earlier = f" Before: {', '.join(before)}." if before else ""
     told = _warning(rows, last.epoch)
-    cells = [Cell(f"{said}; {', '.join(before)}." if before else f"{said}."), *([Cell(told)] if told else [])]
+    cells = [Cell(said + earlier), *([Cell(told)] if told else [])]
     return Lines("dynamics", "", tuple(cells))
 
 

@@ -30,7 +30,7 @@ class DocumentFormat(ABC):
         if isinstance(subject, Run):
             return summary_page(subject, page)
         if isinstance(subject, Gates):
-            return gates_page(subject.run, page)
+            return gates_page(subject.run, page, subject.broken)
         if isinstance(subject, Comparison):
             return comparison_page(subject, page)
         return check_page(subject) if isinstance(subject, CheckReport) else selftest_page(subject)

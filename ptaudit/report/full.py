@@ -26,6 +26,7 @@ from ptaudit.report.document import (
     noise_cell,
 )
 from ptaudit.report.dynamics import dynamics_lines
+from ptaudit.report.fields import field_grid
 from ptaudit.report.groups import group_lines
 from ptaudit.report.localisation import localisation_grid
 from ptaudit.report.pages import answer_blocks, gate_grid, layer_grid
@@ -40,6 +41,8 @@ from ptaudit.tables.sheets import SHEETS
 from ptaudit.tables.table import Table, strongest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ptaudit.tables.run import Run
 
 _MOST_LAYERS = 10
@@ -51,8 +54,14 @@ FILES = (
 )
 
 
-def full_report(run: Run, folder: str | None = None) -> Document:
-    """The report as a document of many tables; `folder` is used in the commands it suggests."""
+def full_report(run: Run, folder: str | None = None, records: pd.DataFrame | None = None) -> Document:
+    """The report as a document of many tables.
+
+    Args:
+        run: the tables.
+        folder: used in the commands that it suggests.
+        records: scores of single records as in `samples.csv`, where the run kept them.
+    """
     summary, bare = summarise(run), replace(run, rows=run.rows.as_trained)
     derived = ((name, entry.what) for name, entry in SHEETS.items() if entry.always or entry.make(run).rows)
     files = (("leakage.csv", "every number with interval, null, ceiling, n and status"), *derived, *FILES)
@@ -67,6 +76,7 @@ def full_report(run: Run, folder: str | None = None) -> Document:
         _joint(bare),
         dynamics_lines(run),
         group_lines(run),
+        *([] if records is None else [field_grid(records)]),
         *_layers(bare),
         _epochs(bare),
         replace(layers_grid(run.layers), name="captured", title="How layers were captured"),

@@ -36,7 +36,9 @@ class Json:
         if isinstance(subject, Run):
             return to_json(_run(subject), page)
         if isinstance(subject, Gates):
-            return to_json({"name": subject.run.name, **_judged(subject.run, conclude(subject.run))}, page)
+            judged = _judged(subject.run, conclude(subject.run))
+            judged["gates"] += [{"id": gate, "outcome": "error", "reason": why} for gate, why in subject.broken]
+            return to_json({"name": subject.run.name, **judged}, page)
         if isinstance(subject, Comparison):
             return to_json(_comparison(subject, page), page)
         if isinstance(subject, CheckReport):

@@ -16,7 +16,13 @@ class Markdown(DocumentFormat):
 
     def document(self, subject: Subject, page: Page) -> Document:
         """Of a run the full tables."""
-        return full_report(subject, page.folder) if isinstance(subject, Run) else super().document(subject, page)
+        if not isinstance(subject, Run):
+            return super().document(subject, page)
+        if page.kept is None:
+            return full_report(subject, page.folder)
+        from ptaudit.tables.samples import read_samples
+
+        return full_report(subject, page.folder, read_samples(page.kept))
 
     def draw(self, document: Document, page: Page = PAGE) -> str:
         """Any document as GitHub-flavoured Markdown."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptaudit.report import Page
-from ptaudit.report.answer import limit_text, noise_sentence, ungated, unmeasured
+from ptaudit.report.answer import limit_text, limited, noise_sentence, ungated, unmeasured
 from ptaudit.report.defenses import defense_grid, threat_grid
 from ptaudit.report.document import (
     NOISE_NOTE,
@@ -93,14 +93,15 @@ def summary_page(run: Run, page: Page) -> Document:
     return Document(f"ptaudit {run.name}", (*before, layers, *after))
 
 
-def gates_page(run: Run, page: Page) -> Document:
-    """All gates of a run and the verdict over them."""
+def gates_page(run: Run, page: Page, broken: Sequence[tuple[str, str]] = ()) -> Document:
+    """All gates of a run and the verdict over them; and why others could not be decided at all."""
     folder = page.folder or f"runs/{run.name}"
     return Document(
         f"ptaudit gates of {run.name}",
         (
             Lines("verdict", "", (conclusion_cell(conclude(run)),)),
             gate_grid(run.verdicts, folder, most=None),
+            Lines("error", "Not to be decided", tuple(Cell(why, "bad") for _, why in broken), bullets=True),
         ),
     )
 
@@ -238,7 +239,8 @@ def answer_blocks(run: Run, summary: Summary, most: int | None = _MOST_ANSWERS) 
     """What was found, a sentence a game, the worst first; then what the gates say of it."""
     told = [Cell(answer.text, "strong" if place == 0 else "") for place, answer in enumerate(summary.answers[:most])]
     told += [Cell(text) for text in (noise_sentence(run),) if text]
-    asked = [Cell(text, "warn") for text in (unmeasured(run), ungated(summary.answers, run.verdicts)) if text]
+    cautions = limited(summary.answers, most=2 if most else 9), unmeasured(run), ungated(summary.answers, run.verdicts)
+    asked = [Cell(text, "warn") for text in cautions if text]
     verdict = Lines("verdict", "", (conclusion_cell(summary.conclusion), *asked))
     return Lines("answer", "", tuple(told)), verdict
 

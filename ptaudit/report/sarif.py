@@ -23,7 +23,8 @@ _NUMBERS = ("value", "lo", "hi", "threshold", "rows", "n", "needed")
 
 
 class Sarif(GateFormat):
-    """A log of one run of ptaudit; a gate that could not be decided at all is a notification of the tool."""
+    """A log of one run of ptaudit; a gate that could not be decided at all is an error too, and a
+    notification of the tool."""
 
     name: ClassVar[str] = "sarif"
 
@@ -39,6 +40,11 @@ class Sarif(GateFormat):
                 "locations": [_location(file, lines.get(verdict.id, 1), verdict)],
             }
             for k, verdict in enumerate(run.verdicts)
+        ]
+        rules += [{"id": terminal(gate), "defaultConfiguration": {"level": "error"}} for gate, _ in judged.broken]
+        results += [
+            {**_error(gate, why), "ruleIndex": len(results) + k, "locations": [_place(file, lines.get(gate, 1))]}
+            for k, (gate, why) in enumerate(judged.broken)
         ]
         said = [{"level": "error", "message": {"text": terminal(why)}} for _, why in judged.broken]
         ended = {"executionSuccessful": not said, **({"toolExecutionNotifications": said} if said else {})}
@@ -70,8 +76,19 @@ def _result(verdict: Verdict, page: Page) -> dict[str, Any]:
     }
 
 
+def _error(gate: str, why: str) -> dict[str, Any]:
+    """What there is to say of a gate that could not be decided at all."""
+    name = terminal(gate)
+    said = {"message": {"text": terminal(why)}, "partialFingerprints": {"gate/v1": name}}
+    return {"ruleId": name, "kind": "fail", "level": "error", **said}
+
+
+def _place(file: str, line: int) -> dict[str, Any]:
+    return {"physicalLocation": {"artifactLocation": {"uri": quote(file)}, "region": {"startLine": line}}}
+
+
 def _location(file: str, line: int, verdict: Verdict) -> dict[str, Any]:
     return {
-        "physicalLocation": {"artifactLocation": {"uri": quote(file)}, "region": {"startLine": line}},
+        **_place(file, line),
         "logicalLocations": [{"name": terminal(verdict.worst_layer), "kind": "layer"}],
     }

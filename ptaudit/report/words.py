@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ptaudit.spec.catalog import NO_DEFENSE
+from ptaudit.spec.catalog import JOINT, NO_DEFENSE
 from ptaudit.spec.metrics import metric
 from ptaudit.tables.row import Row
 from ptaudit.tables.table import Table
@@ -85,6 +85,11 @@ def adversary_text(adversary: str, knowledge: str, knows: str) -> str:
 def view_text(view: str, trained_with: str) -> str:
     """A view with the training that it is of, where that is one with a defense: `batch-8 (with prune-0.9)`."""
     return view if trained_with == NO_DEFENSE else f"{view} (with {trained_with})"
+
+
+def layer_words(layer: str) -> str:
+    """A layer of the tables, where `*` is all of them."""
+    return "all layers jointly" if layer == JOINT else f"layer {layer}"
 
 
 def score_text(row: Row) -> str:

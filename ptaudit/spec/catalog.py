@@ -33,3 +33,5 @@ CHANNEL = "gaussian-channel"
 
 OF_MEMBERS, OF_OTHERS = ", member", ", held out"
 """What follows an attack in the name of its scores: of records that were trained on, and of those that were not."""
+FIELD, GUESSED_FIELD = "/field ", "/guessed field "
+"""What follows a view and an attack in the name of a score of one column of a table, and of what a guess gets of it."""

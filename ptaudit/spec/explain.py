@@ -121,7 +121,7 @@ def _known_keys(loc: Loc) -> list[str]:
         if isinstance(key, str):
             info = fields[key]
             parts = list(_parts_in((info.annotation, *info.metadata)))
-    return [name for part in parts for name in part.model_fields]
+    return list(dict.fromkeys(name for part in parts for name in part.model_fields))
 
 
 def _parts_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -153,8 +153,12 @@ def _drawn(fleet: FleetScores, value: float, statistic: Statistic, seed: int, dr
     if models == 1:
         return of_records
     of_models = statistic(resample_weights(models, draws, seed, stream=_MODELS), model_in, model_out)
-    few = float(stats.t.ppf(0.975, models - 1)) / Z * math.sqrt(models / (models - 1))
-    return of_records + few * (of_models - value)
+    return of_records + few_models(models) * (of_models - value)
+
+
+def few_models(models: int) -> float:
+    """Factor on the spread of a mean over so many models, two or more, whose own spread is known from these alone."""
+    return float(stats.t.ppf(0.975, models - 1)) / Z * math.sqrt(models / (models - 1))
 
 
 def _means(weights: Array, unit: Units, values: Array) -> Array:

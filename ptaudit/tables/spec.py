@@ -35,6 +35,13 @@ def games_of(text: str) -> dict[str, Mapping[str, Any]]:
     return {str(game.get("id") or game.get("name")): game for game in whole if isinstance(game, dict)}
 
 
+def models_of(text: str) -> int:
+    """Reference models of the spec; 0 where it has none, or does not say."""
+    fleet = plain_spec(text).get("fleet")
+    models = fleet.get("models") if isinstance(fleet, dict) else None
+    return models if isinstance(models, int) else 0
+
+
 def _named(text: str, key: str, name: str) -> dict[str, Mapping[str, Any]]:
     audit = plain_spec(text).get("audit")
     entries = audit.get(key) if isinstance(audit, dict) else None

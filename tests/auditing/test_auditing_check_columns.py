@@ -15,11 +15,12 @@ from ptaudit.auditing import check
 from ptaudit.auditing.check import frozen_entries
 from ptaudit.auditing.checkpoint_alarm import worse_than_a_guess
 from ptaudit.auditing.columns import column_entries, unseen_levels
+from ptaudit.auditing.foretell import foretell
 from ptaudit.auditing.opening import open_session
-from ptaudit.auditing.warnings.games import inconclusive_games
 from ptaudit.auditing.warnings.subject import Subject
 from ptaudit.report import Page, open_format
 from ptaudit.report.columns import FrozenEntry
+from ptaudit.report.limits import limits_block
 from ptaudit.spec.load import load
 
 CPU = torch.device("cpu")
@@ -112,22 +113,25 @@ def test_what_is_not_trained_is_named():
 
 def warned(tmp_path, **changes):
     session = open_session(load(write_spec(tmp_path, **{**SMALL, **changes})), CPU)
-    return list(inconclusive_games(Subject(session, torch.nn.Identity())))
+    limits, gates = foretell(Subject(session, torch.nn.Identity()))
+    told = limits_block(limits, gates).lines
+    return [line.text for line in told if "inconclusive" in line.text]
 
 
 def test_games_that_cannot_be_conclusive_are_named_with_what_they_need(tmp_path):
     assert warned(tmp_path) == [
-        "Will be inconclusive: membership.tpr_at_fpr_0.01 needs 500 and membership.tpr_at_fpr_0.001 needs 5000 "
-        "held-out records in the audit, there are 160."
+        "membership.tpr_at_fpr_0.01: inconclusive, whatever leaks: FPR 0.01 needs 500 non-members, there are 160",
+        "membership.tpr_at_fpr_0.001: inconclusive, whatever leaks: FPR 0.001 needs 5000 non-members, there are 160",
+        "membership.tnr_at_fnr_0.01 by loss: inconclusive, whatever leaks: FPR 0.01 needs 500 members, there are 160",
     ]
     (few,) = warned(tmp_path, audit__records=20)
-    assert few.endswith("it needs 40 members and as many held-out records, there are 20 and 20.")
+    assert few.endswith("needs 40 members and as many non-members, has 20")
     numbers = {"data": {"source": "data.py:numbers"}, "model__entry": "models.py:regression", "train__loss": "mse"}
     (label,) = warned(tmp_path, **numbers, audit__games=["label"])
-    assert label == "Game label will be inconclusive: the targets are numbers, and it is about one class a record."
+    assert label.endswith("whatever leaks: the targets are numbers, and it is about one class a record")
     with_property = [{"name": "property", "secret": "label", "values": [3]}]
     (game,) = warned(tmp_path, audit__games=with_property)
-    assert "it needs 24 audited records with the property, there are " in game
+    assert "needs 24 records with the property, has " in game
 
 
 def test_a_label_of_several_parts_is_named(tmp_path):
@@ -138,11 +142,10 @@ def test_a_label_of_several_parts_is_named(tmp_path):
         encoding="utf-8",
     )
     games = ["label", {"name": "usable-information", "secret": "label"}]
-    found = warned(tmp_path, **changes, audit__games=games)
-    assert found[0] == (
-        "Game label will be inconclusive: a record has a label of shape (10,), and it is about one class a record."
-    )
-    assert found[1].startswith("Game usable-information will be inconclusive: a record has a label of shape (10,)")
+    label, usable = warned(tmp_path, **changes, audit__games=games)
+    why = "inconclusive, whatever leaks: a record has a label of shape (10,), and it is about one"
+    assert label == f"label on batch-2: {why} class a record"
+    assert usable == f"usable-information on batch-2: {why} label a record"
 
 
 def digits_replay(tmp_path, turn):

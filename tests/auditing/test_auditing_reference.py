@@ -74,8 +74,9 @@ def test_rates_of_each_record_are_of_likelihood_ratios_alone_and_say_how_many_mo
 def test_check_foretells_how_many_models_rates_of_each_record_need(tmp_path):
     """Of what needs more held-out records it tells beside."""
     said = " ".join(call("check", write_spec(tmp_path, **FLEET)).stdout.split())
-    rates = [f"membership.record_tpr_at_fpr_{fpr} needs {models}" for fpr, models in (("0.01", 10), ("0.001", 14))]
-    assert f"Will be inconclusive: {' and '.join(rates)} reference models, there are 4." in said
+    for fpr, models in (("0.01", 10), ("0.001", 14)):
+        why = f"needs {models} reference models, there are 4"
+        assert f"membership.record_tpr_at_fpr_{fpr}: inconclusive, whatever leaks: {why}" in said
 
 
 def test_models_that_are_there_are_not_trained_again(tmp_path):
@@ -233,4 +234,5 @@ def test_reference_models_that_diverge_with_a_defense_cost_no_table(tmp_path, mo
 
 def test_check_says_which_attacks_lack_models(tmp_path):
     said = " ".join(call("check", write_spec(tmp_path, **FLEET)).stdout.split())
-    assert "inconclusive by attacks that need more reference models: shadow-classifier (6)." in said
+    why = "needs 3 models with and 3 without each record, there is one with 2 and 2"
+    assert f"membership by shadow-classifier: inconclusive, whatever leaks: {why}" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -220,16 +221,37 @@ def test_run_decides_its_gates(tmp_path, limit, code, word):
 
 
 def test_a_gate_that_matches_no_row_does_not_cost_the_tables(tmp_path):
-    """Nobody attacked the layer that is not captured, neither the exact adversary."""
-    gate = {"id": "g", "metric": "identity.bits", "view": "record", "adversary": "exact", "over": "1", "max": 1.0}
+    """Nobody attacked the layer that is not captured, neither the exact adversary; the files of CI servers say so."""
+    on = {"metric": "identity.bits", "view": "record"}
+    gates = [
+        {"id": "g", **on, "adversary": "exact", "over": "1", "max": 1.0},
+        {"id": "ok", **on, "over": "4", "max": 9},
+    ]
     path = write_spec(
-        tmp_path, model__entry="models.py:batchnorm", audit__games=["identity"], audit__epochs=[2], gates=[gate]
+        tmp_path, model__entry="models.py:batchnorm", audit__games=["identity"], audit__epochs=[2], gates=gates
     )
+    files = {name: tmp_path / f"gates.{name}" for name in ("junit", "sarif", "csv", "json", "github")}
+    outputs = [word for name, file in files.items() for word in ("--output", f"{name}={file}")]
     for _ in range(2):
-        result = call("run", path, "--out", tmp_path / "run", "-q", "--resume")
+        result = call("run", path, "--out", tmp_path / "run", "-q", "--resume", *outputs)
         assert result.exit_code == 2
         assert "gate g: no adversary matches `exact`" in result.stderr.splitlines()[-1]
         assert read_run(tmp_path / "run").rows
+        text = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
+        cases = ElementTree.fromstring(text["junit"]).iter("testcase")
+        assert {case.get("name"): case.find("error") is not None for case in cases} == {"ok": False, "g": True}
+        (log,) = json.loads(text["sarif"])["runs"]
+        assert [(one["ruleId"], one["level"]) for one in log["results"] if one["ruleId"] == "g"] == [("g", "error")]
+        assert log["results"][1]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].endswith("spec.yaml")
+        told = {gate["id"]: gate for gate in json.loads(text["json"])["gates"]}
+        assert told["g"]["outcome"] == "error"
+        assert told["ok"]["outcome"] != "error"
+        rows = pd.read_csv(files["csv"]).set_index("id")
+        assert rows.outcome["g"] == "error"
+        assert "no adversary matches `exact`" in rows.reason["g"]
+        assert "- gate g: no adversary matches" in text["github"]
+        assert any(line.startswith("::error") and "gate g" in line for line in result.stderr.splitlines())
+        files["github"].unlink()
 
 
 # check
@@ -256,5 +278,6 @@ def test_check_reports_and_writes_nothing(whole, tmp_path, monkeypatch):
 def test_check_warns_of_what_run_could_not_decide(tmp_path):
     views = [{"name": "big", "batch_size": 16}, {"name": "batch-6", "batch_size": 6}]
     report = ptaudit.auditing.check(write_spec(tmp_path, audit__views=views))
-    assert "View big will be inconclusive: it needs 320 audited records, there are 160." in report.warnings
+    (why,) = {one.why_not for one in report.limits if one.view == "big"}
+    assert why == "needs 320 records for batches of 16, has 160 (512 advised)"
     assert "View batch-6 has 160 audited records; 192 are advised." in report.warnings

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from audit_case import write_spec
 
 import ptaudit
 from ptaudit.games.reconstruction.texts import TextsKnown, TrueTexts
+from ptaudit.report.fields import field_lines
 from ptaudit.tables.samples import read_samples
 
 TEXTS = '''
@@ -137,4 +139,9 @@ def test_fields_of_rows_are_kept_one_by_one(tmp_path):
     assert len(by_field) == 12
     fields = rows(run.leakage, view="record", adversary="tableak").value["fields"]
     assert by_field.value.mean() == pytest.approx(fields)
+    lines = [line for line in field_lines(kept) if line.view == "record"]
+    gain = rows(run.leakage, view="record", adversary=lines[0].attack).value["fields_gain"]
+    assert {line.field for line in lines} == {"number", "kind"}
+    assert np.mean([line.above.value for line in lines]) == pytest.approx(gain)
+    assert "Which fields of a record come back" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     assert "which inputs encode one column" in " ".join(run.run.manifest["threat_model"])

@@ -35,6 +35,7 @@ from ptaudit.context.scores import ScoreSheet
 from ptaudit.errors import SpecError
 from ptaudit.games.game_play import GamePlay
 from ptaudit.stats.estimate import Estimate
+from ptaudit.stats.foretold import Foretold
 
 class LengthPlay(GamePlay):
     def on_view(self, context, game, view):
@@ -50,22 +51,26 @@ class LengthPlay(GamePlay):
         if len(session.members) < 16:
             raise SpecError("rulers need 16 records", where=f"game {game.title}")
 
-    def inconclusive(self, session, game):
-        yield f"Game {game.title} says little of {len(session.members)} records."
+FORETELLS
 
 PLAY = LengthPlay()
+"""
+FORETOLD = """
+    def foretell(self, session, game, view):
+        n = len(session.members)
+        yield Foretold("bits", n, 0.0, 0.25, 1.0)
 """
 GATES = [{"id": "short", "metric": "long.bits", "view": "batch-2", "over": "joint", "max": 0.5}]
 
 
 @pytest.fixture
-def length_game(tmp_path, monkeypatch):
+def length_game(request, tmp_path, monkeypatch):
     """The game in a package of its own, and in the registry while the test runs."""
     package = tmp_path / "length_game"
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "info.py").write_text(INFO)
-    (package / "play.py").write_text(PLAY)
+    (package / "play.py").write_text(PLAY.replace("FORETELLS", getattr(request, "param", "")))
     monkeypatch.syspath_prepend(tmp_path)
     from length_game.info import LengthGame
 
@@ -91,7 +96,7 @@ def write(folder: Path, **changes: object) -> Path:
 
 def test_a_new_game_is_checked_played_gated_reported_and_in_the_schema(length_game, tmp_path):
     spec, run = write(tmp_path), tmp_path / "run"
-    assert "Game long says little of 80 records." in ran("check", spec)
+    assert "long on batch-2: only known after the run" in ran("check", spec)
     assert "short" in ran("run", spec, "--out", run, "--device", "cpu", code=1)  # 0.75 is above 0.5
     rows = pd.read_csv(run / "leakage.csv")
     assert set(rows.game) == {"long"}
@@ -104,6 +109,14 @@ def test_a_new_game_is_checked_played_gated_reported_and_in_the_schema(length_ga
     assert "Length: holds a ruler of 0.25." in shown
     game = json.loads(ran("schema"))["$defs"]["LengthGame"]
     assert set(game["properties"]) == {"name", "id", "share"}
+
+
+@pytest.mark.parametrize("length_game", [FORETOLD], indirect=True)
+def test_a_new_game_may_foretell_what_it_could_show(length_game, tmp_path):
+    gates = [{**GATES[0], "max": 0.1}]
+    said = " ".join(ran("check", write(tmp_path, gates=gates)).split())
+    assert "long on batch-2: 80 records cannot tell from a guess: bits below 0.25 (a guess: 0)" in said
+    assert "gate short will probably be undecided, unless far more leaks: max 0.1 is below what 80 records" in said
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from ptaudit.compare import Change, Comparison
 from ptaudit.report.check import CheckReport
 from ptaudit.report.columns import CheckpointEntry, ColumnEntry, FrozenEntry
+from ptaudit.report.limits import GateLimit, LimitEntry
 from ptaudit.report.selftest import CaseResult
 from ptaudit.spec.catalog import JOINT
 from ptaudit.stats.estimate import Estimate
@@ -249,7 +250,7 @@ def changes_of(*changes: Change) -> Columns[Change]:
 
 
 def example_comparison() -> Comparison:
-    """One change of each verdict."""
+    nan = math.nan
     nan = math.nan
     place = ("batch-32", "identity", "likelihood-ratio", "adaptive", "none", "none", "bits")
     return Comparison(
@@ -266,6 +267,9 @@ def example_comparison() -> Comparison:
     )
 
 
+_NAN = math.nan
+
+
 EXAMPLE_CHECK = CheckReport(
     spec_name="digits-lenet",
     device="cpu",
@@ -279,6 +283,38 @@ EXAMPLE_CHECK = CheckReport(
     estimate_seconds={"training": 3.1, "capture": 1.2, "games": 170.0},
     memory_bytes=268_435_456,
     gradient_bytes=25_165_824,
+    limits=(
+        LimitEntry("identity", "record", "bits", (), 896, "records", 0.0, 0.0199, 7.807, ""),
+        LimitEntry("identity", "record", "accuracy", (), 896, "records", 0.0045, 0.0100, 1.0, ""),
+        LimitEntry("identity", "batch-32", "bits", (), 896, "records", 0.0, 0.0199, 7.807, ""),
+        LimitEntry("identity", "batch-32", "accuracy", (), 896, "records", 0.0045, 0.0100, 1.0, ""),
+        LimitEntry("membership", "model", "auc", (), 1797, "records", 0.5, 0.5339, 1.0, ""),
+        LimitEntry("membership", "model", "auc", ("gradient-likelihood",), 1797, "records", 0.5, 0.5479, 1.0, ""),
+        LimitEntry(
+            "membership",
+            "model",
+            "tpr_at_fpr_0.001",
+            (),
+            1797,
+            "records",
+            _NAN,
+            _NAN,
+            _NAN,
+            "FPR 0.001 needs 5000 non-members, there are 899",
+        ),
+        LimitEntry(
+            "canary", "dp", "epsilon_lo", ("crafted/gaussian-dp/add-remove",), 1000, "canaries", 0.0, _NAN, 4.37, ""
+        ),
+        LimitEntry("mutual-information", "record", "", (), 0, "records", _NAN, _NAN, _NAN, ""),
+    ),
+    gate_limits=(
+        GateLimit(
+            "members",
+            "will probably be undecided, unless far more leaks: max 0.52 is below what 1797 records can tell from a "
+            "guess (about 0.55); about 11000 records would do",
+            11_000,
+        ),
+    ),
     warnings=("gate dp-leak: a max of 3 bits can hardly be reached in view dp (ceiling 0.72)",),
     columns=(
         *(ColumnEntry(f"pixel{k}", "number", None, 0, "standardised", 1, None) for k in range(64)),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 from example_run import CASES, EXAMPLE_CHECK, example_comparison, example_run, leaking_run
+from special_runs import big_run, hostile_run
 
 from ptaudit.report import Gates, Page, open_format
 from ptaudit.report.answer import answers
@@ -25,7 +23,6 @@ from ptaudit.tables.table import Table
 
 ALWAYS = ["answer", "change", "threat", "map", "epochs", "model", "gates", "time", "limits", "again", "numbers"]
 VOID = {"meta", "img", "br", "link", "input"}
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Tree(HTMLParser):
@@ -100,23 +97,6 @@ def test_what_is_no_run_is_a_page_too(subject):
     assert "http" not in text.replace("http-equiv", "")
 
 
-HOSTILE = "</td><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[31m\u202e{{ 7*7 }}"
-
-
-def hostile_run():
-    run = example_run()
-    rename = {"head.fc2": HOSTILE, "batch-32": f"v{HOSTILE}"}
-    columns = dict(run.rows.columns)
-    for name in ("layer", "view", "adversary"):
-        words = columns[name]
-        texts = tuple(rename.get(text, f"{text}{HOSTILE}" if name == "adversary" else text) for text in words.texts)
-        columns[name] = replace(words, texts=texts)
-    layers = tuple(replace(layer, name=rename.get(layer.name, layer.name)) for layer in run.layers)
-    verdicts = tuple(replace(one, id=HOSTILE, view=HOSTILE, reason=HOSTILE, advice=HOSTILE) for one in run.verdicts)
-    manifest = {**run.manifest, "warnings": [HOSTILE], "threat_model": [HOSTILE], "device": HOSTILE, "status": HOSTILE}
-    return replace(run, name=HOSTILE, rows=Table(columns), layers=layers, verdicts=verdicts, manifest=manifest)
-
-
 def test_names_are_text_and_nothing_else():
     text = page(hostile_run())
     tree, usual = Tree(text), Tree(page())
@@ -160,20 +140,6 @@ def test_what_could_not_be_measured_is_a_question_mark_with_its_reason():
     assert (cell.text, cell.level, cell.title) == ("?", "none", why)
 
 
-def big_run(layers=100, epochs=20):
-    """Every layer and epoch in every view of the example: 100 layers x 20 epochs."""
-    run = example_run(layers=layers)
-    last = run.rows.where(epoch=8)
-    tables = [Table({**last.columns, "epoch": np.full(len(last), epoch)}) for epoch in range(epochs)]
-    columns = {
-        name: type(column)(np.concatenate([t.columns[name].codes for t in tables]), column.texts)
-        if hasattr(column, "codes")
-        else np.concatenate([t.columns[name] for t in tables])
-        for name, column in last.columns.items()
-    }
-    return replace(run, rows=Table(columns))
-
-
 def test_a_page_of_100_layers_and_20_epochs_is_below_5_mb():
     run = big_run()
     assert len(heat_maps(run)[0][0].rows) == 101
@@ -210,11 +176,12 @@ def test_inlined_drawings_share_no_name_and_tell_their_marks():
         '<defs><clipPath id="clip0"/></defs><g clip-path="url(#clip0)"><image xlink:href="http://x/y.png"/>'
         '<path role="graphics-symbol" aria-roledescription="point" aria-label="a: &lt;1"/></g></svg>'
     )
-    text = str(inline(drawing, "roc"))
+    text = str(inline(drawing, "roc", "Curves"))
     assert "http" not in text
     assert 'id="roc-clip0"' in text
     assert "url(#roc-clip0)" in text
     assert "<title>a: &lt;1</title>" in text
+    assert 'aria-label="Curves"' in text
 
 
 def test_pictures_of_records_are_there_only_where_they_were_kept(tmp_path):
@@ -224,15 +191,12 @@ def test_pictures_of_records_are_there_only_where_they_were_kept(tmp_path):
     (tmp_path / "rebuilt" / "seed-0-epoch-1-dlg.png").write_bytes(b"\x89PNG")
     (picture,) = kept_pictures(tmp_path)
     assert picture.png == "data:image/png;base64,iVBORw=="
+    assert picture.title == "seed 0 epoch 1 dlg"
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium")
-def test_a_browser_shows_it_without_a_word_on_its_console(tmp_path):
-    (tmp_path / "page.html").write_text(page(), encoding="utf-8")
-    command = [
-        BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=400,2000",
-        f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "page.html").as_uri(),
-    ]  # fmt: skip
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    assert "CONSOLE" not in shown.stderr
-    assert '<section id="again"' in shown.stdout
+def test_pictures_of_the_last_epoch_come_first(tmp_path):
+    (tmp_path / "rebuilt").mkdir()
+    for name in ("seed-0-epoch-2-a-b", "seed-0-epoch-15-a-b", "seed-0-epoch-9-a-b", "seed-1-epoch-15-a-b"):
+        (tmp_path / "rebuilt" / f"{name}.png").write_bytes(b"\x89PNG")
+    titles = [picture.title for picture in kept_pictures(tmp_path)]
+    assert titles == ["seed 0 epoch 15 a-b", "seed 1 epoch 15 a-b", "seed 0 epoch 9 a-b", "seed 0 epoch 2 a-b"]

@@ -28,6 +28,12 @@ def input_layer(granted: Granted) -> str | None:
     return _first(granted, lambda x, given, output, last: given.shape[0] == len(x) and torch.equal(given, x.flatten(1)))
 
 
+def feature_layer(granted: Granted) -> str | None:
+    """Path of the first linear layer with a bias that is given one vector of each record; None without one."""
+    path = _first(granted, lambda x, given, output, last: given.dim() == 2 and len(given) == len(x))
+    return None if path is None or granted.model.get_submodule(path).bias is None else path
+
+
 def output_layer(granted: Granted) -> str | None:
     """Path of the linear layer that gives the class scores of the model; None without one."""
     return _first(granted, lambda x, given, output, last: output.shape == last.shape and torch.equal(output, last))

@@ -189,7 +189,7 @@ def _size(scores: Tensor, outer: Tensor, label: int, bias: Tensor | None) -> flo
     def gap(c: float) -> float:
         return float((c * ((c * scores + offset).softmax(0) - told) - outer).norm())
 
-    tried = [sign * 10.0**power for sign in (1.0, -1.0) for power in np.linspace(-6.0, 6.0, _SIZES)]
+    tried: list[float] = [sign * 10.0**power for sign in (1.0, -1.0) for power in np.linspace(-6.0, 6.0, _SIZES)]
     near = min(tried, key=gap)
     found = minimize_scalar(lambda c: gap(c * near), bounds=(0.5, 2.0), method="bounded", options={"xatol": 1e-14})
     return near * float(found.x)

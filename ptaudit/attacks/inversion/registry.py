@@ -132,6 +132,12 @@ ATTACKS: dict[str, InversionAttack] = {
         passes=2,
         updates=True,
     ),
+    "feature-inversion": InversionAttack(
+        f"{_HERE}.feature_inversion",
+        "Reads what the first linear layer is given, and searches for a smooth picture that gives the same.",
+        passes=1,
+        updates=True,
+    ),
     "tableak": InversionAttack(
         f"{_HERE}.tableak",
         "Searches for rows whose categories are shares of one column each, from several starts that vote.",

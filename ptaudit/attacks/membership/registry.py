@@ -81,7 +81,7 @@ class MembershipAttack:
         if self.outside and references is None:
             found.append(self.cost)
         elif self.outside and references is not None:
-            found += self._unread(references.signals, " of the reference models") + self._too_few(references)
+            found += self._unread(references.signals, " of the reference models") + self._too_few(references.fewest())
         return f"needs {'; '.join(found)}" if found else ""
 
     def _unread(self, signals: Signals, whose: str) -> list[str]:
@@ -95,8 +95,14 @@ class MembershipAttack:
                 found.append(f"{SIGNALS.get(name, name)}{whose} that are finite numbers, {broken} are not")
         return found
 
-    def _too_few(self, references: References) -> list[str]:
-        inside, outside = references.fewest()
+    def too_few_of(self, models: int) -> str:
+        """What it needs of a fleet of so many models, half of which have each record; empty if they are enough."""
+        found = self._too_few((models // 2, models // 2))
+        return f"needs {found[0]}" if found else ""
+
+    def _too_few(self, fewest: tuple[int, int]) -> list[str]:
+        """What it needs where a record is inside and outside so many models."""
+        inside, outside = fewest
         if inside >= self.inside and outside >= self.outside:
             return []
         wanted, there = f"{self.outside} models", f"{outside}"

@@ -5,6 +5,6 @@ Mo et al., arXiv 2105.13929): the cross-entropy of the best predictor of the fam
 best that sees the tokens, both on records that nothing was fitted to.
 """
 
-from ptaudit.attacks.usable.information import LabelledTokens, measure
+from ptaudit.attacks.usable.information import LabelledTokens, measure, too_few
 
-__all__ = ["LabelledTokens", "measure"]
+__all__ = ["LabelledTokens", "measure", "too_few"]

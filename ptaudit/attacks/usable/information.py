@@ -165,11 +165,16 @@ def _entropy(secret: Tensor, folds: Folds) -> float:
     return float(-(share * share.log2()).sum())
 
 
+def too_few(n: int) -> str:
+    """Why nothing can be measured of n records, with the number needed; empty if something can."""
+    return f"needs {LEAST_RECORDS} records, has {n}" if n < LEAST_RECORDS else ""
+
+
 def _why_not(tokens: Tensor, secret: Tensor, record: Tensor, folds: Tensor | None) -> str:
     """Why nothing can be measured, in words with the number needed; empty if something can."""
     n = len(torch.unique(record))
-    if n < LEAST_RECORDS:
-        return f"needs {LEAST_RECORDS} records, has {n}"
+    if why := too_few(n):
+        return why
     if folds is not None and (reason := _why_not_folds(record, folds)):
         return reason
     if tokens.shape[-1] == 0:

@@ -42,7 +42,7 @@ OF_TABLES: tuple[Warn, ...] = (
 )
 """How the numbers of a run came about."""
 
-BEFOREHAND: tuple[Warn, ...] = (games.inconclusive_games, data.records_per_view, games.idle_gates)
+BEFOREHAND: tuple[Warn, ...] = (data.records_per_view, games.idle_gates)
 """What a run will not tell, known before it."""
 
 

@@ -1,4 +1,4 @@
-"""Games that will be inconclusive on these records, with what they need, and gates that decide nothing."""
+"""Gates that decide nothing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,6 @@ from ptaudit.spec.metrics import metric
 from ptaudit.spec.model import GateSpec
 from ptaudit.tables.run import LayerEntry
 from ptaudit.views import View
-
-
-def inconclusive_games(about: Subject) -> Iterator[str]:
-    """What will be inconclusive, and what would help, one sentence each."""
-    for game in about.session.spec.audit.games:
-        yield from play_of(game).inconclusive(about.session, game)
 
 
 def idle_gates(about: Subject) -> Iterator[str]:

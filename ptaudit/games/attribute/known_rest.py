@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptaudit.attacks.counterfactual import Belief, CandidateGames, prepare
 from ptaudit.attacks.evidence import Algebra, Evidence, Scored, Statistic, stacked_or_alone, statistics_of
-from ptaudit.games.attribute.latent import drawing, why_not_values
+from ptaudit.games.attribute.latent import drawing, why_not
 from ptaudit.games.common.batch_secret import (
     FoundByAdversary,
     Half,
@@ -22,7 +22,6 @@ from ptaudit.games.common.batch_secret import (
     lost,
     observe_batches,
     scored,
-    why_not_played,
 )
 from ptaudit.games.common.batches import Answers, Batches
 from ptaudit.games.common.observed_view import ObservedView, asked
@@ -80,7 +79,7 @@ def measure(
     secret, prior = secret.long().cpu(), prior.double().cpu()
     n, view = len(secret), observed.view
     players = asked([ADVERSARY], plain, observed.late)
-    if reason := why_not_values(secret) or why_not_played(n, view, observed.own) or _why_not_known(known, plain):
+    if reason := why_not(secret, view, observed.own) or _why_not_known(known, plain):
         return lost([ADVERSARY], observed, reason, n)
     generator = torch.Generator().manual_seed(observed.seed)
     answers: dict[Asked, list[Answers]] = {who: [] for who in players}

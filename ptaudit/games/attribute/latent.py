@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ptaudit.games.common import batch_secret
-from ptaudit.games.common.batch_secret import FoundByAdversary, cycled, lost
+from ptaudit.games.common.batch_secret import FoundByAdversary, cycled, lost, why_not_played
 from ptaudit.games.common.batches import Batches, with_others
 from ptaudit.games.common.observed_view import DrawBatches, ObservedView
 from ptaudit.views.view import View
@@ -34,7 +34,7 @@ def measure(
         ceiling: most bits that the secret allows, where that is known.
     """
     codes, values = coded(secret)
-    if reason := why_not_values(codes):
+    if reason := why_not(codes, observed.view, observed.own):
         return lost(families, observed, reason, len(codes))
     share = torch.bincount(codes[codes >= 0], minlength=values).double()
     held_out = observed.held_out
@@ -81,6 +81,12 @@ def _coded_like(secret: Tensor, other: Tensor) -> Tensor:
     names, other = torch.unique(secret[secret >= 0].long().cpu()), other.long().cpu()
     place = torch.searchsorted(names, other).clamp_max(len(names) - 1)
     return torch.where(names[place] == other, place, -1)
+
+
+def why_not(codes: Tensor, view: View, own: int | None = None) -> str:
+    """Why these values cannot be asked for on a view, by who has so many records of its own, with what is needed; empty
+    if they can."""
+    return why_not_values(codes) or why_not_played(len(codes), view, own)
 
 
 def why_not_values(codes: Tensor) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,11 +23,13 @@ from ptaudit.errors import SpecError
 from ptaudit.games.attribute import known_rest, latent
 from ptaudit.games.attribute.info import NOT_BY_INPUT, AttributeGame
 from ptaudit.games.attribute.known_rest import ADVERSARY, Counterfactuals
+from ptaudit.games.common import batch_secret
 from ptaudit.games.common.batch_secret import FoundByAdversary
 from ptaudit.games.common.batch_secret_play import ProbedPlay, observed_by, play, players_of
 from ptaudit.games.common.column import check_classes
 from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.games.common.settings import attribute_of
+from ptaudit.stats.foretold import Foretold, never
 from ptaudit.views import View
 
 _MOST_KNOWN, _ENOUGH_KNOWN = 20_000, 1000
@@ -47,12 +51,19 @@ class AttributePlay(ProbedPlay[AttributeGame]):
 
     def measure(self, context: EpochContext, game: AttributeGame, observed: ObservedView) -> FoundByAdversary:
         """What every family finds who knows nothing of the record."""
-        session = context.session
-        column = session.records.columns[attribute_of(game, session.spec)]
-        secret = attribute_secret(column[session.members])
-        values = torch.from_numpy(np.where(secret.known, secret.values, -1))
-        others = torch.from_numpy(secret.codes_of(column[session.others]))
+        values, others = _values(context.session, game)
         return latent.measure(values, observed.beside(others), game.adversary)
+
+    def foretell(self, session: Session, game: AttributeGame, view: View | None) -> Iterator[Foretold]:
+        """Whether values and records are enough; what the frequencies of the values leave to tell, where the adversary
+        knows no more of a record."""
+        assert view is not None
+        codes = latent.coded(_values(session, game)[0])[0]
+        known = codes[codes >= 0]
+        if why := latent.why_not(codes, view, game.own_records):
+            yield never(why, len(codes))
+        elif not is_input(session, game):  # what the rest of a record tells is learned in the run
+            yield from batch_secret.foretold(torch.bincount(known).double() / len(known), len(known))
 
     def check(self, session: Session, game: AttributeGame) -> None:
         """Refuses attributes that are no classes; who plays depends on whether it is an input that can be tried out."""
@@ -69,6 +80,14 @@ class AttributePlay(ProbedPlay[AttributeGame]):
     def learns_from_held_out(self, session: Session, game: AttributeGame) -> bool:
         """Only in the latent form."""
         return super().learns_from_held_out(session, game) and not is_input(session, game)
+
+
+def _values(session: Session, game: AttributeGame) -> tuple[Tensor, Tensor]:
+    """The attribute of audited members and of held-out records; negative where it is missing."""
+    column = session.records.columns[attribute_of(game, session.spec)]
+    secret = attribute_secret(column[session.members])
+    values = torch.from_numpy(np.where(secret.known, secret.values, -1))
+    return values, torch.from_numpy(secret.codes_of(column[session.others]))
 
 
 def is_input(session: Session, game: AttributeGame) -> bool:

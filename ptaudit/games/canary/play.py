@@ -16,19 +16,23 @@ from ptaudit.context.epoch_context import EpochContext, clipped, joint_scope
 from ptaudit.context.layer_patterns import shared
 from ptaudit.context.memo import Key
 from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
 from ptaudit.context.training_canaries import TrainingCanaries, scores, spent
 from ptaudit.games.canary.info import CanaryGame
 from ptaudit.games.canary.one_run import of_training
-from ptaudit.games.canary.scores import NO_NOISE, CanaryTokens, Metrics, known_others, unknown_others
+from ptaudit.games.canary.scores import NO_NOISE, CanaryTokens, Metrics, known_others, most_shown, unknown_others
 from ptaudit.games.game_play import GamePlay
 from ptaudit.spec.canaries import ATTACK, STEP_TESTS, About, CanarySpec, adversary
 from ptaudit.stats.epsilon import Adjacency
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.foretold import Foretold, auc, never
 from ptaudit.stats.roc import auc_estimate
 from ptaudit.views import View
 from ptaudit.views.joint import mixed
 from ptaudit.views.knowledge import Asked, Knows
-from ptaudit.views.records_needed import why_too_few
+from ptaudit.views.records_needed import too_few, why_too_few
+
+NO_SUM = "canaries are looked for in sums over records, which this view does not show"
 
 _CHANGES: dict[About, Adjacency] = {"attribute": "replace-one", "membership": "add/remove"}
 
@@ -70,6 +74,50 @@ class CanaryPlay(GamePlay[CanaryGame]):
                     found += _scores(sheet, kind, about, {spec.run_test: one})
         return found
 
+    def foretell(self, session: Session, game: CanaryGame, view: View | None) -> Iterator[Foretold]:
+        """The largest epsilon that so many games, or canaries, can show, all of them won."""
+        spec = game.canaries
+        if view is None:
+            for planted in session.training_canaries:
+                yield from _of_planted(planted, spec)
+            return
+        for about in spec.about:
+            there = len(ask(about, session.records, spec.attribute, spec.values).fitting(
+                session.records, session.split.held_out
+            ))  # fmt: skip
+            if why := _too_few(there, spec, about) or _too_few_others(len(session.members), view):
+                yield never(why)
+            elif view.noise_std > 0.0:
+                yield from _of_noise(most_shown(view, spec, _CHANGES[about]), spec, about)
+            else:
+                yield from (never(NO_NOISE, spec.count, "epsilon_lo"), Foretold("auc", spec.count))
+
+
+def _too_few_others(n: int, view: View) -> str:
+    """Why canaries cannot be looked for on a view, among so many records; empty if they can."""
+    if not view.linear:
+        return NO_SUM
+    return "" if _others_are_known(view) else too_few(n, view)
+
+
+def _of_noise(most: Mapping[str, float], spec: CanarySpec, about: About) -> Iterator[Foretold]:
+    for test, ceiling in most.items():
+        names = tuple(adversary(kind, test, about) for kind in spec.kinds)
+        yield Foretold("epsilon_lo", spec.games, 0.0, ceiling=ceiling, adversaries=names)
+
+
+def _of_planted(planted: TrainingCanaries, spec: CanarySpec) -> Iterator[Foretold]:
+    """Of the canaries of one kind: the bound, had every guess been right, and the area."""
+    about, secret = planted.question.about, planted.secret
+    names = (adversary(planted.kind, spec.run_test, about),)
+    if planted.why_not:
+        yield replace(never(planted.why_not), adversaries=names)
+        return
+    bound = of_training(spec, secret.astype(np.float64), secret, _CHANGES[about], 0)
+    yield Foretold("epsilon_lo", len(secret), 0.0, ceiling=bound.ceiling, adversaries=names)
+    ones = int(secret.sum())
+    yield replace(auc(ones, len(secret) - ones), adversaries=names)
+
 
 def _scores(sheet: ScoreSheet, kind: str, about: About, told: Mapping[str, Metrics]) -> Iterator[Scores]:
     """Scores of a kind, all layers jointly."""
@@ -107,15 +155,20 @@ def _make(context: EpochContext, spec: CanarySpec, view: View, about: About) -> 
     session = context.session
     question = ask(about, session.records, spec.attribute, spec.values)
     source = question.fitting(session.records, _held_out(context))[: spec.count]
-    if len(source) < spec.count:
-        with_value = " with one of both values" if about == "attribute" else ""
-        return f"needs {spec.count} held-out records{with_value}, has {len(source)}"
+    if why := _too_few(len(source), spec, about):
+        return why
     moved = GradientSensitivity(context.model, session.loss, question, view.clip, lambda layer: shared(view, layer))
     made = make(spec.kinds, session.records, source, moved)
     for kind, canaries in made.items():
         if isinstance(canaries, Canaries) and not np.isfinite(canaries.distance).all():
             made[kind] = "gradients that are not finite"
     return question, made
+
+
+def _too_few(there: int, spec: CanarySpec, about: About) -> str:
+    """Why so many held-out records are no source of canaries; empty if they are."""
+    with_value = " with one of both values" if about == "attribute" else ""
+    return f"needs {spec.count} held-out records{with_value}, has {there}" if there < spec.count else ""
 
 
 def _held_out(context: EpochContext) -> NDArray[np.int64]:
@@ -128,7 +181,7 @@ def _without_noise(
 ) -> dict[str, Metrics]:
     """Tokens of the canaries among those of the audited members, which the adversary does not know."""
     if not view.linear:
-        return _lost("canaries are looked for in sums over records, which this view does not show", len(canaries))
+        return _lost(NO_SUM, len(canaries))
     places = context.places(view)
     others = mixed(clipped(view, context.inside, places)) if places else torch.empty(0)
     if why := context.why_not(view, places) or why_too_few(others[None], view):

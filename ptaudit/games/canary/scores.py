@@ -89,6 +89,17 @@ def known_others(
     return found
 
 
+def most_shown(view: View, canaries: CanarySpec, adjacency: Adjacency) -> dict[str, float]:
+    """For each test the largest epsilon that its games can show on a view with noise: every one won, and no more than
+    the mechanism has; arguments as of `known_others`."""
+    assert view.clip is not None, "only a view that clips has noise"
+    has = gaussian_epsilon(gaussian_mu(view.noise_std / view.clip, adjacency, view.rounds), canaries.delta)
+    won = np.ones(canaries.games // 2)
+    delta, rule = canaries.delta, Threshold.fixed(0.0)
+    bounds = [test(rule, -won, won, delta=delta, adjacency=adjacency) for test in (gaussian_dp, clopper_pearson)]
+    return {bound.method: min(has, bound.ceiling) for bound in bounds}
+
+
 def _ratios(mu: float, games: int, seed: list[int]) -> tuple[Array, Array]:
     """Log-likelihood ratios of games with secret 0 and with secret 1, half of each."""
     noise = np.random.default_rng(seed).standard_normal((2, games // 2))

@@ -7,7 +7,8 @@ change places. No record is in more than one of the three parts, neither as a ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,7 @@ from ptaudit.games.common.crossfit import data_limited
 from ptaudit.games.common.observed_view import DrawBatches, ObservedView, asked
 from ptaudit.games.common.scoring import score
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.foretold import Foretold, auc, bits, share
 from ptaudit.threads import side_by_side
 from ptaudit.views.knowledge import Asked
 from ptaudit.views.observation import Observation, TokenObservation, observe_rounds
@@ -153,6 +155,19 @@ def why_not_played(n_records: int, view: View, own: int | None = None, what: str
     if own is not None and own < least:
         return f"needs {least} records of the adversary's own for batches of {view.records}{rounds}, it has {own}"
     return ""
+
+
+def foretold(prior: Tensor, units: int) -> Iterator[Foretold]:
+    """What games about a secret whose K values have these frequencies, `(K,)`, will be able to show of so many targets;
+    see `measure`."""
+    guess = float(prior.max())
+    yield bits(units, float(torch.special.entr(prior).sum()) / math.log(2.0))
+    yield share("accuracy", guess, units)
+    won = share("gain", guess, units)
+    yield replace(won, null=0.0, detectable=won.detectable - guess, ceiling=1.0 - guess)
+    if len(prior) == 2:
+        ones = round(float(prior[1]) * units)
+        yield auc(ones, units - ones)
 
 
 # Parts and draws

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ptaudit.attacks.pairs import Encoded
+from ptaudit.context.encoding import records_left
 from ptaudit.context.epoch_context import EpochContext, clipped, groups_of
 from ptaudit.context.observations import adaptive, why_not_seen
+from ptaudit.context.session import Session
 from ptaudit.games.common.batches import Batches
 from ptaudit.views import records_needed as needed
 from ptaudit.views.knowledge import Asked, Knowledge, Knows
@@ -105,9 +107,23 @@ def why_not_encoded(context: EpochContext, view: View, places: list[int]) -> str
     if reason := context.why_not(view, places) or why_not_seen(context, view):
         return reason
     records = torch.arange(len(context.inside.loss)) if context.encoders is None else context.encoders.left
-    too_few = needed.why_too_few(context.inside.values[places][:, records], view)
-    half = "" if context.encoders is None else "; the other half trains the encoder"
-    return f"{too_few}{half}" if too_few else ""
+    why = needed.why_too_few(context.inside.values[places][:, records], view)
+    return _of_half(why, context.encoders is not None)
+
+
+def left_to_games(session: Session) -> int:
+    """How many of the audited records play on encoded views: those that no encoder is trained on."""
+    n = len(session.members)
+    return n if session.spec.audit.tokens.encoder == "sketch" else records_left(n)
+
+
+def too_few_encoded(session: Session, view: View) -> str:
+    """Why there are too few records for a view, as far as is known beforehand; see `why_not_encoded`."""
+    return _of_half(needed.too_few(left_to_games(session), view), session.spec.audit.tokens.encoder != "sketch")
+
+
+def _of_half(why: str, learned: bool) -> str:
+    return f"{why}; the other half trains the encoder" if why and learned else why
 
 
 def encoded_view(context: EpochContext, view: View, places: list[int]) -> Encoded:

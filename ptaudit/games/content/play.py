@@ -16,6 +16,7 @@ from ptaudit.games.content.info import ContentGame
 from ptaudit.games.content.measure import LEAST_RECORDS, Played, measure
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.identity.measure import noise_ceiling
+from ptaudit.stats.foretold import Foretold, never
 from ptaudit.views import View
 from ptaudit.views.records_needed import too_few
 
@@ -49,11 +50,12 @@ class ContentPlay(GamePlay[ContentGame]):
             )
         check_gates(session, game, lambda _: told_of(content))
 
-    def inconclusive(self, session: Session, game: ContentGame) -> Iterator[str]:
-        """Views that need more records."""
-        for view in session.views:
-            if why := too_few(len(session.members), view, LEAST_RECORDS):
-                yield f"Game {game.title} on view {view.name} {why}."
+    def foretell(self, session: Session, game: ContentGame, view: View | None) -> Iterator[Foretold]:
+        """Whether there are enough records to fill the batches."""
+        assert view is not None
+        n = len(session.members)
+        if why := too_few(n, view, LEAST_RECORDS):
+            yield never(why, n)
 
 
 def told_of(content: Content) -> tuple[str, ...]:

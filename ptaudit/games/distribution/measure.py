@@ -36,10 +36,16 @@ def measure(has: Tensor, ratios: Sequence[float], observed: ObservedView, famili
     """
     has, view, own = has.bool().cpu(), observed.view, observed.own
     n = len(has)
-    if reason := why_not_played(n, view, own) or _why_not_kinds(has, ratios, view, own):
+    if reason := why_not(has, ratios, view, own):
         return lost(families, observed, reason, n)
     draw = drawing(observed.with_held_out(has), ratios, view)
     return batch_secret.measure(draw, has.long(), observed, families, ceiling(ratios, view.records * view.batches))
+
+
+def why_not(has: Tensor, ratios: Sequence[float], view: View, own: int | None) -> str:
+    """Why the game cannot be played with records of which some have the property, `(N,)`, by who owns so many; empty if
+    it can."""
+    return why_not_played(len(has), view, own) or _why_not_kinds(has, ratios, view, own)
 
 
 def ceiling(ratios: Sequence[float], drawn: int) -> float:

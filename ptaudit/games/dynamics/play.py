@@ -30,6 +30,8 @@ from ptaudit.stats.dynamics.features import Features, run_features
 from ptaudit.stats.dynamics.forecast import Forecast, forecast
 from ptaudit.stats.dynamics.movement import Movement
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.foretold import Foretold, never
+from ptaudit.views import View
 from ptaudit.views.joint import mixed
 
 
@@ -66,12 +68,13 @@ class DynamicsPlay(GamePlay[DynamicsGame]):
         _keep(context, game, course, place)
         return [sheet.scores(name, found, scope) for name, found in told]
 
-    def inconclusive(self, session: Session, game: DynamicsGame) -> Iterator[str]:
+    def foretell(self, session: Session, game: DynamicsGame, view: View | None) -> Iterator[Foretold]:
         """Whether models are enough for a forecast."""
         models = 0 if session.spec.fleet is None else session.spec.fleet.models
+        yield Foretold(game.metrics[0])
         if models < LEAST_TO_FORETELL:
-            need = f"needs {LEAST_TO_FORETELL} reference models, there are {models}"
-            yield f"{game.title} foretells nothing: that {need}."
+            why = f"needs {LEAST_TO_FORETELL} reference models, there are {models}"
+            yield never(why, metric="forecast_auc")
 
 
 def _course(session: Session, attack: str) -> FleetCourse | _Lost:

@@ -18,6 +18,7 @@ from ptaudit.games.game_play import GamePlay
 from ptaudit.gradients.input_jacobian import EXACT, Precision, SingularValues, pulled_back, singular_values
 from ptaudit.model_input import leaves
 from ptaudit.stats.estimate import inconclusive
+from ptaudit.stats.foretold import Foretold, never
 from ptaudit.stats.median import LEAST_RECORDS
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked
@@ -62,13 +63,13 @@ class FisherInformationPlay(GamePlay[FisherInformationGame]):
         some = min(_FEW_RECORDS, records)
         return [(game.model_copy(update={"records": some}), records / some)]
 
-    def inconclusive(self, session: Session, game: FisherInformationGame) -> Iterator[str]:
-        """Views without noise, and too few records."""
-        for view in session.views:
-            if view.noise_std == 0.0:
-                yield f"Game {game.title} says nothing of view {view.name}: it has no noise of known size."
-        if len(session.members) < LEAST_RECORDS:
-            yield f"Game {game.title} needs {LEAST_RECORDS} audited records, there are {len(session.members)}."
+    def foretell(self, session: Session, game: FisherInformationGame, view: View | None) -> Iterator[Foretold]:
+        """Whether there is noise, and there are enough records."""
+        assert view is not None
+        n = min(game.records, len(session.members))
+        few = f"needs {LEAST_RECORDS} records, has {n}" if n < LEAST_RECORDS else ""
+        if why := few or ("" if view.noise_std > 0.0 else NO_NOISE):
+            yield never(why, n)
 
 
 def _matching(context: EpochContext, game: FisherInformationGame, view: View, sheet: ScoreSheet) -> Iterator[Scores]:

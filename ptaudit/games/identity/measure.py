@@ -125,7 +125,7 @@ def play(who: Known, groups: Sequence[Sequence[int]], effort: Effort, seed: int)
 
     values = crossfit(order, play_half)
     return RecordScores(
-        values, 4 * _targets(order.shape[1], k), tuple(full), "combined" if who.algebra else "likelihood-ratio"
+        values, 4 * targets_of(order.shape[1], k), tuple(full), "combined" if who.algebra else "likelihood-ratio"
     )
 
 
@@ -147,7 +147,7 @@ def play_quarter(
         generator: of the draws.
     """
     targets, fillers = pair
-    sets = targets[: _targets(len(targets), k)].view(-1, k)
+    sets = targets[: targets_of(len(targets), k)].view(-1, k)
     per_target = max(1, GAMES_PER_QUARTER // sets.numel())
     values, influences = [], []
     for members in sets:
@@ -180,7 +180,7 @@ def _calibrated(scores: Tensor, share: Tensor) -> tuple[Tensor, Calibration]:
     return low, Calibration(torch.ones_like(share), share.to(low.device))
 
 
-def _targets(quarter: int, k: int) -> int:
+def targets_of(quarter: int, k: int) -> int:
     """Records of a quarter that fill whole candidate sets."""
     return min(quarter // k, MAX_SETS) * k
 
@@ -188,7 +188,7 @@ def _targets(quarter: int, k: int) -> int:
 def _exact(tokens: Tensor, order: Tensor, groups: Sequence[Sequence[int]], k: int) -> RecordScores:
     """Batch of one record without noise: the posterior is uniform over the candidates with the observed token."""
     same = torch.cat(
-        [_same_token(tokens[:, members]) for part in order for members in part[: _targets(len(part), k)].view(-1, k)],
+        [_same_token(tokens[:, members]) for part in order for members in part[: targets_of(len(part), k)].view(-1, k)],
         -1,
     )
     fewest = torch.stack([same[list(group)].amin(0) for group in groups])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ptaudit.attacks.observed_density import Effort
@@ -14,11 +14,13 @@ from ptaudit.context.session import Session
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.identity import pool
 from ptaudit.games.identity.info import IdentityGame
-from ptaudit.games.identity.measure import measure, noise_ceiling
+from ptaudit.games.identity.measure import measure, noise_ceiling, targets_of
 from ptaudit.spec.catalog import NOISE_HALF
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.foretold import Foretold, bits, never, share
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked
+from ptaudit.views.records_needed import too_few
 
 NOT_A_SUM = "an adversary that knows {} needs a view that is a sum of the records' gradients"
 
@@ -43,6 +45,20 @@ class IdentityPlay(GamePlay[IdentityGame]):
         k = min(game.candidates, len(session.members) // 4)
         return min(math.log2(max(k, 1)), noise_ceiling(view, parameters))
 
+    def foretell(self, session: Session, game: IdentityGame, view: View | None) -> Iterator[Foretold]:
+        """Whether there are enough records; how many of them fill whole sets of candidates."""
+        assert view is not None
+        n = len(session.members)
+        apart = "" if game.knows == "none" or view.linear else NOT_A_SUM.format(f"the {game.knows}")
+        seen = view if game.knows != "others" else alone(view)
+        if why := apart or too_few(n, seen):
+            yield never(why, n)
+            return
+        k = min(game.candidates, n // 4)
+        targets = 4 * (n // 4 if game.knows == "pool" else targets_of(n // 4, k))
+        yield bits(targets, math.log2(k))
+        yield share("accuracy", 1.0 / k, targets)
+
     def multiplies_all(self, game: IdentityGame) -> bool:
         """For who knows nothing of the other records."""
         return game.knows == "none"
@@ -52,7 +68,7 @@ def _of_sums(sheet: ScoreSheet, game: IdentityGame, view: View) -> list[Scores]:
     """Scores of adversaries who know nothing of the other records, or all."""
     context, groups, found = sheet.context, groups_of(view, len(sheet.places)), []
     sizes = [scope.parameters for scope in sheet.scopes]
-    seen = view if game.knows == "none" else replace(view, batch_size=1, users=1)
+    seen = view if game.knows == "none" else alone(view)
     for knowledge, who in players(context, seen, sheet.places):
         name, estimates = measure(who, groups, sizes, Effort(game.candidates, game.fit_batches), context.seed)
         found.append(sheet.scores(Asked(name, knowledge, game.knows), estimates))
@@ -60,6 +76,11 @@ def _of_sums(sheet: ScoreSheet, game: IdentityGame, view: View) -> list[Scores]:
             noise = {NOISE_HALF: _noise_half(context, game, seen, estimates["bits"])}
             found.append(sheet.scores(Asked("combined", knowledge, game.knows), noise))
     return found
+
+
+def alone(view: View) -> View:
+    """What is left of a view for who knows the other records, and takes them out."""
+    return replace(view, batch_size=1, users=1)
 
 
 def _noise_half(context: EpochContext, game: IdentityGame, view: View, quiet: Sequence[Estimate]) -> list[Estimate]:

@@ -28,7 +28,8 @@ from ptaudit.games.common.crossfit import GAMES_PER_QUARTER, QuarterScores, cred
 from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.views.aggregate import draw_games
-from ptaudit.views.records_needed import why_too_few
+from ptaudit.views.records_needed import too_few, why_too_few
+from ptaudit.views.view import View
 
 ADVERSARY = "likelihood-ratio"
 
@@ -54,7 +55,7 @@ def measure(
         The bits of the static adversary are not clipped below.
     """
     name, top = ADVERSARY, entropy(labels)
-    if reason := why_too_few(who.tokens, who.view) or ("" if top > 0 else "one class only"):
+    if reason := why_not(labels, who.view) or why_too_few(who.tokens, who.view):
         lost = {
             "bits": inconclusive(reason, ceiling=top, n=len(labels)),
             "accuracy": inconclusive(reason, ceiling=1.0),
@@ -72,6 +73,13 @@ def measure(
         "bits": estimates((bits, null), tops, n, seed, least),
         "accuracy": estimates((hits, guess), [1.0] * len(groups), n, seed),
     }
+
+
+def why_not(labels: Tensor, view: View) -> str:
+    """Why classes of N records, `(N,)`, cannot be told on a view, with what is needed; empty if they can."""
+    if view.records > 1:
+        return latent.why_not(latent.coded(labels)[0], view)
+    return too_few(len(labels), view) or ("" if entropy(labels) > 0.0 else "one class only")
 
 
 def measure_sums(labels: Tensor, observed: ObservedView) -> FoundByAdversary:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import torch
+
 from ptaudit.attacks.batch import COMBINED
 from ptaudit.context.epoch_context import EpochContext, groups_of
 from ptaudit.context.observations import players
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
+from ptaudit.estimators.pairing import entropy
 from ptaudit.games.common.batch_secret_play import observed_by
 from ptaudit.games.common.observed_view import asked
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.label.info import LabelGame
-from ptaudit.games.label.measure import ADVERSARY, measure, measure_sums
+from ptaudit.games.label.measure import ADVERSARY, ceiling, measure, measure_sums, why_not
+from ptaudit.stats.foretold import Foretold, bits, never, share
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked
 
@@ -32,11 +36,18 @@ class LabelPlay(GamePlay[LabelGame]):
         found = _of_sums(sheet, game) if view.records > 1 else _alone(sheet, view, classes)
         return found + sheet.not_captured(lost)
 
-    def inconclusive(self, session: Session, game: LabelGame) -> Iterator[str]:
-        """Whether records have a class."""
-        if session.records.classes is None:
-            why = session.why_no_classes
-            yield f"Game {game.title} will be inconclusive: {why}, and it is about one class a record."
+    def foretell(self, session: Session, game: LabelGame, view: View | None) -> Iterator[Foretold]:
+        """Whether records have a class and are enough; else what the most frequent class leaves to tell."""
+        assert view is not None
+        labels, n = session.records.targets[session.members].cpu(), len(session.members)
+        classes = session.records.classes
+        none = f"{session.why_no_classes}, and it is about one class a record" if classes is None else ""
+        if why := none or why_not(labels, view):
+            yield never(why, n)
+            return
+        targets = n if view.records > 1 else 4 * (n // 4)
+        yield bits(targets, min(entropy(labels), ceiling(labels, view.records, view.batches)))
+        yield share("accuracy", float(torch.bincount(labels).max()) / n, targets)
 
     def most_bits(self, session: Session, game: LabelGame, view: View, parameters: int) -> float | None:
         """All classes told apart."""

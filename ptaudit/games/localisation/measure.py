@@ -70,9 +70,8 @@ def distances(tokens: Tensor, secret: Tensor, names: Sequence[str], seed: int) -
     count = torch.bincount(secret, minlength=len(names)).tolist()
     kept = torch.tensor([group for group, size in enumerate(count) if size >= LEAST_RECORDS])
     left_out = [f"`{name}` ({size})" for name, size in zip(names, count, strict=True) if size < LEAST_RECORDS]
-    if len(kept) < 2:
-        of = ", ".join(f"`{name}` {size}" for name, size in zip(names, count, strict=True))
-        lost = inconclusive(f"needs two groups of {LEAST_RECORDS} records, has {of}", ceiling=1.0, n=len(secret))
+    if why := too_few_groups(secret, names):
+        lost = inconclusive(why, ceiling=1.0, n=len(secret))
         return dict.fromkeys(("subspace_distance", "js_distance"), [lost] * len(tokens))
     there = torch.isin(secret, kept.to(secret.device))
     group = torch.searchsorted(kept.to(secret.device), secret[there])
@@ -83,6 +82,15 @@ def distances(tokens: Tensor, secret: Tensor, names: Sequence[str], seed: int) -
     }
     status = f"partial: without {', '.join(left_out)}: fewer than {LEAST_RECORDS} records" if left_out else OK
     return {name: [replace(e, status=status) if e.status == OK else e for e in row] for name, row in found.items()}
+
+
+def too_few_groups(secret: Tensor, names: Sequence[str]) -> str:
+    """Why groups `(N,)` cannot be told apart, with the number of records that they need; empty if they can."""
+    count = torch.bincount(secret, minlength=len(names)).tolist()
+    if sum(size >= LEAST_RECORDS for size in count) > 1:
+        return ""
+    of = ", ".join(f"`{name}` {size}" for name, size in zip(names, count, strict=True))
+    return f"needs two groups of {LEAST_RECORDS} records, has {of}"
 
 
 def _told_apart(tokens: Tensor, group: Tensor, seed: int) -> list[Estimate]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from ptaudit.context.epoch_context import EpochContext, Scope
 from ptaudit.context.scores import Scores, ScoreSheet
@@ -15,9 +16,11 @@ from ptaudit.games.common.column import check_classes, column_of
 from ptaudit.games.common.settings import attribute_of
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.localisation.info import LocalisationGame
-from ptaudit.games.localisation.measure import METRICS, distances, sensitivities
+from ptaudit.games.localisation.measure import METRICS, distances, sensitivities, too_few_groups
 from ptaudit.gradients.sensitivity import Private, jacobian_norms
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.foretold import Foretold, never
+from ptaudit.views import View
 from ptaudit.views.joint import mixed
 
 
@@ -43,6 +46,13 @@ class LocalisationPlay(GamePlay[LocalisationGame]):
     def check(self, session: Session, game: LocalisationGame) -> None:
         """Refuses secrets that are no classes."""
         check_classes(session, game)
+
+    def foretell(self, session: Session, game: LocalisationGame, view: View | None) -> Iterator[Foretold]:
+        """Whether two groups have enough records; how far layers are moved is only known after the run."""
+        groups, names, _ = _groups(session, game)
+        yield Foretold(game.metrics[0])
+        if why := too_few_groups(groups, names):
+            yield from (never(why, len(groups), metric) for metric in ("subspace_distance", "js_distance"))
 
 
 def _secret_numbers(context: EpochContext, game: LocalisationGame) -> Private | None:
@@ -70,13 +80,18 @@ def _moved(context: EpochContext, game: LocalisationGame, private: Private | Non
 
 def _apart(context: EpochContext, game: LocalisationGame) -> Mapping[str, list[Estimate]]:
     """Distances between the groups of the members that belong to one, in all layers jointly and in each."""
-    session, device = context.session, context.inside.values.device
+    values = context.inside.values
+    groups, names, known = _groups(context.session, game)
+    tokens = values[:, known.to(values.device)].double()
+    return distances(torch.cat([mixed(tokens)[None], tokens]), groups.to(values.device), names, context.seed)
+
+
+def _groups(session: Session, game: LocalisationGame) -> tuple[Tensor, Sequence[str], Tensor]:
+    """Groups of the audited members that belong to one, what they are called, and which members these are."""
     secret = attribute_secret(column_of(session, game)[session.members])
     assert secret.names is not None  # a number is refused before anything is trained
-    known = torch.from_numpy(secret.known).to(device)
-    groups = torch.from_numpy(secret.values).to(device)[known]
-    tokens = context.inside.values[:, known].double()
-    return distances(torch.cat([mixed(tokens)[None], tokens]), groups, secret.names, context.seed)
+    known = torch.from_numpy(secret.known)
+    return torch.from_numpy(secret.values)[known], secret.names, known
 
 
 def _by_scope(sheet: ScoreSheet, scopes: Sequence[Scope], found: Mapping[str, Sequence[Estimate]]) -> Iterator[Scores]:

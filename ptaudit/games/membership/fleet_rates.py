@@ -67,7 +67,7 @@ def rates_of_each_record(played: FleetAttack, members: int, seed: int) -> dict[s
     """
     models, there = len(played.references.inside), 2 * min(played.references.fewest())
     needed = {metric: models_needed(played.attack, fpr) for metric, fpr in FPRS.items()}
-    found = {metric: _too_few(least, models, len(played.target)) for metric, least in needed.items()}
+    found = {metric: _lost(least, models, len(played.target)) for metric, least in needed.items()}
     if played.fleet is not None and there >= min(needed.values()):
         scores = standardised(played.target, played.fleet, played.references.outside)
         sides = scores[:members], scores[members:]
@@ -84,11 +84,16 @@ def rates_of_fleet(played: FleetAttack, seed: int) -> dict[str, Estimate]:
     """
     if played.fleet is None:
         needed = played.attack.models(left_out=1)
-        return dict.fromkeys(OF_FLEET, _too_few(needed, len(played.references.inside), len(played.target)))
+        return dict.fromkeys(OF_FLEET, _lost(needed, len(played.references.inside), len(played.target)))
     pairs = two_way.FleetScores(played.fleet, played.references.inside)
     found = two_way.auc_estimate(pairs, seed=seed), two_way.tpr_at_fpr_estimate(pairs, LOW_FPRS[0], seed=seed)
     return dict(zip(OF_FLEET, found, strict=True))
 
 
-def _too_few(needed: int, models: int, records: int) -> Estimate:
-    return inconclusive(f"needs {needed} reference models, there are {models}", ceiling=1.0, n=records)
+def too_few_models(needed: int, models: int) -> str:
+    """Why so many reference models are not enough; empty if they are."""
+    return f"needs {needed} reference models, there are {models}" if models < needed else ""
+
+
+def _lost(needed: int, models: int, records: int) -> Estimate:
+    return inconclusive(too_few_models(needed, models), ceiling=1.0, n=records)

@@ -37,8 +37,11 @@ Lines = dict[str, Estimate]
 MIN_RECORDS = 40
 """Fewest members, and fewest non-members."""
 
+OF_LEARNED = math.sqrt(2.0)
+"""Factor on the error of who learns the likelihood of gradients, see `learned`."""
+
 _NULL_SHUFFLES = 20
-_TAIL_FNR = 0.01
+TAIL_FNR = 0.01
 _TINY = 1e-30
 
 
@@ -91,11 +94,15 @@ def measure(
     keys: list[Key] = [("loss", rows[-1]), *more]
     keys += [(name, row) for name in OF_TOKENS for row in rows]
     keys = [key for key in keys if key in more or key[0] in attacks]
-    if n < MIN_RECORDS:
-        why = f"needs {MIN_RECORDS} members and as many non-members, has {n}"
+    if why := too_few(n):
         return Measured({key: unmeasured(key[0], why, n) for key in keys}, {})
     halves = halves_of((len(members.loss), len(others.loss)), seed)
     return _estimates({**_scores((members, others), halves, attacks), **more}, halves, seed)
+
+
+def too_few(n: int) -> str:
+    """Why so many members and as many others are not enough, with the number needed; empty if they are."""
+    return f"needs {MIN_RECORDS} members and as many non-members, has {n}" if n < MIN_RECORDS else ""
 
 
 def halves_of(records: tuple[int, int], seed: int) -> list[Halves]:
@@ -180,7 +187,7 @@ def _estimates(scores: Mapping[Key, Sides], halves: Sequence[Halves], seed: int)
             **{tpr_name(f): tpr_at_fpr_estimate(inside, outside, f, seed=seed) for f in (*LOW_FPRS, 0.0)},
         }
         if key[0] == "loss":
-            lines[TAIL] = tnr_at_fnr_estimate(inside, outside, _TAIL_FNR, seed=seed)
+            lines[TAIL] = tnr_at_fnr_estimate(inside, outside, TAIL_FNR, seed=seed)
         found[key] = {metric: learned(key[0], estimate) for metric, estimate in lines.items()}
     normal = {key: _by_record(p.normal, finite[key], halves) for key, p in played.items()}
     return Measured({**lost, **found}, normal)
@@ -228,7 +235,7 @@ def learned(adversary: str, estimate: Estimate) -> Estimate:
     """
     if adversary != "gradient-likelihood" or not estimate.conclusive:
         return estimate
-    draws, root = estimate.draws, math.sqrt(2.0)
+    draws, root = estimate.draws, OF_LEARNED
     return replace(
         estimate,
         lo=estimate.value - root * (estimate.value - estimate.lo),

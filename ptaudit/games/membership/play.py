@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 
-from ptaudit.attacks.membership.registry import ATTACKS
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.groups import GroupScore
 from ptaudit.context.memo import Key
@@ -16,7 +14,7 @@ from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.membership.distance import by_distance
-from ptaudit.games.membership.fleet_rates import FPRS, models_needed
+from ptaudit.games.membership.foretold import foretold
 from ptaudit.games.membership.groups import group_scores
 from ptaudit.games.membership.info import (
     DISTANCE,
@@ -24,18 +22,17 @@ from ptaudit.games.membership.info import (
     POOLED,
     UPDATE,
     MembershipGame,
-    likelihood_ratios,
-    with_references,
 )
-from ptaudit.games.membership.measure import MIN_RECORDS, Measured, RecordSignals, measure, unmeasured
+from ptaudit.games.membership.measure import Measured, RecordSignals, measure, too_few, unmeasured
 from ptaudit.games.membership.outputs import by_outputs
 from ptaudit.games.membership.update import by_update
 from ptaudit.sketches.tokens import Tokens
 from ptaudit.spec.catalog import JOINT, OF_MEMBERS, OF_OTHERS
 from ptaudit.spec.model import Spec
 from ptaudit.stats.estimate import inconclusive
-from ptaudit.stats.roc import LOW_FPRS, MIN_FALSE_POSITIVES, tpr_name
+from ptaudit.stats.foretold import Foretold, never
 from ptaudit.training.fleet.queries import Queries
+from ptaudit.views import View
 from ptaudit.views.joint import mixed
 
 _MEASURED: Key[Measured] = Key("membership")
@@ -66,43 +63,13 @@ class MembershipPlay(GamePlay[MembershipGame]):
         """Refuses records that there are not several views of."""
         Queries.of(game.queries, session.records)
 
-    def inconclusive(self, session: Session, game: MembershipGame) -> Iterator[str]:
-        """Whether it is known who was trained on, and whether there are enough on both sides."""
-        if unknown := who_is_unknown(session.spec):
-            yield f"Game {game.title} will be inconclusive: {unknown}."
+    def foretell(self, session: Session, game: MembershipGame, view: View | None) -> Iterator[Foretold]:
+        """Whether it is known who was trained on, and whether records and models are enough."""
+        sides = len(session.members), len(session.others)
+        if why := who_is_unknown(session.spec) or too_few(min(sides)):
+            yield never(why, sum(sides))
             return
-        n, outside = min(len(session.members), len(session.others)), len(session.others)
-        if n < MIN_RECORDS:
-            yield (
-                f"Game {game.title} will be inconclusive: it needs {MIN_RECORDS} members and as many held-out records, "
-                f"there are {len(session.members)} and {outside}."
-            )
-            return
-        needs = {tpr_name(fpr): math.ceil(MIN_FALSE_POSITIVES / fpr) for fpr in LOW_FPRS}
-        short = [f"{game.title}.{name} needs {needed}" for name, needed in needs.items() if outside < needed]
-        if short:
-            yield f"Will be inconclusive: {' and '.join(short)} held-out records in the audit, there are {outside}."
-        if session.spec.fleet is not None:
-            asked, models = game.asked(session.spec), session.spec.fleet.models
-            yield from _too_few_models(game, [name for name in likelihood_ratios() if name in asked], models)
-            few = {
-                name: needed
-                for name in with_references()
-                if name in asked and (needed := ATTACKS[name].models()) > models
-            }
-            if few:
-                told = ", ".join(f"{name} ({needed})" for name, needed in few.items())
-                yield f"{game.title} will be inconclusive by attacks that need more reference models: {told}."
-
-
-def _too_few_models(game: MembershipGame, names: Sequence[str], models: int) -> Iterator[str]:
-    """What needs more reference models."""
-    needs = {
-        metric: max((models_needed(ATTACKS[name], fpr) for name in names), default=0) for metric, fpr in FPRS.items()
-    }
-    short = [f"{game.title}.{metric} needs {needed}" for metric, needed in needs.items() if models < needed]
-    if short:
-        yield f"Will be inconclusive: {' and '.join(short)} reference models, there are {models}."
+        yield from foretold(game.asked(session.spec), session.spec, sides)
 
 
 def who_is_unknown(spec: Spec) -> str:

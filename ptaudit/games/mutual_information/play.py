@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.scores import Scores, ScoreSheet
+from ptaudit.context.session import Session
 from ptaudit.estimators.registry import ESTIMATORS
-from ptaudit.games.common.observed_view import encoded_view, why_not_encoded
+from ptaudit.games.common.observed_view import encoded_view, left_to_games, too_few_encoded, why_not_encoded
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.identity.measure import noise_ceiling
 from ptaudit.games.mutual_information.info import MutualInformationGame
 from ptaudit.games.mutual_information.measure import measure, upper
 from ptaudit.spec.catalog import CHANNEL
+from ptaudit.stats.foretold import Foretold, never
 from ptaudit.views import View
 
 
@@ -36,6 +39,12 @@ class MutualInformationPlay(GamePlay[MutualInformationGame]):
         if view.noise_std > 0.0:
             scores.append(sheet.scores(CHANNEL, {"upper_bits": upper(view, sizes)}))
         return scores + sheet.not_captured(game.estimator)
+
+    def foretell(self, session: Session, game: MutualInformationGame, view: View | None) -> Iterator[Foretold]:
+        """Whether there are enough records; the error of an estimator is only known after the run."""
+        assert view is not None
+        if why := too_few_encoded(session, view):
+            yield never(why, left_to_games(session))
 
 
 def _options(game: MutualInformationGame, estimator: str) -> dict[str, int | str]:

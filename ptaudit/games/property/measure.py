@@ -31,13 +31,18 @@ def measure(has: Tensor, observed: ObservedView, families: Sequence[str]) -> Fou
         families: of classifiers.
     """
     has, view = has.bool().cpu(), observed.view
-    n, many = len(has), int(has.sum())
-    reason = f"needs {LEAST_WITH} records with the property, has {many}" if many < LEAST_WITH else ""
-    reason = reason or why_not_played(n - many, view, None, "records without the property")
-    reason = reason or _why_not_own(has, view, observed.own)
-    if reason:
-        return lost(families, observed, reason, n)
+    if reason := why_not(has, view, observed.own):
+        return lost(families, observed, reason, len(has))
     return batch_secret.measure(drawing(observed.with_held_out(has), view), has.long(), observed, families)
+
+
+def why_not(has: Tensor, view: View, own: int | None) -> str:
+    """Why the game cannot be played with records of which some have the property, `(N,)`, by who owns so many; empty if
+    it can."""
+    many = int(has.sum())
+    few = f"needs {LEAST_WITH} records with the property, has {many}" if many < LEAST_WITH else ""
+    rest = few or why_not_played(len(has) - many, view, None, "records without the property")
+    return rest or _why_not_own(has, view, own)
 
 
 def drawing(has: Tensor, view: View) -> DrawBatches:

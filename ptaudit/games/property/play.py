@@ -11,7 +11,9 @@ from ptaudit.games.common.batch_secret_play import ProbedPlay
 from ptaudit.games.common.column import check_values, with_property
 from ptaudit.games.common.observed_view import ObservedView
 from ptaudit.games.property.info import PropertyGame
-from ptaudit.games.property.measure import LEAST_WITH, measure
+from ptaudit.games.property.measure import measure, why_not
+from ptaudit.stats.foretold import Foretold, never
+from ptaudit.views import View
 
 
 class PropertyPlay(ProbedPlay[PropertyGame]):
@@ -27,14 +29,13 @@ class PropertyPlay(ProbedPlay[PropertyGame]):
         super().check(session, game)
         check_values(session, game)
 
-    def inconclusive(self, session: Session, game: PropertyGame) -> Iterator[str]:
-        """Whether enough records have the property."""
-        many = int(with_property(session, game)[0].sum())
-        if many < LEAST_WITH:
-            yield (
-                f"Game {game.title} will be inconclusive: it needs {LEAST_WITH} audited records with the property, "
-                f"there are {many}."
-            )
+    def foretell(self, session: Session, game: PropertyGame, view: View | None) -> Iterator[Foretold]:
+        """Whether enough records have the property, and enough have not. Many games of each record are averaged: how
+        much is left for chance is only known after the run."""
+        assert view is not None
+        has, _ = with_property(session, game)
+        if why := why_not(has, view, game.own_records):
+            yield never(why, len(has))
 
 
 PLAY = PropertyPlay()

@@ -62,7 +62,7 @@ class ReconstructionGame(Titled):
     """Which game."""
     attacks: Annotated[
         list[Attack], BeforeValidator(listed, json_schema_input_type=Attack | list[Attack]), Field(min_length=1)
-    ] = ["labels", "analytic", "inverting-gradients"]  # noqa: RUF012 - pydantic copies defaults
+    ] = ["labels", "analytic", "feature-inversion", "inverting-gradients"]  # noqa: RUF012 - pydantic copies defaults
     """One attack or several; each has a page in docs/attacks/inversion."""
     records: Annotated[Count, Field(ge=2)] = 16
     """Members that are rebuilt, each from a batch of its own."""

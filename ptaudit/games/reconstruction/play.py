@@ -33,8 +33,9 @@ from ptaudit.games.reconstruction.pictures import side_by_side
 from ptaudit.games.reconstruction.shown import TargetBatches, draw, layers_of, shown, too_few
 from ptaudit.games.reconstruction.texts import TrueTexts
 from ptaudit.model_input import rows
-from ptaudit.spec.catalog import JOINT
+from ptaudit.spec.catalog import FIELD, GUESSED_FIELD, JOINT
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.foretold import Foretold, never
 from ptaudit.views import View
 from ptaudit.views.knowledge import Asked, Knowledge, Knows
 
@@ -96,11 +97,12 @@ class ReconstructionPlay(GamePlay[ReconstructionGame]):
         """Few iterations, and some more."""
         return game.trials()
 
-    def inconclusive(self, session: Session, game: ReconstructionGame) -> Iterator[str]:
-        """Views that need more records."""
-        for view in session.views:
-            if why := too_few(len(session.members), view, game.records):
-                yield f"Game {game.title} on view {view.name} {why}."
+    def foretell(self, session: Session, game: ReconstructionGame, view: View | None) -> Iterator[Foretold]:
+        """Whether there are enough records to fill the batches."""
+        assert view is not None
+        n = len(session.members)
+        if why := too_few(n, view, game.records):
+            yield never(why, n)
 
 
 def asked(game: ReconstructionGame, view: View) -> list[Asked]:
@@ -170,9 +172,11 @@ def _keep(sheet: ScoreSheet, attack: str, said: Reconstruction, truth: Truth, ba
     values = torch.from_numpy(truth.content.scores(rebuilt, own, truth.prior)[WORST[kind]])
     sink.add(context.epoch, JOINT, sheet.game.title, f"{name}/{WORST[kind]}", values, batches.members)
     if isinstance(truth.content, Table):
-        recovered = torch.from_numpy(truth.content.recovered(rebuilt, own, truth.prior))
-        for field, column in zip(truth.content.fields, recovered.T):
-            sink.add(context.epoch, JOINT, sheet.game.title, f"{name}/field {field.name}", column, batches.members)
+        guess = torch.as_tensor(truth.prior.guess).expand(own.shape)
+        for what, answer in ((FIELD, rebuilt), (GUESSED_FIELD, guess)):
+            recovered = torch.from_numpy(truth.content.recovered(answer, own, truth.prior))
+            for field, column in zip(truth.content.fields, recovered.T):
+                sink.add(context.epoch, JOINT, sheet.game.title, f"{name}{what}{field.name}", column, batches.members)
     if kind == "picture":
         reference, shape = reference_of(context, truth.content), truth.content.shape
         sheet_of = side_by_side(own.view(-1, *shape), rebuilt.view(-1, *shape), reference.mean, reference.space)

@@ -9,10 +9,12 @@ import torch
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
-from ptaudit.estimators.uniqueness import LEAST_RECORDS, measure, ranks, scores
+from ptaudit.estimators.uniqueness import measure, ranks, scores, too_few
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.uniqueness.info import UniquenessGame
 from ptaudit.spec.catalog import JOINT
+from ptaudit.stats.foretold import Foretold, never
+from ptaudit.views import View
 from ptaudit.views.joint import mixed
 
 (ADVERSARY,) = UniquenessGame.players
@@ -33,10 +35,11 @@ class UniquenessPlay(GamePlay[UniquenessGame]):
             context.samples.add(context.epoch, JOINT, game.title, "rank", rank)
         return [sheet.scores(ADVERSARY, found), *sheet.not_captured([ADVERSARY])]
 
-    def inconclusive(self, session: Session, game: UniquenessGame) -> Iterator[str]:
-        """Whether there are enough records."""
-        if len(session.members) < LEAST_RECORDS:
-            yield f"Game {game.title} needs {LEAST_RECORDS} audited records, there are {len(session.members)}."
+    def foretell(self, session: Session, game: UniquenessGame, view: View | None) -> Iterator[Foretold]:
+        """Whether there are enough records, if tokens span all directions that they may."""
+        n = len(session.members)
+        if why := too_few(n, session.spec.audit.tokens.dim):
+            yield never(why, n)
 
 
 PLAY = UniquenessPlay()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,11 +17,12 @@ from ptaudit.context.scores import Scores, ScoreSheet
 from ptaudit.context.session import Session
 from ptaudit.data.attribute_encoding import attribute_secret
 from ptaudit.errors import SpecError
-from ptaudit.games.common.observed_view import encoded_view, why_not_encoded
+from ptaudit.games.common.observed_view import encoded_view, left_to_games, too_few_encoded, why_not_encoded
 from ptaudit.games.common.settings import attribute_of
 from ptaudit.games.game_play import GamePlay
 from ptaudit.games.usable_information.info import UsableInformationGame
 from ptaudit.stats.estimate import Estimate, inconclusive
+from ptaudit.stats.foretold import Foretold, bits, never, share
 from ptaudit.views import View
 
 _CLASS = re.compile(r"\bclass (\d+)\b")
@@ -57,11 +59,20 @@ class UsableInformationPlay(GamePlay[UsableInformationGame]):
                     remedy=f"gate `{game.title}.bits`",
                 )
 
-    def inconclusive(self, session: Session, game: UsableInformationGame) -> Iterator[str]:
-        """Whether records have one label."""
-        if game.secret == "label" and session.records.targets.dim() > 1:
-            why = session.why_no_classes
-            yield f"Game {game.title} will be inconclusive: {why}, and it is about one label a record."
+    def foretell(self, session: Session, game: UsableInformationGame, view: View | None) -> Iterator[Foretold]:
+        """Whether records have one label and are enough; what the frequencies of classes leave to tell."""
+        assert view is not None
+        several = game.secret == "label" and session.records.targets.dim() > 1
+        why = f"{session.why_no_classes}, and it is about one label a record" if several else ""
+        n = left_to_games(session)
+        if why := why or too_few_encoded(session, view) or usable.too_few(n):
+            yield never(why, n)
+        elif _of_classes(session, game):
+            secret, known = _secret(session, game)
+            prior = torch.bincount(secret[known].long()).double() / int(known.sum())
+            targets = round(n * float(known.double().mean()))
+            yield bits(targets, float(torch.special.entr(prior).sum()) / math.log(2.0))
+            yield share("accuracy", float(prior.max()), targets)
 
 
 def _of_classes(session: Session, game: UsableInformationGame) -> bool:
@@ -70,6 +81,15 @@ def _of_classes(session: Session, game: UsableInformationGame) -> bool:
         return targets.dim() > 1 or not targets.is_floating_point()
     column = session.records.columns[attribute_of(game, session.spec)]
     return attribute_secret(column[session.members]).names is not None
+
+
+def _secret(session: Session, game: UsableInformationGame) -> tuple[Tensor, Tensor]:
+    """The class of every audited record, and whether it has one."""
+    if game.secret == "label":
+        labels = session.records.targets[session.members].cpu()
+        return labels, torch.ones(len(labels), dtype=torch.bool)
+    secret = attribute_secret(session.records.columns[attribute_of(game, session.spec)][session.members])
+    return torch.from_numpy(secret.values), torch.from_numpy(secret.known)
 
 
 def _label(context: EpochContext) -> tuple[Tensor, Tensor, None]:

@@ -55,12 +55,19 @@ def enough(users: Tensor, records: int) -> int:
     return int((count > records).sum())
 
 
-def why_not_users(tokens: Tensor, users: Tensor, view: View) -> str:
-    """Why the game cannot be played, in words with the number needed; empty if it can."""
+def too_few_users(users: Tensor, view: View) -> str:
+    """Why the game cannot be played with users of the N records, `(N,)`, with the number needed; empty if it can."""
     there = enough(users, records_of(view))
     needed = LEAST_USERS * (2 if view.users > 1 else 1) + 8 * (view.users - 1)
     if there < needed:
         return f"needs {needed} users with {records_of(view) + 1} records or more, has {there}"
+    return ""
+
+
+def why_not_users(tokens: Tensor, users: Tensor, view: View) -> str:
+    """Why the game cannot be played, in words with the number needed; empty if it can."""
+    if why := too_few_users(users, view):
+        return why
     return "" if bool(torch.isfinite(tokens).all()) else "gradients that are not finite"
 
 
@@ -109,7 +116,7 @@ def play(
     played_on = who.observation or TokenObservation(tokens, view.noise_std)
     own_observation = known or TokenObservation(tokens, view.noise_std)
     both = halves(count, records_of(view), generator)
-    k = max(2, min(candidates, *(int((count[half] > records_of(view)).sum()) // parts(view) for half in both)))
+    k = most_candidates(candidates, [int((count[half] > records_of(view)).sum()) for half in both], view)
     found: dict[str, list[Answers]] = {name: [] for name in ADVERSARIES}
     for mine, theirs in (both, both[::-1]):
         folds = halves_of(mine, count, records_of(view), generator)
@@ -134,6 +141,11 @@ def play(
             told = answer_on_matrices(algebra, there, drawn, lines, seed)
             found[COMBINED].append(_better(*sketched[0], told))
     return found
+
+
+def most_candidates(candidates: int, halves: Sequence[int], view: View) -> int:
+    """How many users an adversary looks among, where the halves have so many who fill a batch."""
+    return max(2, min(candidates, *(there // parts(view) for there in halves)))
 
 
 def _answers(

@@ -20,7 +20,7 @@ from ptaudit.report.document import Document
 from ptaudit.report.facts import facts
 from ptaudit.report.format import DocumentFormat
 from ptaudit.report.html.curves import HEIGHT, WIDTH
-from ptaudit.report.html.parts import Section
+from ptaudit.report.html.elements import Section
 from ptaudit.report.html.sections import sections
 from ptaudit.report.summary import conclude
 from ptaudit.report.words import sparkline, tenth, thin
@@ -50,7 +50,7 @@ class Html(DocumentFormat):
 
     def draw(self, document: Document, page: Page = PAGE) -> str:
         """Any document: a section."""
-        whole = Section("document", "", "", document.filled)
+        whole = Section("document", "Result", "", document.filled)
         return _filled(title=document.title, outcome="", facts=(), sections=(whole,))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ptaudit.report.html.parts import Block, Chain, Leak
+from ptaudit.report.html.elements import Block, Chain, Leak
 from ptaudit.report.words import count, interval_text, percent, plural, share
 from ptaudit.tables.row import Row
 

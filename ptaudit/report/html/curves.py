@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ptaudit.report.html.elements import Curve, Curves, Point
 from ptaudit.report.html.heat import told
-from ptaudit.report.html.parts import Curve, Curves, Point
-from ptaudit.report.words import number, shares
+from ptaudit.report.words import adversary_text, number, shares
 from ptaudit.spec.catalog import JOINT
 from ptaudit.tables.row import Row
 from ptaudit.tables.table import Table, strongest
@@ -29,7 +29,7 @@ def curves(run: Run) -> tuple[Curves, ...]:
     rows = primary_rows(run.rows.as_trained.where(layer=JOINT))
     found = []
     for game, name in rows.distinct("game", "metric"):
-        best = strongest(rows.where(game=game, metric=name), "view", "epoch")
+        best = strongest(rows.where(game=game, metric=name), "view", "knows", "epoch")
         if len(np.unique(best.number("epoch"))) > 1:
             found.append(_chart(f"{game}.{name}", best))
     return tuple(found)
@@ -48,19 +48,20 @@ def _chart(title: str, best: Table) -> Curves:
     def up(value: float) -> float:
         return round(HEIGHT * (1 - min(max((value - low) / (high - low), 0.0), 1.0)), 1)
 
-    by_view: dict[str, list[Point]] = {}
+    by_view: dict[str, list[Point]] = {}  # of each knowledge too
     for row, part in zip(best, parts):
         middle, lo, hi = _scaled(row, part) if scaled else (row.value, row.lo, row.hi)
         if math.isfinite(middle):
-            text = f"{row.view}, epoch {row.epoch}: {told(row)}"
-            by_view.setdefault(row.view, []).append(Point(across(row.epoch), up(middle), up(lo), up(hi), text))
+            view = adversary_text(row.view, "adaptive", row.knows)
+            text = f"{view}, epoch {row.epoch}: {told(row)}"
+            by_view.setdefault(view, []).append(Point(across(row.epoch), up(middle), up(lo), up(hi), text))
     views = sorted(by_view, key=lambda view: by_view[view][-1].y)[:MOST]
     lines = tuple(Curve(view, place, tuple(by_view[view])) for place, view in enumerate(views))
     ticks = tuple((up(low + k * (high - low) / 4), _tick(low + k * (high - low) / 4, scaled)) for k in range(5))
     shown = [epochs[k] for k in np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), _TICKS)).astype(int))]
-    unit = "share of the ceiling" if scaled else "value"
+    unit = "from a guess (0 %) to all that could be found (100 %)" if scaled else "value"
     more = f" The {MOST} of {len(by_view)} views that give away most." if len(by_view) > MOST else ""
-    said = f"{title} by epoch, {unit}, all layers jointly; the bands are 95 % intervals.{more}"
+    said = f"{title} by epoch, {unit}; the bands are 95 % intervals.{more}"
     return Curves(title, said, lines, tuple((across(epoch), str(epoch)) for epoch in _apart(shown, across)), ticks)
 
 

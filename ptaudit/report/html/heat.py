@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptaudit.report.html.parts import HeatCell, HeatMap, HeatRow
-from ptaudit.report.words import interval_text, number, share, tenth
+from ptaudit.report.answer import view_words
+from ptaudit.report.html.elements import HeatCell, HeatMap, HeatRow
+from ptaudit.report.words import adversary_text, interval_text, is_null, number, share, tenth
 from ptaudit.spec.catalog import JOINT
 from ptaudit.spec.metrics import metric
 from ptaudit.tables.row import Row
+from ptaudit.tables.spec import views_of
 from ptaudit.tables.status import first_word
 from ptaudit.tables.table import Table, strongest
 from ptaudit.tables.wide import primary_rows
@@ -29,21 +31,22 @@ def heat_maps(run: Run) -> tuple[tuple[HeatMap, ...], tuple[str, ...]]:
     """A map for each game and view with numbers of layers; and the titles of those for which there is no room."""
     rows = run.rows.as_trained
     rows = rows.take(rows.adaptive)
-    asked = list(dict.fromkeys(primary_rows(rows.take(~rows.are(layer=JOINT))).distinct("game", "metric", "view")))
+    layers = primary_rows(rows.take(~rows.are(layer=JOINT)))
+    views = views_of(run.spec_text)
     maps: list[HeatMap] = []
     left_out, cells = [], 0
-    for game, name, view in asked:
-        title = f"{game}.{name} in view {view}"
-        here = strongest(rows.where(game=game, metric=name, view=view), "layer", "epoch")
+    for game, name, view, knows in layers.distinct("game", "metric", "view", "knows"):
+        title = f"{adversary_text(f'{game}.{name}', 'adaptive', knows)} in view {view}"
+        here = strongest(rows.where(game=game, metric=name, view=view, knows=knows), "layer", "epoch")
         cells += len(here)
         if cells > _MOST_CELLS:
             left_out.append(title)
         else:
-            maps.append(_map(title, name, here, is_first=not maps))
+            maps.append(_map(title, view_words(view, views.get(view)), here, is_first=not maps))
     return tuple(maps), tuple(left_out)
 
 
-def _map(title: str, name: str, here: Table, *, is_first: bool) -> HeatMap:
+def _map(title: str, seen: str, here: Table, *, is_first: bool) -> HeatMap:
     every = np.unique(here.number("epoch")).tolist()
     places = np.unique(np.linspace(0, len(every) - 1, min(len(every), _MOST_EPOCHS)).astype(int)).tolist()
     epochs = [every[place] for place in places]
@@ -61,9 +64,11 @@ def _map(title: str, name: str, here: Table, *, is_first: bool) -> HeatMap:
         )
         for layer, by_epoch in found.items()
     )
-    unit = "percent of the ceiling" if scaled else f"{metric(name).unit}; the darkest cell is the largest number"
+    own = f"{metric(here[0].metric).unit}, the darkest cell is the largest number"
+    unit = "percent of what could be found (the ceiling)" if scaled else own
     cut = f" {len(epochs)} of {len(every)} audited epochs are shown." if len(epochs) < len(every) else ""
-    return HeatMap(title, f"In cells: {unit}.{cut}", tuple(map(str, epochs)), rows, is_first)
+    said = f"Seen is {seen}. In cells: {unit}; in brackets: no better than a guess.{cut}"
+    return HeatMap(title, said, tuple(map(str, epochs)), rows, is_first)
 
 
 def _last(by_epoch: dict[int, Row], epoch: int) -> str:
@@ -74,17 +79,22 @@ def _last(by_epoch: dict[int, Row], epoch: int) -> str:
 def _cell(row: Row | None, top: float | None) -> HeatCell:
     """`top`: what the darkest cell stands for where there is no ceiling."""
     if row is None:
-        return HeatCell("", "none", "")
+        return HeatCell("-", "none", "no number of this layer at this epoch")
     if not row.measured:
         return HeatCell("?", "none", row.status)
     part = share(row) if top is None else (row.value / top if top > 0 else 0.0)
     text = number(row.value) if top is not None else "?" if part is None else f"{100 * part:.0f}"
-    return HeatCell(text, tenth(part) if part is not None else "none", told(row))
+    shown = f"({text})" if is_null(row) and part is not None else text
+    return HeatCell(shown, tenth(part) if part is not None else "none", told(row))
 
 
 def told(row: Row) -> str:
-    """A number with all that is needed to believe it, in a line."""
-    parts = [interval_text(row), f"null {number(row.null, 3)}", f"ceiling {number(row.ceiling)}"]
+    """A number with all that is needed to believe it."""
+    parts = [
+        f"{interval_text(row)} by {row.adversary}",
+        f"null {number(row.null, 3)}",
+        f"ceiling {number(row.ceiling)}",
+    ]
     parts += [f"detectable {number(row.detectable, 3)}"] if math.isfinite(row.detectable) else []
     parts += [row.status] if row.status != "ok" else []
     return ", ".join(parts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ptaudit.report.document import Cell, Column, Drawn, Grid, grid_of
 from ptaudit.report.pages import OUTCOME_TONE, gate_grid, gate_rule
-from ptaudit.report.words import adversary_text, bounds_text, count, number, view_text
+from ptaudit.report.words import adversary_text, bounds_text, count, layer_words, number, view_text
 
 if TYPE_CHECKING:
     from ptaudit.tables.run import Run
@@ -25,10 +25,11 @@ def margin_grid(run: Run) -> Grid:
         (
             Column("where"),
             lambda gate: Cell(
-                f"view {view_text(gate.view, gate.trained_with)}, layer {gate.worst_layer}, epoch {gate.worst_epoch}"
+                f"view {view_text(gate.view, gate.trained_with)}, {layer_words(gate.worst_layer)}, "
+                f"epoch {gate.worst_epoch}"
             ),
         ),
-        (Column("to whom"), lambda gate: Cell(adversary_text(gate.worst_adversary, "adaptive", gate.worst_knows))),
+        (Column("by whom"), lambda gate: Cell(adversary_text(gate.worst_adversary, "adaptive", gate.worst_knows))),
     )
     grid = grid_of("gate", "", columns, run.verdicts)
     return Grid(grid.name, grid.title, grid.columns, grid.rows, notes=gate_grid(run.verdicts, "", most=None).notes)

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 
 from ptaudit import escape
-from ptaudit.report.html.parts import Picture
+from ptaudit.report.html.elements import Picture
 from ptaudit.tables.folder import REBUILT
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 _IDS = re.compile(r"url\(#([^)]+)\)")
+_EPOCH = re.compile(r"epoch-(\d+)")
+PICTURED = "A row a record: as it was, as it was rebuilt, what would be guessed without a gradient."
 _MOST_PICTURES, _MOST_BYTES = 12, 1_500_000
 
 
@@ -46,17 +48,18 @@ def _picture(name: str, chart: alt.TopLevelMixin) -> Picture:
 
     spec = chart.to_dict()
     told = spec.pop("title")
-    svg = inline(vl_convert.vegalite_to_svg({**spec, "background": "transparent"}), name)
+    svg = inline(vl_convert.vegalite_to_svg({**spec, "background": "transparent"}), name, told["text"])
     return Picture(told["text"], " ".join(told.get("subtitle", ())), svg=svg)
 
 
-def inline(text: str, name: str) -> Markup:
+def inline(text: str, name: str, title: str) -> Markup:
     """An SVG as part of a page: what is said of a mark is shown when it is pointed at, no name is used twice, nothing
     is named that lies elsewhere.
 
     Args:
         text: the document as `vl_convert` draws it.
         name: of the picture, in front of all names inside it.
+        title: what it shows, for those who hear the page.
     """
     shown = "".join(c if c.isprintable() or c == "\n" else escape.html(c) for c in text)
     root = ElementTree.fromstring(shown)
@@ -75,25 +78,30 @@ def inline(text: str, name: str) -> Markup:
             and node.get("role") == "graphics-symbol"
             and node.get("aria-roledescription") not in ("axis", "legend")
         ):
-            title = ElementTree.Element("title")
-            title.text = said
-            node.insert(0, title)
+            hint = ElementTree.Element("title")
+            hint.text = said
+            node.insert(0, hint)
     root.attrib.pop("class", None)
     root.set("role", "img")
+    root.set("aria-label", escape.html(title))
     root.set("style", f"min-width:min(100%, {int(float(root.get('width', '600')) * 0.8)}px)")
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
 def kept_pictures(folder: Path | None) -> tuple[Picture, ...]:
     """Records beside what was rebuilt of them, where a run kept them: the last epochs first."""
-    files = sorted((folder / REBUILT).glob("*.png"), reverse=True) if folder is not None else []
+    files = sorted((folder / REBUILT).glob("*.png"), key=_in_order) if folder is not None else []
     found, size = [], 0
     for path in files[:_MOST_PICTURES]:
         content = path.read_bytes()
         size += len(content)
         if size <= _MOST_BYTES:
-            caption = (
-                "A row for each record: as it was, as it was rebuilt, and what would be guessed without a gradient."
-            )
-            found.append(Picture(path.stem, caption, png=f"data:image/png;base64,{base64.b64encode(content).decode()}"))
+            png = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+            found.append(Picture(path.stem.replace("-", " ", 4), PICTURED, png=png))
     return tuple(found)
+
+
+def _in_order(path: Path) -> tuple[int, str]:
+    """The last epoch first; by name within it."""
+    epoch = _EPOCH.search(path.stem)
+    return -int(epoch[1]) if epoch else 0, path.stem

@@ -114,10 +114,10 @@ class Details:
     """Something that is folded away until it is asked for."""
 
     title: str
-    parts: tuple[Part, ...]
+    parts: tuple[Element, ...]
 
 
-Part = Facts | Lines | Grid | HeatMap | Curves | Chain | Picture | Details
+Element = Facts | Lines | Grid | HeatMap | Curves | Chain | Picture | Details
 
 
 @dataclass(frozen=True)
@@ -127,4 +127,4 @@ class Section:
     id: str
     title: str
     intro: str
-    parts: tuple[Part, ...]
+    parts: tuple[Element, ...]
