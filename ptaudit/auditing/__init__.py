@@ -1,7 +1,7 @@
 """The audit end to end: spec, replay, tokens, views, games, tables, gates."""
 
 from ptaudit.auditing.check import check
-from ptaudit.auditing.run import AuditResult, UndecidableError, audit
+from ptaudit.auditing.run import AuditResult, audit
 from ptaudit.report.check import CheckReport
 
-__all__ = ["AuditResult", "CheckReport", "UndecidableError", "audit", "check"]
+__all__ = ["AuditResult", "CheckReport", "audit", "check"]

@@ -28,7 +28,7 @@ from ptaudit.errors import PtauditError, RunFolderError, SpecError, TrainingDive
 from ptaudit.files import write_whole
 from ptaudit.gate import decide_each, exit_code
 from ptaudit.progress import Progress, Silent
-from ptaudit.report import Gates, Page, open_format
+from ptaudit.report import Gates, Page, UndecidableError, open_format
 from ptaudit.spec.defenses import DefenseSpec
 from ptaudit.spec.load import dump, load
 from ptaudit.spec.model import Spec
@@ -118,19 +118,6 @@ def audit(
         write_run(run, place.output, {f"report.{name}": open_format(name).render(run, page) for name in ("md", "html")})
         place.publish()
     return asked.result(run, error)
-
-
-class UndecidableError(PtauditError):
-    """Gates that could not be decided, of a run whose tables have been written; it reads as the first of them.
-
-    Attributes:
-        judged: all gates, those that could be decided with their verdicts.
-        path: the run folder.
-    """
-
-    def __init__(self, judged: Gates, path: Path, first: PtauditError) -> None:
-        self.judged, self.path = judged, path
-        super().__init__(first.what, where=first.where, remedy=first.remedy)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ def run(
     showing.spare(out or Path(), spec)
     try:
         with prints_on_stderr(), open_progress(quiet) as progress:
-            from ptaudit.auditing import UndecidableError, audit
+            from ptaudit.auditing import audit
+            from ptaudit.report import UndecidableError
 
             try:
                 result = audit(

@@ -69,6 +69,19 @@ class Gates:
         return cls(replace(run, verdicts=tuple(verdicts)), tuple((gate, str(why)) for gate, why in broken.items()))
 
 
+class UndecidableError(PtauditError):
+    """Gates that could not be decided, of a run whose tables have been written; it reads as the first of them.
+
+    Attributes:
+        judged: all gates, those that could be decided with their verdicts.
+        path: the run folder.
+    """
+
+    def __init__(self, judged: Gates, path: Path, first: PtauditError) -> None:
+        self.judged, self.path = judged, path
+        super().__init__(first.what, where=first.where, remedy=first.remedy)
+
+
 Subject: TypeAlias = "Run | Gates | Comparison | CheckReport | Sequence[CaseResult]"
 """What can be shown: a run or its gates, what changed between two, what an audit would do, and known answers."""
 
