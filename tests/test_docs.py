@@ -163,9 +163,9 @@ def test_tables_of_defenses_hold_every_setting_on_a_view_and_in_training(name):
 
 def test_every_part_of_a_spec_is_in_the_reference_with_all_its_keys():
     """Parts of the JSON Schema are sections of the page, or pages of games and defenses; none has a key left out."""
-    schema, page, pages = json_schema(), filled("reference/spec.md"), HOOKS.tables.pages()
+    schema, page, pages = json_schema(), filled("reference/spec.md"), HOOKS.generated.pages()
     assert keys_of(section(page, "The spec itself")) == set(schema["properties"])
-    places = dict(HOOKS.tables.parts())
+    places = dict(HOOKS.generated.parts())
     inside = {"ReconstructionBudget": "games/reconstruction.md"}
     assert set(places) | set(pages) | set(inside) >= set(schema["$defs"])
     for name, place in places.items():

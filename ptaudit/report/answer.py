@@ -31,6 +31,10 @@ _BLIND = 0.25
 """A limit of detection above this share of what could be found says little."""
 
 
+_TIED = 3
+"""Digits of a share by which games are put in order: those beyond are lost in the tables that are read again."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one view gives away in one game.
@@ -96,10 +100,10 @@ def answers(run: Run) -> tuple[Answer, ...]:
                 Finding(row, _scale(row, there), view_words(row.view, views.get(row.view)), rate(row)) for row in told
             ]
             findings = [replace(one, shown=f"{one.shown} ({one.knowing})") if one.knowing else one for one in findings]
-            findings.sort(key=lambda one: -(share(one.row) or 0.0))
+            findings.sort(key=lambda one: -round(share(one.row) or 0.0, _TIED))
             said = info.finds.format(candidates=_candidates(there))
             found.append(Answer(game, tuple(findings), _sentence(findings, said)))
-    return tuple(sorted(found, key=lambda answer: -answer.worst))
+    return tuple(sorted(found, key=lambda answer: -round(answer.worst, _TIED)))
 
 
 def _told(info: type[GameSpec], rows: Sequence[Row]) -> Iterable[Row]:

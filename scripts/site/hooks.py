@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import entries
-import tables
+import generated
 
 KINDS: Mapping[str, Callable[..., str]] = {
     "game": entries.game,
@@ -20,15 +20,15 @@ KINDS: Mapping[str, Callable[..., str]] = {
     "family": entries.family,
     "estimator": entries.estimator,
     "defense": entries.defense,
-    "spec": tables.spec,
-    "metrics": tables.metrics,
-    "leakage": tables.leakage,
-    "sheets": tables.sheets,
-    "files": tables.other_files,
-    "statuses": tables.statuses,
-    "exit-codes": tables.exit_codes,
-    "formats": tables.formats,
-    "verbs": tables.verbs,
+    "spec": generated.spec,
+    "metrics": generated.metrics,
+    "leakage": generated.leakage,
+    "sheets": generated.sheets,
+    "files": generated.other_files,
+    "statuses": generated.statuses,
+    "exit-codes": generated.exit_codes,
+    "formats": generated.formats,
+    "verbs": generated.verbs,
 }
 """Kind of a place to what is written there; the words after the kind are its arguments."""
 
