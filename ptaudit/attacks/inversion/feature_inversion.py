@@ -25,7 +25,7 @@ from ptaudit.gradients.record_losses import per_record
 from ptaudit.model_input import call
 from ptaudit.progress import Progress
 
-SMOOTHNESS = 0.15
+SMOOTHNESS = 0.1
 """Weight of total variation, of pictures in units of the spread of their pixels; distances are relative."""
 
 _RATE = 0.15
