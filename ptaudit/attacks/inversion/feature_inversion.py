@@ -13,16 +13,14 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ptaudit.attacks.inversion.analytic import objective
 from ptaudit.attacks.inversion.inverting_gradients import total_variation
-from ptaudit.attacks.inversion.linear_layers import feature_layer
+from ptaudit.attacks.inversion.linear_layers import feature_layer, linear_inputs, slopes_of
 from ptaudit.attacks.inversion.matching import Clock
 from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
 from ptaudit.attacks.inversion.separation import LinearLayer, several
-from ptaudit.gradients.record_losses import per_record
-from ptaudit.model_input import call
 from ptaudit.progress import Progress
 
 SMOOTHNESS = 0.1
@@ -90,21 +88,12 @@ def _layer(granted: Granted, path: str) -> LinearLayer:
     module, space = granted.model.get_submodule(path), granted.space
 
     def slopes(vectors: Tensor, labels: Tensor) -> Tensor:
-        given, found = vectors.to(next(granted.model.parameters())), []
-
-        def keep(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            found.append(output)
-            return output.clone()  # what comes next may write into it
-
-        hooks = [module.register_forward_pre_hook(lambda *_: (given,)), module.register_forward_hook(keep)]
+        given = vectors.to(next(granted.model.parameters()))
+        hook = module.register_forward_pre_hook(lambda *_: (given,))
         try:
-            nobody = granted.guess.expand(len(given), *space.shape)
-            losses = per_record(granted.loss, granted.model(nobody), labels)
+            return slopes_of(granted, path, granted.guess.expand(len(given), *space.shape), labels).double()
         finally:
-            for hook in hooks:
-                hook.remove()
-        by: Tensor = torch.autograd.grad(losses.sum(), found)[0]
-        return by.double()
+            hook.remove()
 
     return LinearLayer(path, granted, slopes, lambda vectors: vectors.isfinite().all(1))
 
@@ -150,16 +139,9 @@ class _Search:
 
     def _objective(self, records: Tensor) -> Tensor:
         """How far the features of records `(n, *shape)` are from the right ones, and how rough they are, `(n,)`."""
-        found: list[Tensor] = []
-        module = self.granted.model.get_submodule(self.path)
-        hook = module.register_forward_pre_hook(lambda _, args: found.append(args[0]))
-        try:
-            call(self.granted.model, records)
-        finally:
-            hook.remove()
         own = self.features.repeat(len(records) // len(self.features), 1)
         size = own.square().sum(1).clamp_min(torch.finfo(own.dtype).tiny)
-        far = (found[0] - own).square().sum(1) / size
+        far = (linear_inputs(self.granted, self.path, records) - own).square().sum(1) / size
         if self.granted.space.kind != "picture":
             return far
         return far + SMOOTHNESS * total_variation(records[:, None], self.granted)

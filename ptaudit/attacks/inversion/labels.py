@@ -98,7 +98,8 @@ def _of_last_layer(seen: SharedGradients, granted: Granted) -> tuple[Tensor, Ten
     entries = _entries(seen, path)
     if "bias" in entries:
         return entries["bias"].double().cpu(), probability.double().cpu(), torch.tensor(1.0)
-    features = linear_inputs(granted, path, own).sum(-1).mean()
+    with torch.no_grad():
+        features = linear_inputs(granted, path, own).sum(-1).mean()
     return entries["weight"].sum(-1).double().cpu(), probability.double().cpu(), features.double().cpu()
 
 

@@ -40,12 +40,11 @@ def output_layer(granted: Granted) -> str | None:
 
 
 def linear_inputs(granted: Granted, path: str, inputs: Tensor) -> Tensor:
-    """What a linear layer is given for some inputs, `(n, ...)`."""
+    """What a linear layer is given for some inputs, `(n, ...)`; to be differentiated, where gradients are on."""
     found: list[Tensor] = []
     hook = granted.model.get_submodule(path).register_forward_pre_hook(lambda _, args: found.append(args[0]))
     try:
-        with torch.no_grad():
-            call(granted.model, granted.space.inputs(inputs))
+        call(granted.model, granted.space.inputs(inputs))
     finally:
         hook.remove()
     return found[0]

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
 from ptaudit.attacks.inversion import labels as last_layer
+from ptaudit.attacks.inversion.analytic import objective
 from ptaudit.attacks.inversion.layer_chain import Link, chain_of
-from ptaudit.attacks.inversion.matching import Clock, squared
+from ptaudit.attacks.inversion.matching import Clock
 from ptaudit.attacks.inversion.messages import Budget, Granted, Reconstruction, SharedGradients
-from ptaudit.attacks.inversion.simulation import Simulation
 from ptaudit.progress import Progress
 from ptaudit.spec.defenses import UNDEFENDED
 
@@ -75,10 +75,8 @@ def rebuild(
                 records[target, 0] = torch.maximum(torch.minimum(record, high), low).to(records)
                 unsolved[target] = False
             clock.step()
-    simulation = Simulation(seen, granted)
-    objective = squared(simulation(records, classes).detach(), simulation.seen(seen)).double().cpu()
     return Reconstruction(
-        records, classes, objective, 0, clock.seconds, clock.ran_out, unsolved,
+        records, classes, objective(seen, granted, records, classes), 0, clock.seconds, clock.ran_out, unsolved,
         "the gradient of the last layer is 0, from which all others are undone",
     )  # fmt: skip
 
