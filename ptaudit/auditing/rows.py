@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from ptaudit.context.epoch_context import EpochContext
 from ptaudit.context.groups import GroupScore
 from ptaudit.context.scores import Scores
+from ptaudit.games.game_play import play_of
 from ptaudit.spec.base import Part
 from ptaudit.spec.catalog import NO_DEFENSE
 from ptaudit.spec.game import GameSpec
@@ -15,7 +17,7 @@ from ptaudit.spec.model import Spec
 from ptaudit.stats.bootstrap import of_low_rank
 from ptaudit.stats.estimate import Estimate
 from ptaudit.tables.mechanism import is_mechanism
-from ptaudit.tables.row import Row, limit
+from ptaudit.tables.row import Key, Row, limit
 from ptaudit.tables.run import GroupEntry
 from ptaudit.tables.status import limited_by_attack, never_below_identity
 
@@ -53,6 +55,29 @@ def groups_of(context: EpochContext, game: GameSpec, scores: Iterable[GroupScore
         )
         for s in scores
     ]  # fmt: skip
+
+
+def over_epochs(games: Sequence[GameSpec], rows: Sequence[Row]) -> Iterator[Row]:
+    """Rows about the training as a whole that follow from those of single epochs, see `GamePlay.over_epochs`."""
+    for game in games:
+        lines: dict[Key, dict[str, dict[int, Row]]] = {}
+        for row in rows:
+            if row.game == game.title:
+                key = replace(row, epoch=0, metric="").key
+                lines.setdefault(key, {}).setdefault(row.metric, {})[row.epoch] = row
+        for line in lines.values():
+            found = {name: {epoch: row.estimate for epoch, row in at.items()} for name, at in line.items()}
+            for name, estimates in play_of(game).over_epochs(game, found).items():
+                at = next(iter(line.values()))
+                yield from (_replaced(at[epoch], name, e) for epoch, e in estimates.items())
+
+
+def _replaced(row: Row, name: str, e: Estimate) -> Row:
+    """The row of another number of the same adversary, layer, view and epoch."""
+    return replace(
+        row, metric=name, value=e.value, lo=e.lo, hi=e.hi, null=e.null, ceiling=e.ceiling, detectable=limit(name, e),
+        n=e.n, status=e.status, draws=None,
+    )  # fmt: skip
 
 
 def _below_ceiling(estimate: Estimate) -> Estimate:

@@ -16,6 +16,7 @@ from ptaudit.auditing.epoch_store import EpochStore
 from ptaudit.auditing.folder import Workplace
 from ptaudit.auditing.live import LIVE, LiveLog, LiveWatch
 from ptaudit.auditing.opening import layer_entries
+from ptaudit.auditing.rows import over_epochs
 from ptaudit.auditing.run_key import key
 from ptaudit.auditing.samples import Samples
 from ptaudit.auditing.warnings import of_tables
@@ -168,7 +169,8 @@ class SeedUnderWay:
         session, reader, learned, log = audit.session, audit.reader, audit.encoders, audit.progress.log
         shown = _captured(session, reader)
         subject = Subject(session, reader.source.model, audit.unreliable, learned=learned, shown=shown)
-        rows = compared(session, self.seed, [row for epoch in sorted(audit.rows) for row in audit.rows[epoch]])
+        single = [row for epoch in sorted(audit.rows) for row in audit.rows[epoch]]
+        rows = compared(session, self.seed, [*single, *over_epochs(session.spec.games, single)])
         groups = [replace(entry, seed=self.seed) for epoch in sorted(audit.groups) for entry in audit.groups[epoch]]
         if alarm := _alarm(session, stats):
             log(f"warning: {alarm}")

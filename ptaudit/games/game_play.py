@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from ptaudit.context.epoch_context import EpochContext
@@ -11,11 +11,15 @@ from ptaudit.context.groups import GroupScore
 from ptaudit.context.scores import Scores
 from ptaudit.context.session import Session
 from ptaudit.spec.game import GameSpec
+from ptaudit.stats.estimate import Estimate
 from ptaudit.stats.foretold import Foretold
 from ptaudit.threads import one_thread
 from ptaudit.views import View
 
 G = TypeVar("G", bound=GameSpec)
+
+Epochs = Mapping[str, Mapping[int, Estimate]]
+"""Metric to epoch to estimate."""
 
 
 class GamePlay(Generic[G]):
@@ -39,6 +43,15 @@ class GamePlay(Generic[G]):
         Raises:
             PtauditError: what is wrong with them, or with settings that they leave without use.
         """
+
+    def over_epochs(self, game: G, found: Epochs) -> Epochs:
+        """What follows from the numbers of single epochs for the training as a whole, up to each of them.
+
+        Args:
+            game: its settings.
+            found: metric to audited epoch to estimate, of one adversary on one layer of one view.
+        """
+        return {}
 
     def foretell(self, session: Session, game: G, view: View | None) -> Iterator[Foretold]:
         """What its numbers on a view, or on the model, will be able to show, and which will be inconclusive, from the

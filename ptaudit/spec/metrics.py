@@ -75,6 +75,7 @@ METRICS: dict[str, Metric] = {
         "Fisher information loss, 1 / unit of the input", most=math.inf, score=False, headline=True, by_layer=True
     ),
     "fisher_loss_max": Metric("Fisher information loss, 1 / unit of the input", most=math.inf, score=False),
+    "fisher_loss_training": Metric("Fisher information loss, 1 / unit of the input", most=math.inf, score=False),
     "psnr_hi_db": Metric("decibels", -math.inf, math.inf, score=False, digits=1, headline=True),
     "subspace_distance": Metric("distance"),
     "js_distance": Metric("distance"),

@@ -14,9 +14,11 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from ptaudit.auditing import check
 from ptaudit.games.fisher_information.measure import Population, bounds
+from ptaudit.games.fisher_information.training import of_training
 from ptaudit.gradients.input_jacobian import Precision, SingularValues, singular_values
 from ptaudit.gradients.record_losses import RecordLosses
 from ptaudit.spec.registry import GAMES
+from ptaudit.stats.estimate import Estimate, inconclusive
 from ptaudit.stats.fisher import fisher_loss, least_mse, mean_information
 from ptaudit.tables.folder import read_run
 from ptaudit.tables.row import find
@@ -200,8 +202,10 @@ def audited(tmp_path_factory):
 def test_every_layer_and_epoch_has_a_row_for_each_metric(audited):
     for view in ("dp-2-1", "dp-4-1", "dp-2-4"):
         rows = find(audited.rows, view=view)
-        assert {row.metric for row in rows} == set(GAMES["fisher-information"].metrics)
-        assert {(row.epoch, row.layer) for row in rows} == {(e, name) for e in (0, 8) for name in ("*", "1", "3")}
+        for metric in GAMES["fisher-information"].metrics:
+            epochs = (8,) if metric == "fisher_loss_training" else (0, 8)
+            there = {(row.epoch, row.layer) for row in rows if row.metric == metric}
+            assert there == {(e, name) for e in epochs for name in ("*", "1", "3")}
         assert all(row.status == "ok" and row.n == 24 and row.knows == "others" for row in rows)
         assert all(row.lo <= row.value <= row.hi for row in rows)
     assert all(row.status.startswith("inconclusive: no noise") for row in find(audited.rows, view="bare"))
@@ -237,6 +241,42 @@ def test_layers_and_epochs_are_told_apart(audited):
         assert rows[epoch, "*"].value >= max(rows[epoch, "1"].value, rows[epoch, "3"].value)
         assert not rows[epoch, "1"].lo <= rows[epoch, "3"].value <= rows[epoch, "1"].hi
     assert not rows[0, "3"].lo <= rows[8, "3"].value <= rows[0, "3"].hi
+
+
+def test_eight_epochs_of_sums_tell_as_much_as_the_squares_of_their_losses_add_up_to(audited):
+    worst, training = (
+        {row.layer: row for row in find(audited.rows, view="dp-2-1", metric=metric, epoch=epoch)}
+        for metric, epoch in (("fisher_loss_max", 0), ("fisher_loss_training", 8))
+    )
+    for layer, row in training.items():
+        assert row.value == pytest.approx(math.sqrt(8.0) * worst[layer].value, rel=1e-4)
+        assert row.lo == pytest.approx(math.sqrt(8.0) * worst[layer].lo, rel=1e-4)
+        assert row.hi == pytest.approx(math.sqrt(8.0) * worst[layer].hi, rel=1e-4)
+
+
+def test_nobody_who_holds_all_sums_of_a_training_is_surer_than_its_loss_allows():
+    """The best unbiased estimator of an input that linear gradients of four weights show, each in several sums."""
+    generator = np.random.default_rng(0)
+    sums, jacobians = (1, 2, 3, 4), generator.normal(size=(4, 12, 5)) * np.array([0.3, 1.0, 3.0, 1.0])[:, None, None]
+    x, noise = generator.normal(size=5), 2.0
+    shown = np.concatenate([np.repeat(j[None], count, 0) for j, count in zip(jacobians, sums)]).reshape(-1, 5)
+    seen = shown @ x + noise * generator.normal(size=(4000, len(shown)))
+    error = np.sqrt(np.linalg.eigvalsh(np.cov(np.linalg.pinv(shown) @ seen.T)).min())
+    losses = fisher_loss(np.linalg.norm(jacobians, 2, axis=(1, 2)) ** 2, noise)
+    worst = {e: Estimate(v, v, v, 0.0, math.nan, 1) for e, v in zip((0, 1, 3, 6, 10), (*losses, 0.0))}
+    total = of_training(worst)[10]
+    assert total.lo <= 1.0 / error <= total.hi * 1.05
+    same = of_training(dict.fromkeys((0, 4), worst[1]))[4]
+    assert same.lo == same.value == pytest.approx(2.0 * losses[1])  # of the same weights the bound is reached
+
+
+def test_a_training_whose_beginning_was_not_audited_is_inconclusive():
+    one, lost = Estimate(1.0, 1.0, 1.0, 0.0, math.nan, 9), inconclusive("too few records")
+    assert of_training({}) == of_training({4: one}) == {}
+    assert "needs epoch 0" in of_training({4: one, 8: one})[8].status
+    told = of_training({0: one, 2: lost, 4: one})
+    assert told[2].conclusive
+    assert not told[4].conclusive
 
 
 def test_a_gate_that_needs_a_mechanism_passes_on_the_bound(audited):

@@ -28,7 +28,7 @@ class FisherInformationGame(GameSpec):
     """Random directions for the sum of its squared singular values; inputs of at most 64 numbers need none."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("reconstruction",)
-    metrics: ClassVar[tuple[str, ...]] = ("fisher_loss", "fisher_loss_max", "psnr_hi_db")
+    metrics: ClassVar[tuple[str, ...]] = ("fisher_loss", "fisher_loss_max", "fisher_loss_training", "psnr_hi_db")
     players: ClassVar[tuple[str, ...]] = ("cramer-rao", "inversion-influence")
     is_of_noise: ClassVar[bool] = True
     growth: ClassVar[float] = 0.0

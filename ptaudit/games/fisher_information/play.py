@@ -14,7 +14,8 @@ from ptaudit.errors import ModelError
 from ptaudit.games.fisher_information.influence import is_matched, moved, reached
 from ptaudit.games.fisher_information.info import FisherInformationGame
 from ptaudit.games.fisher_information.measure import Population, bounds
-from ptaudit.games.game_play import GamePlay
+from ptaudit.games.fisher_information.training import of_training
+from ptaudit.games.game_play import Epochs, GamePlay
 from ptaudit.gradients.input_jacobian import EXACT, Precision, SingularValues, pulled_back, singular_values
 from ptaudit.model_input import leaves
 from ptaudit.stats.estimate import inconclusive
@@ -26,6 +27,10 @@ from ptaudit.views.knowledge import Asked
 BOUND, INFLUENCE = FisherInformationGame.players
 WHO = Asked(BOUND, knows="others")
 MATCHES = Asked(INFLUENCE, "static", "others")
+
+OF_TRAINING = "fisher_loss_training"
+OF_EPOCHS = tuple(name for name in FisherInformationGame.metrics if name != OF_TRAINING)
+"""Its metrics that are about one epoch."""
 
 _FEW_RECORDS, _FEW_STEPS = 32, 2
 """What `check` tries it with."""
@@ -44,15 +49,19 @@ class FisherInformationPlay(GamePlay[FisherInformationGame]):
         sheet = ScoreSheet.of(context, game, view)
         why = sheet.why_not() or ("" if view.noise_std > 0.0 else NO_NOISE)
         if why:
-            return [*sheet.lost([WHO], why, game.metrics), *_matching(context, game, view, sheet)]
+            return [*sheet.lost([WHO], why, OF_EPOCHS), *_matching(context, game, view, sheet)]
         names = [context.inside.layers[place].name for place in sheet.places]
         try:
             found = _singular(context, game, view, names)
         except ModelError as error:
-            return sheet.lost([WHO], error.what, game.metrics)
+            return sheet.lost([WHO], error.what, OF_EPOCHS)
         session = context.session
         population = session.memo.once(POPULATION, (), lambda: _population(session))
         return [sheet.scores(WHO, bounds(found, view, population, context.seed)), *sheet.not_captured([WHO])]
+
+    def over_epochs(self, game: FisherInformationGame, found: Epochs) -> Epochs:
+        """The bound on all sums that a training through the view shows."""
+        return {OF_TRAINING: of_training(found.get("fisher_loss_max", {}))}
 
     def trials(self, session: Session, game: FisherInformationGame) -> Sequence[tuple[FisherInformationGame, float]]:
         """Few records where Jacobians are built, else few steps: passes of few records take longer for each."""
