@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -47,14 +47,20 @@ _UNQUOTED = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?|true|false")
 _LONGEST = 60
 
 
-def explain(error: ValidationError) -> list[SpecProblem]:
-    """The problems behind a validation error of `Spec`, unknown keys first: a misspelt key is not missing as well."""
+def explain(error: ValidationError, given: Any) -> list[SpecProblem]:
+    """The problems behind a validation error of `Spec`, unknown keys first: a misspelt key is not missing as well.
+
+    Args:
+        error: what pydantic found.
+        given: what was to be a spec.
+    """
     errors = error.errors(include_url=False)
     unknown = [_location(details) for details in errors if details["type"] == "extra_forbidden"]
-    meant = {(*loc[:-1], closest(str(loc[-1]), _known_keys(loc[:-1]))) for loc in unknown}
+    known = [_known_keys(loc[:-1], given) for loc in unknown]
+    meant = {(*loc[:-1], closest(str(loc[-1]), keys)) for loc, keys in zip(unknown, known)}
     others = [details for details in errors if details["type"] != "extra_forbidden"]
     return [
-        *(_unknown_key(loc) for loc in unknown),
+        *map(_unknown_key, unknown, known),
         *(_problem(details) for details in others if details["type"] != "missing" or _location(details) not in meant),
     ]
 
@@ -66,9 +72,9 @@ def _location(details: ErrorDetails) -> Loc:
     return (*(part for part in loc[: len(loc) - len(key)] if not str(part).startswith("<")), *key)
 
 
-def _unknown_key(loc: Loc) -> SpecProblem:
+def _unknown_key(loc: Loc, known: Sequence[str]) -> SpecProblem:
     inside = f" in `{_dotted(loc[:-1])}`" if loc[:-1] else ""
-    return SpecProblem(loc, f"unknown key `{loc[-1]}`{inside}", nearest(str(loc[-1]), _known_keys(loc[:-1])))
+    return SpecProblem(loc, f"unknown key `{loc[-1]}`{inside}", nearest(str(loc[-1]), known))
 
 
 def _problem(details: ErrorDetails) -> SpecProblem:
@@ -113,24 +119,35 @@ def _given(value: Any) -> str:
     return f"the text {text}" if isinstance(value, str) else text
 
 
-def _known_keys(loc: Loc) -> list[str]:
-    """Keys of the part of the spec at a location."""
+def _known_keys(loc: Loc, given: Any) -> list[str]:
+    """Keys of the part of the spec at a location, of the kind that was asked for there."""
     parts: list[type[BaseModel]] = [Spec]
     for key in loc:
         fields = {name: info for part in parts for name, info in part.model_fields.items()}
+        given = _at(given, key)
+        name = given.get("name") if isinstance(given, Mapping) else None
         if isinstance(key, str):
-            info = fields[key]
-            parts = list(_parts_in((info.annotation, *info.metadata)))
+            inside = (fields[key].annotation, *fields[key].metadata)
+        parts = list(_parts_in(inside, name))
     return list(dict.fromkeys(name for part in parts for name in part.model_fields))
 
 
-def _parts_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The parts that a type, or one of several, may hold; of one with a registry those that are in it."""
+def _at(given: Any, key: int | str) -> Any:
+    """What the user wrote there; nothing where a part was read from a shorter form."""
+    try:
+        return given[key]
+    except (LookupError, TypeError):
+        return None
+
+
+def _parts_in(annotation: Any, name: Any) -> Iterator[type[BaseModel]]:
+    """The parts that a type, or one of several, may hold; of one with a registry the one of this name, else all."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     inside = annotation if isinstance(annotation, tuple) else get_args(annotation)
     registries = [inner for inner in inside if isinstance(inner, Registry)]
     for registry in registries:
-        yield from registry.readable.values()
+        readable = registry.readable
+        yield from [readable[name]] if isinstance(name, str) and name in readable else readable.values()
     for inner in [] if registries else inside:
-        yield from _parts_in(inner)
+        yield from _parts_in(inner, name)

@@ -61,7 +61,7 @@ def _checked(document: YamlDocument, problems: list[SpecProblem]) -> Spec:
     try:
         spec = Spec.model_validate(document.values)
     except ValidationError as error:
-        raise _spec_error(document, [*problems, *explain(error)]) from None
+        raise _spec_error(document, [*problems, *explain(error, document.values)]) from None
     problems = problems or list(find_missing(spec))
     if problems:
         raise _spec_error(document, problems)

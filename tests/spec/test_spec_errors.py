@@ -96,6 +96,7 @@ MISTAKES = [
     ("audit:", "audit:\n  epochs: [0, '1']", "10: `audit.epochs.1`: expected a whole number, given the text '1'"),
     ("audit:", "audit:\n  layers: head.*", "10: `audit.layers`: expected `all` or a list of patterns, given the text 'head.*'"),
     ("audit:", "audit:\n  games: []", "10: `audit.games`: expected a list of at least 1, given an empty list"),
+    ("audit:", "audit:\n  games: [{name: membership, foo: 1}]", "10: unknown key `foo` in `audit.games.0` (known: name, attacks, queries)"),
     ("audit:", "audit:\n  games:\n    - label\n    - identiy", "12: unknown game `identiy` (did you mean `identity`?)"),
     ("audit:", "audit:\n  games:\n    - label\n    - label", "12: game `label` is used twice (remove one)"),
     ("audit:", "audit:\n  games:\n    - identity\n    - identity", "12: game `identity` is used twice (give each an id of its own)"),
