@@ -21,7 +21,7 @@ from ptaudit.auditing.foretell import foretell
 from ptaudit.auditing.gradient_memory import gradient_bytes
 from ptaudit.auditing.opening import defended_sessions, layer_entries, open_session
 from ptaudit.auditing.over_ray import check_engine
-from ptaudit.auditing.reference import pool_of, queries_of, reference_bytes
+from ptaudit.auditing.reference import reference_bytes, reference_seconds
 from ptaudit.auditing.seed import prove, trajectory
 from ptaudit.auditing.warnings import of_check
 from ptaudit.auditing.warnings.epochs import unreliable
@@ -91,7 +91,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
         step_seconds=step,
         estimate_seconds={
             "training": seeds * trainings * training,
-            **_fleet_seconds(spec, trainings * (training + _further_queries(session, model))),
+            **_fleet_seconds(session, model, trainings),
             "capture": seeds * trainings * epochs * records * probe.read_seconds,
             "games": seeds * epochs * games,
         },
@@ -107,7 +107,7 @@ def check(spec_path: Path | str, *, device: str = "auto", overrides: Sequence[st
     )
 
 
-def _unreliable(session: Session, model: torch.nn.Module, tokens: Tokens) -> dict[int, dict[str, str]]:
+def _unreliable(session: Session, model: nn.Module, tokens: Tokens) -> dict[int, dict[str, str]]:
     """What makes numbers unreliable at the weights at hand: those of the last checkpoint, or before training."""
     epoch = max(session.spec.replay.saved) if session.spec.replay else 0
     return {epoch: unreliable(session, model, tokens)}
@@ -118,7 +118,7 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
     return once(work)
 
 
-def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tuple[float, float]:
+def _training_seconds(session: Session, model: nn.Module, seed: int) -> tuple[float, float]:
     """Seconds of a training step, and of the training; or 0, and of walking over the checkpoints.
 
     The weights are then as they were.
@@ -137,24 +137,16 @@ def _training_seconds(session: Session, model: torch.nn.Module, seed: int) -> tu
     return found
 
 
-def _fleet_seconds(spec: Spec, training: float) -> dict[str, float]:
-    """Of reference models that are trained one after the other; how many machines there will be is not known here."""
-    if spec.fleet is None:
+def _fleet_seconds(session: Session, model: nn.Module, trainings: int) -> dict[str, float]:
+    """Of reference models, for the training as it is and each with a defense, on one machine: how many there will be is
+    not known here."""
+    if session.spec.fleet is None:
         return {}
-    name = "reference models" + (" on one machine" if spec.fleet.engine == "ray" else "")
-    return {name: spec.fleet.models * training}
+    name = "reference models" + (" on one machine" if session.spec.fleet.engine == "ray" else "")
+    return {name: trainings * reference_seconds(session, _PROBE_STEPS, _evaluation_seconds(session, model))}
 
 
-def _further_queries(session: Session, model: nn.Module) -> float:
-    """Of the views of each record that one reference model is asked about beside the record itself."""
-    further = queries_of(session.spec) - 1
-    if not further:
-        return 0.0
-    looked_at = len(session.spec.audited_epochs) * len(pool_of(session))
-    return further * looked_at * _evaluation_seconds(session, model)
-
-
-def _alarm(session: Session, model: torch.nn.Module, seed: int) -> str:
+def _alarm(session: Session, model: nn.Module, seed: int) -> str:
     """What is badly wrong with checkpoints; the weights are then those of the last one, which say most."""
     walk = trajectory(session, model, seed)
     return alarm_of(session, walk) if isinstance(walk, Walk) else ""
@@ -175,13 +167,13 @@ def _evaluated(session: Session) -> int:
     return len(members_evaluated(session.split.members)) + len(session.split.held_out)
 
 
-def _evaluation_seconds(session: Session, model: torch.nn.Module) -> float:
+def _evaluation_seconds(session: Session, model: nn.Module) -> float:
     """Of the loss of one record."""
     probe = session.split.members[:_PROBE_RECORDS]
     return _timed(lambda: evaluate(model, session.records, session.loss, probe))[1] / len(probe)
 
 
-def _is_a_number(session: Session, model: torch.nn.Module, what: str, remedy: str) -> None:
+def _is_a_number(session: Session, model: nn.Module, what: str, remedy: str) -> None:
     """Find the loss of the first members finite, before hours are spent on it."""
     first = session.split.members[:_PROBE_RECORDS]
     loss, _ = evaluate(model, session.records, session.loss, first)

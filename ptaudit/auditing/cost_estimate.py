@@ -219,7 +219,8 @@ def _model_seconds(probe: CostProbe, game: GameSpec) -> float:
     before = copy_of_state(probe.model) if game.needs_earlier_weights else None
     at = (1, 0, probe.model, probe.reader.layers, tokens, probe.outside, probe.reader)
     context = EpochContext(some, *at, before=before, course=[_course(len(some.members) + len(some.others))])
-    return once(lambda: run_game(context, game))[1] * len(session.members) / n
+    more = (len(session.members) + len(session.others)) / (n + len(some.others))
+    return once(lambda: run_game(context, game))[1] * more
 
 
 def _course(n: int) -> RecordsAtEpoch:

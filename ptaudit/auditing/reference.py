@@ -21,8 +21,10 @@ from ptaudit.training.fleet.context import FleetContext
 from ptaudit.training.fleet.engines import Engine, local
 from ptaudit.training.fleet.engines.ray import OverRay
 from ptaudit.training.fleet.fleet import train_fleet
+from ptaudit.training.fleet.plan import make_plan
 from ptaudit.training.fleet.queries import Queries
 from ptaudit.training.fleet.signals import observed_alone
+from ptaudit.training.sampling import steps_per_epoch
 from ptaudit.training.trainer import resident
 
 FOLDER = "reference"
@@ -108,6 +110,25 @@ def pool_of(session: Session) -> NDArray[np.int64]:
     rest = np.random.default_rng(session.spec.audit.seed).permutation(np.setdiff1d(split.held_out, session.others))
     outside = np.concatenate([session.others, rest])[: len(split.members)]
     return np.sort(np.concatenate([split.members, outside]))
+
+
+def reference_seconds(session: Session, steps: int, each: float) -> float:
+    """Of training the reference models as a run would, and of asking them about the pool at every audited epoch.
+
+    Args:
+        session: with a fleet in its spec.
+        steps: that are timed, of models to throw away.
+        each: seconds of the loss of one record in one model.
+    """
+    fleet, context, train = session.spec.fleet, context_of(session), session.spec.train
+    assert fleet is not None
+    members = len(context.split(0).members)
+    models = [model for model in range(fleet.models) if len(context.split(model).members) == members]
+    first = make_plan(context, models, fleet.at_once).chunks(models)[0]
+    step = first.begun(context).time_steps(steps) / len(first.models)
+    taken = train.epochs * steps_per_epoch(train, members) * step
+    asked = len(session.spec.audited_epochs) * queries_of(session.spec) * len(context.pool) * each
+    return fleet.models * (taken + asked)
 
 
 def reference_bytes(session: Session, model: nn.Module) -> int:

@@ -143,10 +143,23 @@ def test_views_that_clip_alike_pay_for_fisher_information_once(limit, tmp_path, 
     assert took / 2 < foretold < 2 * took
 
 
+def test_reference_models_are_foretold_as_they_are_trained(tmp_path):
+    """Sixteen at once, which takes several times less than one after the other."""
+    fleet = {"fleet": {"models": 16}, "train__epochs": 100, "audit__epochs": [100]}
+    path = write_spec(tmp_path, audit__views=ONE_VIEW, audit__games=["membership"], **fleet)
+    foretold = check(path).estimate_seconds["reference models"]
+    assert call("run", path, "--out", tmp_path / "run", "-q").exit_code == 0
+    took = json.loads((tmp_path / "run" / "timings.json").read_text(encoding="utf-8"))["reference models"]
+    assert took / 3 < foretold < 3 * took
+    alone = check(path, overrides=["fleet.at_once=1"]).estimate_seconds["reference models"]
+    assert alone > 1.5 * foretold
+
+
 SMALL = ["train.epochs=1", "audit.epochs=[1]"]
 READY = {
     "quickstart": ["audit.records=640"],
     "location30": ["audit.records=640"],
+    "membership-location30": ["audit.records=640", "fleet.models=8"],
     "canaries-adult": ["audit.records=640", "canaries.games=200"],
     "defenses-adult": ["audit.records=400", "defenses=[{name: prune, ratio: 0.9}, {name: vib, beta: 0.01}]"],
     "fashion-information": ["audit.records=640", "data.limit=2000"],

@@ -85,7 +85,8 @@ class MembershipGame(GameSpec):
 
     queries: Annotated[Whole, Field(ge=1, le=18)] = 1
     """How many views of each record the model and the reference models are asked about: the record, then pictures
-    mirrored and shifted by a pixel, or rows of numbers with a little noise. Attacks on outputs take the mean."""
+    mirrored and shifted by a pixel, or rows of numbers with a little noise. Attacks on outputs take the mean over as
+    many of them as tell the members of reference models best."""
 
     attack_classes: ClassVar[tuple[AttackClass, ...]] = ("membership inference",)
     finds: ClassVar[str] = "tells who was trained on"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptaudit.attacks.membership.queries import most_telling
 from ptaudit.attacks.membership.registry import ATTACKS, MembershipAttack
 from ptaudit.attacks.membership.signals import References, Signals, mean_of, references
 from ptaudit.context.epoch_context import EpochContext
@@ -44,12 +45,11 @@ def by_outputs(context: EpochContext, asked: Collection[str], row: int, queries:
     """Scores of all layers jointly, which are the row `row`, from so many queries about each record."""
     session = context.session
     index, members = np.concatenate([session.members, session.others]), len(session.members)
-    there = _references(context, index, queries)
     names = [name for name in (*OF_OUTPUTS, LEARNED) if name in asked]
     names += [name for name in with_references() if name in asked]
     if not names:
         return FromOutputs()
-    target = _target(context, index, queries)
+    target, there = _signals(context, index, queries)
     if LEARNED in names:
         nobody = np.zeros(len(index), dtype=np.bool_)
         target = replace(target, features=_features(context, index), known_outside=nobody)
@@ -109,8 +109,23 @@ def _beyond(name: str, played: FleetAttack, members: int, seed: int) -> Lines:
     return {**of_each, **of_fleet}
 
 
-def _target(context: EpochContext, index: NDArray[np.int64], queries: int) -> Signals:
-    """What the audited model says of some records, and how its losses went at the audited epochs so far."""
+def _signals(context: EpochContext, index: NDArray[np.int64], queries: int) -> tuple[Signals, References | None]:
+    """What the audited model and the reference models say of some records, of as many queries as tell most there.
+
+    Without reference models, or with none that looked at this epoch, it is the mean of all queries.
+    """
+    asked, models = _target(context, index, queries), context.session.reference
+    if models is None or context.epoch not in models.said.epochs:
+        return mean_of(asked), None
+    told = [models.at(context.epoch, index, query) for query in range(queries)]
+    each = [signals_of(said, context.session.records, context.session.spec.train.loss, index) for said, _ in told]
+    inside = told[0][1]
+    count = most_telling(each, inside) if queries > 1 else 1
+    return mean_of(asked[:count]), references(mean_of(each[:count]), inside)
+
+
+def _target(context: EpochContext, index: NDArray[np.int64], queries: int) -> list[Signals]:
+    """What the audited model says of some records in every query, and how its losses went at the audited epochs."""
     session = context.session
     asked = Queries.of(queries, session.records)
 
@@ -121,15 +136,5 @@ def _target(context: EpochContext, index: NDArray[np.int64], queries: int) -> Si
     outputs, losses = (np.split(part[0], queries) for part in in_all_queries(session.batch, asked, observe))
     loss = session.spec.train.loss
     each = [signals_of(Said(*own), session.records, loss, index) for own in zip(outputs, losses)]
-    signals = mean_of(each)
-    return replace(signals, loss_trace=np.stack([one.losses for one in context.course]) if context.course else None)
-
-
-def _references(context: EpochContext, index: NDArray[np.int64], queries: int) -> References | None:
-    """What the reference models say of them; None where there are none, or none that looked at this epoch."""
-    session, models = context.session, context.session.reference
-    if models is None or context.epoch not in models.said.epochs:
-        return None
-    told = [models.at(context.epoch, index, query) for query in range(queries)]
-    each = [signals_of(said, session.records, session.spec.train.loss, index) for said, _ in told]
-    return references(mean_of(each), told[0][1])
+    trace = np.stack([one.losses for one in context.course]) if context.course else None
+    return [replace(one, loss_trace=trace) for one in each]
