@@ -113,10 +113,19 @@ def joined(leakage: pd.DataFrame, measure: str, attack: tuple[str, str, str]) ->
     )
 
 
+def working(leakage: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Game, adversary and metric of attacks with at least 3 cases above their null.
+
+    What differs between the cases of an attack that finds nothing anywhere is chance, which no measure can rank.
+    """
+    played = leakage[leakage.game.isin(ATTACKS) & leakage.metric.isin(SUCCESS)]
+    groups = played.assign(won=played.lo > played.null).groupby(["game", "adversary", "metric"]).won.sum()
+    return [(str(game), str(who), str(metric)) for (game, who, metric), won in groups.items() if won >= 3]
+
+
 def findings(leakage: pd.DataFrame) -> Iterator[Finding]:
     """Each measure against each attack; cases at the ceiling are counted and left out."""
-    played = leakage[leakage.game.isin(ATTACKS) & leakage.metric.isin(SUCCESS)]
-    for attack in sorted(set(zip(played.game, played.adversary, played.metric))):
+    for attack in working(leakage):
         for measure in MEASURES:
             cases = joined(leakage, measure, attack)
             kept = cases[~cases.ceiling]
@@ -144,8 +153,7 @@ def rates(leakage: pd.DataFrame) -> str:
     """The best measure for each attack on half of the cases, and its exchange rate judged on the other half."""
     lines = ["| attack | success | chosen measure | across, other half | within m | margin (90 %) | covered |"]
     lines.append("|---|---|---|---:|---:|---:|---:|")
-    played = leakage[leakage.game.isin(ATTACKS) & leakage.metric.isin(SUCCESS)]
-    for attack in sorted(set(zip(played.game, played.adversary, played.metric))):
+    for attack in working(leakage):
         row = _judged(leakage, attack)
         lines += [row] if row else []
     return "\n".join(lines)

@@ -13,6 +13,8 @@ MODELS = ROOT / "sample_models"
 SIZES, NOISES, RATIOS = (1, 4, 16), (0.01, 0.1, 1.0), (0.9, 0.99)
 """Batch sizes m; noise multipliers at a clip of 1; shares that are pruned."""
 
+PILOT = ("plain", "noise-0.1", "noise-1.0", "prune-0.99")
+
 RECORDS, EPOCHS = 320, 2
 
 
@@ -32,6 +34,7 @@ def specs(data: Path, quick: bool = False) -> dict[str, Spec]:
             made[f"{name}-{model}"] = {**base, "audit": _audit(_numbers(), quick)}
             made[f"{name}-{model}-noise"] = {**base, "audit": _audit(_noise(), quick)}
             made[f"{name}-{model}-attacks"] = {**base, "audit": _audit(_attacks(quick), quick)}
+    made["pilot"], made["pilot-attacks"] = (_pilot(made[name]) for name in ("cifar-lenet", "cifar-lenet-attacks"))
     return {name: {"version": 1, "name": name, **spec} for name, spec in made.items()}
 
 
@@ -79,16 +82,23 @@ def _audit(games: list[Any], quick: bool) -> Spec:
     return {"records": 160 if quick else RECORDS, "epochs": epochs, "views": views, "games": games}
 
 
+def _pilot(spec: Spec) -> Spec:
+    """A part of the grid on the trained model: eight views, minutes of one core."""
+    views = [{**view, "batch_size": [1, 4]} for view in spec["audit"]["views"] if view["name"] in PILOT]
+    epochs = spec["audit"]["epochs"][-1:]
+    return {**spec, "audit": {**spec["audit"], "records": 160, "epochs": epochs, "views": views}}
+
+
 def _numbers() -> list[Any]:
     return [
-        "identity",
+        {"name": "identity", "fit_batches": 512},
         {"name": "usable-information", "secret": "label", "family": ["linear"]},
         {"name": "content", "family": ["linear"]},
     ]
 
 
 def _noise() -> list[Any]:
-    return [{"name": "identity", "noise_half": True}]
+    return [{"name": "identity", "noise_half": True, "fit_batches": 512}]
 
 
 def _attacks(quick: bool) -> list[Any]:

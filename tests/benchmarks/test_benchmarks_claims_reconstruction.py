@@ -11,7 +11,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from claims_reconstruction import findings, joined
+from claims_reconstruction import findings, joined, working
 from claims_reconstruction_specs import specs
 
 from ptaudit.spec.load import load
@@ -21,7 +21,16 @@ ATTACK = ("content", "linear", "psnr_gain_db")
 
 def row(view, game, metric, value, ceiling=8.0, adversary="linear"):
     case = {"data": "d", "epoch": 0, "layer": "fc1", "view": view}
-    return {**case, "game": game, "adversary": adversary, "metric": metric, "value": value, "ceiling": ceiling}
+    return {
+        **case,
+        "game": game,
+        "adversary": adversary,
+        "metric": metric,
+        "value": value,
+        "lo": value - 0.5,
+        "null": 0.0,
+        "ceiling": ceiling,
+    }
 
 
 def leakage(views):
@@ -39,10 +48,15 @@ def test_a_case_is_a_layer_of_a_view_and_says_its_batch_size():
 
 
 def test_cases_at_the_ceiling_are_counted_and_enter_no_correlation():
-    views = [(f"v{i}-m1", float(i), float(i)) for i in range(5)]
+    views = [(f"v{i}-m1", float(i), float(i + 1)) for i in range(5)]
     found = next(iter(findings(leakage([*views, ("top-m1", 8.0, -9.0)]))))
     assert (found.n, found.ceiling) == (5, 1)
     assert found.across == pytest.approx(1)
+
+
+def test_an_attack_that_finds_nothing_anywhere_is_not_ranked():
+    assert working(leakage([(f"v{i}-m1", float(i), i / 10) for i in range(5)])) == []
+    assert working(leakage([(f"v{i}-m1", float(i), 3.0) for i in range(5)])) == [ATTACK]
 
 
 @pytest.mark.parametrize("name", sorted(specs(Path("data"))))
