@@ -72,7 +72,7 @@ def main() -> int:
         return 2
     found = list(findings(leakage))
     if options.json:
-        options.json.write_text(json.dumps([vars(one) for one in found], indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps([_plain(one) for one in found], indent=1) + "\n", encoding="utf-8")
     page = f"{table(found)}\n\n{rates(leakage)}"
     if options.quick:
         print(page)
@@ -179,6 +179,10 @@ def _judged(leakage: pd.DataFrame, attack: tuple[str, str, str]) -> str:
         f"| `{attack[1]}` | `{attack[2]}` | {measure} | {rho.value:.2f} ({rho.lo:.2f} to {rho.hi:.2f}) "
         f"| {inside:.2f} | {rate.margin:.2f} | {covered(rate, x, y):.2f} |"
     )
+
+
+def _plain(one: Finding) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in vars(one).items()}
 
 
 def _arrays(cases: pd.DataFrame) -> tuple[Any, Any, Any]:

@@ -34,7 +34,8 @@ def specs(data: Path, quick: bool = False) -> dict[str, Spec]:
             made[f"{name}-{model}"] = {**base, "audit": _audit(_numbers(), quick)}
             made[f"{name}-{model}-noise"] = {**base, "audit": _audit(_noise(), quick)}
             made[f"{name}-{model}-attacks"] = {**base, "audit": _audit(_attacks(quick), quick)}
-    made["pilot"], made["pilot-attacks"] = (_pilot(made[name]) for name in ("cifar-lenet", "cifar-lenet-attacks"))
+    for name, full in (("pilot", "cifar-lenet"), ("pilot-attacks", "cifar-lenet-attacks"), ("pilot-cnn", "cifar-cnn")):
+        made[name] = _pilot(made[full])
     return {name: {"version": 1, "name": name, **spec} for name, spec in made.items()}
 
 
