@@ -33,6 +33,7 @@ MEASURES = {
     "identity bits": ("identity", "bits"),
     "identity noise_half": ("identity", "noise_half"),
     "usable information on the label": ("usable-information", "bits"),
+    "Fisher information loss": ("fisher-information", "fisher_loss"),
 }
 SUCCESS = ["psnr_gain_db", "explained_variance", "identified"]
 ATTACKS = ("content", "reconstruction")

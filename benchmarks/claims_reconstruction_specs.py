@@ -10,7 +10,7 @@ Spec = dict[str, Any]
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "sample_models"
 
-SIZES, NOISES, RATIOS = (1, 4, 16), (0.01, 0.1, 1.0), (0.9, 0.99)
+SIZES, NOISES, RATIOS = (1, 4, 16), (0.01, 0.1, 1.0), (0.99,)
 """Batch sizes m; noise multipliers at a clip of 1; shares that are pruned."""
 
 PILOT = ("plain", "noise-0.1", "noise-1.0", "prune-0.99")
@@ -79,7 +79,7 @@ def _audit(games: list[Any], quick: bool) -> Spec:
         {"name": f"prune-{ratio}", "batch_size": sizes, "defense": {"name": "prune", "ratio": ratio}}
         for ratio in ratios
     ]
-    epochs = [0, 1] if quick else [0, EPOCHS]
+    epochs = [1] if quick else [EPOCHS]
     return {"records": 160 if quick else RECORDS, "epochs": epochs, "views": views, "games": games}
 
 
@@ -95,6 +95,7 @@ def _numbers() -> list[Any]:
         {"name": "identity", "fit_batches": 512},
         {"name": "usable-information", "secret": "label", "family": ["linear"]},
         {"name": "content", "family": ["linear"]},
+        {"name": "fisher-information", "records": 16, "steps": 8, "probes": 4},
     ]
 
 

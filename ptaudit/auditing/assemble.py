@@ -150,6 +150,9 @@ def _sentences(spec: Spec) -> Iterator[str]:
         yield "Adaptive adversaries were fitted on what a defense shows, static ones on undefended views."
     if promised := (spec.train.defense or UNDEFENDED).promise:
         yield promised
+    promises: dict[str, list[str]] = {}
     for title, trained in spec.defended.items():
         if promised := (trained.train.defense or UNDEFENDED).promise:
-            yield f"Defense {title}: {promised}"
+            promises.setdefault(promised, []).append(title)
+    for promised, titles in promises.items():
+        yield f"Defense{'s' * (len(titles) > 1)} {', '.join(titles)}: {promised}"

@@ -134,3 +134,29 @@ def test_nothing_rebuilt_is_told_of_records():
     assert (
         rate(none) == "no more of the records than a guess as far as this run could see (below 60 % could not be seen)"
     )
+
+
+def test_of_many_defenses_those_are_advised_that_no_cheaper_one_matches():
+    """Signs leave as much as no defense, and dp-1 as much as dp-0.5, which costs less."""
+    trained = {
+        "prune-0.9": (0.85, 0.5),
+        "dp-0.5": (0.84, 0.1),
+        "dp-1": (0.80, 0.11),
+        "dp-4": (0.60, 0.01),
+        "sign": (0.86, 0.95),
+    }
+    entries = [
+        {"title": title, "name": "dp", "parameter": "", "strength": 1.0, "train_accuracy": 0.9,
+         "held_out_accuracy": accuracy, "held_out_loss": 1.0, "epsilon": None, "status": "ok"}
+        for title, (accuracy, _) in trained.items()
+    ]  # fmt: skip
+    rows = [row("bits", value, value - 0.02, value + 0.02, trained_with=title) for title, (_, value) in trained.items()]
+    rows += [replace(one, metric="auc") for one in rows]
+    bare = row("bits", 0.94, 0.92, 0.96)
+    run = run_of(bare, replace(bare, metric="auc"), *rows)
+    run = replace(run, manifest={**run.manifest, "defenses": entries})
+    _, grid = advice_parts(run, answers(run))
+    found = [[cell.text for cell in line] for line in grid.rows]
+    assert [line[3] for line in found] == ["trained with prune-0.9", "trained with dp-0.5", "trained with dp-4"]
+    assert all(line[4].startswith("bits ") for line in found)
+    assert "under Defenses" in grid.notes[-1].text

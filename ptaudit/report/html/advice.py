@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ptaudit.report.answer import Answer, Finding, noise_sentence
 from ptaudit.report.document import Cell, Column, Grid, Lines, drop_blank_columns, status_cell
 from ptaudit.report.words import interval_text, number
@@ -24,6 +26,12 @@ _SUPPOSED = (
     "Less is what the adversaries of this run found less. Where the caution is not ok another one may find more; only "
     "noise of known size keeps everybody from it."
 )
+_DEFENDED = (
+    "Of the trainings with a defense those are shown that leave less than every one that costs less accuracy; all of "
+    "them are under Defenses."
+)
+_TOLD_BY = ("bits", "auc")
+"""Metrics of a game that trainings are compared by, the first that it has."""
 _NOTHING = (
     "Nothing that was measured here gives away less by more than noise. To find out what would, add views (larger "
     "batches, fewer layers, a defense with noise) or trainings under defenses to the spec: only what was measured is "
@@ -35,8 +43,10 @@ def advice_parts(run: Run, answers: tuple[Answer, ...]) -> tuple[Element, ...]:
     """The advice of failed gates, what lowers what is found and by how much, and the noise that would halve it."""
     said = [Cell(f"Gate {v.id}: {v.advice}.", "strong") for v in run.verdicts if v.advice]
     said += [Cell(text) for text in (noise_sentence(run),) if text]
-    lines = tuple(line for answer in answers for line in _other_views(answer)) + tuple(_defended(run))
-    grid = drop_blank_columns(Grid("change", "What lowers it", _COLUMNS, lines, notes=(Cell(_SUPPOSED),)))
+    defended = tuple(_defended(run))
+    lines = tuple(line for answer in answers for line in _other_views(answer)) + defended
+    notes = tuple(map(Cell, (_SUPPOSED, _DEFENDED) if defended else (_SUPPOSED,)))
+    grid = drop_blank_columns(Grid("change", "What lowers it", _COLUMNS, lines, notes=notes))
     if not lines and not said:
         said = [Cell(_NOTHING)]
     return Lines("advice", "", tuple(said)), grid
@@ -58,22 +68,40 @@ def _instead(game: str, worst: Finding, one: Finding) -> tuple[Cell, ...]:
 
 
 def _defended(run: Run) -> list[tuple[Cell, ...]]:
-    """Trainings with a defense that give away less than the training as it is, by adversaries who know of it."""
+    """Trainings with a defense that give away less than the training as it is, by adversaries who know of it: those
+    that leave less than every one that costs less accuracy."""
     lines = [line for line in defense_lines(run) if line.adaptive is not None and line.adaptive.measured]
-    bare = {(line.view, line.game, line.metric, line.knows): line for line in lines if line.entry.title == NO_DEFENSE}
-    found: list[tuple[Cell, ...]] = []
+    games: dict[tuple[str, str, str], dict[str, list[DefenseLine]]] = {}
     for line in lines:
-        before = bare.get((line.view, line.game, line.metric, line.knows))
-        if line.entry.title == NO_DEFENSE or before is None or line.metric not in ("bits", "auc"):
-            continue
-        assert line.adaptive is not None
-        assert before.adaptive is not None
-        if _is_less(line.adaptive, before.adaptive):
-            place = Cell(f"the training as it is, view {line.view}")
-            trained = Cell(f"trained with {line.entry.title}", "strong")
-            cells = place, _number(before.adaptive), trained, _number(line.adaptive), Cell(_cost(line, before))
-            found.append((Cell(line.game, "strong"), *cells, status_cell(line.adaptive)))
+        if line.metric in _TOLD_BY:
+            games.setdefault((line.view, line.game, line.knows), {}).setdefault(line.metric, []).append(line)
+    found: list[tuple[Cell, ...]] = []
+    for every in games.values():
+        told = next(every[metric] for metric in _TOLD_BY if metric in every)
+        bare = [line for line in told if line.entry.title == NO_DEFENSE]
+        found += [_trained(line, bare[0]) for line in _front(told, bare)]
     return found
+
+
+def _front(told: list[DefenseLine], bare: list[DefenseLine]) -> list[DefenseLine]:
+    """Cheapest first, each leaving less than all before it."""
+    kept = bare[:1]
+    for line in sorted(told, key=lambda one: -np.nan_to_num(one.entry.held_out_accuracy, nan=-math.inf)):
+        if kept and all(_is_less(_adaptive(line), _adaptive(other)) for other in kept):
+            kept.append(line)
+    return kept[1:]
+
+
+def _trained(line: DefenseLine, before: DefenseLine) -> tuple[Cell, ...]:
+    place = Cell(f"the training as it is, view {line.view}")
+    trained = Cell(f"trained with {line.entry.title}", "strong")
+    cells = place, _number(_adaptive(before)), trained, _number(_adaptive(line)), Cell(_cost(line, before))
+    return (Cell(line.game, "strong"), *cells, status_cell(_adaptive(line)))
+
+
+def _adaptive(line: DefenseLine) -> Row:
+    assert line.adaptive is not None
+    return line.adaptive
 
 
 def _is_less(row: Row, than: Row) -> bool:
